@@ -1,0 +1,26 @@
+"""The errors a user can cause or meet; each message is one line that says what to do."""
+
+
+class StvmError(Exception):
+    """A problem the user can mend: the message names the file, key or value and what to do."""
+
+
+class DivergenceError(StvmError):
+    """A loss that is not finite; the trial fails, the others go on.
+
+    Attributes:
+        iteration: iteration (from 1) at which the loss stopped being finite.
+        seed: seed of the trial.
+    """
+
+    def __init__(self, iteration: int, seed: int, value: float) -> None:
+        super().__init__(
+            f"loss is {value} at iteration {iteration} with seed {seed}: "
+            "lower lr or metric_lr, or look at the images of this iteration"
+        )
+        self.iteration = iteration
+        self.seed = seed
+        self.value = value
+
+    def __reduce__(self) -> tuple[type, tuple[int, int, float]]:
+        return type(self), (self.iteration, self.seed, self.value)

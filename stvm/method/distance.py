@@ -1,0 +1,104 @@
+"""The distance between metric features and proxies: equation 3 of the paper.
+
+Metric features are made at the resolution of the feature map and read at every pixel of the
+image. The bilinear map U f is linear, so its product with a proxy can be formed before the
+enlargement, and its norm follows from the products of neighbouring features. Both are exact;
+neither makes the (N, N_f, H, W) tensor.
+"""
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from stvm.networks import upsample
+
+
+def normalized_squared_distance(x: Tensor, y: Tensor) -> Tensor:
+    """Squared L2 norm between the normalised rows of x (P, D) and y (C, D): eq. 3, (P, C).
+
+    For unit vectors the sum of squared differences is 2 - 2 cos.
+    """
+    return 2.0 - 2.0 * F.normalize(x, dim=1) @ F.normalize(y, dim=1).T
+
+
+def _axis(size: int, small: int, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
+    """Lower index, upper index and upper weight of bilinear enlargement along one axis."""
+    centre = (torch.arange(size, device=device) + 0.5) * (small / size) - 0.5
+    centre = centre.clamp(min=0)
+    low = centre.floor().long().clamp(max=small - 1)
+    return low, (low + 1).clamp(max=small - 1), centre - low
+
+
+def sample_bilinear(
+    maps: Tensor, size: tuple[int, int], index: tuple[Tensor, Tensor, Tensor]
+) -> Tensor:
+    """Values (P, K) that `upsample(maps, size)` has at the pixels `index` = (n, y, x).
+
+    Args:
+        maps: (N, K, h, w).
+        size: (H, W) of the enlarged map.
+        index: image, row and column of each pixel, (P,) each.
+    """
+    n, y, x = index
+    y0, y1, wy = (t[y] for t in _axis(size[0], maps.shape[2], maps.device))
+    x0, x1, wx = (t[x] for t in _axis(size[1], maps.shape[3], maps.device))
+    rows = maps.permute(0, 2, 3, 1)
+    wy, wx = wy.to(maps.dtype).unsqueeze(1), wx.to(maps.dtype).unsqueeze(1)
+    top = torch.lerp(rows[n, y0, x0], rows[n, y0, x1], wx)
+    bottom = torch.lerp(rows[n, y1, x0], rows[n, y1, x1], wx)
+    return torch.lerp(top, bottom, wy)
+
+
+def upsampled_square_norm(maps: Tensor, size: tuple[int, int]) -> Tensor:
+    """Squared norm over channels of `upsample(maps, size)`, (N, H, W), from neighbours' products.
+
+    |a f1 + b f2|^2 needs only f1.f1, f1.f2 and f2.f2; in two dimensions the products of a pixel
+    with its right, lower and two diagonal neighbours.
+    """
+    device = maps.device
+    y0, y1, wy = _axis(size[0], maps.shape[2], device)
+    x0, x1, wx = _axis(size[1], maps.shape[3], device)
+    right = torch.cat([maps[..., 1:], maps[..., -1:]], 3)
+    below = torch.cat([maps[:, :, 1:], maps[:, :, -1:]], 2)
+    diagonal = torch.cat([right[:, :, 1:], right[:, :, -1:]], 2)
+    products = torch.stack(
+        [
+            (maps * maps).sum(1),
+            (maps * right).sum(1),
+            (maps * below).sum(1),
+            (maps * diagonal).sum(1),
+            (right * below).sum(1),
+        ],
+        1,
+    )
+    wy, wx = wy.to(maps.dtype).unsqueeze(1), wx.to(maps.dtype)
+    vy, vx = 1 - wy, 1 - wx
+    across = products[..., x0]
+    own, horizontal, vertical, falling, rising = across[:, :, y0].unbind(1)
+    own_right = products[:, 0][..., x1]
+    return (
+        vy**2 * (vx**2 * own + 2 * vx * wx * horizontal + wx**2 * own_right[:, y0])
+        + wy**2 * (vx**2 * across[:, 0, y1] + 2 * vx * wx * across[:, 1, y1])
+        + wy**2 * wx**2 * own_right[:, y1]
+        + 2 * vy * wy * (vx**2 * vertical + vx * wx * (falling + rising))
+        + 2 * vy * wy * wx**2 * products[:, 2][..., x1][:, y0]
+    )
+
+
+def distance_to_predicted(embeddings: Tensor, proxies: Tensor, labels: Tensor) -> Tensor:
+    """Distance of each pixel's metric feature to the proxy of its predicted class (eq. 3).
+
+    Args:
+        embeddings: metric features (N, N_f, h, w) at the resolution of the feature map.
+        proxies: (C, N_f).
+        labels: predicted classes (N, H, W).
+
+    Returns:
+        (N, H, W) in [0, 4], equal to the distance of the enlarged features.
+    """
+    size = (labels.shape[-2], labels.shape[-1])
+    directions = F.normalize(proxies, dim=1)
+    dots = upsample(torch.einsum("nkhw,ck->nchw", embeddings, directions), size)
+    dot = dots.gather(1, labels.unsqueeze(1)).squeeze(1)
+    norm = upsampled_square_norm(embeddings, size).clamp(min=1e-24).sqrt()
+    return (2.0 - 2.0 * dot / norm).clamp(0.0, 4.0)

@@ -1,0 +1,153 @@
+"""Metric network, proxies and their training: section III-C, equation 2 of the paper."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from stvm.method.distance import (
+    distance_to_predicted,
+    normalized_squared_distance,
+    sample_bilinear,
+)
+from stvm.method.thresholds import ClassThresholds
+
+
+def proxy_nca_loss(features: Tensor, labels: Tensor, proxies: Tensor, temperature: float) -> Tensor:
+    """Proxy NCA with temperature (eq. 2), averaged over the pixels.
+
+    The paper sums over the pixels; Adam's step does not depend on the scale of the loss, so the
+    mean differs in nothing but the printed value.
+
+    Args:
+        features: metric features (P, N_f).
+        labels: (P,).
+        proxies: (C, N_f).
+        temperature: T.
+    """
+    return F.cross_entropy(-normalized_squared_distance(features, proxies) / temperature, labels)
+
+
+def balanced_sample(
+    mask: Tensor,
+    labels: Tensor,
+    num_classes: int,
+    limit: int,
+    balance: Literal["rarest", "repeat"],
+    generator: torch.Generator,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Pixels (n, y, x) of the mask, an equal number of every class present (section III-C).
+
+    Args:
+        mask: (N, H, W), the metric pseudo-labels.
+        labels: (N, H, W).
+        num_classes: C.
+        limit: most pixels a class.
+        balance: "rarest" takes as many as the rarest present class has, without replacement;
+            "repeat" takes `limit` of each, drawing again where a class has fewer.
+        generator: of the CPU; draws are made there so that they do not depend on the device.
+    """
+    index = mask.nonzero(as_tuple=True)
+    shuffled = torch.randperm(len(index[0]), generator=generator).to(mask.device)
+    classes = labels[index][shuffled]
+    order = shuffled[torch.argsort(classes, stable=True)]
+    counts = torch.bincount(classes, minlength=num_classes)
+    present = counts[counts > 0]
+    starts = (counts.cumsum(0) - counts)[counts > 0]
+    if balance == "rarest":
+        number = min(limit, int(present.min())) if len(present) else 0
+        rank = torch.arange(number, device=mask.device).expand(len(present), number)
+    else:
+        rank = torch.arange(limit, device=mask.device) % present.unsqueeze(1)
+    chosen = order[(starts.unsqueeze(1) + rank).flatten()]
+    return index[0][chosen], index[1][chosen], index[2][chosen]
+
+
+@dataclass(frozen=True)
+class MetricReading:
+    """What the metric network says of one batch.
+
+    Attributes:
+        distances: to the proxy of the predicted class, (N, H, W).
+        loss: proxy NCA loss before the update, a scalar.
+        selected: share of pixels that are metric pseudo-labels, a scalar.
+    """
+
+    distances: Tensor
+    loss: Tensor
+    selected: Tensor
+
+
+class MetricLearner:
+    """Trains M and the proxies on metric pseudo-labels and reads distances from them.
+
+    Args:
+        network: M, features (N, D, h, w) -> metric features (N, N_f, h, w).
+        proxies: trainable (C, N_f).
+        optimizer: over both.
+        thresholds: of eq. 1.
+        temperature: T of eq. 2.
+        limit: most pixels a class in one step.
+        balance: see `balanced_sample`.
+        generator: CPU generator of the pixel draws.
+    """
+
+    def __init__(
+        self,
+        network: nn.Module,
+        proxies: nn.Parameter,
+        optimizer: torch.optim.Optimizer,
+        thresholds: ClassThresholds,
+        temperature: float,
+        limit: int,
+        balance: Literal["rarest", "repeat"],
+        generator: torch.Generator,
+    ) -> None:
+        self.network = network
+        self.proxies = proxies
+        self.optimizer = optimizer
+        self.thresholds = thresholds
+        self.temperature = temperature
+        self.limit = limit
+        self.balance = balance
+        self.generator = generator
+
+    def train_and_read(
+        self, features: Tensor, pseudo_labels: Tensor, confidence: Tensor
+    ) -> MetricReading:
+        """One step of eq. 2, and the distances of the same pass (before the update).
+
+        One pass serves both: the paper trains all networks concurrently and gives no order.
+
+        Args:
+            features: of the labelling network, without gradient, (N, D, h, w).
+            pseudo_labels: (N, H, W).
+            confidence: (N, H, W).
+        """
+        self.thresholds.update(confidence, pseudo_labels)
+        mask = self.thresholds.select(confidence, pseudo_labels)
+        pixels = balanced_sample(
+            mask, pseudo_labels, len(self.proxies), self.limit, self.balance, self.generator
+        )
+        embeddings = self.network(features)
+        size = (pseudo_labels.shape[-2], pseudo_labels.shape[-1])
+        distances = distance_to_predicted(embeddings.detach(), self.proxies.detach(), pseudo_labels)
+        if not len(pixels[0]):
+            return MetricReading(distances, embeddings.new_zeros(()), mask.float().mean())
+        loss = proxy_nca_loss(
+            sample_bilinear(embeddings, size, pixels),
+            pseudo_labels[pixels],
+            self.proxies,
+            self.temperature,
+        )
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        self.optimizer.step()
+        return MetricReading(distances, loss.detach(), mask.float().mean())
+
+    @torch.no_grad()
+    def distances(self, features: Tensor, labels: Tensor) -> Tensor:
+        """Distances (N, H, W) of the pixels to the proxies of `labels`, without training."""
+        return distance_to_predicted(self.network(features), self.proxies, labels)

@@ -1,0 +1,118 @@
+"""The network that labels, and the mean teacher's update: section III-B of the paper."""
+
+import copy
+from collections.abc import Callable
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from stvm.networks import SegmentationNetwork, upsample
+
+BnPolicy = Literal["copy", "ema", "track", "keep"]
+
+
+def frozen_copy(network: SegmentationNetwork) -> SegmentationNetwork:
+    """A copy in eval mode whose parameters take no gradient."""
+    return copy.deepcopy(network).requires_grad_(False).eval()
+
+
+class Labeller:
+    """Pseudo-labels, their confidence and the features they come from, without gradient.
+
+    Args:
+        network: teacher, frozen source model or student.
+        bn: "eval" labels with running statistics, "batch" with those of the batch. Either way the
+            network's mode and buffers are left as they were found.
+    """
+
+    def __init__(self, network: SegmentationNetwork, bn: Literal["eval", "batch"]) -> None:
+        self.network = network
+        self.bn = bn
+
+    @torch.no_grad()
+    def __call__(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Images (N, 3, H, W) -> pseudo_labels (N, H, W), confidence (N, H, W), features."""
+        was_training = self.network.training
+        self.network.train(self.bn == "batch")
+        buffers = [b.clone() for b in self.network.buffers()] if self.bn == "batch" else []
+        features = self.network.extract(images)
+        logits = upsample(self.network.classifier(features), images.shape[-2:])
+        for buffer, value in zip(self.network.buffers() if buffers else [], buffers, strict=True):
+            buffer.copy_(value)
+        self.network.train(was_training)
+        confidence, pseudo_labels = F.softmax(logits, dim=1).max(dim=1)
+        return pseudo_labels, confidence, features
+
+
+class MeanTeacher:
+    """Moves the teacher towards the student: parameters by moving average, buffers by policy.
+
+    teacher <- (1 - momentum) teacher + momentum student, once in `period` iterations.
+
+    Args:
+        teacher: updated in place.
+        student: read only.
+        momentum: the paper's smoothing factor, the weight of the student.
+        period: iterations between updates.
+        bn: what happens to the batch-norm buffers at an update. "copy" takes the student's,
+            "ema" averages them like parameters, "keep" leaves the source model's, "track" moves
+            them with every batch the teacher itself labels.
+    """
+
+    def __init__(
+        self,
+        teacher: SegmentationNetwork,
+        student: SegmentationNetwork,
+        momentum: float,
+        period: int,
+        bn: BnPolicy,
+    ) -> None:
+        self.teacher = teacher
+        self.student = student
+        self.momentum = momentum
+        self.period = period
+        self.bn = bn
+        if bn == "track":
+            track_statistics(teacher)
+
+    @torch.no_grad()
+    def update(self, iteration: int) -> None:
+        """Update at iteration 1, 2, ... where it is a multiple of the period."""
+        if iteration % self.period:
+            return
+        pairs = zip(self.teacher.parameters(), self.student.parameters(), strict=True)
+        for own, new in pairs:
+            own.lerp_(new, self.momentum)
+        if self.bn in ("track", "keep"):
+            return
+        for kept, fresh in zip(self.teacher.buffers(), self.student.buffers(), strict=True):
+            if self.bn == "ema" and kept.is_floating_point():
+                kept.lerp_(fresh, self.momentum)
+            else:
+                kept.copy_(fresh)
+
+
+def track_statistics(network: nn.Module, momentum: float = 0.1) -> None:
+    """Let each batch norm of `network` follow its inputs while it normalises in eval mode."""
+
+    def follow(module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+        assert isinstance(module, nn.BatchNorm2d)
+        if module.running_mean is None or module.running_var is None or not module.follows:
+            return
+        variance, mean = torch.var_mean(inputs[0], dim=(0, 2, 3))
+        module.running_mean.lerp_(mean, momentum)
+        module.running_var.lerp_(variance, momentum)
+
+    for module in network.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.follows = True
+            module.register_forward_pre_hook(follow)
+
+
+def no_update(iteration: int) -> None:
+    """What stands where MT is off: nothing follows the student."""
+
+
+Update = Callable[[int], None]
