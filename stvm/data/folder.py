@@ -1,0 +1,333 @@
+"""A user's own images: `<root>/<split>/images/NAME.{png,jpg,jpeg}`, `<root>/<split>/labels/NAME.png`.
+
+Labels are 8-bit single-channel PNG files whose values are class ids; 255 is ignored. Pixels are
+taken as stored: an EXIF orientation is not applied, so that an image and its label stay aligned.
+"""
+
+import struct
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageFile
+
+from stvm.errors import StvmError
+
+IGNORE_ID = 255
+MAX_CLASS_ID = 254
+DEFAULT_CACHE_BYTES = 2**30
+IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg")
+LAYOUT = "<root>/<split>/images/NAME.{png,jpg,jpeg}"
+
+_IMAGE_MODES = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "CMYK", "YCbCr")
+_LABEL_MODES = ("L", "P")
+# Pillow stretches grey PNG files of 2 and 4 bits to 0..255, which changes the ids.
+_STRETCHED_RAW_MODES = ("L;2", "L;4")
+_READ_ERRORS = (OSError, SyntaxError, ValueError, struct.error, Image.DecompressionBombError)
+
+Uint8Array = NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
+class ClassList:
+    """The classes of a label folder; a class's train id is its position.
+
+    Attributes:
+        names: class names, in train-id order.
+        ids: value that stands for each class in the label files, in the same order.
+    """
+
+    names: tuple[str, ...]
+    ids: tuple[int, ...]
+
+    def __post_init__(self) -> None:
+        if not self.names or len(self.names) != len(self.ids):
+            raise StvmError(
+                f"classes: {len(self.names)} names and {len(self.ids)} ids; give one id per name"
+            )
+        for name, class_id in zip(self.names, self.ids, strict=True):
+            if not name:
+                raise StvmError(f"classes: the name of id {class_id} is empty; give it a name")
+            if not 0 <= class_id <= MAX_CLASS_ID:
+                raise StvmError(
+                    f"classes: id {class_id} of {name!r} is not in 0..{MAX_CLASS_ID}; "
+                    f"label files hold 8-bit ids and {IGNORE_ID} means ignored"
+                )
+        _refuse_repeats("id", [str(class_id) for class_id in self.ids])
+        _refuse_repeats("name", list(self.names))
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+
+def parse_classes(spec: str) -> ClassList:
+    """Reads a class list.
+
+    Args:
+        spec: `road,sidewalk` (ids 0, 1, ...) or `7:road,8:sidewalk` (ids as in the label files).
+
+    Returns:
+        The classes in the order given.
+
+    Raises:
+        StvmError: an empty or repeated name, a repeated id, an id not in 0..254, or a mixture of
+            entries with and without id.
+    """
+    entries = [entry.strip() for entry in spec.split(",")]
+    with_id = [":" in entry for entry in entries]
+    if any(with_id) and not all(with_id):
+        bare = entries[with_id.index(False)]
+        raise StvmError(
+            f"classes: {bare!r} has no id but others have; write 'ID:NAME' for all or for none"
+        )
+    if not any(with_id):
+        return ClassList(tuple(entries), tuple(range(len(entries))))
+    pairs = [entry.split(":", 1) for entry in entries]
+    ids = tuple(_class_id(left, entry) for (left, _), entry in zip(pairs, entries, strict=True))
+    return ClassList(tuple(right.strip() for _, right in pairs), ids)
+
+
+class FolderImages:
+    """Images of one split, decoded when asked for; label files are never opened.
+
+    Args:
+        root: folder that holds the splits.
+        split: name of the split's folder.
+        height: height of the images handed out, in pixels.
+        width: width of the images handed out, in pixels.
+        cache_bytes: bound on the decoded (resized) arrays kept in memory.
+
+    Raises:
+        StvmError: a missing or empty folder, or two images with the same stem.
+    """
+
+    def __init__(
+        self,
+        root: str | Path,
+        split: str,
+        height: int,
+        width: int,
+        cache_bytes: int = DEFAULT_CACHE_BYTES,
+    ) -> None:
+        self.height = height
+        self.width = width
+        self._image_paths = image_paths(Path(root), split)
+        self.names: tuple[str, ...] = tuple(path.stem for path in self._image_paths)
+        self._cache = _ArrayCache(cache_bytes)
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def image(self, index: int) -> Uint8Array:
+        """Returns image `index` as RGB (height, width, 3), resized bilinearly where it differs.
+
+        Raises:
+            StvmError: the file cannot be read or has more than 8 bits per channel.
+        """
+        path = self._image_paths[index]
+        return self._cache.get(
+            path, lambda: self._resized(read_rgb(path), Image.Resampling.BILINEAR)
+        )
+
+    def _resized(self, image: Image.Image, resampling: Image.Resampling) -> Uint8Array:
+        size = (self.width, self.height)
+        if image.size != size:
+            image = image.resize(size, resampling)
+        return np.array(image, dtype=np.uint8)
+
+
+class LabelledFolder(FolderImages):
+    """Images of one split with their labels; files are opened only when asked for.
+
+    Args:
+        root: folder that holds the splits.
+        split: name of the split's folder.
+        height: height of the arrays handed out, in pixels.
+        width: width of the arrays handed out, in pixels.
+        classes: classes and the ids that stand for them in the label files.
+        cache_bytes: bound on the decoded arrays (images and labels) kept in memory.
+
+    Raises:
+        StvmError: as `FolderImages`, or an image without label.
+    """
+
+    def __init__(
+        self,
+        root: str | Path,
+        split: str,
+        height: int,
+        width: int,
+        classes: ClassList,
+        cache_bytes: int = DEFAULT_CACHE_BYTES,
+    ) -> None:
+        super().__init__(root, split, height, width, cache_bytes)
+        self.classes = classes
+        self._label_paths = label_paths(self._image_paths)
+        self._train_ids = np.full(256, IGNORE_ID, dtype=np.uint8)
+        self._train_ids[list(classes.ids)] = np.arange(len(classes), dtype=np.uint8)
+
+    def label(self, index: int) -> Uint8Array:
+        """Returns label `index` as train ids (height, width), 0..C-1 and 255 for ignored.
+
+        Raises:
+            StvmError: the file cannot be read, is not 8-bit single-channel, differs in size from
+                its image, or holds an id outside the class list.
+        """
+        label_path, image_path = self._label_paths[index], self._image_paths[index]
+        return self._cache.get(label_path, lambda: self._decode_label(label_path, image_path))
+
+    def _decode_label(self, path: Path, image_path: Path) -> Uint8Array:
+        with _open(image_path, ("PNG", "JPEG")) as image:
+            image_size = image.size
+        with _open(path, ("PNG",)) as label:
+            _check_label_mode(path, label)
+            if label.size != image_size:
+                raise StvmError(
+                    f"{path}: label is {_size_text(label.size)} but its image {image_path} is "
+                    f"{_size_text(image_size)}; save both at the same size"
+                )
+            self._check_ids(path, np.asarray(_loaded(path, label)))
+            return self._train_ids[self._resized(label, Image.Resampling.NEAREST)]
+
+    def _check_ids(self, path: Path, ids: Uint8Array) -> None:
+        known = {*self.classes.ids, IGNORE_ID}
+        outside = sorted(set(np.unique(ids).tolist()) - known)
+        if outside:
+            found = ", ".join(str(class_id) for class_id in outside)
+            raise StvmError(
+                f"{path}: ids {found} are not in the class list; add them to classes as 'ID:NAME' "
+                f"or set these pixels to {IGNORE_ID}"
+            )
+
+
+class _ArrayCache:
+    """Keeps the arrays used last, up to a number of bytes."""
+
+    def __init__(self, max_bytes: int) -> None:
+        self._max_bytes = max_bytes
+        self._arrays: OrderedDict[Path, Uint8Array] = OrderedDict()
+        self.bytes = 0
+
+    def get(self, path: Path, decode: Callable[[], Uint8Array]) -> Uint8Array:
+        """Returns a copy, so that a caller may change it in place."""
+        if path in self._arrays:
+            self._arrays.move_to_end(path)
+            return self._arrays[path].copy()
+        array = decode()
+        if array.nbytes <= self._max_bytes:
+            self._arrays[path] = array.copy()
+            self.bytes += array.nbytes
+        while self.bytes > self._max_bytes:
+            self.bytes -= self._arrays.popitem(last=False)[1].nbytes
+        return array
+
+
+def _class_id(text: str, entry: str) -> int:
+    try:
+        return int(text)
+    except ValueError:
+        raise StvmError(
+            f"classes: {text.strip()!r} in {entry!r} is not an integer id; write '7:road'"
+        ) from None
+
+
+def _refuse_repeats(what: str, values: list[str]) -> None:
+    repeated = sorted({value for value in values if values.count(value) > 1})
+    if repeated:
+        raise StvmError(f"classes: {what} {repeated[0]} is given twice; give each {what} once")
+
+
+def image_paths(root: Path, split: str) -> list[Path]:
+    """Lists the images of a split, sorted by stem.
+
+    Raises:
+        StvmError: a missing or empty folder, or two images with the same stem.
+    """
+    folder = root / split / "images"
+    for part, what in ((root, "data root"), (root / split, "split"), (folder, "images folder")):
+        if not part.is_dir():
+            raise StvmError(f"{part}: {what} is not a folder; the layout must be {LAYOUT}")
+    paths = sorted(
+        (path for path in folder.iterdir() if _is_image(path)), key=lambda path: path.stem
+    )
+    if not paths:
+        raise StvmError(f"{folder}: no image in this folder; the layout must be {LAYOUT}")
+    for first, second in pairwise(paths):
+        if first.stem == second.stem:
+            raise StvmError(
+                f"{second}: has the same stem as {first.name}; rename or remove one of the two"
+            )
+    return paths
+
+
+def _is_image(path: Path) -> bool:
+    return path.suffix.lower() in IMAGE_SUFFIXES and not path.name.startswith(".")
+
+
+def label_paths(images: list[Path]) -> list[Path]:
+    """Gives the label file of each image of one split.
+
+    Raises:
+        StvmError: an image without label.
+    """
+    folder = images[0].parent.parent / "labels"
+    present = {path.name for path in folder.iterdir()} if folder.is_dir() else set()
+    for path in images:
+        if f"{path.stem}.png" not in present:
+            raise StvmError(
+                f"{path}: image has no label; add {folder / path.stem}.png or remove the image"
+            )
+    return [folder / f"{path.stem}.png" for path in images]
+
+
+def read_rgb(path: Path) -> Image.Image:
+    """Reads an image file as RGB at its stored size.
+
+    Raises:
+        StvmError: the file cannot be read or has more than 8 bits per channel.
+    """
+    with _open(path, ("PNG", "JPEG")) as image:
+        if image.mode not in _IMAGE_MODES:
+            raise StvmError(
+                f"{path}: image mode {image.mode} is not supported; "
+                "save it as an RGB image of 8 bits per channel"
+            )
+        return _loaded(path, image).convert("RGB")
+
+
+def _open(path: Path, formats: tuple[str, ...]) -> Image.Image:
+    try:
+        return Image.open(path, formats=formats)
+    except _READ_ERRORS as error:
+        raise _unreadable(path, " or ".join(formats), error) from error
+
+
+def _loaded(path: Path, image: Image.Image) -> Image.Image:
+    try:
+        image.load()
+    except _READ_ERRORS as error:
+        raise _unreadable(path, str(image.format), error) from error
+    return image
+
+
+def _unreadable(path: Path, kind: str, error: Exception) -> StvmError:
+    reason = " ".join(str(error).split())
+    return StvmError(f"{path}: cannot be read as {kind} ({reason}); copy or save the file again")
+
+
+def _check_label_mode(path: Path, label: Image.Image) -> None:
+    tiles = label.tile if isinstance(label, ImageFile.ImageFile) else []
+    raw_mode = str(tiles[0].args) if tiles else label.mode
+    if label.mode not in _LABEL_MODES or raw_mode in _STRETCHED_RAW_MODES:
+        raise StvmError(
+            f"{path}: label mode is {raw_mode}, not 8-bit single-channel (L or P); "
+            "save the class ids as an 8-bit grey PNG"
+        )
+
+
+def _size_text(size: tuple[int, int]) -> str:
+    return f"{size[0]}x{size[1]} (width x height)"

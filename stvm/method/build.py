@@ -1,0 +1,156 @@
+"""Builds the adaptation of one trial: the only place that looks at the toggles."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+
+import torch
+from torch import Tensor, nn
+
+from stvm.method.losses import reliability
+from stvm.method.metric import MetricLearner, MetricReading
+from stvm.method.patches import NoPatches, PatchBank
+from stvm.method.photometric import PhotometricAugmentation, no_augmentation
+from stvm.method.step import AdaptationStep, Bank
+from stvm.method.teacher import Labeller, MeanTeacher, frozen_copy, no_update
+from stvm.method.thresholds import ClassThresholds
+from stvm.networks import SegmentationNetwork, build_head
+from stvm.settings import MethodSettings, Settings, TrainingSettings
+
+
+@dataclass
+class Adaptation:
+    """The step of a trial and what the trainer schedules, evaluates and saves.
+
+    Attributes:
+        step: one iteration.
+        student: the trained network.
+        teacher: its moving average; without MT the student itself.
+        metric: metric network and proxies; none where neither MGS nor MOCM needs them.
+        optimizers: to be scheduled.
+    """
+
+    step: AdaptationStep
+    student: SegmentationNetwork
+    teacher: SegmentationNetwork
+    metric: MetricLearner | None
+    optimizers: list[torch.optim.Optimizer]
+
+
+def build_adaptation(
+    settings: Settings, source: SegmentationNetwork, num_classes: int
+) -> Adaptation:
+    """Student, teacher and metric network from the source model, wired by the toggles.
+
+    Section III-B: student and teacher start from the source model. Random weights (metric
+    network, proxies) come from torch's global generator; draws from a CPU generator of the seed.
+
+    Args:
+        settings: with st on.
+        source: read only.
+        num_classes: C.
+    """
+    method, training = settings.method, settings.training
+    student = frozen_copy(source).requires_grad_(True).train()
+    teacher = frozen_copy(source)
+    optimizer = sgd(student, training)
+    metric = None
+    learn_metric: Callable[[Tensor, Tensor, Tensor], MetricReading] = no_metric
+    if method.mgs or method.mocm:
+        metric = build_metric(settings, num_classes, device_of(student))
+        learn_metric = metric.train_and_read
+    if method.mt:
+        labelling: SegmentationNetwork = teacher
+        update = MeanTeacher(
+            teacher, student, method.ema_momentum, method.ema_period, method.teacher_bn
+        ).update
+    else:
+        labelling = student if method.labeller == "student" else frozen_copy(source)
+        update = no_update
+    step = AdaptationStep(
+        student=student,
+        label=Labeller(labelling, method.labeller_bn),
+        learn_metric=learn_metric,
+        weigh=partial(reliability, alpha=method.alpha, beta=method.beta)
+        if method.mgs
+        else torch.ones_like,
+        augment=build_augmentation(method),
+        bank=build_bank(settings, num_classes),
+        bank_augmented=method.patch_image == "augmented",
+        optimizer=optimizer,
+        update_teacher=update,
+        loss_norm=method.loss_norm,
+    )
+    optimizers = [optimizer] + ([metric.optimizer] if metric else [])
+    return Adaptation(step, student, teacher if method.mt else student, metric, optimizers)
+
+
+def sgd(student: SegmentationNetwork, training: TrainingSettings) -> torch.optim.SGD:
+    """SGD with Nesterov momentum and two learning rates (section IV-B)."""
+    groups = [
+        {"params": list(student.features.parameters()), "lr": training.lr},
+        {
+            "params": list(student.classifier.parameters()),
+            "lr": training.lr * training.head_lr_factor,
+        },
+    ]
+    return torch.optim.SGD(
+        groups,
+        momentum=training.momentum,
+        weight_decay=training.weight_decay,
+        nesterov=training.momentum > 0,
+    )
+
+
+def build_metric(settings: Settings, num_classes: int, device: torch.device) -> MetricLearner:
+    """Metric network with the classifier's architecture, random proxies, Adam (section III-C)."""
+    method, network = settings.method, settings.network
+    head = build_head(network.network, network.channels, method.n_f).to(device)
+    proxies = nn.Parameter(torch.randn(num_classes, method.n_f).to(device))
+    return MetricLearner(
+        head,
+        proxies,
+        torch.optim.Adam([*head.parameters(), proxies], lr=settings.training.metric_lr),
+        ClassThresholds(num_classes, method.q_m, method.threshold_momentum, device),
+        method.temperature,
+        method.pixels_per_class,
+        method.metric_balance,
+        torch.Generator().manual_seed(settings.training.seed),
+    )
+
+
+def build_augmentation(method: MethodSettings) -> Callable[[Tensor], Tensor]:
+    """Photometric noise, or the identity."""
+    if not method.aug:
+        return no_augmentation
+    return PhotometricAugmentation(
+        method.aug_strength, method.aug_probability, method.blur_probability
+    )
+
+
+def build_bank(settings: Settings, num_classes: int) -> Bank:
+    """Patch buffers, or the identity."""
+    method = settings.method
+    if not method.mocm:
+        return NoPatches()
+    return PatchBank(
+        num_classes,
+        method.buffer_size,
+        method.tau_mocm,
+        method.n_mocm,
+        method.patch_unit,
+        method.patch_order,
+        method.patch_max_cover,
+        torch.Generator().manual_seed(settings.training.seed + 1),
+    )
+
+
+def no_metric(features: Tensor, pseudo_labels: Tensor, confidence: Tensor) -> MetricReading:
+    """What stands where neither MGS nor MOCM is on: every distance 0, nothing trained."""
+    zero = confidence.new_zeros(())
+    return MetricReading(torch.zeros_like(confidence), zero, zero)
+
+
+def device_of(module: nn.Module) -> torch.device:
+    """Device of the first parameter."""
+    return next(module.parameters()).device

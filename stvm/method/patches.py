@@ -1,0 +1,198 @@
+"""Metric-based online ClassMix (MOCM): reliable patches banked and pasted, section III-D."""
+
+from collections import deque
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import torch
+from scipy import ndimage
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Patch:
+    """One reliable region with its surroundings cut to the bounding box.
+
+    Attributes:
+        image: (3, h, w) in [0, 1].
+        mask: (h, w), the pixels that belong to the patch.
+        reliability: (h, w).
+        top: row of the box in the image it came from.
+        left: column of the box.
+        area: pixels of the mask.
+    """
+
+    image: Tensor
+    mask: Tensor
+    reliability: Tensor
+    top: int
+    left: int
+    area: int
+
+
+class PatchBank:
+    """First-in-first-out buffers of patches, one for each class, and their pasting.
+
+    Args:
+        num_classes: C.
+        size: patches kept for each class.
+        tau: a region is banked where its mean distance to its class's proxy is below this.
+        number: classes drawn for an image, one patch each (N_MOCM).
+        unit: a region is a whole predicted class of an image or one connected part of it.
+        order: of pasting; what comes last lies on top.
+        max_cover: patches larger than this share of the image are never banked.
+        generator: CPU generator of the draws.
+    """
+
+    def __init__(
+        self,
+        num_classes: int,
+        size: int,
+        tau: float,
+        number: int,
+        unit: Literal["class", "component"],
+        order: Literal["large_first", "random"],
+        max_cover: float,
+        generator: torch.Generator,
+    ) -> None:
+        self.buffers: list[deque[Patch]] = [deque(maxlen=size) for _ in range(num_classes)]
+        self.tau = tau
+        self.number = number
+        self.unit = unit
+        self.order = order
+        self.max_cover = max_cover
+        self.generator = generator
+
+    def store(
+        self, images: Tensor, pseudo_labels: Tensor, reliability: Tensor, distances: Tensor
+    ) -> None:
+        """Bank the regions whose mean distance is below tau, with image, label and reliability.
+
+        Args:
+            images: (N, 3, H, W).
+            pseudo_labels: (N, H, W).
+            reliability: (N, H, W).
+            distances: (N, H, W), eq. 3.
+        """
+        num_classes = len(self.buffers)
+        regions, owners = label_regions(pseudo_labels, num_classes, self.unit)
+        means, boxes = region_statistics(regions, distances, len(owners))
+        areas = boxes[:, 4]
+        limit = self.max_cover * pseudo_labels[0].numel()
+        admitted = ((areas > 0) & (areas <= limit) & (means < self.tau)).nonzero().squeeze(1)
+        rows = torch.cat([admitted.unsqueeze(1), boxes[admitted]], 1).tolist()
+        for region, top, bottom, left, right, area in rows:
+            image, label = owners[region]
+            window = (slice(top, bottom + 1), slice(left, right + 1))
+            self.buffers[label].append(
+                Patch(
+                    images[image][:, window[0], window[1]].clone(),
+                    regions[image][window] == region,
+                    reliability[image][window].clone(),
+                    top,
+                    left,
+                    area,
+                )
+            )
+
+    def paste(
+        self, images: Tensor, pseudo_labels: Tensor, reliability: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Images, labels and reliability with one patch of each drawn class pasted in.
+
+        The inputs are left as they are. Patches return to the place they came from.
+        """
+        mixed = images.clone(), pseudo_labels.clone(), reliability.clone()
+        for index in range(len(images)):
+            for label, patch in self._draw():
+                height, width = patch.mask.shape
+                rows = slice(patch.top, patch.top + height)
+                columns = slice(patch.left, patch.left + width)
+                for target, value in zip(
+                    (t[index] for t in mixed),
+                    (patch.image, torch.full_like(patch.mask, label, dtype=torch.long),
+                     patch.reliability),
+                    strict=True,
+                ):
+                    view = target[..., rows, columns]
+                    view.copy_(torch.where(patch.mask, value, view))
+        return mixed
+
+    def _draw(self) -> list[tuple[int, Patch]]:
+        """One patch from each of at most `number` classes drawn among those that have any."""
+        filled = [label for label, buffer in enumerate(self.buffers) if buffer]
+        chosen = torch.randperm(len(filled), generator=self.generator)[: self.number].tolist()
+        places = torch.rand(len(chosen), generator=self.generator).tolist()
+        drawn = [
+            (filled[i], self.buffers[filled[i]][int(place * len(self.buffers[filled[i]]))])
+            for i, place in zip(chosen, places, strict=True)
+        ]
+        return sorted(drawn, key=lambda d: -d[1].area) if self.order == "large_first" else drawn
+
+
+class NoPatches:
+    """What stands where MOCM is off: nothing is banked, nothing is pasted."""
+
+    def store(
+        self, images: Tensor, pseudo_labels: Tensor, reliability: Tensor, distances: Tensor
+    ) -> None:
+        """Keep nothing."""
+
+    def paste(
+        self, images: Tensor, pseudo_labels: Tensor, reliability: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """The inputs themselves."""
+        return images, pseudo_labels, reliability
+
+
+def label_regions(
+    labels: Tensor, num_classes: int, unit: Literal["class", "component"]
+) -> tuple[Tensor, list[tuple[int, int]]]:
+    """Number the regions of a batch; the i-th owner is (image, class) of region i.
+
+    Args:
+        labels: (N, H, W).
+        num_classes: C.
+        unit: see `PatchBank`.
+
+    Returns:
+        Region of each pixel (N, H, W), and the owners.
+    """
+    count = len(labels)
+    if unit == "class":
+        offset = torch.arange(count, device=labels.device).view(-1, 1, 1) * num_classes
+        owners = [(n, c) for n in range(count) for c in range(num_classes)]
+        return labels + offset, owners
+    regions = np.zeros(labels.shape, dtype=np.int64)
+    owners = []
+    for n, frame in enumerate(labels.cpu().numpy()):
+        for c in np.unique(frame):
+            parts, number = ndimage.label(frame == c)
+            regions[n] += np.where(parts > 0, parts - 1 + len(owners), 0)
+            owners += [(n, int(c))] * number
+    return torch.from_numpy(regions).to(labels.device), owners
+
+
+def region_statistics(regions: Tensor, distances: Tensor, count: int) -> tuple[Tensor, Tensor]:
+    """Mean distance (R,) and bounding boxes (R, 5): top, bottom, left, right, area.
+
+    Args:
+        regions: (N, H, W) numbers below `count`.
+        distances: (N, H, W).
+        count: R.
+    """
+    flat = regions.flatten()
+    area = torch.bincount(flat, minlength=count)
+    total = torch.bincount(flat, weights=distances.flatten(), minlength=count)
+    size = regions.shape[1:]
+    device = regions.device
+    rows = torch.arange(size[0], device=device).view(-1, 1).expand(size)
+    columns = torch.arange(size[1], device=device).expand(size)
+    sides = []
+    for coordinate in (rows, columns):
+        values = coordinate.expand_as(regions).flatten()
+        for reduce, start in (("amin", max(size)), ("amax", -1)):
+            empty = torch.full((count,), start, dtype=torch.long, device=device)
+            sides.append(empty.scatter_reduce(0, flat, values, reduce))
+    return total / area.clamp(min=1), torch.stack([*sides, area], 1)

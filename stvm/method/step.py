@@ -1,0 +1,89 @@
+"""One iteration of STvM, in the order of the paper's Fig. 2 and section III-A."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+import torch
+from torch import Tensor
+
+from stvm.method.losses import weighted_cross_entropy
+from stvm.method.metric import MetricReading
+from stvm.method.teacher import Labeller
+from stvm.networks import SegmentationNetwork
+
+
+class Bank(Protocol):
+    """Banks reliable patches and pastes them; see `stvm.method.patches`."""
+
+    def store(
+        self, images: Tensor, pseudo_labels: Tensor, reliability: Tensor, distances: Tensor
+    ) -> None: ...
+
+    def paste(
+        self, images: Tensor, pseudo_labels: Tensor, reliability: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]: ...
+
+
+@dataclass(frozen=True)
+class StepReport:
+    """What one iteration measured; all are tensors on the device of the networks.
+
+    Attributes:
+        loss: of the student, eq. 5.
+        metric_loss: of the metric network, eq. 2.
+        reliability: mean over the pixels before mixing.
+        selected: share of pixels that trained the metric network.
+    """
+
+    loss: Tensor
+    metric_loss: Tensor
+    reliability: Tensor
+    selected: Tensor
+
+
+@dataclass
+class AdaptationStep:
+    """Every part resolved by the builder; a part that is off is its identity.
+
+    Attributes:
+        student: the trained network.
+        label: pseudo-labels, confidence and features of clean images.
+        learn_metric: trains the metric network on them and reads distances.
+        weigh: distances to reliability, eq. 4.
+        augment: photometric noise on the student's input.
+        bank: MOCM.
+        bank_augmented: bank the student's pixels and not the labeller's.
+        optimizer: of the student.
+        update_teacher: called with the iteration.
+        loss_norm: see `weighted_cross_entropy`.
+    """
+
+    student: SegmentationNetwork
+    label: Labeller
+    learn_metric: Callable[[Tensor, Tensor, Tensor], MetricReading]
+    weigh: Callable[[Tensor], Tensor]
+    augment: Callable[[Tensor], Tensor]
+    bank: Bank
+    bank_augmented: bool
+    optimizer: torch.optim.Optimizer
+    update_teacher: Callable[[int], None]
+    loss_norm: Literal["pixels", "weights"]
+
+    def __call__(self, images: Tensor, iteration: int) -> StepReport:
+        """Adapt on target images (N, 3, H, W) in [0, 1] at iteration 1, 2, ..."""
+        pseudo_labels, confidence, features = self.label(images)
+        metric = self.learn_metric(features, pseudo_labels, confidence)
+        reliability = self.weigh(metric.distances)
+
+        noisy = self.augment(images)
+        banked = noisy if self.bank_augmented else images
+        self.bank.store(banked, pseudo_labels, reliability, metric.distances)
+        mixed, labels, weights = self.bank.paste(noisy, pseudo_labels, reliability)
+
+        loss = weighted_cross_entropy(self.student(mixed), labels, weights, self.loss_norm)
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        self.optimizer.step()
+        self.update_teacher(iteration)
+        return StepReport(loss.detach(), metric.loss, reliability.mean(), metric.selected)
