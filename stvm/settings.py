@@ -14,7 +14,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from stvm.errors import StvmError
 
 
-def tunable(default: Any, *, grid: tuple[float, ...], search: tuple[float, float], **kw: Any) -> Any:
+def tunable(
+    default: Any, *, grid: tuple[float, ...], search: tuple[float, float], **kw: Any
+) -> Any:
     """A field with its Table V values and its search range beside the default."""
     return Field(default, json_schema_extra={"grid": list(grid), "search": list(search)}, **kw)
 
@@ -121,7 +123,9 @@ class MethodSettings(Group):
     n_mocm: int = tunable(
         10, grid=(2, 5, 10, 15), search=(1, 15), ge=1, description="Patches an image, N_MOCM."
     )
-    buffer_size: int = Field(50, ge=1, description="Patches kept for each class, first in first out.")
+    buffer_size: int = Field(
+        50, ge=1, description="Patches kept for each class, first in first out."
+    )
 
     threshold_momentum: float = Field(
         0.9, ge=0, lt=1, description="Memory of the moving average of the thresholds of eq. 1."
@@ -184,7 +188,9 @@ class TrainingSettings(Group):
     """The optimisation of the student and of the metric network (section IV-B)."""
 
     seed: int = Field(0, ge=0, description="Seed of everything random in the trial.")
-    iterations: int = Field(1000, ge=1, description="Iterations of adaptation; the last is reported.")
+    iterations: int = Field(
+        1000, ge=1, description="Iterations of adaptation; the last is reported."
+    )
     batch: int = Field(2, ge=1, description="Target images a batch.")
     crop_height: int = Field(64, ge=16, description="Height of the random crop in pixels.")
     crop_width: int = Field(64, ge=16, description="Width of the random crop in pixels.")

@@ -111,8 +111,11 @@ class PatchBank:
                 columns = slice(patch.left, patch.left + width)
                 for target, value in zip(
                     (t[index] for t in mixed),
-                    (patch.image, torch.full_like(patch.mask, label, dtype=torch.long),
-                     patch.reliability),
+                    (
+                        patch.image,
+                        torch.full_like(patch.mask, label, dtype=torch.long),
+                        patch.reliability,
+                    ),
                     strict=True,
                 ):
                     view = target[..., rows, columns]

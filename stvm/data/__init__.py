@@ -1,0 +1,1 @@
+"""Images: the embedded benchmark and folders of your own."""
