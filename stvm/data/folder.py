@@ -1,4 +1,4 @@
-"""A user's own images: `<root>/<split>/images/NAME.{png,jpg,jpeg}`, `<root>/<split>/labels/NAME.png`.
+"""A user's own images: `<split>/images/NAME.{png,jpg,jpeg}` and `<split>/labels/NAME.png`.
 
 Labels are 8-bit single-channel PNG files whose values are class ids; 255 is ignored. Pixels are
 taken as stored: an EXIF orientation is not applied, so that an image and its label stay aligned.

@@ -21,9 +21,9 @@ def normalized_squared_distance(x: Tensor, y: Tensor) -> Tensor:
     return 2.0 - 2.0 * F.normalize(x, dim=1) @ F.normalize(y, dim=1).T
 
 
-def _axis(size: int, small: int, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
+def _axis(size: int, small: int, like: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Lower index, upper index and upper weight of bilinear enlargement along one axis."""
-    centre = (torch.arange(size, device=device) + 0.5) * (small / size) - 0.5
+    centre = (torch.arange(size, device=like.device, dtype=like.dtype) + 0.5) * (small / size) - 0.5
     centre = centre.clamp(min=0)
     low = centre.floor().long().clamp(max=small - 1)
     return low, (low + 1).clamp(max=small - 1), centre - low
@@ -40,10 +40,10 @@ def sample_bilinear(
         index: image, row and column of each pixel, (P,) each.
     """
     n, y, x = index
-    y0, y1, wy = (t[y] for t in _axis(size[0], maps.shape[2], maps.device))
-    x0, x1, wx = (t[x] for t in _axis(size[1], maps.shape[3], maps.device))
+    y0, y1, wy = (t[y] for t in _axis(size[0], maps.shape[2], maps))
+    x0, x1, wx = (t[x] for t in _axis(size[1], maps.shape[3], maps))
     rows = maps.permute(0, 2, 3, 1)
-    wy, wx = wy.to(maps.dtype).unsqueeze(1), wx.to(maps.dtype).unsqueeze(1)
+    wy, wx = wy.unsqueeze(1), wx.unsqueeze(1)
     top = torch.lerp(rows[n, y0, x0], rows[n, y0, x1], wx)
     bottom = torch.lerp(rows[n, y1, x0], rows[n, y1, x1], wx)
     return torch.lerp(top, bottom, wy)
@@ -55,9 +55,8 @@ def upsampled_square_norm(maps: Tensor, size: tuple[int, int]) -> Tensor:
     |a f1 + b f2|^2 needs only f1.f1, f1.f2 and f2.f2; in two dimensions the products of a pixel
     with its right, lower and two diagonal neighbours.
     """
-    device = maps.device
-    y0, y1, wy = _axis(size[0], maps.shape[2], device)
-    x0, x1, wx = _axis(size[1], maps.shape[3], device)
+    y0, y1, wy = _axis(size[0], maps.shape[2], maps)
+    x0, x1, wx = _axis(size[1], maps.shape[3], maps)
     right = torch.cat([maps[..., 1:], maps[..., -1:]], 3)
     below = torch.cat([maps[:, :, 1:], maps[:, :, -1:]], 2)
     diagonal = torch.cat([right[:, :, 1:], right[:, :, -1:]], 2)
@@ -71,7 +70,7 @@ def upsampled_square_norm(maps: Tensor, size: tuple[int, int]) -> Tensor:
         ],
         1,
     )
-    wy, wx = wy.to(maps.dtype).unsqueeze(1), wx.to(maps.dtype)
+    wy = wy.unsqueeze(1)
     vy, vx = 1 - wy, 1 - wx
     across = products[..., x0]
     own, horizontal, vertical, falling, rising = across[:, :, y0].unbind(1)
