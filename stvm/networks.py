@@ -53,7 +53,8 @@ class SegmentationNetwork(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Logits (N, num_classes, H, W) of images (N, 3, H, W) in [0, 1]."""
-        return upsample(self.classifier(self.extract(images)), images.shape[-2:])
+        size = (images.shape[-2], images.shape[-1])
+        return upsample(self.classifier(self.extract(images)), size)
 
 
 class SummedAspp(nn.Module):
@@ -136,7 +137,8 @@ def build_head(network: str, channels: int, out_channels: int) -> nn.Module:
         return SummedAspp(channels, out_channels, SMALL_RATES)
     from torchvision.models.segmentation.deeplabv3 import DeepLabHead
 
-    return DeepLabHead(2048, out_channels)
+    head: nn.Module = DeepLabHead(2048, out_channels)
+    return head
 
 
 def build_network(network: str, channels: int, num_classes: int) -> SegmentationNetwork:

@@ -103,3 +103,22 @@ def test_settings_refuse_what_has_no_meaning_and_name_the_nearest():
         Settings().replace(st=False)
     assert Settings().hash() == Settings().replace(alpha="2").hash()
     assert Settings().hash() != Settings().replace(alpha=4).hash()
+
+
+@pytest.mark.parametrize("policy", ["copy", "ema", "track", "keep"])
+def test_only_labelling_and_updates_move_the_teachers_statistics(policy):
+    source, before, built, _ = adapt({"teacher_bn": policy})
+    key = "features.1.running_mean"
+    teacher, student = (n.state_dict()[key] for n in (built.teacher, built.student))
+    assert torch.equal(teacher, student) == (policy == "copy")
+    assert torch.equal(teacher, before[key]) == (policy == "keep")
+    seen = teacher.clone()
+    built.teacher(torch.rand(2, 3, 32, 32))
+    assert torch.equal(built.teacher.state_dict()[key], seen)
+
+
+def test_labelling_with_batch_statistics_leaves_mode_and_buffers():
+    _, before, built, _ = adapt({"labeller_bn": "batch", "teacher_bn": "keep"})
+    own = built.teacher.state_dict()
+    assert not built.teacher.training
+    assert all(torch.equal(own[k], before[k]) for k in before if "running" in k or "num_b" in k)

@@ -69,7 +69,9 @@ def build_adaptation(
         update = no_update
     step = AdaptationStep(
         student=student,
-        label=Labeller(labelling, method.labeller_bn),
+        label=Labeller(
+            labelling, method.labeller_bn, track=method.mt and method.teacher_bn == "track"
+        ),
         learn_metric=learn_metric,
         weigh=partial(reliability, alpha=method.alpha, beta=method.beta)
         if method.mgs

@@ -1,7 +1,8 @@
 """The network that labels, and the mean teacher's update: section III-B of the paper."""
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from typing import Literal
 
 import torch
@@ -25,11 +26,15 @@ class Labeller:
         network: teacher, frozen source model or student.
         bn: "eval" labels with running statistics, "batch" with those of the batch. Either way the
             network's mode and buffers are left as they were found.
+        track: let the running statistics follow the labelled images (teacher_bn=track).
     """
 
-    def __init__(self, network: SegmentationNetwork, bn: Literal["eval", "batch"]) -> None:
+    def __init__(
+        self, network: SegmentationNetwork, bn: Literal["eval", "batch"], track: bool = False
+    ) -> None:
         self.network = network
         self.bn = bn
+        self.track = track
 
     @torch.no_grad()
     def __call__(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -37,8 +42,10 @@ class Labeller:
         was_training = self.network.training
         self.network.train(self.bn == "batch")
         buffers = [b.clone() for b in self.network.buffers()] if self.bn == "batch" else []
-        features = self.network.extract(images)
-        logits = upsample(self.network.classifier(features), images.shape[-2:])
+        with following_statistics(self.network) if self.track else nullcontext():
+            features = self.network.extract(images)
+        size = (images.shape[-2], images.shape[-1])
+        logits = upsample(self.network.classifier(features), size)
         for buffer, value in zip(self.network.buffers() if buffers else [], buffers, strict=True):
             buffer.copy_(value)
         self.network.train(was_training)
@@ -74,8 +81,6 @@ class MeanTeacher:
         self.momentum = momentum
         self.period = period
         self.bn = bn
-        if bn == "track":
-            track_statistics(teacher)
 
     @torch.no_grad()
     def update(self, iteration: int) -> None:
@@ -94,21 +99,25 @@ class MeanTeacher:
                 kept.copy_(fresh)
 
 
-def track_statistics(network: nn.Module, momentum: float = 0.1) -> None:
-    """Let each batch norm of `network` follow its inputs while it normalises in eval mode."""
+@contextmanager
+def following_statistics(network: nn.Module, momentum: float = 0.1) -> Iterator[None]:
+    """Within the block each batch norm follows its inputs while it normalises in eval mode.
+
+    The hooks live in the block only, so that evaluating the network cannot move its statistics.
+    """
 
     def follow(module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
-        assert isinstance(module, nn.BatchNorm2d)
-        if module.running_mean is None or module.running_var is None or not module.follows:
-            return
         variance, mean = torch.var_mean(inputs[0], dim=(0, 2, 3))
-        module.running_mean.lerp_(mean, momentum)
-        module.running_var.lerp_(variance, momentum)
+        module.get_buffer("running_mean").lerp_(mean, momentum)
+        module.get_buffer("running_var").lerp_(variance, momentum)
 
-    for module in network.modules():
-        if isinstance(module, nn.BatchNorm2d):
-            module.follows = True
-            module.register_forward_pre_hook(follow)
+    norms = [m for m in network.modules() if isinstance(m, nn.BatchNorm2d)]
+    hooks = [norm.register_forward_pre_hook(follow) for norm in norms]
+    try:
+        yield
+    finally:
+        for hook in hooks:
+            hook.remove()
 
 
 def no_update(iteration: int) -> None:

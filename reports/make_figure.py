@@ -1,0 +1,259 @@
+"""`python reports/make_figure.py`: what adaptation looks like, and Table IV as a dot plot."""
+
+import argparse
+import io
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from zipfile import BadZipFile
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from reports.make_tables import load_table
+from reports.paired import order
+from reports.read_results import Trial, choose_manifest
+from reports.table4 import ROWS, Row, Table
+from stvm.errors import StvmError
+
+SHOWN = ("Source", "ST_MT", "STvM")
+IMAGES = 3
+IGNORED = 255
+MOST_BYTES = 400_000
+_DPIS = (160, 130, 110, 90, 70, 50)
+
+
+@dataclass(frozen=True)
+class Sample:
+    """Predictions of one trial on a few images; k images of H x W pixels.
+
+    Attributes:
+        images: (k, H, W, 3) uint8.
+        labels: (k, H, W) uint8, 255 ignored; for evaluation only.
+        predictions: (k, H, W) uint8.
+        palette: (C, 3) uint8.
+        miou: fraction, of the trial and not of these images.
+        reliability: (k, H, W) from 0 to 1; None for a trial without metric network.
+    """
+
+    images: NDArray[np.uint8]
+    labels: NDArray[np.uint8]
+    predictions: NDArray[np.uint8]
+    palette: NDArray[np.uint8]
+    miou: float
+    reliability: NDArray[np.float32] | None
+
+
+def read_sample(path: Path) -> Sample:
+    """One file of samples.
+
+    Raises:
+        StvmError: unreadable, an array missing or of another shape than the images.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            arrays = {name: file[name] for name in file.files}
+        sample = Sample(
+            *(arrays[name] for name in ("images", "labels", "predictions", "palette")),
+            miou=float(arrays["miou"]),
+            reliability=arrays.get("reliability"),
+        )
+    except KeyError as error:
+        raise StvmError(f"cannot read {path}: no array {error}; evaluate the trial again") from None
+    except (OSError, ValueError, EOFError, BadZipFile, TypeError) as error:
+        reason = " ".join(str(error).split())
+        raise StvmError(f"cannot read {path}: {reason}; evaluate the trial again") from None
+    maps = [sample.labels, sample.predictions]
+    maps += [] if sample.reliability is None else [np.asarray(sample.reliability)]
+    if sample.images.ndim != 4 or any(a.shape != sample.images.shape[:3] for a in maps):
+        raise StvmError(f"cannot read {path}: shapes of images and maps differ")
+    return sample
+
+
+def choose_trials(results: Path, trials: Sequence[Trial]) -> dict[str, Trial]:
+    """The trial of each shown row: fresh realisations first, then the lowest numbers.
+
+    Raises:
+        StvmError: no realisation and seed for which every shown row has samples.
+    """
+    have = {
+        (t.row, t.realisation, t.seed): t
+        for t in trials
+        if t.row in SHOWN and (results / "samples" / f"{t.hash}.npz").exists()
+    }
+    last = [t for t in have.values() if t.row == SHOWN[-1]]
+    for t in sorted(last, key=lambda t: (t.tuned, order((t.realisation, t.seed)))):
+        keys = [[(row, t.realisation, seed) for seed in (t.seed, None)] for row in SHOWN]
+        found = [next((have[k] for k in pair if k in have), None) for pair in keys]
+        if all(found):
+            return {trial.row: trial for trial in found if trial}
+    raise StvmError(
+        f"no samples of {', '.join(SHOWN)} with one realisation and seed in {results / 'samples'}: "
+        "run `python studies/ablation.py` first"
+    )
+
+
+def _coloured(labels: NDArray[np.uint8], palette: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    table = np.zeros((256, 3), np.uint8)
+    table[: len(palette)] = palette
+    coloured: NDArray[np.uint8] = table[labels]
+    return coloured
+
+
+def _correctness(sample: Sample) -> NDArray[np.float64]:
+    right = (sample.labels == sample.predictions).astype(np.float64)
+    return np.where(sample.labels == IGNORED, 0.6, right)
+
+
+def _columns(samples: dict[str, Sample]) -> list[tuple[str, NDArray[np.generic]]]:
+    first, last = samples[SHOWN[0]], samples[SHOWN[-1]]
+    columns: list[tuple[str, NDArray[np.generic]]] = [
+        ("Target image", first.images),
+        ("Label\n(evaluation only)", _coloured(first.labels, first.palette)),
+    ]
+    for name, sample in samples.items():
+        title = f"{name}\nmIoU {100 * sample.miou:.1f}"
+        columns.append((title, _coloured(sample.predictions, sample.palette)))
+    if last.reliability is not None:
+        columns.append((f"{SHOWN[-1]} reliability\nblack 0, white 1", last.reliability))
+    columns.append((f"{SHOWN[-1]} errors\nblack wrong, grey ignored", _correctness(last)))
+    return columns
+
+
+def draw_grid(samples: dict[str, Sample], caption: str) -> Figure:
+    """Three images, a row each: image, label, predictions, reliability, errors.
+
+    Raises:
+        StvmError: the samples show different images.
+    """
+    first = samples[SHOWN[0]]
+    for name, sample in samples.items():
+        if not np.array_equal(sample.images, first.images):
+            raise StvmError(f"samples of {name} and {SHOWN[0]} show different images: run both")
+    columns = _columns(samples)
+    rows = min(IMAGES, len(first.images))
+    height, width = first.images.shape[1:3]
+    size = 1.75
+    figure = Figure(
+        figsize=(size * len(columns), size * rows * height / width + 0.75), layout="constrained"
+    )
+    axes = figure.subplots(rows, len(columns), squeeze=False)
+    for column, (title, pictures) in enumerate(columns):
+        axes[0, column].set_title(title, fontsize=9)
+        for row in range(rows):
+            axes[row, column].imshow(
+                pictures[row], cmap="gray", vmin=0, vmax=1, interpolation="nearest"
+            )
+            axes[row, column].set_axis_off()
+    figure.supxlabel(caption, fontsize=8)
+    return figure
+
+
+def _draw_measured(axes: Axes, rows: Sequence[Row]) -> None:
+    for y, row in enumerate(rows):
+        values = [100 * row.values[key] for key in sorted(row.values, key=order)]
+        axes.plot(values, [y + 0.2] * len(values), "o", color="0.5", markersize=3.5, mfc="none")
+        mean, low, high = row.miou.mean, row.miou.low, row.miou.high
+        if mean is None:
+            continue
+        if low is not None and high is not None:
+            axes.plot([100 * low, 100 * high], [y, y], "|-", color="black", linewidth=1.2)
+        axes.plot(100 * mean, y, "D", color="black", markersize=5)
+        axes.text(100 * mean, y - 0.22, f"{100 * mean:.1f}", ha="center", fontsize=8)
+
+
+def _draw_paper(axes: Axes, rows: Sequence[Row]) -> None:
+    for y, row in enumerate(rows):
+        if row.paper.miou is not None:
+            axes.plot(row.paper.miou, y, "s", color="black", mfc="white", markersize=6)
+            axes.text(row.paper.miou, y - 0.22, f"{row.paper.miou:.1f}", ha="center", fontsize=8)
+        else:
+            axes.text(0.5, y, "not in the paper", transform=axes.get_yaxis_transform(),
+                      ha="center", va="center", fontsize=8, color="0.4")  # fmt: skip
+
+
+def draw_bars(table: Table) -> Figure:
+    """Table IV as dots: measured on the left, published on the right, one scale."""
+    figure = Figure(figsize=(9, 4.2), layout="constrained")
+    measured, paper = figure.subplots(1, 2, sharex=True, sharey=True)
+    rows = table.pooled.rows
+    _draw_measured(measured, rows)
+    _draw_paper(paper, rows)
+    mark = "tuned on" if table.pooled.tuned else "fresh"
+    names = ", ".join(map(str, table.pooled.realisations))
+    measured.set_title(
+        f"Measured, realisations {names} ({mark})\n"
+        "diamond: mean with 95 % t interval; circles: trials",
+        fontsize=9,
+    )
+    paper.set_title("Paper, GTA5 to Cityscapes\n(other data and network)", fontsize=9)
+    measured.set_yticks(range(len(rows)), [row.label for row in rows])
+    measured.set_ylim(len(rows) - 0.5, -0.6)
+    for axes in (measured, paper):
+        axes.axhline(ROWS.index("AdaBN") - 0.5, color="0.6", linewidth=0.8, linestyle=":")
+        axes.set_xlabel("mIoU on the target, %")
+        axes.grid(axis="x", color="0.9")
+        axes.spines[["top", "right"]].set_visible(False)
+    return figure
+
+
+def save(figure: Figure, path: Path) -> None:
+    """Write a PNG at the highest resolution that stays under 400 kB.
+
+    Raises:
+        StvmError: `path` cannot be written.
+    """
+    for dpi in _DPIS:
+        picture = io.BytesIO()
+        figure.savefig(picture, format="png", dpi=dpi, metadata={"Software": None})
+        if picture.tell() < MOST_BYTES:
+            break
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(picture.getvalue())
+    except OSError as error:
+        raise StvmError(f"cannot write {path}: {error.strerror}; choose another file") from None
+
+
+def _grid(results: Path, study: str | None) -> Figure:
+    manifest = choose_manifest(results, ROWS, study)
+    trials = choose_trials(results, manifest.trials)
+    samples = {
+        row: read_sample(results / "samples" / f"{trial.hash}.npz") for row, trial in trials.items()
+    }
+    last = trials[SHOWN[-1]]
+    mark = "used for tuning" if last.tuned else "fresh"
+    return draw_grid(
+        samples, f"{manifest.title}: realisation {last.realisation} ({mark}), seed {last.seed}"
+    )
+
+
+def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="make_figure.py", description=__doc__)
+    parser.add_argument("--results", type=Path, default=Path("results"), metavar="DIR")
+    parser.add_argument("--out", type=Path, default=Path("docs/adaptation.png"), metavar="FILE")
+    parser.add_argument("--bars", type=Path, metavar="FILE", help="also draw Table IV as dots")
+    parser.add_argument("--study", metavar="BASE", help="default: the study updated last")
+    return parser.parse_args(argv)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Returns 0, or 2 after one line on stderr."""
+    arguments = _arguments(argv)
+    try:
+        if arguments.bars:
+            save(draw_bars(load_table(arguments.results, arguments.study)), arguments.bars)
+        save(_grid(arguments.results, arguments.study), arguments.out)
+    except StvmError as error:
+        print(f"make_figure: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
