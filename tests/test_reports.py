@@ -1,0 +1,75 @@
+"""Table IV from synthetic records."""
+
+import csv
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from scipy import stats
+
+ROOT = Path(__file__).parents[1]
+MIOU = {"ST": [0.31, 0.33, 0.36], "ST_Aug": [0.36, 0.35, 0.42]}
+
+
+def make_tables(results):
+    command = [sys.executable, "reports/make_tables.py", "--results", str(results)]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+
+
+@pytest.fixture
+def results(tmp_path):
+    (tmp_path / "records").mkdir()
+    (tmp_path / "studies").mkdir()
+    trials = []
+    for i, (row, values) in enumerate(MIOU.items()):
+        for seed, miou in enumerate(values):
+            name = f"{i:06d}{seed:06d}"
+            trials.append(
+                {"hash": name, "row": row, "seed": seed, "realisation": 0, "tuned": False}
+            )
+            result = {"miou": miou, "iou": [miou], "class_names": ["road"], "iteration": 8}
+            result |= {"evaluated": "student", "split": "test", "pixel_accuracy": 0.8}
+            record = {"schema": 1, "hash": name, "status": "done", "variant": row}
+            record |= {"settings": {"seed": seed, "realisation": 0}, "result": result}
+            record |= {"failure": None, "run": {}}
+            (tmp_path / "records" / f"{name}.json").write_text(json.dumps(record))
+    manifest = {"schema": 1, "study": "ablation", "table": 4, "preset": "demo"}
+    manifest |= {"base": "abcdefabcdef", "title": "T", "rule": "the student, last iteration"}
+    manifest |= {"updated": "2026-01-01T00:00:00", "trials": trials}
+    (tmp_path / "studies/ablation-abcdefabcdef.json").write_text(json.dumps(manifest))
+    return tmp_path
+
+
+def read(results):
+    with open(results / "tables/table4.csv") as file:
+        return {row["name"]: row for row in csv.DictReader(file)}
+
+
+def test_mean_spread_and_paired_interval_are_scipys(results):
+    assert make_tables(results).returncode == 0
+    row = read(results)["ST_Aug"]
+    ours = [float(row[k]) for k in ("miou_mean", "miou_std", "delta", "delta_low", "delta_high")]
+    st, aug = 100 * np.array(MIOU["ST"]), 100 * np.array(MIOU["ST_Aug"])
+    interval = stats.ttest_rel(aug, st).confidence_interval(0.95)
+    expected = [aug.mean(), aug.std(ddof=1), (aug - st).mean(), interval.low, interval.high]
+    np.testing.assert_allclose(ours, expected, atol=1e-3)
+
+
+def test_missing_shows_as_missing_and_a_rerun_is_identical(results):
+    (results / "records/000001000001.json").unlink()
+    first = make_tables(results)
+    files = {p: p.read_bytes() for p in (results / "tables").iterdir()}
+    assert "2 of 3" in first.stdout and "the student, last iteration" in first.stdout
+    assert read(results)["STvM"]["miou_mean"] == ""
+    assert make_tables(results).stdout == first.stdout
+    assert files == {p: p.read_bytes() for p in (results / "tables").iterdir()}
+
+
+def test_a_truncated_record_is_one_line_that_names_it(results):
+    (results / "records/000001000001.json").write_text('{"schema": 1')
+    done = make_tables(results)
+    assert done.returncode == 2 and "000001000001.json" in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1
