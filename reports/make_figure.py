@@ -59,9 +59,12 @@ def read_sample(path: Path) -> Sample:
         with np.load(path, allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files}
         sample = Sample(
-            *(arrays[name] for name in ("images", "labels", "predictions", "palette")),
-            miou=float(arrays["miou"]),
-            reliability=arrays.get("reliability"),
+            arrays["images"],
+            arrays["labels"],
+            arrays["predictions"],
+            arrays["palette"],
+            float(arrays["miou"]),
+            arrays.get("reliability"),
         )
     except KeyError as error:
         raise StvmError(f"cannot read {path}: no array {error}; evaluate the trial again") from None
