@@ -1,0 +1,157 @@
+"""Random crops whose draw depends on seed and position alone, so that a run can be repeated.
+
+Position p is slot p mod batch of iteration p / batch + 1; the images of one epoch are a
+permutation. Neither the number of loading processes nor an interruption changes what is drawn.
+"""
+
+from collections.abc import Iterator
+from functools import lru_cache
+from typing import TypeVar
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from stvm.data.access import Images, LabelledImages
+from stvm.data.folder import IGNORE_ID, Uint8Array
+
+T = TypeVar("T")
+
+
+@lru_cache(maxsize=4)
+def _permutation(seed: int, epoch: int, count: int) -> NDArray[np.int64]:
+    return np.random.default_rng((seed, 1, epoch)).permutation(count)
+
+
+def image_at(seed: int, position: int, count: int) -> int:
+    """Index of the image at a position."""
+    epoch, place = divmod(position, count)
+    return int(_permutation(seed, epoch, count)[place])
+
+
+class TargetCrops(Dataset[Tensor]):
+    """Unlabelled crops (3, h, w) uint8, one for each position.
+
+    Args:
+        images: all of one size.
+        size: height and width of the crop.
+        seed: of the trial.
+        length: number of positions, iterations x batch.
+    """
+
+    def __init__(self, images: Images, size: tuple[int, int], seed: int, length: int) -> None:
+        self.images = images
+        self.size = size
+        self.seed = seed
+        self.length = length
+
+    def __len__(self) -> int:
+        return self.length
+
+    def __getitem__(self, position: int) -> Tensor:
+        image = self.images.image(image_at(self.seed, position, len(self.images)))
+        rng = np.random.default_rng((self.seed, 2, position))
+        top, left = (
+            int(rng.integers(full - cut + 1))
+            for full, cut in zip(image.shape[:2], self.size, strict=True)
+        )
+        cut = image[top : top + self.size[0], left : left + self.size[1]]
+        return torch.from_numpy(cut).permute(2, 0, 1).contiguous()
+
+
+class LabelledCrops(Dataset[tuple[Tensor, Tensor]]):
+    """Crops (3, h, w) uint8 with labels (h, w) int64 for supervised training.
+
+    Args:
+        images: with labels.
+        size: height and width of the crop handed out.
+        seed: of the training.
+        length: number of positions.
+        rare: share of crops centred on a pixel of a class drawn uniformly.
+        zoom: the crop is cut from a window down to (1 - zoom) of its size, and enlarged.
+        num_classes: C.
+    """
+
+    def __init__(
+        self,
+        images: LabelledImages,
+        size: tuple[int, int],
+        seed: int,
+        length: int,
+        rare: float,
+        zoom: float,
+        num_classes: int,
+    ) -> None:
+        self.images = images
+        self.size = size
+        self.seed = seed
+        self.length = length
+        self.zoom = zoom
+        self.rare = rare
+        self.num_classes = num_classes
+        self.holders = self._holders() if rare > 0 else []
+
+    def __len__(self) -> int:
+        return self.length
+
+    def __getitem__(self, position: int) -> tuple[Tensor, Tensor]:
+        rng = np.random.default_rng((self.seed, 3, position))
+        index = image_at(self.seed, position, len(self.images))
+        wanted = None
+        if self.holders and rng.random() < self.rare:
+            wanted = self.holders[int(rng.integers(len(self.holders)))]
+            index = int(rng.choice(wanted[1]))
+        image, label = self.images.image(index), self.images.label(index)
+        top, left, height, width = self._window(rng, label, wanted[0] if wanted else None)
+        cut = torch.from_numpy(image[top : top + height, left : left + width]).permute(2, 0, 1)
+        ids = torch.from_numpy(label[top : top + height, left : left + width].astype(np.int64))
+        return self._enlarged(cut, ids)
+
+    def _holders(self) -> list[tuple[int, NDArray[np.int64]]]:
+        """Each class that occurs, with the images that hold at least 8 pixels of it."""
+        counts = np.stack(
+            [
+                np.bincount(self.images.label(i).ravel(), minlength=IGNORE_ID + 1)
+                for i in range(len(self.images))
+            ]
+        )[:, : self.num_classes]
+        found = [(c, np.nonzero(counts[:, c] >= 8)[0]) for c in range(self.num_classes)]
+        return [(c, indices) for c, indices in found if len(indices)]
+
+    def _window(
+        self, rng: np.random.Generator, label: Uint8Array, wanted: int | None
+    ) -> tuple[int, int, int, int]:
+        share = 1 - self.zoom * rng.random()
+        height, width = (max(8, round(cut * share)) for cut in self.size)
+        rows, columns = label.shape[0] - height, label.shape[1] - width
+        if wanted is None:
+            return int(rng.integers(rows + 1)), int(rng.integers(columns + 1)), height, width
+        ys, xs = np.nonzero(label == wanted)
+        pick = int(rng.integers(len(ys)))
+        top = int(np.clip(ys[pick] - rng.integers(height), 0, rows))
+        left = int(np.clip(xs[pick] - rng.integers(width), 0, columns))
+        return top, left, height, width
+
+    def _enlarged(self, image: Tensor, label: Tensor) -> tuple[Tensor, Tensor]:
+        if tuple(label.shape) == self.size:
+            return image.contiguous(), label
+        large = torch.nn.functional.interpolate(
+            image[None].float(), size=self.size, mode="bilinear", align_corners=False
+        )
+        ids = torch.nn.functional.interpolate(label[None, None].float(), size=self.size)
+        return large[0].round().to(torch.uint8), ids[0, 0].long()
+
+
+def batches(crops: Dataset[T], batch: int, workers: int) -> Iterator[T]:
+    """Batches in order of position; pinned where a GPU will take them."""
+    loader = DataLoader(
+        crops,
+        batch_size=batch,
+        shuffle=False,
+        num_workers=workers,
+        pin_memory=torch.cuda.is_available(),
+        persistent_workers=False,
+    )
+    return iter(loader)

@@ -1,0 +1,138 @@
+"""The embedded benchmark on disk: rendered once into memory-mapped uint8 arrays."""
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from filelock import FileLock
+
+from stvm.data.folder import Uint8Array
+from stvm.data.scenes import SOURCE_STYLE, TARGET_STYLE, interpolate, render_scene
+from stvm.errors import StvmError
+from stvm.settings import DataSettings, digest
+
+VERSION = 1
+"""Raised whenever the generator draws another image from the same arguments."""
+
+Domain = Literal["source", "target"]
+_DOMAINS = ("source", "target")
+_SPLITS = ("train", "val", "test")
+
+
+class ArrayImages:
+    """Images of a memory-mapped array (N, H, W, 3)."""
+
+    def __init__(self, images: Uint8Array) -> None:
+        self._images = images
+
+    def __len__(self) -> int:
+        return len(self._images)
+
+    def image(self, index: int) -> Uint8Array:
+        """RGB (H, W, 3), a copy."""
+        return np.array(self._images[index])
+
+
+class LabelledArrays(ArrayImages):
+    """Images and labels (N, H, W) of memory-mapped arrays."""
+
+    def __init__(self, images: Uint8Array, labels: Uint8Array) -> None:
+        super().__init__(images)
+        self._labels = labels
+
+    def label(self, index: int) -> Uint8Array:
+        """Train ids (H, W), a copy."""
+        return np.array(self._labels[index])
+
+
+def open_street_images(data: DataSettings, domain: Domain, split: str, cache: Path) -> ArrayImages:
+    """Images alone; the label file of the split is not opened."""
+    return ArrayImages(_map(_prepared(data, domain, split, cache) / "images.npy"))
+
+
+def open_streets(data: DataSettings, domain: Domain, split: str, cache: Path) -> LabelledArrays:
+    """Images with labels, rendered when the cache does not hold them yet.
+
+    Raises:
+        StvmError: the cache cannot be written or read.
+    """
+    folder = _prepared(data, domain, split, cache)
+    return LabelledArrays(_map(folder / "images.npy"), _map(folder / "labels.npy"))
+
+
+def _count(data: DataSettings, domain: Domain, split: str) -> int:
+    if split != "train":
+        return data.eval_images
+    return data.source_images if domain == "source" else data.target_images
+
+
+def _prepared(data: DataSettings, domain: Domain, split: str, cache: Path) -> Path:
+    """Folder of one split; the first process renders it, the others wait."""
+    named = {
+        "version": VERSION,
+        "realisation": data.realisation,
+        "domain": domain,
+        "split": split,
+        "count": _count(data, domain, split),
+        "height": data.height,
+        "width": data.width,
+        "gap": data.gap if domain == "target" else 0.0,
+    }
+    folder = cache / "streets" / f"{domain}-{split}-{digest(named)}"
+    if folder.is_dir():
+        return folder
+    with writing(folder.parent), FileLock(folder.with_suffix(".lock")):
+        if not folder.is_dir():
+            _render(data, domain, split, folder)
+    return folder
+
+
+def _render(data: DataSettings, domain: Domain, split: str, folder: Path) -> None:
+    style = SOURCE_STYLE
+    if domain == "target":
+        style = interpolate(SOURCE_STYLE, TARGET_STYLE, data.gap)
+    shape = (_count(data, domain, split), data.height, data.width)
+    images, labels = np.empty((*shape, 3), np.uint8), np.empty(shape, np.uint8)
+    for index in range(shape[0]):
+        seed = (data.realisation, _DOMAINS.index(domain), _SPLITS.index(split), index)
+        images[index], labels[index] = render_scene(seed, style, data.height, data.width)
+    temporary = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}-"))
+    try:
+        np.save(temporary / "images.npy", images)
+        np.save(temporary / "labels.npy", labels)
+        os.replace(temporary, folder)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _map(path: Path) -> Uint8Array:
+    try:
+        array: Uint8Array = np.load(path, mmap_mode="r", allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        reason = " ".join(str(error).split())
+        raise StvmError(
+            f"cannot read {path}: {reason}; delete {path.parent} and run again"
+        ) from None
+    return array
+
+
+@contextmanager
+def writing(folder: Path) -> Iterator[None]:
+    """Makes `folder` and turns a failure to write below it into one line.
+
+    Raises:
+        StvmError: no space left, no permission.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        yield
+    except OSError as error:
+        raise StvmError(
+            f"cannot write below {folder}: {error.strerror or error}; "
+            "make room or choose another folder"
+        ) from error
