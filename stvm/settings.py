@@ -65,6 +65,9 @@ class NetworkSettings(Group):
 class SourceSettings(Group):
     """How the source model is trained; it is cached under the hash of these and the data's."""
 
+    source_checkpoint: str = Field(
+        "", description="State dict to start from; without one the source model is trained."
+    )
     source_seed: int = Field(0, ge=0, description="Seed of the source model.")
     source_iterations: int = Field(3500, ge=1, description="Iterations of source training.")
     source_batch: int = Field(8, ge=1, description="Images a source batch.")
@@ -243,19 +246,70 @@ class Settings(Group):
             groups[group_of(name)][name] = value
         return build_settings(groups)
 
+    def canonical(self) -> "Settings":
+        """The same trial with every setting that cannot matter to it at its default.
+
+        Two studies that ask for the same trial in different words then share its record.
+        """
+        return build_settings(_without_idle(self.model_dump()))
+
     def hash(self) -> str:
-        """Name of the trial: 12 hex digits over the resolved settings."""
-        return digest(self.flat())
+        """Name of the trial: 12 hex digits over the settings that matter to it."""
+        flat = self.canonical().flat()
+        return digest({name: value for name, value in flat.items() if name != "workers"})
 
     def source_hash(self) -> str:
         """Name of the source model: the settings it depends on and no other."""
         flat = self.flat()
         names = [*NetworkSettings.model_fields, *SourceSettings.model_fields]
         names += [n for n in DataSettings.model_fields if n not in _TARGET_ONLY]
+        names += _SOURCE_TRAINING
         return digest({name: flat[name] for name in names})
 
 
 _TARGET_ONLY = ("target_images", "eval_images", "gap", "target_root")
+_IDLE_WITHOUT = {
+    "aug": ("aug_strength", "aug_probability", "blur_probability"),
+    "mt": ("ema_momentum", "ema_period", "teacher_bn"),
+    "mgs": ("alpha", "beta"),
+    "mocm": (
+        *("tau_mocm", "n_mocm", "buffer_size"),
+        *("patch_unit", "patch_order", "patch_image", "patch_max_cover"),
+    ),
+}
+_METRIC = ("n_f", "temperature", "q_m", "threshold_momentum", "pixels_per_class", "metric_balance")
+
+
+def _without_idle(groups: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    """Settings whose part is off, back at their defaults; a part may be off by its toggle."""
+    method, training = groups["method"], groups["training"]
+    if not method["st"]:
+        kept = {name: training[name] for name in ("eval_split", "workers", *_SOURCE_TRAINING)}
+        return groups | {
+            "method": MethodSettings(
+                procedure=method["procedure"], st=False, aug=False, mt=False, mgs=False, mocm=False
+            ).model_dump(),
+            "training": TrainingSettings().model_dump() | kept,
+        }
+    idle = [name for part, names in _IDLE_WITHOUT.items() if not method[part] for name in names]
+    if method["mt"]:
+        idle.append("labeller")
+    if not (method["mgs"] or method["mocm"]):
+        idle += _METRIC
+        training["metric_lr"] = _default("metric_lr")
+    if not method["mt"]:
+        training["evaluated"] = _default("evaluated")
+    return groups | {"method": method | {name: _default(name) for name in idle}}
+
+
+def _default(name: str) -> Any:
+    fields = {**MethodSettings.model_fields, **TrainingSettings.model_fields}
+    return fields[name].default
+
+
+_SOURCE_TRAINING = ("crop_height", "crop_width", "momentum", "weight_decay", "poly_power")
+"""Training settings that the source model depends on too."""
+
 _GROUPS = {name: field.annotation for name, field in Settings.model_fields.items()}
 _GROUP_OF = {
     name: group

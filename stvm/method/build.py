@@ -15,7 +15,8 @@ from stvm.method.step import AdaptationStep, Bank
 from stvm.method.teacher import Labeller, MeanTeacher, frozen_copy, no_update
 from stvm.method.thresholds import ClassThresholds
 from stvm.networks import SegmentationNetwork, build_head
-from stvm.settings import MethodSettings, Settings, TrainingSettings
+from stvm.optimisation import sgd
+from stvm.settings import MethodSettings, Settings
 
 
 @dataclass
@@ -85,23 +86,6 @@ def build_adaptation(
     )
     optimizers = [optimizer] + ([metric.optimizer] if metric else [])
     return Adaptation(step, student, teacher if method.mt else student, metric, optimizers)
-
-
-def sgd(student: SegmentationNetwork, training: TrainingSettings) -> torch.optim.SGD:
-    """SGD with Nesterov momentum and two learning rates (section IV-B)."""
-    groups = [
-        {"params": list(student.features.parameters()), "lr": training.lr},
-        {
-            "params": list(student.classifier.parameters()),
-            "lr": training.lr * training.head_lr_factor,
-        },
-    ]
-    return torch.optim.SGD(
-        groups,
-        momentum=training.momentum,
-        weight_decay=training.weight_decay,
-        nesterov=training.momentum > 0,
-    )
 
 
 def build_metric(settings: Settings, num_classes: int, device: torch.device) -> MetricLearner:

@@ -146,7 +146,7 @@ def _roadside(street: _Street, side: int) -> None:
 def _barriers(street: _Street, side: int) -> None:
     """Sometimes a wall, sometimes a fence, behind everything that stands on the ground."""
     for name, chance, tall in (("wall", 0.36, 0.13), ("fence", 0.42, 0.12)):
-        if rng.random() < chance:
+        if street.rng.random() < chance:
             _barrier(street, side, name, tall)
 
 

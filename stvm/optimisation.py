@@ -1,0 +1,84 @@
+"""What every training here shares: optimiser, schedule, seeds, and the watch on the loss."""
+
+import random
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from stvm.errors import DivergenceError
+from stvm.networks import SegmentationNetwork
+from stvm.settings import TrainingSettings
+
+_CHECK_EVERY = 50
+
+
+def seed_everything(seed: int) -> None:
+    """Seed python, numpy and torch; a process that ran another trial starts afresh."""
+    random.seed(seed)
+    np.random.seed(seed % 2**32)
+    torch.manual_seed(seed)
+
+
+def sgd(network: SegmentationNetwork, training: TrainingSettings) -> torch.optim.SGD:
+    """SGD with Nesterov momentum and two learning rates (section IV-B)."""
+    groups = [
+        {"params": list(network.features.parameters()), "lr": training.lr},
+        {
+            "params": list(network.classifier.parameters()),
+            "lr": training.lr * training.head_lr_factor,
+        },
+    ]
+    return torch.optim.SGD(
+        groups,
+        momentum=training.momentum,
+        weight_decay=training.weight_decay,
+        nesterov=training.momentum > 0,
+    )
+
+
+class PolynomialDecay:
+    """Rates x (1 - i / iterations) ** power at iteration i = 0, 1, ... (section IV-B: 0.9)."""
+
+    def __init__(
+        self, optimizers: Sequence[torch.optim.Optimizer], iterations: int, power: float
+    ) -> None:
+        self.schedulers = [
+            torch.optim.lr_scheduler.PolynomialLR(optimizer, iterations, power)
+            for optimizer in optimizers
+        ]
+
+    def step(self) -> None:
+        """After each iteration."""
+        for scheduler in self.schedulers:
+            scheduler.step()
+
+
+class FirstNonFinite:
+    """Notes on the device the first iteration whose loss is not finite, and tells now and then.
+
+    Asking the device in every iteration would make it wait for the processor.
+    """
+
+    def __init__(self, seed: int, device: torch.device) -> None:
+        self.seed = seed
+        self.iteration = torch.zeros((), dtype=torch.long, device=device)
+        self.value = torch.zeros((), device=device)
+
+    def see(self, iteration: int, loss: Tensor) -> None:
+        """Look at the loss of an iteration (from 1).
+
+        Raises:
+            DivergenceError: this or an earlier one was not finite; it names the first.
+        """
+        first = ~torch.isfinite(loss) & (self.iteration == 0)
+        self.iteration = torch.where(first, iteration, self.iteration)
+        self.value = torch.where(first, loss.to(self.value.dtype), self.value)
+        if iteration % _CHECK_EVERY == 0:
+            self.check()
+
+    def check(self) -> None:
+        """Raise if any iteration so far was not finite."""
+        if int(self.iteration):
+            raise DivergenceError(int(self.iteration), self.seed, float(self.value))

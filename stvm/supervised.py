@@ -1,0 +1,169 @@
+"""Training with labels: the source model, and the oracle that continues it on the target.
+
+AdaBN (Li et al. 2018) is here too: the source model with batch-norm statistics of the target.
+"""
+
+import pickle
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from stvm.data.access import Images, LabelledImages, class_names, open_source
+from stvm.data.crops import LabelledCrops, batches
+from stvm.data.folder import IGNORE_ID
+from stvm.errors import StvmError
+from stvm.method.photometric import PhotometricAugmentation, no_augmentation
+from stvm.networks import SegmentationNetwork, build_network, load_weights
+from stvm.optimisation import FirstNonFinite, PolynomialDecay, seed_everything, sgd
+from stvm.settings import Settings
+
+Progress = Callable[[int, int], None]
+
+
+def silent(done: int, total: int) -> None:
+    """Progress nobody looks at."""
+
+
+def new_network(settings: Settings, device: torch.device) -> SegmentationNetwork:
+    """A network with random weights for the classes of the settings' data."""
+    network = settings.network
+    classes = len(class_names(settings.data))
+    return build_network(network.network, network.channels, classes).to(device)
+
+
+def train_source(
+    settings: Settings, cache: Path, device: torch.device, progress: Progress = silent
+) -> SegmentationNetwork:
+    """The source model, trained on labelled source images from random weights."""
+    seed_everything(settings.source.source_seed)
+    network = new_network(settings, device)
+    images = open_source(settings.data, "train", cache)
+    train_supervised(network, images, settings, progress)
+    return network
+
+
+def train_oracle(
+    source: SegmentationNetwork,
+    images: LabelledImages,
+    settings: Settings,
+    progress: Progress = silent,
+) -> SegmentationNetwork:
+    """The source model trained on with target labels by the source's recipe: an upper bound."""
+    seed_everything(settings.source.source_seed + 1)
+    train_supervised(source, images, settings, progress)
+    return source
+
+
+def train_supervised(
+    network: SegmentationNetwork,
+    images: LabelledImages,
+    settings: Settings,
+    progress: Progress,
+) -> None:
+    """Cross-entropy, SGD with one learning rate and poly decay; `network` is changed.
+
+    Raises:
+        DivergenceError: a loss that is not finite.
+    """
+    recipe, training = settings.source, settings.training
+    device = next(network.parameters()).device
+    crops = LabelledCrops(
+        images,
+        (training.crop_height, training.crop_width),
+        recipe.source_seed,
+        recipe.source_iterations * recipe.source_batch,
+        recipe.source_rare,
+        recipe.source_scale,
+        len(class_names(settings.data)),
+    )
+    augment: Callable[[Tensor], Tensor] = no_augmentation
+    if recipe.source_augment > 0:
+        augment = PhotometricAugmentation(recipe.source_augment, 0.8, 0.5)
+    optimizer = sgd(network, training.model_copy(update=_one_rate(recipe.source_lr)))
+    decay = PolynomialDecay([optimizer], recipe.source_iterations, training.poly_power)
+    watch = FirstNonFinite(recipe.source_seed, device)
+    network.train()
+    for iteration, (pixels, labels) in enumerate(
+        batches(crops, recipe.source_batch, training.workers), start=1
+    ):
+        logits = network(augment(pixels.to(device, non_blocking=True).float() / 255))
+        loss = F.cross_entropy(logits, labels.to(device), ignore_index=IGNORE_ID)
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        optimizer.step()
+        decay.step()
+        watch.see(iteration, loss.detach())
+        progress(iteration, recipe.source_iterations)
+    watch.check()
+    network.eval()
+
+
+def _one_rate(rate: float) -> dict[str, float]:
+    return {"lr": rate, "head_lr_factor": 1.0}
+
+
+@torch.no_grad()
+def adapt_batch_norm(
+    network: SegmentationNetwork, images: Images, device: torch.device, batch: int = 8
+) -> None:
+    """Replace the running statistics by the averages over the target training images (AdaBN).
+
+    Each batch counts alike; nothing is trained and no label is seen.
+    """
+    norms = [m for m in network.modules() if isinstance(m, nn.BatchNorm2d)]
+    momenta = [norm.momentum for norm in norms]
+    for norm in norms:
+        norm.reset_running_stats()
+        norm.momentum = None
+    network.train()
+    for start in range(0, len(images) - len(images) % batch or len(images), batch):
+        rows = range(start, min(start + batch, len(images)))
+        pixels = torch.stack([torch.from_numpy(images.image(i)) for i in rows]).to(device)
+        network(pixels.permute(0, 3, 1, 2).float() / 255)
+    network.eval()
+    for norm, momentum in zip(norms, momenta, strict=True):
+        norm.momentum = momentum
+
+
+def read_checkpoint(path: Path) -> dict[str, Tensor]:
+    """Tensors of a file written by `torch.save`; code in it is never run.
+
+    A nested `state_dict` or `model` is unwrapped.
+
+    Raises:
+        StvmError: missing, truncated, holding anything but tensors, or no state dict.
+    """
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError:
+        raise StvmError(f"no checkpoint {path}: give the path of an existing file") from None
+    except pickle.UnpicklingError as error:
+        reason = str(error).splitlines()[0]
+        raise StvmError(
+            f"checkpoint {path} holds more than tensors ({reason}); "
+            "save its state_dict() alone, with code in it it is not opened"
+        ) from None
+    except (OSError, RuntimeError, EOFError, ValueError, KeyError, zipfile.BadZipFile) as error:
+        reason = str(error).splitlines()[0]
+        raise StvmError(f"cannot read checkpoint {path}: {reason}; copy the file again") from None
+    for name in ("state_dict", "model"):
+        if isinstance(state, dict) and isinstance(state.get(name), dict):
+            state = state[name]
+    if not isinstance(state, dict) or not all(isinstance(v, Tensor) for v in state.values()):
+        raise StvmError(f"checkpoint {path} is not a state dict: save network.state_dict()")
+    return state
+
+
+def load_source(settings: Settings, path: Path, device: torch.device) -> SegmentationNetwork:
+    """A source model from a file, in eval mode.
+
+    Raises:
+        StvmError: unreadable or of another network; the message names the keys.
+    """
+    network = new_network(settings, device)
+    load_weights(network, read_checkpoint(path), str(path))
+    return network.eval()
