@@ -3,8 +3,6 @@
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal
 
@@ -14,6 +12,7 @@ from filelock import FileLock
 from stvm.data.folder import Uint8Array
 from stvm.data.scenes import SOURCE_STYLE, TARGET_STYLE, interpolate, render_scene
 from stvm.errors import StvmError
+from stvm.files import writing
 from stvm.settings import DataSettings, digest
 
 VERSION = 1
@@ -119,20 +118,3 @@ def _map(path: Path) -> Uint8Array:
             f"cannot read {path}: {reason}; delete {path.parent} and run again"
         ) from None
     return array
-
-
-@contextmanager
-def writing(folder: Path) -> Iterator[None]:
-    """Makes `folder` and turns a failure to write below it into one line.
-
-    Raises:
-        StvmError: no space left, no permission.
-    """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        yield
-    except OSError as error:
-        raise StvmError(
-            f"cannot write below {folder}: {error.strerror or error}; "
-            "make room or choose another folder"
-        ) from error

@@ -1,0 +1,210 @@
+"""One trial from settings to result: data, source model, procedure, evaluation."""
+
+import copy
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from filelock import FileLock
+from numpy.typing import NDArray
+from torch import Tensor
+
+from stvm.data.access import (
+    LabelledImages,
+    class_colours,
+    class_names,
+    open_source,
+    open_target_images,
+    open_target_labelled,
+)
+from stvm.evaluate import Score, evaluate, judge_labels
+from stvm.files import writing
+from stvm.method.build import Adaptation
+from stvm.method.losses import reliability
+from stvm.method.teacher import Labeller
+from stvm.networks import SegmentationNetwork
+from stvm.records import replacing
+from stvm.settings import Settings
+from stvm.supervised import adapt_batch_norm, load_source, train_oracle, train_source
+from stvm.trainer import Curve, Progress, adapt
+
+SAMPLE_IMAGES = 4
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a trial found.
+
+    Attributes:
+        result: goes into the record.
+        sample: arrays for pictures.
+        source_sha256: of the source model's file.
+    """
+
+    result: dict[str, Any]
+    sample: dict[str, NDArray[Any]]
+    source_sha256: str
+
+
+def source_path(settings: Settings, cache: Path) -> Path:
+    """File of the source model: the user's checkpoint, or the one trained under its hash."""
+    if settings.source.source_checkpoint:
+        return Path(settings.source.source_checkpoint)
+    return cache / "sources" / f"{settings.source_hash()}.pt"
+
+
+def ensure_source(
+    settings: Settings, cache: Path, device: torch.device, progress: Progress | None = None
+) -> Path:
+    """The source model's file; the first process trains it, the others wait."""
+    path = source_path(settings, cache)
+    if path.exists() or settings.source.source_checkpoint:
+        return path
+    with writing(path.parent):
+        lock = FileLock(path.with_suffix(".lock"))
+        lock.acquire()
+    try:
+        if not path.exists():
+            network = train_source(settings, cache, device, progress or (lambda *_: None))
+            with writing(path.parent), replacing(path) as temporary:
+                torch.save(network.state_dict(), temporary)
+    finally:
+        lock.release()
+    return path
+
+
+def run_trial(
+    settings: Settings, cache: Path, device: torch.device, progress: Progress | None = None
+) -> Outcome:
+    """Run one trial; labels of the target serve evaluation and, if asked for, the oracle.
+
+    Args:
+        settings: of the trial.
+        cache: of rendered data and source models.
+        device: to train on.
+        progress: called with iterations done and all.
+
+    Raises:
+        StvmError: data or checkpoint that cannot be used.
+        DivergenceError: a loss that is not finite.
+    """
+    path = ensure_source(settings, cache, device, progress)
+    source = load_source(settings, path, device)
+    held_out = open_target_labelled(settings.data, settings.training.eval_split, cache)
+    measure = partial(
+        evaluate, images=held_out, num_classes=len(class_names(settings.data)), device=device
+    )
+    if settings.method.st:
+        network, result, read = _adapted(settings, source, cache, measure, progress)
+        result["auroc"] = judge_labels(read, held_out, device)
+    else:
+        network = _yardstick(settings, source, cache, device, progress)
+        result = measure(network).as_dict() | {"iteration": 0}
+        if settings.method.procedure == "adapt":
+            result["source_val_miou"] = _on_source(settings, network, cache, device)
+        read = None
+    result |= {
+        "class_names": list(class_names(settings.data)),
+        "evaluated": settings.training.evaluated,
+        "split": settings.training.eval_split,
+    }
+    sample = _sample(settings, network, read, held_out, device)
+    sample["miou"] = np.float64(result["miou"])  # type: ignore[assignment]
+    return Outcome(result, sample, hashlib.sha256(path.read_bytes()).hexdigest())
+
+
+Read = Callable[[Tensor], dict[str, Tensor]]
+
+
+def _adapted(
+    settings: Settings,
+    source: SegmentationNetwork,
+    cache: Path,
+    measure: Callable[[SegmentationNetwork], Score],
+    progress: Progress | None,
+) -> tuple[SegmentationNetwork, dict[str, Any], Read]:
+    images = open_target_images(settings.data, cache)
+    classes = len(class_names(settings.data))
+    adaptation, curve = adapt(settings, source, images, classes, progress)
+    student, teacher = adaptation.student, adaptation.teacher
+    scores = {"student": measure(student)}
+    scores["teacher"] = scores["student"] if teacher is student else measure(teacher)
+    result = scores[settings.training.evaluated].as_dict()
+    result |= {name: value.as_dict() for name, value in scores.items()}
+    result |= {"iteration": settings.training.iterations, "curve": _finite(curve)}
+    reported = teacher if settings.training.evaluated == "teacher" else student
+    return reported, result, partial(_read, settings, adaptation)
+
+
+def _finite(curve: Curve) -> Curve:
+    return [{name: round(value, 6) for name, value in point.items()} for point in curve]
+
+
+def _read(settings: Settings, adaptation: Adaptation, pixels: Tensor) -> dict[str, Tensor]:
+    """Labels of the teacher with their confidence and, where it was learnt, reliability."""
+    labels, confidence, features = Labeller(adaptation.teacher, "eval")(pixels)
+    maps = {"labels": labels, "confidence": confidence}
+    if adaptation.metric:
+        distances = adaptation.metric.distances(features, labels)
+        maps["reliability"] = reliability(
+            distances, alpha=settings.method.alpha, beta=settings.method.beta
+        )
+    return maps
+
+
+def _yardstick(
+    settings: Settings,
+    source: SegmentationNetwork,
+    cache: Path,
+    device: torch.device,
+    progress: Progress | None,
+) -> SegmentationNetwork:
+    """The source model as it is, with the target's batch norm, or trained on target labels."""
+    if settings.method.procedure == "adapt":
+        return source
+    network = copy.deepcopy(source)
+    if settings.method.procedure == "adabn":
+        adapt_batch_norm(network, open_target_images(settings.data, cache), device)
+        return network
+    labelled = open_target_labelled(settings.data, "train", cache)
+    return train_oracle(network, labelled, settings, progress or (lambda *_: None))
+
+
+def _on_source(
+    settings: Settings, network: SegmentationNetwork, cache: Path, device: torch.device
+) -> float | None:
+    """mIoU on held-out source images, where the source has a split `val`."""
+    data = settings.data
+    if data.dataset == "folder" and not (Path(data.source_root) / "val").is_dir():
+        return None
+    images = open_source(data, "val", cache)
+    return evaluate(network, images, len(class_names(data)), device).miou
+
+
+@torch.no_grad()
+def _sample(
+    settings: Settings,
+    network: SegmentationNetwork,
+    read: Read | None,
+    images: LabelledImages,
+    device: torch.device,
+) -> dict[str, NDArray[Any]]:
+    rows = np.linspace(0, len(images) - 1, min(SAMPLE_IMAGES, len(images))).round().astype(int)
+    pixels = np.stack([images.image(int(i)) for i in rows])
+    batch = torch.from_numpy(pixels).to(device).permute(0, 3, 1, 2).float() / 255
+    network.eval()
+    arrays: dict[str, NDArray[Any]] = {
+        "images": pixels,
+        "labels": np.stack([images.label(int(i)) for i in rows]),
+        "predictions": network(batch).argmax(1).to(torch.uint8).cpu().numpy(),
+        "palette": np.array(class_colours(settings.data), np.uint8),
+    }
+    maps = read(batch) if read else {}
+    if "reliability" in maps:
+        arrays["reliability"] = maps["reliability"].cpu().numpy().astype(np.float32)
+    return arrays

@@ -1,0 +1,141 @@
+"""What is known of each trial, on disk: one record a trial, written whole or not at all."""
+
+import json
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from filelock import FileLock
+from numpy.typing import NDArray
+
+from stvm.errors import StvmError
+from stvm.files import writing
+
+SCHEMA = 1
+
+
+class Results:
+    """A folder of records, samples, manifests and events.
+
+    Args:
+        root: `records/HASH.json`, `samples/HASH.npz`, `studies/NAME.json`, `events.jsonl`.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self.root = root.resolve()
+
+    def record_path(self, name: str) -> Path:
+        """Where the record of the trial with this hash stands or will stand."""
+        return self.root / "records" / f"{name}.json"
+
+    def read(self, name: str) -> dict[str, Any] | None:
+        """The record of a trial; None when there is none.
+
+        Raises:
+            StvmError: the file is no record of that trial.
+        """
+        path = self.record_path(name)
+        if not path.exists():
+            return None
+        record = read_json(path)
+        if record.get("hash") != name or record.get("status") not in ("done", "failed"):
+            raise StvmError(f"{path}: not a record of trial {name}; move it away and run again")
+        return record
+
+    def write(self, record: dict[str, Any]) -> None:
+        """Put a new record in place; one that exists is never replaced.
+
+        Raises:
+            StvmError: there is one already, or it cannot be written.
+        """
+        path = self.record_path(record["hash"])
+        if path.exists():
+            raise StvmError(f"{path}: exists and is not overwritten; move it away and run again")
+        write_json(path, {"schema": SCHEMA} | record)
+
+    def set_aside(self, name: str) -> None:
+        """Keep a failed record under another name, so that its trial may run again."""
+        path = self.record_path(name)
+        folder = self.root / "retried"
+        with writing(folder):
+            number = len(list(folder.glob(f"{name}-*.json"))) + 1
+            os.replace(path, folder / f"{name}-{number}.json")
+
+    def write_sample(self, name: str, arrays: dict[str, NDArray[Any]]) -> None:
+        """Predictions on a few images, for pictures."""
+        path = self.root / "samples" / f"{name}.npz"
+        with writing(path.parent), replacing(path) as temporary, open(temporary, "wb") as file:
+            np.savez_compressed(file, allow_pickle=False, **arrays)
+
+    @contextmanager
+    def lock(self, name: str) -> Iterator[None]:
+        """One process at a time on this trial; the lock dies with its process."""
+        folder = self.root / "locks"
+        with writing(folder):
+            lock = FileLock(folder / f"{name}.lock")
+            lock.acquire()
+        try:
+            yield
+        finally:
+            lock.release()
+
+    def note(self, event: str, name: str, **details: Any) -> None:
+        """Append a line to the log of events."""
+        line = {"time": now(), "event": event, "hash": name, "pid": os.getpid()} | details
+        with writing(self.root), open(self.root / "events.jsonl", "a", encoding="utf-8") as file:
+            file.write(json.dumps(line) + "\n")
+            file.flush()
+            os.fsync(file.fileno())
+
+
+def now() -> str:
+    """The time in UTC, to the second."""
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """A JSON object.
+
+    Raises:
+        StvmError: unreadable or no object.
+    """
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        reason = " ".join(str(error).split())
+        raise StvmError(f"cannot read {path}: {reason}; move it away and run again") from None
+    if not isinstance(data, dict):
+        raise StvmError(f"cannot read {path}: not a JSON object; move it away and run again")
+    return data
+
+
+def write_json(path: Path, data: dict[str, Any]) -> None:
+    """Write a JSON object whole or not at all: temporary file, fsync, rename.
+
+    Raises:
+        StvmError: no space, no permission.
+    """
+    with writing(path.parent), replacing(path) as temporary:
+        with open(temporary, "w", encoding="utf-8") as file:
+            json.dump(data, file, indent=1, allow_nan=False)
+            file.write("\n")
+            file.flush()
+            os.fsync(file.fileno())
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """A temporary file beside `path` that takes its place when the block ends well."""
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")
+    os.close(handle)
+    temporary = Path(name)
+    try:
+        yield temporary
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)

@@ -1,0 +1,106 @@
+"""A study as a value: the trials it lists, and the manifest that tells reports about them."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from stvm.records import Results, now, read_json, write_json
+from stvm.settings import Settings
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One cell of a study.
+
+    Attributes:
+        row: name of the variant.
+        seed: None where the variant has one trial for all seeds.
+        realisation: of the embedded benchmark; 0 for other data.
+        tuned: settings were chosen by looking at this realisation.
+        settings: resolved.
+    """
+
+    row: str
+    seed: int | None
+    realisation: int
+    tuned: bool
+    settings: Settings
+
+    @property
+    def hash(self) -> str:
+        """Name of the trial."""
+        return self.settings.hash()
+
+    @property
+    def label(self) -> str:
+        """For people."""
+        seed = "" if self.seed is None else f" seed {self.seed}"
+        return f"{self.row} realisation {self.realisation}{seed}"
+
+    def entry(self) -> dict[str, Any]:
+        """For a manifest."""
+        return {
+            "hash": self.hash,
+            "row": self.row,
+            "seed": self.seed,
+            "realisation": self.realisation,
+            "tuned": self.tuned,
+        }
+
+
+@dataclass(frozen=True)
+class Study:
+    """Trials that belong to one table.
+
+    Attributes:
+        name: of the kind of study.
+        table: of the paper.
+        preset: it started from.
+        base: hash of what its trials have in common.
+        title: one line for people.
+        rule: which network is measured, where and when.
+        trials: in the order in which they run.
+    """
+
+    name: str
+    table: int
+    preset: str
+    base: str
+    title: str
+    rule: str
+    trials: tuple[Trial, ...]
+
+    def missing(self, results: Results, retry_failed: bool = False) -> list[Trial]:
+        """Trials without a record, each hash once."""
+        todo: dict[str, Trial] = {}
+        for trial in self.trials:
+            record = results.read(trial.hash)
+            if record is None or (retry_failed and record["status"] == "failed"):
+                todo.setdefault(trial.hash, trial)
+        return list(todo.values())
+
+    def write_manifest(self, results: Results) -> None:
+        """Add the trials to the study's manifest; trials listed earlier stay listed."""
+        path = results.root / "studies" / f"{self.name}-{self.base}.json"
+        with results.lock(path.stem):
+            old = read_json(path)["trials"] if path.exists() else []
+            merged = _merge(old, (trial.entry() for trial in self.trials))
+            write_json(path, self._head() | {"updated": now(), "trials": merged})
+
+    def _head(self) -> dict[str, Any]:
+        return {
+            "schema": 1,
+            "study": self.name,
+            "table": self.table,
+            "preset": self.preset,
+            "base": self.base,
+            "title": self.title,
+            "rule": self.rule,
+        }
+
+
+def _merge(old: Iterable[dict[str, Any]], new: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Union by row, realisation and seed; the new entry of a cell wins."""
+    cells = {(e["row"], e["realisation"], e["seed"]): e for e in old}
+    cells |= {(e["row"], e["realisation"], e["seed"]): e for e in new}
+    return list(cells.values())

@@ -1,0 +1,95 @@
+"""A trial and its record: run once, recorded once, by whichever process holds its lock."""
+
+import platform
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from stvm import __version__
+from stvm.errors import DivergenceError
+from stvm.experiment import run_trial
+from stvm.records import Results, now
+from stvm.settings import Settings
+from stvm.trainer import Progress
+
+
+def run_and_record(
+    settings: Settings,
+    results: Results,
+    cache: Path,
+    device: torch.device,
+    variant: str = "",
+    retry_failed: bool = False,
+    progress: Progress | None = None,
+) -> dict[str, Any]:
+    """The record of a trial, run now unless it stands already.
+
+    A loss that is not finite is a result of the settings and is recorded as a failure. Trouble
+    with data, disk or machine is not: it is raised, and the trial stays to be run.
+
+    Args:
+        settings: of the trial.
+        results: where its record goes.
+        cache: of rendered data and source models.
+        device: to train on.
+        variant: what the study calls it; in the record for readers only.
+        retry_failed: run again a trial recorded as failed; the old record is set aside.
+        progress: called with iterations done and all.
+    """
+    name = settings.hash()
+    with results.lock(name):
+        record = results.read(name)
+        if record and not (retry_failed and record["status"] == "failed"):
+            return record
+        if record:
+            results.set_aside(name)
+        results.note("start", name, variant=variant)
+        record = _run(settings, results, cache, device, progress) | {"variant": variant}
+        results.write(record)
+        results.note(record["status"], name)
+        return record
+
+
+def _run(
+    settings: Settings,
+    results: Results,
+    cache: Path,
+    device: torch.device,
+    progress: Progress | None,
+) -> dict[str, Any]:
+    started, clock = now(), time.perf_counter()
+    record: dict[str, Any] = {
+        "hash": settings.hash(),
+        "status": "done",
+        "settings": settings.canonical().flat(),
+        "result": None,
+        "failure": None,
+    }
+    run: dict[str, Any] = {}
+    try:
+        outcome = run_trial(settings, cache, device, progress)
+        results.write_sample(settings.hash(), outcome.sample)
+        record["result"] = outcome.result
+        run["source_sha256"] = outcome.source_sha256
+    except DivergenceError as error:
+        record["status"] = "failed"
+        record["failure"] = {
+            "error": str(error),
+            "iteration": error.iteration,
+            "seed": error.seed,
+        }
+    return record | {"run": run | _circumstances(started, clock, device)}
+
+
+def _circumstances(started: str, clock: float, device: torch.device) -> dict[str, Any]:
+    return {
+        "started": started,
+        "seconds": round(time.perf_counter() - clock, 2),
+        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
+        "threads": torch.get_num_threads(),
+        "stvm": __version__,
+        "torch": torch.__version__,
+        "python": platform.python_version(),
+    }
