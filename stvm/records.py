@@ -120,12 +120,11 @@ def write_json(path: Path, data: dict[str, Any]) -> None:
     Raises:
         StvmError: no space, no permission.
     """
-    with writing(path.parent), replacing(path) as temporary:
-        with open(temporary, "w", encoding="utf-8") as file:
-            json.dump(data, file, indent=1, allow_nan=False)
-            file.write("\n")
-            file.flush()
-            os.fsync(file.fileno())
+    text = json.dumps(data, indent=1, allow_nan=False) + "\n"
+    with writing(path.parent), replacing(path) as temporary, open(temporary, "w") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
 
 
 @contextmanager

@@ -1,0 +1,78 @@
+"""What Ray Tune runs: the source model or a trial, in a worker process."""
+
+import os
+import time
+import traceback
+from pathlib import Path
+from typing import Any
+
+import torch
+from ray import tune
+
+from stvm.errors import StvmError
+from stvm.experiment import ensure_source
+from stvm.records import Results
+from stvm.settings import build_settings
+from stvm.trial import run_and_record
+
+REPORT_EVERY_S = 30.0
+
+
+def trainable(config: dict[str, Any]) -> None:
+    """Do one task and report once at its end; the record is the truth, the report is news.
+
+    Nothing is raised: whatever goes wrong is reported as `error`, so that Tune neither hides the
+    reason nor tries again.
+
+    Args:
+        config: with the key `task`, made by `stvm.execute.Task.config`.
+    """
+    task = config["task"]
+    os.chdir(task["directory"])
+    torch.set_num_threads(task["threads"])
+    device = torch.device("cuda" if task["gpu"] and torch.cuda.is_available() else "cpu")
+    if device.type == "cuda":
+        torch.cuda.empty_cache()
+    try:
+        tune.report(_do(task, device))
+    except StvmError as error:
+        tune.report({"error": str(error)})
+    except Exception as error:
+        where = Path(task["results"]) / "errors" / f"{task['name']}.txt"
+        where.parent.mkdir(parents=True, exist_ok=True)
+        where.write_text(traceback.format_exc(), encoding="utf-8")
+        reason = " ".join(str(error).split())[:200]
+        tune.report({"error": f"{type(error).__name__}: {reason} (traceback in {where})"})
+
+
+def _do(task: dict[str, Any], device: torch.device) -> dict[str, Any]:
+    settings = build_settings(task["settings"])
+    cache = Path(task["cache"])
+    reporter = _Reporter()
+    if task["kind"] == "source":
+        ensure_source(settings, cache, device, reporter)
+        return {"status": "done"}
+    record = run_and_record(
+        settings,
+        Results(Path(task["results"])),
+        cache,
+        device,
+        task["label"],
+        task["retry_failed"],
+        reporter,
+    )
+    if record["status"] == "failed":
+        return {"status": "failed", "reason": record["failure"]["error"]}
+    return {"status": "done", "miou": record["result"]["miou"]}
+
+
+class _Reporter:
+    """Tells Tune of the progress now and then."""
+
+    def __init__(self) -> None:
+        self.last = time.monotonic()
+
+    def __call__(self, done: int, total: int) -> None:
+        if time.monotonic() - self.last > REPORT_EVERY_S:
+            self.last = time.monotonic()
+            tune.report({"iteration": done, "of": total})
