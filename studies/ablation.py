@@ -1,9 +1,11 @@
 """`python studies/ablation.py`: Table IV, the ablation of STvM, with AdaBN and an oracle."""
 
 import argparse
+import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from stvm.errors import StvmError
 from stvm.execute import Interrupted, Machine, execute
@@ -12,16 +14,16 @@ from stvm.records import Results
 from stvm.settings import Settings, digest, parse_assignments
 from stvm.study import Study, Trial
 
-_ALL_OFF = {name: False for name in ("st", "aug", "mt", "mgs", "mocm")}
+_ALL_OFF: dict[str, Any] = {name: False for name in ("st", "aug", "mt", "mgs", "mocm")}
 
-YARDSTICKS = {
+YARDSTICKS: dict[str, dict[str, Any]] = {
     "Source": _ALL_OFF,
     "AdaBN": _ALL_OFF | {"procedure": "adabn"},
     "Oracle": _ALL_OFF | {"procedure": "oracle"},
 }
 """Rows without adaptation: one trial a realisation, whatever the seeds."""
 
-VARIANTS = {
+VARIANTS: dict[str, dict[str, Any]] = {
     "ST": _ALL_OFF | {"st": True},
     "ST_Aug": _ALL_OFF | {"st": True, "aug": True},
     "ST_MT": _ALL_OFF | {"st": True, "aug": True, "mt": True},
@@ -29,6 +31,8 @@ VARIANTS = {
     "STvM": _ALL_OFF | {"st": True, "aug": True, "mt": True, "mgs": True, "mocm": True},
 }
 """Rows of Table IV that adapt: one trial a realisation and seed."""
+
+_ASSIGNMENT = re.compile(r"[A-Za-z_]\w*=")
 
 _VARIED = (*_ALL_OFF, "procedure", "seed", "realisation", "workers")
 
@@ -103,7 +107,11 @@ def _realisation(base: Settings, preset: Preset, number: int, seeds: list[int]) 
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(
+        description=__doc__,
+        usage="%(prog)s [options] [setting=value ...]",
+        epilog="any setting of stvm/settings.py can be changed, as in alpha=4 iterations=400",
+    )
     parser.add_argument("--preset", default="demo", help=f"one of {', '.join(PRESETS)}")
     parser.add_argument("--seeds", nargs="+", type=_number, default=[0], metavar="N")
     parser.add_argument(
@@ -120,7 +128,6 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--cpus-per-trial", type=_positive, metavar="N")
     parser.add_argument("--gpus-per-trial", type=float, metavar="X")
     parser.add_argument("--address", help="of a running Ray cluster")
-    parser.add_argument("settings", nargs="*", metavar="setting=value")
     return parser
 
 
@@ -184,10 +191,12 @@ def run(study: Study, results: Results, machine: Machine, retry_failed: bool) ->
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command; returns its exit code."""
-    parser = _parser()
-    options = parser.parse_intermixed_args(arguments)
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    # Taken out first: `--seeds 0 1 alpha=4` would else read alpha=4 as a seed.
+    assignments = [item for item in given if _ASSIGNMENT.match(item)]
+    options = _parser().parse_args([item for item in given if item not in assignments])
     try:
-        changes = parse_assignments(options.settings)
+        changes = parse_assignments(assignments)
         study = build_study(options.preset, changes, options.seeds, options.realisations)
         results = Results(options.results)
         if options.list:

@@ -218,7 +218,8 @@ def _cluster(machine: Machine) -> Iterator[list[dict[str, float]]]:
         raise StvmError(f"Ray cannot be reached {where}: {reason}; check --address") from None
     logging.getLogger("ray.tune").setLevel(logging.ERROR)
     try:
-        yield [node["Resources"] for node in ray.nodes() if node["Alive"]]
+        nodes: list[dict[str, Any]] = ray.nodes()  # type: ignore[no-untyped-call]
+        yield [node["Resources"] for node in nodes if node["Alive"]]
     finally:
         ray.shutdown()
 
