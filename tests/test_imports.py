@@ -1,0 +1,70 @@
+"""Data flows one way: which package may import which."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+
+RAY = {"stvm.execute", "stvm.trainable", "stvm.progress"}
+FORBIDDEN = {
+    # module prefix: what it must not import
+    "stvm.settings": ("stvm.data", "stvm.method", "stvm.trainer", "ray", "torch"),
+    "stvm.data": ("stvm.method", "stvm.trainer", "stvm.experiment", "stvm.study", "ray"),
+    "stvm.networks": ("stvm.data", "stvm.method", "stvm.trainer", "stvm.settings", "ray"),
+    "stvm.method": ("stvm.data", "stvm.trainer", "stvm.experiment", "stvm.study", "ray"),
+    "stvm.optimisation": ("stvm.data", "stvm.method", "stvm.trainer", "ray"),
+    "stvm.supervised": ("stvm.trainer", "stvm.experiment", "stvm.study", "ray"),
+    "stvm.trainer": ("stvm.experiment", "stvm.records", "stvm.study", "ray"),
+    "stvm.evaluate": ("stvm.method", "stvm.trainer", "stvm.experiment", "ray"),
+    "stvm.experiment": ("stvm.trial", "stvm.study", "stvm.execute", "ray"),
+    "stvm.trial": ("stvm.study", "stvm.execute", "ray"),
+    "stvm.study": ("stvm.trial", "stvm.trainer", "stvm.execute", "ray", "torch"),
+    "stvm.records": ("stvm.settings", "stvm.method", "stvm.trainer", "ray", "torch"),
+    "stvm": ("reports", "studies"),
+    "reports": ("studies", "ray", "torch", "stvm.method", "stvm.trainer", "stvm.study"),
+}
+
+
+def modules() -> dict[str, Path]:
+    paths = [p for top in ("stvm", "studies", "reports") for p in (ROOT / top).rglob("*.py")]
+    return {
+        ".".join(p.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): p
+        for p in paths
+    }
+
+
+def imported(path: Path) -> set[str]:
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            assert node.level == 0, f"{path}: relative import"
+            names |= {node.module} | {f"{node.module}.{alias.name}" for alias in node.names}
+    return names
+
+
+def below(name: str, prefix: str) -> bool:
+    return name == prefix or name.startswith(f"{prefix}.")
+
+
+@pytest.mark.parametrize("prefix", FORBIDDEN)
+def test_nothing_imports_against_the_flow(prefix: str) -> None:
+    members = {name: path for name, path in modules().items() if below(name, prefix)}
+    assert members
+    for name, path in members.items():
+        for other in imported(path):
+            for banned in FORBIDDEN[prefix]:
+                assert not below(other, banned), f"{name} imports {other}"
+
+
+def test_ray_is_known_to_the_executor_alone() -> None:
+    users = {n for n, p in modules().items() if any(below(m, "ray") for m in imported(p))}
+    assert users == RAY
+
+
+def test_the_rule_would_notice() -> None:
+    assert "ray" in imported(ROOT / "stvm" / "execute.py")
+    assert below("ray.tune", "ray") and not below("rayleigh", "ray")
