@@ -1,15 +1,24 @@
-.PHONY: test check
+.PHONY: demo test check
+
+PYTHON = .venv/bin/python
+CODE = stvm studies reports benchmarks
 
 .venv/ready: pyproject.toml constraints.txt
 	python3.11 -m venv .venv
 	.venv/bin/pip install --quiet -c constraints.txt -e ".[dev]"
 	touch .venv/ready
 
+demo: .venv/ready
+	$(PYTHON) studies/ablation.py --preset demo --seeds 0 1 2
+	$(PYTHON) reports/make_tables.py --tables 4
+	$(PYTHON) reports/make_figure.py
+	cat results/tables/table4.md
+
 test: .venv/ready
-	OMP_NUM_THREADS=2 .venv/bin/python -m pytest -q
+	OMP_NUM_THREADS=1 $(PYTHON) -m pytest -q
 
 check: .venv/ready
 	.venv/bin/ruff format --check .
 	.venv/bin/ruff check .
-	.venv/bin/mypy stvm
-	OMP_NUM_THREADS=2 .venv/bin/python -m pytest -q
+	.venv/bin/mypy $(CODE)
+	OMP_NUM_THREADS=1 $(PYTHON) -m pytest -q -m "not slow"
