@@ -11,7 +11,7 @@ CODE = stvm studies reports benchmarks
 demo: .venv/ready
 	$(PYTHON) studies/ablation.py --preset demo --seeds 0 1 2
 	$(PYTHON) reports/make_tables.py --tables 4
-	$(PYTHON) reports/make_figure.py
+	$(PYTHON) reports/make_figure.py --out results/adaptation.png
 	cat results/tables/table4.md
 
 test: .venv/ready

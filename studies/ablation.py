@@ -93,7 +93,7 @@ def evaluation_rule(settings: Settings) -> str:
 
 def _realisation(base: Settings, preset: Preset, number: int, seeds: list[int]) -> list[Trial]:
     tuned = number in preset.tuned
-    here = base.replace(realisation=number, source_seed=base.source.source_seed)
+    here = base.replace(realisation=number, source_seed=base.source.source_seed + number)
     trials = [
         Trial(row, None, number, tuned, here.replace(**toggles))
         for row, toggles in YARDSTICKS.items()

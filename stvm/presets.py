@@ -40,11 +40,14 @@ _PAPER: dict[str, Any] = {
 _DEMO: dict[str, Any] = {
     "iterations": 800,
     "batch": 4,
-    "lr": 7.5e-4,
+    "gap": 0.85,
+    "lr": 1.5e-3,
     "metric_lr": 1e-3,
     "n_f": 64,
     "ema_momentum": 0.003,
     "ema_period": 1,
+    "n_mocm": 3,
+    "tau_mocm": 0.6,
     "evaluated": "teacher",
 }
 
