@@ -48,7 +48,7 @@ def _plain(text: str) -> str:
     return " ".join(text.split()).translate(_MARKDOWN)
 
 
-def _number(value: float | None, scale: float = 100, sign: bool = False, digits: int = 1) -> str:
+def number(value: float | None, scale: float = 100, sign: bool = False, digits: int = 1) -> str:
     """Empty for None; a rounded zero has no sign."""
     if value is None:
         return ""
@@ -59,7 +59,7 @@ def _number(value: float | None, scale: float = 100, sign: bool = False, digits:
 def _interval(delta: Estimate) -> str:
     if delta.low is None:
         return ""
-    return f"[{_number(delta.low, sign=True)}, {_number(delta.high, sign=True)}]"
+    return f"[{number(delta.low, sign=True)}, {number(delta.high, sign=True)}]"
 
 
 def count(row: Row) -> str:
@@ -74,13 +74,13 @@ def _cells(row: Row, on: str) -> list[str]:
     return [
         row.label,
         *(on if toggle else "" for toggle in row.paper.toggles),
-        _number(row.miou.mean),
-        _number(row.miou.sd),
+        number(row.miou.mean),
+        number(row.miou.sd),
         count(row),
-        _number(row.delta.mean, sign=True),
+        number(row.delta.mean, sign=True),
         _interval(row.delta),
-        _number(row.paper.miou, 1),
-        _number(row.paper.delta, 1, sign=True),
+        number(row.paper.miou, 1),
+        number(row.paper.delta, 1, sign=True),
     ]
 
 
@@ -163,12 +163,12 @@ def _csv_cells(row: Row) -> list[str]:
     return [
         row.name,
         *(str(int(toggle)) for toggle in row.paper.toggles),
-        _number(row.miou.mean, digits=4),
-        _number(row.miou.sd, digits=4),
+        number(row.miou.mean, digits=4),
+        number(row.miou.sd, digits=4),
         str(row.miou.n),
-        *(_number(figure, digits=4) for figure in figures),
-        _number(row.paper.miou, 1),
-        _number(row.paper.delta, 1),
+        *(number(figure, digits=4) for figure in figures),
+        number(row.paper.miou, 1),
+        number(row.paper.delta, 1),
     ]
 
 

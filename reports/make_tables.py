@@ -9,7 +9,8 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from reports.formats import to_csv, to_csv_by_realisation, to_latex, to_markdown
-from reports.read_results import choose_manifest, read_records
+from reports.per_class import per_class
+from reports.read_results import Manifest, Record, Trial, choose_manifest, read_records
 from reports.table4 import ROWS, Table, build_table
 from stvm.errors import StvmError
 
@@ -23,18 +24,32 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     return parser.parse_args(argv)
 
 
+def load_records(results: Path, study: str | None) -> tuple[Manifest, dict[Trial, Record | None]]:
+    """The study with base `study`, or the one updated last, with its records.
+
+    Raises:
+        StvmError: nothing to read, or something unreadable.
+    """
+    manifest = choose_manifest(results, ROWS, study)
+    return manifest, read_records(results, manifest)
+
+
 def load_table(results: Path, study: str | None) -> Table:
     """Table IV of the study with base `study`, or of the one updated last.
 
     Raises:
         StvmError: nothing to read, or something unreadable.
     """
-    manifest = choose_manifest(results, ROWS, study)
-    return build_table(manifest, read_records(results, manifest))
+    return build_table(*load_records(results, study))
 
 
-def write_tables(table: Table, out: Path) -> str:
-    """Write the four files into `out`; returns the Markdown.
+def write_tables(table: Table, classes: str, out: Path) -> str:
+    """Write the files into `out`; returns the Markdown of the table.
+
+    Args:
+        table: Table IV.
+        classes: IoU of each class, in Markdown.
+        out: made where it does not exist.
 
     Raises:
         StvmError: `out` cannot be written.
@@ -44,6 +59,7 @@ def write_tables(table: Table, out: Path) -> str:
         "table4.tex": to_latex(table),
         "table4.csv": to_csv(table),
         "table4_by_realisation.csv": to_csv_by_realisation(table),
+        "table4_per_class.md": classes,
     }
     try:
         out.mkdir(parents=True, exist_ok=True)
@@ -61,8 +77,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         for number in arguments.tables:
             if number != "4":
                 raise StvmError(f"unknown table '{number}': the only one is --tables 4")
-        table = load_table(arguments.results, arguments.study)
-        text = write_tables(table, arguments.out or arguments.results / "tables")
+        manifest, records = load_records(arguments.results, arguments.study)
+        table = build_table(manifest, records)
+        classes = per_class(arguments.results, records, table.pooled.tuned)
+        text = write_tables(table, classes, arguments.out or arguments.results / "tables")
     except StvmError as error:
         print(f"make_tables: {error}", file=sys.stderr)
         return 2

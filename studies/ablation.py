@@ -1,17 +1,16 @@
 """`python studies/ablation.py`: Table IV, the ablation of STvM, with AdaBN and an oracle."""
 
-import argparse
-import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from studies.command import command
 from stvm.errors import StvmError
-from stvm.execute import Interrupted, Machine, execute
-from stvm.presets import PRESETS, Preset, find_preset
-from stvm.records import Results
-from stvm.settings import Settings, digest, parse_assignments
+from stvm.presets import Preset, find_preset
+from stvm.settings import Settings, digest
 from stvm.study import Study, Trial
 
 _ALL_OFF: dict[str, Any] = {name: False for name in ("st", "aug", "mt", "mgs", "mocm")}
@@ -31,8 +30,6 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "STvM": _ALL_OFF | {"st": True, "aug": True, "mt": True, "mgs": True, "mocm": True},
 }
 """Rows of Table IV that adapt: one trial a realisation and seed."""
-
-_ASSIGNMENT = re.compile(r"[A-Za-z_]\w*=")
 
 _VARIED = (*_ALL_OFF, "procedure", "seed", "realisation", "workers")
 
@@ -106,109 +103,9 @@ def _realisation(base: Settings, preset: Preset, number: int, seeds: list[int]) 
     return trials
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        description=__doc__,
-        usage="%(prog)s [options] [setting=value ...]",
-        epilog="any setting of stvm/settings.py can be changed, as in alpha=4 iterations=400",
-    )
-    parser.add_argument("--preset", default="demo", help=f"one of {', '.join(PRESETS)}")
-    parser.add_argument("--seeds", nargs="+", type=_number, default=[0], metavar="N")
-    parser.add_argument(
-        "--realisations",
-        nargs="+",
-        type=_number,
-        metavar="N",
-        help="of the embedded benchmark: new images and a new source model each",
-    )
-    parser.add_argument("--results", type=Path, default=Path("results"), metavar="DIR")
-    parser.add_argument("--cache", type=Path, default=Path(".cache"), metavar="DIR")
-    parser.add_argument("--list", action="store_true", help="show the trials and run nothing")
-    parser.add_argument("--retry-failed", action="store_true", help="run failed trials again")
-    parser.add_argument("--cpus-per-trial", type=_positive, metavar="N")
-    parser.add_argument("--gpus-per-trial", type=float, metavar="X")
-    parser.add_argument("--address", help="of a running Ray cluster")
-    return parser
-
-
-def _number(text: str) -> int:
-    value = int(text)
-    if value < 0:
-        raise argparse.ArgumentTypeError(f"{value} is negative")
-    return value
-
-
-def _positive(text: str) -> int:
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"{value} is not positive")
-    return value
-
-
-def list_trials(study: Study, results: Results) -> None:
-    """Print every trial with what is recorded of it."""
-    print(study.title)
-    recorded = 0
-    for trial in study.trials:
-        record = results.read(trial.hash)
-        state = "missing"
-        if record and record["status"] == "failed":
-            state = f"failed: {record['failure']['error']}"
-        elif record:
-            recorded += 1
-            state = f"mIoU {100 * record['result']['miou']:.1f}"
-        print(f"  {trial.hash}  {trial.label:32s}  {state}")
-    print(f"{recorded} of {len(study.trials)} recorded in {results.root}")
-
-
-def run(study: Study, results: Results, machine: Machine, retry_failed: bool) -> int:
-    """Run what is missing and say what came of it; the exit code."""
-    total = len({trial.hash for trial in study.trials})
-
-    def recorded() -> int:
-        return total - len(study.missing(results))
-
-    before = recorded()
-    print(f"{study.title}\n{before} of {total} trials recorded", flush=True)
-    try:
-        finished = execute(study, results, machine, retry_failed)
-    except Interrupted:
-        print(
-            f"interrupted: {recorded()} of {total} trials recorded, {total - recorded()} left; "
-            "the same command goes on",
-            file=sys.stderr,
-        )
-        return 130
-    for error in finished.errors:
-        print(f"error: {error}", file=sys.stderr)
-    failed = [t for t in study.trials if (r := results.read(t.hash)) and r["status"] == "failed"]
-    for trial in failed:
-        record = results.read(trial.hash)
-        print(f"failed: {trial.label}: {record['failure']['error']}", file=sys.stderr)  # type: ignore[index]
-    print(f"{recorded()} of {total} trials recorded in {results.root}", flush=True)
-    return 1 if finished.errors or failed else 0
-
-
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command; returns its exit code."""
-    given = list(sys.argv[1:] if arguments is None else arguments)
-    # Taken out first: `--seeds 0 1 alpha=4` would else read alpha=4 as a seed.
-    assignments = [item for item in given if _ASSIGNMENT.match(item)]
-    options = _parser().parse_args([item for item in given if item not in assignments])
-    try:
-        changes = parse_assignments(assignments)
-        study = build_study(options.preset, changes, options.seeds, options.realisations)
-        results = Results(options.results)
-        if options.list:
-            list_trials(study, results)
-            return 0
-        machine = Machine(
-            options.cpus_per_trial, options.gpus_per_trial, options.address, options.cache
-        )
-        return run(study, results, machine, options.retry_failed)
-    except StvmError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+    return command(build_study, __doc__ or "", arguments)
 
 
 if __name__ == "__main__":
