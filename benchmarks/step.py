@@ -11,27 +11,55 @@ import sys
 import time
 from collections import defaultdict
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
 
-from stvm.data.access import class_names
+from stvm.data.access import class_names, open_target_images
+from stvm.data.crops import TargetCrops, batches
+from stvm.experiment import source_path
 from stvm.method.build import Adaptation, build_adaptation
-from stvm.networks import build_network
+from stvm.networks import SegmentationNetwork, build_network
 from stvm.presets import find_preset
 from stvm.settings import Settings, parse_assignments
+from stvm.supervised import load_source
 
 BARE = {"aug": False, "mgs": False, "mocm": False}
 PARTS = ("label", "learn_metric", "weigh", "augment", "store", "paste", "update_teacher")
 
 
-def build(settings: Settings, device: torch.device) -> Adaptation:
-    """An adaptation from random weights, which take the same time as trained ones."""
+def load_or_draw(settings: Settings, cache: Path, device: torch.device) -> SegmentationNetwork:
+    """The trained source model where the cache holds it, else random weights.
+
+    Random weights predict few classes, and so bank and paste fewer patches.
+    """
+    path = source_path(settings, cache)
+    if path.exists():
+        return load_source(settings, path, device)
     torch.manual_seed(0)
-    classes = len(class_names(settings.data))
     network = settings.network
-    source = build_network(network.network, network.channels, classes).to(device)
-    return build_adaptation(settings, source, classes)
+    classes = len(class_names(settings.data))
+    print(f"no source model {path}: random weights")
+    return build_network(network.network, network.channels, classes).to(device)
+
+
+def build(settings: Settings, source: SegmentationNetwork) -> Adaptation:
+    """An adaptation of the source model."""
+    torch.manual_seed(0)
+    return build_adaptation(settings, source, len(class_names(settings.data)))
+
+
+def crops(settings: Settings, steps: int, cache: Path, device: torch.device) -> list[torch.Tensor]:
+    """Batches of target crops (N, 3, h, w) in [0, 1], loaded beforehand."""
+    training = settings.training
+    dataset = TargetCrops(
+        open_target_images(settings.data, cache),
+        (training.crop_height, training.crop_width),
+        training.seed,
+        steps * training.batch,
+    )
+    return [b.to(device).float() / 255 for b in batches(dataset, training.batch, workers=0)]
 
 
 def wait(device: torch.device) -> None:
@@ -91,19 +119,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--preset", default="demo")
     parser.add_argument("--steps", type=int, default=60)
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--cache", type=Path, default=Path(".cache"))
     parser.add_argument("settings", nargs="*", metavar="setting=value")
     options = parser.parse_args(arguments)
     torch.set_num_threads(options.threads)
     settings = find_preset(options.preset).settings()
     settings = settings.replace(**parse_assignments(options.settings))
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    training = settings.training
-    size = (training.batch, 3, training.crop_height, training.crop_width)
-    images = [torch.rand(size, device=device) for _ in range(options.steps)]
-    full, bare = build(settings, device), build(settings.replace(**BARE), device)
+    images = crops(settings, options.steps, options.cache, device)
+    source = load_or_draw(settings, options.cache, device)
+    full, bare = build(settings, source), build(settings.replace(**BARE), source)
     slow, floor = compare(full, bare, images, warm=options.steps // 5)
     ratios = sorted(a / b for a, b in zip(slow, floor, strict=True))
     low, high = ratios[len(ratios) // 10], ratios[-len(ratios) // 10 - 1]
+    size = tuple(images[0].shape)
     print(f"preset {options.preset}, batch {size}, {device.type}, {options.threads} threads")
     print(f"bare mean-teacher step  {1e3 * statistics.median(floor):8.2f} ms")
     print(f"STvM step               {1e3 * statistics.median(slow):8.2f} ms")

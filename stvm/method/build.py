@@ -96,7 +96,7 @@ def build_metric(settings: Settings, num_classes: int, device: torch.device) -> 
     return MetricLearner(
         head,
         proxies,
-        torch.optim.Adam([*head.parameters(), proxies], lr=settings.training.metric_lr),
+        torch.optim.Adam([*head.parameters(), proxies], lr=settings.training.metric_lr, fused=True),
         ClassThresholds(num_classes, method.q_m, method.threshold_momentum, device),
         method.temperature,
         method.pixels_per_class,

@@ -49,38 +49,32 @@ def sample_bilinear(
     return torch.lerp(top, bottom, wy)
 
 
+def _squared_weights(size: int, small: int, like: Tensor) -> tuple[Tensor, Tensor]:
+    """Matrices (size, small): squared weights of both neighbours, and twice their product."""
+    low, high, weight = _axis(size, small, like)
+    rows = torch.arange(size, device=like.device)
+    squares, products = like.new_zeros(2, size, small).unbind()
+    squares.index_put_((rows, low), (1 - weight) ** 2, accumulate=True)
+    squares.index_put_((rows, high), weight**2, accumulate=True)
+    products.index_put_((rows, low), 2 * weight * (1 - weight), accumulate=True)
+    return squares, products
+
+
 def upsampled_square_norm(maps: Tensor, size: tuple[int, int]) -> Tensor:
     """Squared norm over channels of `upsample(maps, size)`, (N, H, W), from neighbours' products.
 
     |a f1 + b f2|^2 needs only f1.f1, f1.f2 and f2.f2; in two dimensions the products of a pixel
-    with its right, lower and two diagonal neighbours.
+    with its right, lower and two diagonal neighbours, enlarged by products of the weights.
     """
-    y0, y1, wy = _axis(size[0], maps.shape[2], maps)
-    x0, x1, wx = _axis(size[1], maps.shape[3], maps)
     right = torch.cat([maps[..., 1:], maps[..., -1:]], 3)
     below = torch.cat([maps[:, :, 1:], maps[:, :, -1:]], 2)
     diagonal = torch.cat([right[:, :, 1:], right[:, :, -1:]], 2)
-    products = torch.stack(
-        [
-            (maps * maps).sum(1),
-            (maps * right).sum(1),
-            (maps * below).sum(1),
-            (maps * diagonal).sum(1),
-            (right * below).sum(1),
-        ],
-        1,
-    )
-    wy = wy.unsqueeze(1)
-    vy, vx = 1 - wy, 1 - wx
-    across = products[..., x0]
-    own, horizontal, vertical, falling, rising = across[:, :, y0].unbind(1)
-    own_right = products[:, 0][..., x1]
-    return (
-        vy**2 * (vx**2 * own + 2 * vx * wx * horizontal + wx**2 * own_right[:, y0])
-        + wy**2 * (vx**2 * across[:, 0, y1] + 2 * vx * wx * across[:, 1, y1])
-        + wy**2 * wx**2 * own_right[:, y1]
-        + 2 * vy * wy * (vx**2 * vertical + vx * wx * (falling + rising))
-        + 2 * vy * wy * wx**2 * products[:, 2][..., x1][:, y0]
+    own, horizontal, vertical = ((maps * other).sum(1) for other in (maps, right, below))
+    across = ((maps * diagonal).sum(1) + (right * below).sum(1)) / 2
+    squares_y, products_y = _squared_weights(size[0], maps.shape[2], maps)
+    squares_x, products_x = (m.T for m in _squared_weights(size[1], maps.shape[3], maps))
+    return squares_y @ (own @ squares_x + horizontal @ products_x) + products_y @ (
+        vertical @ squares_x + across @ products_x
     )
 
 

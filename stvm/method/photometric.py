@@ -2,13 +2,22 @@
 
 import torch
 from torch import Tensor
-from torchvision.transforms import v2
+from torchvision.transforms.v2 import functional
+
+_JITTERS = (
+    functional.adjust_brightness,
+    functional.adjust_contrast,
+    functional.adjust_saturation,
+    functional.adjust_hue,
+)
+_BLUR_SIGMA = (0.15, 1.15)
 
 
 class PhotometricAugmentation:
     """Colour jitter and Gaussian blur of torchvision, a draw of its own for each image.
 
-    The draws come from torch's global CPU generator, which the trainer seeds. Geometry is never
+    The draws are those of `ColorJitter`: factors uniform around 1, hue around 0, in random order.
+    They come from torch's global CPU generator, which the trainer seeds. Geometry is never
     touched: pseudo-labels stay in place.
 
     Args:
@@ -18,17 +27,25 @@ class PhotometricAugmentation:
     """
 
     def __init__(self, strength: float, probability: float, blur_probability: float) -> None:
-        jitter = v2.ColorJitter(strength, strength, strength, min(0.5, strength / 2))
-        self.transform = v2.Compose(
-            [
-                v2.RandomApply([jitter], p=probability),
-                v2.RandomApply([v2.GaussianBlur(5, (0.15, 1.15))], p=blur_probability),
-            ]
-        )
+        self.strength = strength
+        self.probability = probability
+        self.blur_probability = blur_probability
 
     def __call__(self, images: Tensor) -> Tensor:
         """Images (N, 3, H, W) in [0, 1] -> the same with noise, in [0, 1]."""
-        return torch.stack([self.transform(image) for image in images]).clamp(0.0, 1.0)
+        return torch.stack([self._noisy(image) for image in images]).clamp(0.0, 1.0)
+
+    def _noisy(self, image: Tensor) -> Tensor:
+        jittered, blurred, place, *moves = torch.rand(7).tolist()
+        if jittered < self.probability:
+            factors = [1 + self.strength * (2 * move - 1) for move in moves[:3]]
+            factors.append(min(0.5, self.strength / 2) * (2 * moves[3] - 1))
+            for index in torch.randperm(len(_JITTERS)).tolist():
+                image = _JITTERS[index](image, factors[index])
+        if blurred < self.blur_probability:
+            sigma = _BLUR_SIGMA[0] + (_BLUR_SIGMA[1] - _BLUR_SIGMA[0]) * place
+            image = functional.gaussian_blur(image, [5, 5], [sigma, sigma])
+        return image
 
 
 def no_augmentation(images: Tensor) -> Tensor:

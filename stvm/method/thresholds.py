@@ -20,9 +20,8 @@ def class_quantiles(confidence: Tensor, labels: Tensor, num_classes: int, q: flo
     """
     counts = torch.bincount(labels, minlength=num_classes)
     ends = counts.cumsum(0)
-    order = torch.argsort(confidence)
-    order = order[torch.argsort(labels[order], stable=True)]
-    ranked = confidence[order]
+    # Confidences are below 2: one sort by class, then confidence; float64 holds both exactly.
+    ranked = confidence[torch.argsort(2.0 * labels.double() + confidence.double())]
     position = (counts - 1).clamp(min=0).to(torch.float64) * q
     low = position.floor().long()
     start = ends - counts
