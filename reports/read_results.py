@@ -130,7 +130,7 @@ def _time(text: str, path: Path) -> datetime:
 
 
 def read_manifest(path: Path, rows: tuple[str, ...]) -> Manifest:
-    """The manifest of an ablation study whose rows are among `rows`.
+    """The manifest of a study whose rows are among `rows`.
 
     Raises:
         StvmError: unreadable, a field missing or of the wrong type, a trial listed twice.
@@ -141,7 +141,7 @@ def read_manifest(path: Path, rows: tuple[str, ...]) -> Manifest:
     base, preset, title, rule, updated = (
         _field(data, name, str, path) for name in ("base", "preset", "title", "rule", "updated")
     )
-    if path.stem != f"ablation-{base}":
+    if path.stem != f"{_field(data, 'study', str, path)}-{base}":
         raise StvmError(f"{path}: 'base' is {base!r}, which is not the base in the file's name")
     return Manifest(base, preset, title, rule, _time(updated, path), trials)
 

@@ -73,3 +73,34 @@ def test_a_truncated_record_is_one_line_that_names_it(results):
     done = make_tables(results)
     assert done.returncode == 2 and "000001000001.json" in done.stderr
     assert len(done.stderr.strip().splitlines()) == 1
+
+
+def test_iou_of_each_class_is_the_mean_over_the_fresh_trials(results):
+    make_tables(results)
+    lines = (results / "tables/table4_per_class.md").read_text().splitlines()
+    assert [c.strip() for c in lines[0].strip("|").split("|")] == ["class", "ST", "ST_Aug"]
+    assert [c.strip() for c in lines[2].strip("|").split("|")] == ["road", "33.3", "37.7"]
+
+
+def test_readings_are_compared_with_the_row_they_depart_from(results):
+    manifest = json.loads(next((results / "studies").glob("ablation-*.json")).read_text())
+    rows = {"ST": "STvM", "ST_Aug": "STvM, patch_order=random"}
+    trials = [t | {"row": rows[t["row"]]} for t in manifest["trials"] if t["row"] in rows]
+    manifest |= {"study": "readings", "trials": trials}
+    (results / "studies" / f"readings-{manifest['base']}.json").write_text(json.dumps(manifest))
+    command = [sys.executable, "reports/make_readings.py", "--results", str(results)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    line = next(li for li in done.stdout.splitlines() if "patch_order" in li)
+    cells = [c.strip() for c in line.strip("|").split("|")]
+    differences = [b - a for a, b in zip(MIOU["ST"], MIOU["ST_Aug"], strict=True)]
+    half = stats.t.ppf(0.975, 2) * np.std(differences, ddof=1) / 3**0.5
+    mean = np.mean(differences)
+    assert cells[4] == f"{100 * mean:+.1f}"
+    assert cells[5] == f"[{100 * (mean - half):+.1f}, {100 * (mean + half):+.1f}]"
+
+
+def test_no_readings_is_one_line(results):
+    command = [sys.executable, "reports/make_readings.py", "--results", str(results)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 2 and "run `python studies/readings.py` first" in done.stderr
