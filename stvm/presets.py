@@ -51,8 +51,45 @@ _DEMO: dict[str, Any] = {
     "evaluated": "teacher",
 }
 
+_COMMON10 = (
+    "0:road,1:sidewalk,2:building,4:fence,5:pole,7:traffic sign,8:vegetation,10:sky,"
+    "11:person,13:car"
+)
+
+_REAL: dict[str, Any] = _DEMO | {
+    "dataset": "folder",
+    "gap": 1.0,
+    "classes": _COMMON10,
+    "height": 88,
+    "width": 120,
+    "crop_height": 64,
+    "crop_width": 96,
+    "source_rare": 0.5,
+    "source_scale": 0.5,
+    "lr": 7.5e-4,
+    "tau_mocm": 0.8,
+}
+
+
+def _camvid(kind: str) -> Preset:
+    """CamVid's clean half to its other half corrupted, as `stvm.data.corrupt` writes them."""
+    roots = {
+        "source_root": f"data/camvid_{kind}/source",
+        "target_root": f"data/camvid_{kind}/target",
+    }
+    return Preset(
+        f"CamVid to CamVid, {kind.replace('_', ' ')}; run `python -m stvm.data.corrupt` first.",
+        _REAL | roots,
+    )
+
+
 PRESETS = {
     "demo": Preset("Embedded benchmark on two cores in a quarter of an hour.", _DEMO, (100,)),
+    **{f"camvid_{kind}": _camvid(kind) for kind in ("fog", "low_light", "noise", "mixed")},
+    "carla_camvid": Preset(
+        "CARLA to CamVid, ten shared classes, in data/carla and data/camvid.",
+        _REAL | {"source_root": "data/carla", "target_root": "data/camvid", "source_augment": 0.5},
+    ),
     "paper": Preset("All values of section IV-B; give your folders as settings.", _PAPER),
 }
 
