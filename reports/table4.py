@@ -149,6 +149,12 @@ def _short(pooled: Section) -> list[str]:
     return [f"Delta of {row.name}: complete pairs {row.delta.n}." for row in short]
 
 
+def _unlisted(rows: Iterable[Row]) -> list[str]:
+    names = [row.name for row in rows if not row.listed]
+    why = " (no labels of target training images)" if names == ["Oracle"] else ""
+    return [f"Not part of this study: {', '.join(names)}{why}."] if names else []
+
+
 def _gaps(records: dict[Trial, Record | None]) -> list[str]:
     ordered = sorted(records, key=lambda t: (ROWS.index(t.row), order((t.realisation, t.seed))))
     failed, missing = [], []
@@ -202,5 +208,10 @@ def build_table(manifest: Manifest, records: dict[Trial, Record | None]) -> Tabl
         )
     pooled = _section(records, everything - tuned or tuned)
     single = tuple(_section(records, [number]) for number in sorted(everything))
-    notes = (_pool_note(pooled, tuned), *_notes(manifest, records), *_short(pooled))
+    notes = (
+        _pool_note(pooled, tuned),
+        *_notes(manifest, records),
+        *_short(pooled),
+        *_unlisted(pooled.rows),
+    )
     return Table(manifest, pooled, single, notes)

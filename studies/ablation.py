@@ -20,7 +20,10 @@ YARDSTICKS: dict[str, dict[str, Any]] = {
     "AdaBN": _ALL_OFF | {"procedure": "adabn"},
     "Oracle": _ALL_OFF | {"procedure": "oracle"},
 }
-"""Rows without adaptation: one trial a realisation, whatever the seeds."""
+"""Rows without adaptation: one trial a realisation, whatever the seeds.
+
+The oracle trains on target labels; without `<target_root>/train/labels` it is not listed.
+"""
 
 VARIANTS: dict[str, dict[str, Any]] = {
     "ST": _ALL_OFF | {"st": True},
@@ -94,6 +97,7 @@ def _realisation(base: Settings, preset: Preset, number: int, seeds: list[int]) 
     trials = [
         Trial(row, None, number, tuned, here.replace(**toggles))
         for row, toggles in YARDSTICKS.items()
+        if row != "Oracle" or _target_is_labelled(base)
     ]
     for seed in seeds:
         trials += [
@@ -101,6 +105,11 @@ def _realisation(base: Settings, preset: Preset, number: int, seeds: list[int]) 
             for row, toggles in VARIANTS.items()
         ]
     return trials
+
+
+def _target_is_labelled(settings: Settings) -> bool:
+    data = settings.data
+    return data.dataset == "streets" or (Path(data.target_root) / "train" / "labels").is_dir()
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

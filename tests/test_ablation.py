@@ -34,6 +34,17 @@ def test_table_four_is_three_rows_a_realisation_and_five_a_seed() -> None:
     assert toggles["STvM"].mocm and toggles["Oracle"].procedure == "oracle"
 
 
+def test_no_oracle_is_listed_where_the_targets_training_images_have_no_labels(
+    tmp_path: Path,
+) -> None:
+    changes = {"dataset": "folder", "classes": "road,sidewalk"}
+    changes |= {"source_root": str(tmp_path), "target_root": str(tmp_path)}
+    rows = [t.row for t in build_study("demo", changes, [0], None).trials]
+    assert "Oracle" not in rows and "AdaBN" in rows
+    (tmp_path / "train" / "labels").mkdir(parents=True)
+    assert "Oracle" in [t.row for t in build_study("demo", changes, [0], None).trials]
+
+
 def test_seeds_and_realisations_share_a_study_and_settings_do_not() -> None:
     base = build_study("demo", {}, [0], None).base
     assert build_study("demo", {}, [1, 2], [3]).base == base

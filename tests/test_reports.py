@@ -62,6 +62,7 @@ def test_missing_shows_as_missing_and_a_rerun_is_identical(results):
     (results / "records/000001000001.json").unlink()
     first = make_tables(results)
     files = {p: p.read_bytes() for p in (results / "tables").iterdir()}
+    assert "Not part of this study: Source, ST_MT" in first.stdout
     assert "2 of 3" in first.stdout and "the student, last iteration" in first.stdout
     assert read(results)["STvM"]["miou_mean"] == ""
     assert make_tables(results).stdout == first.stdout
