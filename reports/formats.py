@@ -86,12 +86,14 @@ def _cells(row: Row, on: str) -> list[str]:
 
 def _markdown_rows(section: Section) -> str:
     align = ["left", *["center"] * 5, "right", "right", "left", *["right"] * 4]
-    return tabulate(
-        [_cells(row, "✓") for row in section.rows],
-        headers=_HEADER,
-        tablefmt="pipe",
-        colalign=align,
-        disable_numparse=True,
+    return str(
+        tabulate(
+            [_cells(row, "✓") for row in section.rows],
+            headers=_HEADER,
+            tablefmt="pipe",
+            colalign=align,
+            disable_numparse=True,
+        )
     )
 
 

@@ -49,11 +49,7 @@ def build_study(
         StvmError: unknown preset or setting, a value out of range, a setting the study varies.
     """
     preset = find_preset(preset_name)
-    for name in changes:
-        if name in _VARIED[:-1]:
-            raise StvmError(
-                f"'{name}' is what this study varies: leave it out, or use --seeds, --realisations"
-            )
+    refuse_varied(changes)
     base = preset.settings().replace(**changes)
     if base.data.dataset != "streets" and realisations:
         raise StvmError(
@@ -76,6 +72,19 @@ def build_study(
         rule=evaluation_rule(base),
         trials=trials,
     )
+
+
+def refuse_varied(changes: dict[str, str]) -> None:
+    """Toggles, seeds and realisations are the study's to vary.
+
+    Raises:
+        StvmError: one of them is among the changes.
+    """
+    for name in changes:
+        if name in _VARIED[:-1]:
+            raise StvmError(
+                f"'{name}' is what this study varies: leave it out, or use --seeds, --realisations"
+            )
 
 
 def evaluation_rule(settings: Settings) -> str:

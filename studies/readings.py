@@ -11,7 +11,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from studies.ablation import VARIANTS, evaluation_rule
+from studies.ablation import VARIANTS, evaluation_rule, refuse_varied
 from studies.command import command
 from stvm.errors import StvmError
 from stvm.presets import find_preset
@@ -62,6 +62,7 @@ def build_study(
         StvmError: unknown preset or setting, or a value out of range.
     """
     preset = find_preset(preset_name)
+    refuse_varied(changes)
     base = preset.settings().replace(**changes)
     if base.data.dataset != "streets" and realisations:
         raise StvmError("--realisations are draws of the embedded benchmark: leave it out")

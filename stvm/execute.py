@@ -85,15 +85,16 @@ def execute(
     todo = study.missing(results, retry_failed)
     if not todo:
         return Finished(())
-    with _cluster(machine) as nodes, _interruptible():
+    with _interruptible(), _cluster(machine) as nodes:
         slots = plan_slots(nodes, machine.cpus, machine.gpus)
         sources = _missing_sources(todo, machine.cache)
+        errors: tuple[str, ...] = ()
         if sources:
-            wide = plan_slots(nodes, _share(nodes, machine, len(sources)), machine.gpus)
-            errors = _run("source", sources, results, machine, wide, retry_failed)
-            if errors:
-                return Finished(errors)
-        return Finished(_run("trial", todo, results, machine, slots, retry_failed))
+            errors = _run("source", sources, results, machine, slots, retry_failed)
+            todo = [t for t in todo if _has_source(t, machine.cache)]
+        if todo:
+            errors += _run("trial", todo, results, machine, slots, retry_failed)
+        return Finished(errors)
 
 
 def plan_slots(nodes: Sequence[dict[str, float]], cpus: int | None, gpus: float | None) -> Slots:
@@ -131,21 +132,19 @@ def cpus_of(node: dict[str, float]) -> int:
     return int(node.get("CPU", 0))
 
 
-def _share(nodes: Sequence[dict[str, float]], machine: Machine, tasks: int) -> int | None:
-    """Without GPUs, fewer source models than cores share all the cores."""
-    if machine.gpus or any(node.get("GPU", 0) for node in nodes):
-        return machine.cpus
-    cores = max(cpus_of(node) for node in nodes)
-    return max(machine.cpus or 1, cores // tasks)
+def _has_source(trial: Trial, cache: Path) -> bool:
+    """There is a file to start from, or the user has named one."""
+    given = trial.settings.source.source_checkpoint
+    return bool(given) or source_path(trial.settings, cache).exists()
 
 
 def _missing_sources(todo: Sequence[Trial], cache: Path) -> list[Trial]:
     """One trial for each source model that has no file yet."""
     wanted: dict[Path, Trial] = {}
     for trial in todo:
-        if not trial.settings.source.source_checkpoint:
+        if not _has_source(trial, cache):
             wanted.setdefault(source_path(trial.settings, cache), trial)
-    return [trial for path, trial in wanted.items() if not path.exists()]
+    return list(wanted.values())
 
 
 def _run(

@@ -30,6 +30,10 @@ __all__ = [
 ]
 
 
+STREETS_VERSION = 1
+"""Raised whenever the embedded benchmark draws another image from the same arguments."""
+
+
 class Settings(Group):
     """All settings of one trial."""
 
@@ -76,7 +80,8 @@ class Settings(Group):
     def hash(self) -> str:
         """Name of the trial: 12 hex digits over the settings that matter to it."""
         flat = self.canonical().flat()
-        return digest({name: value for name, value in flat.items() if name != "workers"})
+        named = {name: value for name, value in flat.items() if name != "workers"}
+        return digest(named | self._version())
 
     def source_hash(self) -> str:
         """Name of the source model: the settings it depends on and no other."""
@@ -84,7 +89,10 @@ class Settings(Group):
         names = [*NetworkSettings.model_fields, *SourceSettings.model_fields]
         names += [n for n in DataSettings.model_fields if n not in _TARGET_ONLY]
         names += _SOURCE_TRAINING
-        return digest({name: flat[name] for name in names})
+        return digest({name: flat[name] for name in names} | self._version())
+
+    def _version(self) -> dict[str, int]:
+        return {"streets_version": STREETS_VERSION} if self.data.dataset == "streets" else {}
 
 
 _TARGET_ONLY = ("target_images", "eval_images", "gap", "target_root")
@@ -119,6 +127,10 @@ def _without_idle(groups: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]
         training["metric_lr"] = _default("metric_lr")
     if not method["mt"]:
         training["evaluated"] = _default("evaluated")
+    if not method["mgs"]:
+        idle.append("loss_norm")
+    if not method["aug"]:
+        idle.append("patch_image")
     return groups | {"method": method | {name: _default(name) for name in idle}}
 
 

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
 from stvm.data.access import Images, LabelledImages, class_names, open_source
@@ -17,6 +17,7 @@ from stvm.data.crops import LabelledCrops, batches
 from stvm.data.folder import IGNORE_ID
 from stvm.errors import StvmError
 from stvm.method.photometric import PhotometricAugmentation, no_augmentation
+from stvm.method.teacher import batch_norms
 from stvm.networks import SegmentationNetwork, build_network, load_weights
 from stvm.optimisation import FirstNonFinite, PolynomialDecay, seed_everything, sgd
 from stvm.settings import Settings
@@ -112,14 +113,17 @@ def adapt_batch_norm(
 ) -> None:
     """Replace the running statistics by the averages over the target training images (AdaBN).
 
-    Each batch counts alike; nothing is trained and no label is seen.
+    Each batch counts alike, and images that fill no batch are left out; nothing is trained, no
+    label is seen, and all other layers (dropout) stay in eval mode.
     """
-    norms = [m for m in network.modules() if isinstance(m, nn.BatchNorm2d)]
+    norms = batch_norms(network)
     momenta = [norm.momentum for norm in norms]
     for norm in norms:
         norm.reset_running_stats()
         norm.momentum = None
-    network.train()
+    network.eval()
+    for norm in norms:
+        norm.train()
     for start in range(0, len(images) - len(images) % batch or len(images), batch):
         rows = range(start, min(start + batch, len(images)))
         pixels = torch.stack([torch.from_numpy(images.image(i)) for i in rows]).to(device)

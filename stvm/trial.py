@@ -8,6 +8,7 @@ from typing import Any
 import torch
 
 from stvm import __version__
+from stvm.data.access import fingerprint
 from stvm.errors import DivergenceError
 from stvm.experiment import run_trial
 from stvm.records import Results, now
@@ -38,7 +39,7 @@ def run_and_record(
         retry_failed: run again a trial recorded as failed; the old record is set aside.
         progress: called with iterations done and all.
     """
-    name = settings.hash()
+    settings, name = settings.canonical(), settings.hash()
     with results.lock(name):
         record = results.read(name)
         if record and not (retry_failed and record["status"] == "failed"):
@@ -63,11 +64,12 @@ def _run(
     record: dict[str, Any] = {
         "hash": settings.hash(),
         "status": "done",
-        "settings": settings.canonical().flat(),
+        "settings": settings.flat(),
         "result": None,
         "failure": None,
     }
-    run: dict[str, Any] = {}
+    images = fingerprint(settings.data, settings.training.eval_split)
+    run: dict[str, Any] = {"images_sha256": images} if images else {}
     try:
         outcome = run_trial(settings, cache, device, progress)
         results.write_sample(settings.hash(), outcome.sample)

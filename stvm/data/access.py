@@ -4,6 +4,7 @@ The only way to target training images without labels is `open_target_images`: w
 has no labels, so that nothing in adaptation can see them.
 """
 
+import hashlib
 from pathlib import Path
 from typing import Literal, Protocol
 
@@ -43,6 +44,23 @@ def class_colours(data: DataSettings) -> list[tuple[int, int, int]]:
     known = dict(zip(CLASSES, PALETTE, strict=True))
     names = class_names(data)
     return [known.get(n, (37 * i % 256, 91 * i % 256, 153 * i % 256)) for i, n in enumerate(names)]
+
+
+def fingerprint(data: DataSettings, eval_split: Split) -> str | None:
+    """SHA-256 over names and sizes of the files a trial reads; None for the embedded benchmark.
+
+    Tells records apart that were made from other images below the same root.
+    """
+    if data.dataset == "streets":
+        return None
+    source, target = Path(data.source_root), Path(data.target_root)
+    folders = [source / split for split in ("train", "val")]
+    folders += [target / "train" / "images", target / eval_split]
+    digest = hashlib.sha256()
+    for number, folder in enumerate(folders):
+        for path in sorted(p for p in folder.rglob("*") if p.is_file()):
+            digest.update(f"{number} {path.relative_to(folder)} {path.stat().st_size}\n".encode())
+    return digest.hexdigest()
 
 
 def open_source(data: DataSettings, split: Split, cache: Path) -> LabelledImages:

@@ -13,10 +13,7 @@ from stvm.data.folder import Uint8Array
 from stvm.data.scenes import SOURCE_STYLE, TARGET_STYLE, interpolate, render_scene
 from stvm.errors import StvmError
 from stvm.files import writing
-from stvm.settings import DataSettings, digest
-
-VERSION = 1
-"""Raised whenever the generator draws another image from the same arguments."""
+from stvm.settings import STREETS_VERSION, DataSettings, digest
 
 Domain = Literal["source", "target"]
 _DOMAINS = ("source", "target")
@@ -73,7 +70,7 @@ def _count(data: DataSettings, domain: Domain, split: str) -> int:
 def _prepared(data: DataSettings, domain: Domain, split: str, cache: Path) -> Path:
     """Folder of one split; the first process renders it, the others wait."""
     named = {
-        "version": VERSION,
+        "version": STREETS_VERSION,
         "realisation": data.realisation,
         "domain": domain,
         "split": split,

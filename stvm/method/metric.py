@@ -14,6 +14,8 @@ from stvm.method.distance import (
 )
 from stvm.method.thresholds import ClassThresholds
 
+_WITH_MODES = (nn.Dropout, nn.Dropout2d, nn.modules.batchnorm._BatchNorm)
+
 
 def proxy_nca_loss(features: Tensor, labels: Tensor, proxies: Tensor, temperature: float) -> Tensor:
     """Proxy NCA with temperature (eq. 2), averaged over the pixels.
@@ -113,13 +115,16 @@ class MetricLearner:
         self.limit = limit
         self.balance = balance
         self.generator = generator
+        self.has_modes = any(isinstance(m, _WITH_MODES) for m in network.modules())
 
     def train_and_read(
         self, features: Tensor, pseudo_labels: Tensor, confidence: Tensor
     ) -> MetricReading:
-        """One step of eq. 2, and the distances of the same pass (before the update).
+        """One step of eq. 2, and the distances as they are before the update.
 
-        One pass serves both: the paper trains all networks concurrently and gives no order.
+        The paper trains all networks concurrently and gives no order, so that one pass serves
+        both, unless the network computes otherwise in training (dropout, batch norm): then
+        distances are read in eval mode by a pass of their own.
 
         Args:
             features: of the labelling network, without gradient, (N, D, h, w).
@@ -133,7 +138,9 @@ class MetricLearner:
         )
         embeddings = self.network(features)
         size = (pseudo_labels.shape[-2], pseudo_labels.shape[-1])
-        distances = distance_to_predicted(embeddings.detach(), self.proxies.detach(), pseudo_labels)
+        distances = self.distances(
+            features, pseudo_labels, None if self.has_modes else embeddings.detach()
+        )
         if not len(pixels[0]):
             return MetricReading(distances, embeddings.new_zeros(()), mask.float().mean())
         loss = proxy_nca_loss(
@@ -148,6 +155,18 @@ class MetricLearner:
         return MetricReading(distances, loss.detach(), mask.float().mean())
 
     @torch.no_grad()
-    def distances(self, features: Tensor, labels: Tensor) -> Tensor:
-        """Distances (N, H, W) of the pixels to the proxies of `labels`, without training."""
-        return distance_to_predicted(self.network(features), self.proxies, labels)
+    def distances(
+        self, features: Tensor, labels: Tensor, embeddings: Tensor | None = None
+    ) -> Tensor:
+        """Distances (N, H, W) of the pixels to the proxies of `labels`, in eval mode.
+
+        Args:
+            features: of the labelling network, (N, D, h, w).
+            labels: (N, H, W).
+            embeddings: of the features, where a pass made them already.
+        """
+        if embeddings is None:
+            self.network.eval()
+            embeddings = self.network(features)
+            self.network.train()
+        return distance_to_predicted(embeddings, self.proxies, labels)

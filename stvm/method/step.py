@@ -77,9 +77,9 @@ class AdaptationStep:
         reliability = self.weigh(metric.distances)
 
         noisy = self.augment(images)
+        mixed, labels, weights = self.bank.paste(noisy, pseudo_labels, reliability)
         banked = noisy if self.bank_augmented else images
         self.bank.store(banked, pseudo_labels, reliability, metric.distances)
-        mixed, labels, weights = self.bank.paste(noisy, pseudo_labels, reliability)
 
         loss = weighted_cross_entropy(self.student(mixed), labels, weights, self.loss_norm)
         self.optimizer.zero_grad(set_to_none=True)

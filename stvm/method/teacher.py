@@ -19,13 +19,18 @@ def frozen_copy(network: SegmentationNetwork) -> SegmentationNetwork:
     return copy.deepcopy(network).requires_grad_(False).eval()
 
 
+def batch_norms(network: nn.Module) -> list[nn.BatchNorm2d]:
+    """The batch norms of a network."""
+    return [m for m in network.modules() if isinstance(m, nn.BatchNorm2d)]
+
+
 class Labeller:
     """Pseudo-labels, their confidence and the features they come from, without gradient.
 
     Args:
         network: teacher, frozen source model or student.
-        bn: "eval" labels with running statistics, "batch" with those of the batch. Either way the
-            network's mode and buffers are left as they were found.
+        bn: "eval" labels with running statistics, "batch" with those of the batch. Dropout is off,
+            and the network's mode and buffers are left as they were found.
         track: let the running statistics follow the labelled images (teacher_bn=track).
     """
 
@@ -40,12 +45,15 @@ class Labeller:
     def __call__(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Images (N, 3, H, W) -> pseudo_labels (N, H, W), confidence (N, H, W), features."""
         was_training = self.network.training
-        self.network.train(self.bn == "batch")
-        buffers = [b.clone() for b in self.network.buffers()] if self.bn == "batch" else []
-        with following_statistics(self.network) if self.track else nullcontext():
+        self.network.eval()
+        batch = self.bn == "batch"
+        for norm in batch_norms(self.network) if batch else []:
+            norm.train()
+        buffers = [b.clone() for b in self.network.buffers()] if batch and not self.track else []
+        with following_statistics(self.network) if self.track and not batch else nullcontext():
             features = self.network.extract(images)
-        size = (images.shape[-2], images.shape[-1])
-        logits = upsample(self.network.classifier(features), size)
+            scores = self.network.classifier(features)
+        logits = upsample(scores, (images.shape[-2], images.shape[-1]))
         for buffer, value in zip(self.network.buffers() if buffers else [], buffers, strict=True):
             buffer.copy_(value)
         self.network.train(was_training)
@@ -111,8 +119,7 @@ def following_statistics(network: nn.Module, momentum: float = 0.1) -> Iterator[
         module.get_buffer("running_mean").lerp_(mean, momentum)
         module.get_buffer("running_var").lerp_(variance, momentum)
 
-    norms = [m for m in network.modules() if isinstance(m, nn.BatchNorm2d)]
-    hooks = [norm.register_forward_pre_hook(follow) for norm in norms]
+    hooks = [norm.register_forward_pre_hook(follow) for norm in batch_norms(network)]
     try:
         yield
     finally:
