@@ -5,14 +5,13 @@ CODE = stvm studies reports benchmarks
 
 .venv/ready: pyproject.toml constraints.txt
 	python3.11 -m venv .venv
-	.venv/bin/pip install --quiet -c constraints.txt -e ".[dev]"
+	.venv/bin/pip install --quiet -c constraints.txt -e ".[dev,corrupt]"
 	touch .venv/ready
 
 demo: .venv/ready
-	$(PYTHON) studies/ablation.py --preset demo --seeds 0 1 2
-	$(PYTHON) reports/make_tables.py --tables 4
-	$(PYTHON) reports/make_figure.py --out results/adaptation.png
-	cat results/tables/table4.md
+	$(PYTHON) studies/ablation.py --preset demo --seeds 0 1 2; ended=$$?; \
+	$(PYTHON) reports/make_tables.py --tables 4 && \
+	$(PYTHON) reports/make_figure.py --out results/adaptation.png && exit $$ended
 
 test: .venv/ready
 	OMP_NUM_THREADS=1 $(PYTHON) -m pytest -q

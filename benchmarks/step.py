@@ -18,6 +18,7 @@ import torch
 
 from stvm.data.access import class_names, open_target_images
 from stvm.data.crops import TargetCrops, batches
+from stvm.errors import StvmError
 from stvm.experiment import source_path
 from stvm.method.build import Adaptation, build_adaptation
 from stvm.networks import SegmentationNetwork, build_network
@@ -123,8 +124,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("settings", nargs="*", metavar="setting=value")
     options = parser.parse_args(arguments)
     torch.set_num_threads(options.threads)
-    settings = find_preset(options.preset).settings()
-    settings = settings.replace(**parse_assignments(options.settings))
+    try:
+        settings = find_preset(options.preset).settings()
+        settings = settings.replace(**parse_assignments(options.settings))
+    except StvmError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     images = crops(settings, options.steps, options.cache, device)
     source = load_or_draw(settings, options.cache, device)

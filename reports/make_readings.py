@@ -2,6 +2,7 @@
 
 import argparse
 import sys
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -38,7 +39,10 @@ def to_markdown(results: Path) -> str:
     path = max(paths, key=lambda p: str(read_json(p).get("updated")))
     rows = tuple(dict.fromkeys(str(t.get("row")) for t in read_json(path)["trials"]))
     manifest = read_manifest(path, rows)
-    values = read_values(results, manifest.trials)
+    fresh = tuple(trial for trial in manifest.trials if not trial.tuned)
+    trials = fresh or manifest.trials
+    values = read_values(results, trials)
+    listed = Counter(trial.row for trial in trials)
     lines = []
     for row in rows:
         reference = row.split(",")[0]
@@ -52,14 +56,16 @@ def to_markdown(results: Path) -> str:
                 f"**{row}**" if delta is None else row.partition(", ")[2],
                 number(mean.mean) or "missing",
                 number(mean.sd),
-                mean.n,
+                str(mean.n) if mean.n == listed[row] else f"{mean.n} of {listed[row]}",
                 number(delta.mean, sign=True) if delta else "",
                 interval,
             ]
         )
     head = ["reading", "mIoU", "sd", "n", "against the row", "95 % interval"]
     table = tabulate(lines, head, "pipe", disable_numparse=True)
-    return f"{manifest.title}. {manifest.rule}\n\n{table}\n"
+    numbers = ", ".join(str(n) for n in sorted({t.realisation for t in trials}))
+    which = f"{'Fresh' if fresh else 'TUNED ON'} realisations {numbers}."
+    return f"{manifest.title}. {manifest.rule} {which}\n\n{table}\n"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

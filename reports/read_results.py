@@ -49,6 +49,7 @@ class Manifest:
     rule: str
     updated: datetime
     trials: tuple[Trial, ...]
+    dataset: str = "streets"
     others: tuple[str, ...] = ()
 
 
@@ -143,7 +144,8 @@ def read_manifest(path: Path, rows: tuple[str, ...]) -> Manifest:
     )
     if path.stem != f"{_field(data, 'study', str, path)}-{base}":
         raise StvmError(f"{path}: 'base' is {base!r}, which is not the base in the file's name")
-    return Manifest(base, preset, title, rule, _time(updated, path), trials)
+    dataset = str(data.get("dataset", "streets"))
+    return Manifest(base, preset, title, rule, _time(updated, path), trials, dataset)
 
 
 def choose_manifest(results: Path, rows: tuple[str, ...], study: str | None = None) -> Manifest:

@@ -128,7 +128,9 @@ def _section(records: dict[Trial, Record | None], realisations: Iterable[int]) -
     return Section(chosen, any(trial.tuned for trial in part), _rows(part))
 
 
-def _pool_note(pooled: Section, tuned: set[int]) -> str:
+def _pool_note(pooled: Section, tuned: set[int], dataset: str) -> str:
+    if dataset != "streets":
+        return "One data set and one source model; the trials of a row differ in the seed."
     names = ", ".join(map(str, pooled.realisations))
     if pooled.tuned:
         return (
@@ -209,7 +211,7 @@ def build_table(manifest: Manifest, records: dict[Trial, Record | None]) -> Tabl
     pooled = _section(records, everything - tuned or tuned)
     single = tuple(_section(records, [number]) for number in sorted(everything))
     notes = (
-        _pool_note(pooled, tuned),
+        _pool_note(pooled, tuned, manifest.dataset),
         *_notes(manifest, records),
         *_short(pooled),
         *_unlisted(pooled.rows),

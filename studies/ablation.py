@@ -70,6 +70,7 @@ def build_study(
         base=digest(shared),
         title=f"Ablation, preset {preset_name}{overrides}",
         rule=evaluation_rule(base),
+        dataset=base.data.dataset,
         trials=trials,
     )
 
@@ -94,9 +95,10 @@ def evaluation_rule(settings: Settings) -> str:
         "student": "the student",
     }[settings.training.evaluated]
     return (
-        f"Every row: {network} after the last of {settings.training.iterations} iterations, "
-        f"mIoU over the {settings.data.height}x{settings.data.width} images of the target's "
-        f"{settings.training.eval_split} split; nothing is selected by target labels."
+        f"Every row that adapts: {network} after the last of {settings.training.iterations} "
+        f"iterations. All rows: mIoU over the {settings.data.height}x{settings.data.width} images "
+        f"of the target's {settings.training.eval_split} split; nothing is selected by "
+        "target labels."
     )
 
 

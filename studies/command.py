@@ -12,6 +12,7 @@ from stvm.presets import PRESETS
 from stvm.records import Results
 from stvm.settings import parse_assignments
 from stvm.study import Study
+from stvm.trial import refuse_other_files
 
 Builder = Callable[[str, dict[str, str], Sequence[int], Sequence[int] | None], Study]
 """Preset, changed settings, seeds and realisations to a study."""
@@ -39,7 +40,7 @@ def _parser(about: str) -> argparse.ArgumentParser:
     parser.add_argument("--list", action="store_true", help="show the trials and run nothing")
     parser.add_argument("--retry-failed", action="store_true", help="run failed trials again")
     parser.add_argument("--cpus-per-trial", type=_positive, metavar="N")
-    parser.add_argument("--gpus-per-trial", type=float, metavar="X")
+    parser.add_argument("--gpus-per-trial", type=_share, metavar="X", help="a part, 0, 1, 2, ...")
     parser.add_argument("--address", help="of a running Ray cluster")
     return parser
 
@@ -55,6 +56,13 @@ def _positive(text: str) -> int:
     value = int(text)
     if value < 1:
         raise argparse.ArgumentTypeError(f"{value} is not positive")
+    return value
+
+
+def _share(text: str) -> float:
+    value = float(text)
+    if not (0 <= value <= 1 or value.is_integer() and value > 0):
+        raise argparse.ArgumentTypeError(f"{text} is neither in 0..1 nor a whole number")
     return value
 
 
@@ -112,6 +120,7 @@ def command(build: Builder, about: str, arguments: Sequence[str] | None = None) 
         changes = parse_assignments(assignments)
         study = build(options.preset, changes, options.seeds, options.realisations)
         results = Results(options.results)
+        refuse_other_files([trial.settings for trial in study.trials], results)
         if options.list:
             list_trials(study, results)
             return 0

@@ -80,6 +80,7 @@ def build_study(
         base=digest(base.flat()),
         title=f"Readings of the paper, preset {preset_name}{overrides}",
         rule=evaluation_rule(base),
+        dataset=base.data.dataset,
         trials=tuple(trials),
     )
 

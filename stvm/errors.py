@@ -13,14 +13,15 @@ class DivergenceError(StvmError):
         seed: seed of the trial.
     """
 
-    def __init__(self, iteration: int, seed: int, value: float) -> None:
+    def __init__(self, iteration: int, seed: int, value: float, rates: str) -> None:
         super().__init__(
             f"loss is {value} at iteration {iteration} with seed {seed}: "
-            "lower lr or metric_lr, or look at the images of this iteration"
+            f"lower {rates}, or look at the images of this iteration"
         )
         self.iteration = iteration
         self.seed = seed
         self.value = value
+        self.rates = rates
 
-    def __reduce__(self) -> tuple[type, tuple[int, int, float]]:
-        return type(self), (self.iteration, self.seed, self.value)
+    def __reduce__(self) -> tuple[type, tuple[int, int, float, str]]:
+        return type(self), (self.iteration, self.seed, self.value, self.rates)

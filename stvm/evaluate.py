@@ -12,6 +12,7 @@ from torch import Tensor
 
 from stvm.data.access import LabelledImages
 from stvm.data.folder import IGNORE_ID
+from stvm.errors import StvmError
 from stvm.networks import SegmentationNetwork
 
 BATCH = 8
@@ -73,6 +74,20 @@ def labelled_batches(
         pixels = torch.from_numpy(np.stack([images.image(i) for i in rows])).to(device)
         labels = torch.from_numpy(np.stack([images.label(i) for i in rows])).to(device)
         yield pixels.permute(0, 3, 1, 2).float() / 255, labels
+
+
+def check_labels(images: LabelledImages, split: str) -> None:
+    """Read every label once, so that a faulty one is met before training and not after it.
+
+    Raises:
+        StvmError: a label that cannot be used, or no labelled pixel in the whole split.
+    """
+    known = sum(int((images.label(i) != IGNORE_ID).sum()) for i in range(len(images)))
+    if not known:
+        raise StvmError(
+            f"all pixels of the target's split '{split}' are labelled {IGNORE_ID}: "
+            "evaluation needs labels; set eval_split to a split that has them"
+        )
 
 
 @torch.no_grad()

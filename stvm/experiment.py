@@ -2,6 +2,7 @@
 
 import copy
 import hashlib
+import io
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -22,7 +23,7 @@ from stvm.data.access import (
     open_target_images,
     open_target_labelled,
 )
-from stvm.evaluate import Score, evaluate, judge_labels
+from stvm.evaluate import Score, check_labels, evaluate, judge_labels
 from stvm.files import writing
 from stvm.method.build import Adaptation
 from stvm.method.losses import reliability
@@ -51,6 +52,11 @@ class Outcome:
     source_sha256: str
 
 
+def file_sha256(path: Path) -> str:
+    """SHA-256 of a file; empty where there is none."""
+    return hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else ""
+
+
 def source_path(settings: Settings, cache: Path) -> Path:
     """File of the source model: the user's checkpoint, or the one trained under its hash."""
     if settings.source.source_checkpoint:
@@ -71,8 +77,11 @@ def ensure_source(
     try:
         if not path.exists():
             network = train_source(settings, cache, device, progress or (lambda *_: None))
+            # torch's own writer turns a full disk into a RuntimeError; Python's into an OSError.
+            weights = io.BytesIO()
+            torch.save(network.state_dict(), weights)
             with writing(path.parent), replacing(path) as temporary:
-                torch.save(network.state_dict(), temporary)
+                temporary.write_bytes(weights.getbuffer())
     finally:
         lock.release()
     return path
@@ -96,6 +105,7 @@ def run_trial(
     path = ensure_source(settings, cache, device, progress)
     source = load_source(settings, path, device)
     held_out = open_target_labelled(settings.data, settings.training.eval_split, cache)
+    check_labels(held_out, settings.training.eval_split)
     measure = partial(
         evaluate, images=held_out, num_classes=len(class_names(settings.data)), device=device
     )
@@ -115,7 +125,7 @@ def run_trial(
     }
     sample = _sample(settings, network, read, held_out, device)
     sample["miou"] = np.float64(result["miou"])  # type: ignore[assignment]
-    return Outcome(result, sample, hashlib.sha256(path.read_bytes()).hexdigest())
+    return Outcome(result, sample, file_sha256(path))
 
 
 Read = Callable[[Tensor], dict[str, Tensor]]
@@ -146,8 +156,8 @@ def _finite(curve: Curve) -> Curve:
 
 
 def _read(settings: Settings, adaptation: Adaptation, pixels: Tensor) -> dict[str, Tensor]:
-    """Labels of the teacher with their confidence and, where it was learnt, reliability."""
-    labels, confidence, features = Labeller(adaptation.teacher, "eval")(pixels)
+    """Labels of the labelling network, their confidence and, where it was learnt, reliability."""
+    labels, confidence, features = Labeller(adaptation.step.label.network, "eval")(pixels)
     maps = {"labels": labels, "confidence": confidence}
     if adaptation.metric:
         distances = adaptation.metric.distances(features, labels)

@@ -59,10 +59,16 @@ class FirstNonFinite:
     """Notes on the device the first iteration whose loss is not finite, and tells now and then.
 
     Asking the device in every iteration would make it wait for the processor.
+
+    Args:
+        seed: of the training.
+        device: of the losses.
+        rates: the learning rates to lower, for the message.
     """
 
-    def __init__(self, seed: int, device: torch.device) -> None:
+    def __init__(self, seed: int, device: torch.device, rates: str) -> None:
         self.seed = seed
+        self.rates = rates
         self.iteration = torch.zeros((), dtype=torch.long, device=device)
         self.value = torch.zeros((), device=device)
 
@@ -81,4 +87,4 @@ class FirstNonFinite:
     def check(self) -> None:
         """Raise if any iteration so far was not finite."""
         if int(self.iteration):
-            raise DivergenceError(int(self.iteration), self.seed, float(self.value))
+            raise DivergenceError(int(self.iteration), self.seed, float(self.value), self.rates)

@@ -63,7 +63,9 @@ class Results:
         path = self.record_path(name)
         folder = self.root / "retried"
         with writing(folder):
-            number = len(list(folder.glob(f"{name}-*.json"))) + 1
+            number = 1
+            while (folder / f"{name}-{number}.json").exists():
+                number += 1
             os.replace(path, folder / f"{name}-{number}.json")
 
     def write_sample(self, name: str, arrays: dict[str, NDArray[Any]]) -> None:

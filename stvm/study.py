@@ -59,6 +59,7 @@ class Study:
         base: hash of what its trials have in common.
         title: one line for people.
         rule: which network is measured, where and when.
+        dataset: setting of its trials; realisations mean something for "streets" alone.
         trials: in the order in which they run.
     """
 
@@ -68,6 +69,7 @@ class Study:
     base: str
     title: str
     rule: str
+    dataset: str
     trials: tuple[Trial, ...]
 
     def missing(self, results: Results, retry_failed: bool = False) -> list[Trial]:
@@ -96,6 +98,7 @@ class Study:
             "base": self.base,
             "title": self.title,
             "rule": self.rule,
+            "dataset": self.dataset,
         }
 
 

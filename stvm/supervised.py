@@ -86,7 +86,7 @@ def train_supervised(
         augment = PhotometricAugmentation(recipe.source_augment, 0.8, 0.5)
     optimizer = sgd(network, training.model_copy(update=_one_rate(recipe.source_lr)))
     decay = PolynomialDecay([optimizer], recipe.source_iterations, training.poly_power)
-    watch = FirstNonFinite(recipe.source_seed, device)
+    watch = FirstNonFinite(recipe.source_seed, device, "source_lr")
     network.train()
     for iteration, (pixels, labels) in enumerate(
         batches(crops, recipe.source_batch, training.workers), start=1

@@ -1,6 +1,7 @@
 """What Ray Tune runs: the source model or a trial, in a worker process."""
 
 import os
+import platform
 import time
 import traceback
 from pathlib import Path
@@ -28,21 +29,49 @@ def trainable(config: dict[str, Any]) -> None:
         config: with the key `task`, made by `stvm.execute.Task.config`.
     """
     task = config["task"]
-    os.chdir(task["directory"])
-    torch.set_num_threads(task["threads"])
-    device = torch.device("cuda" if task["gpu"] and torch.cuda.is_available() else "cpu")
-    if device.type == "cuda":
-        torch.cuda.empty_cache()
     try:
-        tune.report(_do(task, device))
+        tune.report(_do(task, _prepare(task)))
     except StvmError as error:
         tune.report({"error": str(error)})
     except Exception as error:
-        where = Path(task["results"]) / "errors" / f"{task['name']}.txt"
-        where.parent.mkdir(parents=True, exist_ok=True)
-        where.write_text(traceback.format_exc(), encoding="utf-8")
         reason = " ".join(str(error).split())[:200]
-        tune.report({"error": f"{type(error).__name__}: {reason} (traceback in {where})"})
+        where = _keep_traceback(Path(task["results"]) / "errors" / f"{task['name']}.txt")
+        tune.report({"error": f"{type(error).__name__}: {reason} ({where})"})
+
+
+def _keep_traceback(path: Path) -> str:
+    """Where the traceback of the error in hand can be read."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(traceback.format_exc(), encoding="utf-8")
+    except OSError as error:
+        return f"no traceback: {path} cannot be written, {error.strerror}"
+    return f"traceback in {path}"
+
+
+def _prepare(task: dict[str, Any]) -> torch.device:
+    """Directory, threads and device of a task, whatever the process did before.
+
+    Raises:
+        StvmError: a GPU is given that torch cannot use, or the folder is not on this node.
+    """
+    try:
+        os.chdir(task["directory"])
+    except OSError as error:
+        raise StvmError(
+            f"folder {task['directory']}: {error.strerror} on node {platform.node()}; "
+            "all nodes must share the folder in which the study was started"
+        ) from None
+    torch.set_num_threads(task["threads"])
+    if not task["gpu"]:
+        return torch.device("cpu")
+    if not torch.cuda.is_available():
+        raise StvmError(
+            "Ray gave this trial a GPU that torch cannot use: install a CUDA build of torch that "
+            "fits the driver, or run on the CPU with --gpus-per-trial 0"
+        )
+    torch.cuda.empty_cache()
+    return torch.device("cuda")
 
 
 def _do(task: dict[str, Any], device: torch.device) -> dict[str, Any]:

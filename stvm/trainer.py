@@ -45,7 +45,7 @@ def adapt(
     seed_everything(training.seed)
     adaptation = build_adaptation(settings, source, num_classes)
     decay = PolynomialDecay(adaptation.optimizers, training.iterations, training.poly_power)
-    watch = FirstNonFinite(training.seed, device)
+    watch = FirstNonFinite(training.seed, device, "lr or metric_lr")
     size = (training.crop_height, training.crop_width)
     crops = TargetCrops(images, size, training.seed, training.iterations * training.batch)
     every = max(1, training.iterations // CURVE_POINTS)

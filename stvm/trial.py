@@ -2,6 +2,7 @@
 
 import platform
 import time
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -9,8 +10,8 @@ import torch
 
 from stvm import __version__
 from stvm.data.access import fingerprint
-from stvm.errors import DivergenceError
-from stvm.experiment import run_trial
+from stvm.errors import DivergenceError, StvmError
+from stvm.experiment import file_sha256, run_trial
 from stvm.records import Results, now
 from stvm.settings import Settings
 from stvm.trainer import Progress
@@ -51,6 +52,36 @@ def run_and_record(
         results.write(record)
         results.note(record["status"], name)
         return record
+
+
+def refuse_other_files(trials: Iterable[Settings], results: Results) -> None:
+    """A trial is named by the paths of its images and checkpoint, not by what they hold.
+
+    Raises:
+        StvmError: a recorded trial read other files below the same path.
+    """
+    images: dict[tuple[str, ...], str | None] = {}
+    sources: dict[str, str] = {}
+    for settings in trials:
+        record = results.read(settings.hash())
+        data, split = settings.data, settings.training.eval_split
+        if record is None or data.dataset == "streets" and not settings.source.source_checkpoint:
+            continue
+        roots = (data.dataset, data.source_root, data.target_root, split)
+        if roots not in images:
+            images[roots] = fingerprint(data, split)
+        checkpoint = settings.source.source_checkpoint
+        if checkpoint and checkpoint not in sources:
+            sources[checkpoint] = file_sha256(Path(checkpoint))
+        for key, now_is, what in (
+            ("images_sha256", images[roots], f"{data.source_root} or {data.target_root}"),
+            ("source_sha256", sources.get(checkpoint), checkpoint),
+        ):
+            if now_is and record["run"].get(key, now_is) != now_is:
+                raise StvmError(
+                    f"{results.record_path(settings.hash())}: recorded with other files in {what}; "
+                    "restore them, or name another folder with --results"
+                )
 
 
 def _run(

@@ -40,6 +40,6 @@ def test_the_rest_that_has_a_fixed_size() -> None:
     labels = torch.zeros(7, dtype=torch.long, device=META)
     pixels, proxies = torch.rand(7, 16, device=META), torch.rand(5, 16, device=META)
     assert proxy_nca_loss(pixels, labels, proxies, 0.25).device == META
-    watch = FirstNonFinite(0, META)
+    watch = FirstNonFinite(0, META, "lr")
     watch.see(1, torch.rand((), device=META))
     assert watch.iteration.device == META

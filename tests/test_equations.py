@@ -7,7 +7,11 @@ import torch
 from pytorch_metric_learning.losses import ProxyNCALoss
 from torch.nn import functional as F
 
-from stvm.method.distance import distance_to_predicted, normalized_squared_distance
+from stvm.method.distance import (
+    distance_to_predicted,
+    normalized_squared_distance,
+    sample_bilinear,
+)
 from stvm.method.losses import reliability, weighted_cross_entropy
 from stvm.method.metric import balanced_sample, proxy_nca_loss
 from stvm.method.thresholds import ClassThresholds
@@ -29,6 +33,32 @@ def test_thresholds_follow_a_loop_over_frames_and_classes():
                     slow[c] = now if math.isnan(slow[c]) else 0.9 * slow[c] + 0.1 * now
     np.testing.assert_allclose(thresholds.values.numpy(), slow, rtol=1e-5)
     assert math.isnan(slow[3])
+
+
+def test_metric_pseudo_labels_are_the_pixels_above_their_classs_threshold():
+    torch.manual_seed(0)
+    thresholds = ClassThresholds(3, 0.25, 0.0)
+    confidence, labels = torch.rand(1, 20, 20), torch.randint(0, 2, (1, 20, 20))
+    thresholds.update(confidence, labels)
+    mask = thresholds.select(confidence, labels)
+    for y in range(20):
+        for x in range(20):
+            above = float(confidence[0, y, x]) > float(thresholds.values[labels[0, y, x]])
+            assert bool(mask[0, y, x]) == above
+    for c in (0, 1):
+        kept, left = confidence[mask & (labels == c)], confidence[~mask & (labels == c)]
+        assert kept.min() > left.max()
+        assert abs(len(kept) / (len(kept) + len(left)) - 0.25) < 0.01
+
+
+def test_sampled_pixels_are_those_of_the_enlarged_map():
+    torch.manual_seed(0)
+    for small, size in (((4, 6), (16, 24)), ((3, 5), (10, 13)), ((5, 5), (5, 5))):
+        maps = torch.randn(2, 7, *small).double()
+        index = tuple(torch.randint(0, n, (50,)) for n in (2, *size))
+        full = F.interpolate(maps, size, mode="bilinear", align_corners=False)
+        expected = torch.stack([full[n, :, y, x] for n, y, x in zip(*index, strict=True)])
+        torch.testing.assert_close(sample_bilinear(maps, size, index), expected)
 
 
 def test_proxy_nca_equals_its_equation_and_the_library():
@@ -75,6 +105,8 @@ def test_reliability_and_weighted_loss_equal_their_equations():
                 p = torch.softmax(logits[n, :, y, x], 0)[labels[n, y, x]]
                 slow -= math.log(float(p)) * float(w[n, y, x]) / 12 / 2
     assert math.isclose(float(weighted_cross_entropy(logits, labels, w)), slow, rel_tol=1e-9)
+    by_weights = float(weighted_cross_entropy(logits, labels, w, "weights"))
+    assert math.isclose(by_weights, slow * 24 / float(w.sum()), rel_tol=1e-9)
 
 
 def test_ones_as_weights_are_plain_cross_entropy_to_the_bit():

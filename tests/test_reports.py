@@ -105,3 +105,64 @@ def test_no_readings_is_one_line(results):
     command = [sys.executable, "reports/make_readings.py", "--results", str(results)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 2 and "run `python studies/readings.py` first" in done.stderr
+
+
+def many(tmp_path, tuned_on):
+    """A study of two realisations and two seeds; every row is 0.05 above the one before."""
+    for folder in ("records", "studies"):
+        (tmp_path / folder).mkdir()
+    rows = ["Source", "ST", "ST_Aug", "ST_MT", "STvM_Raw", "STvM", "AdaBN", "Oracle"]
+    trials = []
+    for realisation in (0, 7):
+        for number, row in enumerate(rows):
+            for seed in [None] if row in ("Source", "AdaBN", "Oracle") else [0, 1]:
+                name = f"{len(trials):012d}"
+                trials.append({"hash": name, "row": row, "seed": seed, "realisation": realisation})
+                trials[-1]["tuned"] = realisation == tuned_on
+                miou = 0.3 + 0.05 * number + 0.01 * (seed or 0) + 0.1 * (realisation == 7)
+                result = {"miou": miou, "iou": [miou], "class_names": ["road"], "iteration": 8}
+                result |= {"evaluated": "student", "split": "test", "pixel_accuracy": 0.8}
+                record = {"schema": 1, "hash": name, "status": "done", "variant": row}
+                record |= {"settings": {"seed": seed or 0, "realisation": realisation}}
+                record |= {"result": result, "failure": None, "run": {}}
+                (tmp_path / "records" / f"{name}.json").write_text(json.dumps(record))
+    manifest = {"schema": 1, "study": "ablation", "table": 4, "preset": "demo"}
+    manifest |= {"base": "abcdefabcdef", "title": "a_b", "rule": "50% of it"}
+    manifest |= {"updated": "2026-01-01T00:00:00", "trials": trials}
+    (tmp_path / "studies/ablation-abcdefabcdef.json").write_text(json.dumps(manifest))
+    return tmp_path, rows
+
+
+def test_realisations_tuned_on_are_never_pooled_with_fresh_ones(tmp_path):
+    results, rows = many(tmp_path, tuned_on=7)
+    done = make_tables(results)
+    assert "Fresh realisations pooled: 0; tuned on and left out: 7." in done.stdout
+    table = read(results)
+    assert list(table) == rows
+    assert float(table["ST"]["miou_mean"]) == 35.5 and table["ST"]["n"] == "2"
+    assert float(table["ST"]["delta"]) == 5.5
+    with open(results / "tables/table4_by_realisation.csv") as file:
+        lines = [r for r in csv.DictReader(file) if r["name"] == "STvM"]
+    found = [(r["realisation"], r["tuned"], float(r["miou_mean"])) for r in lines]
+    assert found == [("0", "0", 55.5), ("7", "1", 65.5)]
+
+
+def test_fresh_realisations_are_pooled_and_a_row_without_seed_pairs_with_every_seed(tmp_path):
+    results, _ = many(tmp_path, tuned_on=None)
+    make_tables(results)
+    table = read(results)
+    assert (table["Source"]["n"], table["ST"]["n"]) == ("2", "4")
+    interval = stats.ttest_1samp([0.05, 0.06, 0.05, 0.06], 0).confidence_interval(0.95)
+    assert float(table["ST"]["delta_low"]) == pytest.approx(100 * interval.low, abs=1e-3)
+    assert float(table["AdaBN"]["delta"]) == 30 and table["Oracle"]["delta"] == ""
+
+
+def test_latex_is_booktabs_with_escaped_text_and_every_row(tmp_path):
+    results, rows = many(tmp_path, tuned_on=None)
+    make_tables(results)
+    text = (results / "tables/table4.tex").read_text()
+    for line in (r"\toprule", r"\midrule", r"\bottomrule", r"\end{table}"):
+        assert line in text
+    assert r"a\_b" in text and r"50\% of it" in text
+    body = [line for line in text.splitlines() if line.endswith(r" \\")]
+    assert len(body) == 2 + len(rows) and {line.count(" & ") for line in body[1:]} == {12}

@@ -15,7 +15,7 @@ from stvm.errors import StvmError
 from stvm.experiment import ensure_source, source_path
 from stvm.records import Results
 from stvm.settings import Settings
-from stvm.trial import run_and_record
+from stvm.trial import refuse_other_files, run_and_record
 from tests.tiny import tiny
 
 CPU = torch.device("cpu")
@@ -195,6 +195,29 @@ def folder_settings(root: Path, **changes: Any) -> Settings:
         width=48,
         **changes,
     )
+
+
+def test_other_images_below_the_same_path_are_refused(tmp_path: Path) -> None:
+    make_folder(tmp_path / "source", "train", 4, True, 0)
+    make_folder(tmp_path / "target", "train", 4, False, 1)
+    make_folder(tmp_path / "target", "test", 2, True, 2)
+    settings, results = folder_settings(tmp_path), Results(tmp_path / "results")
+    refuse_other_files([settings], results)
+    run(settings, tmp_path / "results", tmp_path / "cache")
+    refuse_other_files([settings], results)
+    (tmp_path / "target" / "train" / "images" / "3.png").unlink()
+    with pytest.raises(StvmError, match="recorded with other files in .*another folder"):
+        refuse_other_files([settings], results)
+
+
+def test_a_split_without_a_labelled_pixel_is_refused_before_training(tmp_path: Path) -> None:
+    make_folder(tmp_path / "source", "train", 4, True, 0)
+    make_folder(tmp_path / "target", "train", 4, False, 1)
+    make_folder(tmp_path / "target", "test", 2, True, 2)
+    for label in (tmp_path / "target" / "test" / "labels").iterdir():
+        Image.fromarray(np.full((32, 48), 255, np.uint8)).save(label)
+    with pytest.raises(StvmError, match="all pixels of the target's split 'test'"):
+        run(folder_settings(tmp_path), tmp_path / "results", tmp_path / "cache")
 
 
 def test_folders_of_ones_own_run_and_target_training_needs_no_labels(tmp_path: Path) -> None:

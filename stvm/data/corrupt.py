@@ -295,6 +295,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         corruption = Corruption(tuple(given.kinds), given.severity, given.seed)
         make_task(given.src, given.dst, corruption, given.val_share)
+    except OSError as error:
+        print(f"error: cannot write {given.dst}: {error}; make room, remove it", file=sys.stderr)
+        return 1
     except StvmError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
