@@ -20,7 +20,7 @@ from stvm.study import Study, Trial
 
 READINGS: dict[str, tuple[dict[str, Any], ...]] = {
     "ST": ({"labeller": "student"}, {"labeller_bn": "batch"}),
-    "ST_Aug": ({"labeller": "student"}, {"labeller_bn": "batch"}),
+    "ST_Aug": ({"labeller": "student"}, {"labeller_bn": "batch"}, {"student_bn": "frozen"}),
     "ST_MT": (
         {"labeller_bn": "batch"},
         {"teacher_bn": "ema"},
@@ -35,6 +35,7 @@ READINGS: dict[str, tuple[dict[str, Any], ...]] = {
         {"loss_norm": "weights"},
     ),
     "STvM": (
+        {"student_bn": "frozen"},
         {"teacher_bn": "keep"},
         {"teacher_bn": "ema"},
         {"ema_momentum": 1e-3, "ema_period": 100},

@@ -13,7 +13,7 @@ from torch import Tensor
 from stvm.data.access import LabelledImages
 from stvm.data.folder import IGNORE_ID
 from stvm.errors import StvmError
-from stvm.networks import SegmentationNetwork
+from stvm.networks import SegmentationNetwork, keeping_modes
 
 BATCH = 8
 SAMPLED_PIXELS = 512
@@ -94,13 +94,12 @@ def check_labels(images: LabelledImages, split: str) -> None:
 def evaluate(
     network: SegmentationNetwork, images: LabelledImages, num_classes: int, device: torch.device
 ) -> Score:
-    """mIoU of a network in eval mode, whose mode and buffers stay as they were."""
-    was_training = network.training
-    network.eval()
+    """mIoU of a network in eval mode, whose modes and buffers stay as they were."""
     total = torch.zeros(num_classes, num_classes, dtype=torch.long, device=device)
-    for pixels, labels in labelled_batches(images, device):
-        total += confusion_matrix(labels, network(pixels).argmax(1), num_classes)
-    network.train(was_training)
+    with keeping_modes(network):
+        network.eval()
+        for pixels, labels in labelled_batches(images, device):
+            total += confusion_matrix(labels, network(pixels).argmax(1), num_classes)
     return score(total)
 
 

@@ -135,6 +135,9 @@ class MethodSettings(Group):
         "rarest",
         description="Equal numbers: as many as the rarest class has, or draw with replacement.",
     )
+    student_bn: Literal["train", "frozen"] = Field(
+        "train", description="Batch norm of the student: trained on the target, or the source's."
+    )
     labeller: Literal["source", "student"] = Field(
         "source", description="Who labels without MT: the frozen source model or the student."
     )

@@ -1,7 +1,8 @@
 """Segmentation networks: feature extractor F, classifier C, and heads of C's architecture."""
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
@@ -16,6 +17,17 @@ IMAGENET_STD = (0.229, 0.224, 0.225)
 def upsample(maps: Tensor, size: tuple[int, int]) -> Tensor:
     """Bilinear maps (N, K, h, w) -> (N, K, H, W), corners not aligned."""
     return F.interpolate(maps, size=size, mode="bilinear", align_corners=False)
+
+
+@contextmanager
+def keeping_modes(network: nn.Module) -> Iterator[None]:
+    """After the block every module trains or not as it did before it."""
+    modes = [(module, module.training) for module in network.modules()]
+    try:
+        yield
+    finally:
+        for module, training in modes:
+            module.training = training
 
 
 class SegmentationNetwork(nn.Module):

@@ -90,6 +90,20 @@ def test_tracked_statistics_follow_what_the_teacher_labels(bn: str) -> None:
     assert not network.training
 
 
+def test_a_frozen_batch_norm_of_the_student_stays_the_sources() -> None:
+    torch.manual_seed(0)
+    source = build_network("small_deeplab", 16, 5)
+    frozen = tiny(student_bn="frozen", mt=False, labeller="student", evaluated="student")
+    built = build_adaptation(frozen, source, 5)
+    for iteration in (1, 2):
+        built.step(torch.rand(2, 3, 32, 32), iteration)
+    ours, before = built.student.state_dict(), source.state_dict()
+    norm = [k for k in before if k.startswith("features.1.")]
+    assert len(norm) == 5 and all(torch.equal(ours[k], before[k]) for k in norm)
+    assert not torch.equal(ours["features.0.weight"], before["features.0.weight"])
+    assert built.student.training
+
+
 def test_adabn_averages_the_statistics_of_the_batches() -> None:
     torch.manual_seed(0)
     network = build_network("small_deeplab", 8, 4).eval()

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -12,7 +13,7 @@ from stvm.method.metric import MetricLearner, MetricReading
 from stvm.method.patches import NoPatches, PatchBank
 from stvm.method.photometric import PhotometricAugmentation, no_augmentation
 from stvm.method.step import AdaptationStep, Bank
-from stvm.method.teacher import Labeller, MeanTeacher, frozen_copy, no_update
+from stvm.method.teacher import Labeller, MeanTeacher, batch_norms, frozen_copy, no_update
 from stvm.method.thresholds import ClassThresholds
 from stvm.networks import SegmentationNetwork, build_head
 from stvm.optimisation import sgd
@@ -52,7 +53,7 @@ def build_adaptation(
         num_classes: C.
     """
     method, training = settings.method, settings.training
-    student = frozen_copy(source).requires_grad_(True).train()
+    student = build_student(source, method.student_bn)
     teacher = frozen_copy(source)
     optimizer = sgd(student, training)
     metric = None
@@ -86,6 +87,16 @@ def build_adaptation(
     )
     optimizers = [optimizer] + ([metric.optimizer] if metric else [])
     return Adaptation(step, student, teacher if method.mt else student, metric, optimizers)
+
+
+def build_student(
+    source: SegmentationNetwork, bn: Literal["train", "frozen"]
+) -> SegmentationNetwork:
+    """A trainable copy of the source model; its batch norm may stay in eval mode, weights fixed."""
+    student = frozen_copy(source).requires_grad_(True).train()
+    for norm in batch_norms(student) if bn == "frozen" else []:
+        norm.eval().requires_grad_(False)
+    return student
 
 
 def build_metric(settings: Settings, num_classes: int, device: torch.device) -> MetricLearner:

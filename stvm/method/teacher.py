@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from stvm.networks import SegmentationNetwork, upsample
+from stvm.networks import SegmentationNetwork, keeping_modes, upsample
 
 BnPolicy = Literal["copy", "ema", "track", "keep"]
 
@@ -30,7 +30,7 @@ class Labeller:
     Args:
         network: teacher, frozen source model or student.
         bn: "eval" labels with running statistics, "batch" with those of the batch. Dropout is off,
-            and the network's mode and buffers are left as they were found.
+            and the network's modes and buffers are left as they were found.
         track: let the running statistics follow the labelled images (teacher_bn=track).
     """
 
@@ -44,19 +44,19 @@ class Labeller:
     @torch.no_grad()
     def __call__(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Images (N, 3, H, W) -> pseudo_labels (N, H, W), confidence (N, H, W), features."""
-        was_training = self.network.training
-        self.network.eval()
         batch = self.bn == "batch"
-        for norm in batch_norms(self.network) if batch else []:
-            norm.train()
         buffers = [b.clone() for b in self.network.buffers()] if batch and not self.track else []
-        with following_statistics(self.network) if self.track and not batch else nullcontext():
-            features = self.network.extract(images)
-            scores = self.network.classifier(features)
-        logits = upsample(scores, (images.shape[-2], images.shape[-1]))
+        with keeping_modes(self.network):
+            self.network.eval()
+            for norm in batch_norms(self.network) if batch else []:
+                norm.train()
+            following = self.track and not batch
+            with following_statistics(self.network) if following else nullcontext():
+                features = self.network.extract(images)
+                scores = self.network.classifier(features)
         for buffer, value in zip(self.network.buffers() if buffers else [], buffers, strict=True):
             buffer.copy_(value)
-        self.network.train(was_training)
+        logits = upsample(scores, (images.shape[-2], images.shape[-1]))
         confidence, pseudo_labels = F.softmax(logits, dim=1).max(dim=1)
         return pseudo_labels, confidence, features
 
