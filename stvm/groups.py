@@ -76,6 +76,9 @@ class SourceSettings(Group):
     source_rare: float = Field(
         0.0, ge=0, le=1, description="Share of source crops centred on a class drawn uniformly."
     )
+    source_balance: float = Field(
+        0.0, ge=0, le=1, description="Power of (median frequency / frequency) that weighs a class."
+    )
 
 
 class MethodSettings(Group):

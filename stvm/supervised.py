@@ -8,6 +8,7 @@ import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -87,12 +88,15 @@ def train_supervised(
     optimizer = sgd(network, training.model_copy(update=_one_rate(recipe.source_lr)))
     decay = PolynomialDecay([optimizer], recipe.source_iterations, training.poly_power)
     watch = FirstNonFinite(recipe.source_seed, device, "source_lr")
+    weights = None
+    if recipe.source_balance > 0:
+        weights = class_weights(images, crops.num_classes, recipe.source_balance).to(device)
     network.train()
     for iteration, (pixels, labels) in enumerate(
         batches(crops, recipe.source_batch, training.workers), start=1
     ):
         logits = network(augment(pixels.to(device, non_blocking=True).float() / 255))
-        loss = F.cross_entropy(logits, labels.to(device), ignore_index=IGNORE_ID)
+        loss = F.cross_entropy(logits, labels.to(device), weights, ignore_index=IGNORE_ID)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         optimizer.step()
@@ -101,6 +105,25 @@ def train_supervised(
         progress(iteration, recipe.source_iterations)
     watch.check()
     network.eval()
+
+
+def class_weights(images: LabelledImages, num_classes: int, power: float) -> Tensor:
+    """Median frequency balancing (Eigen and Fergus 2015) to a power, (C,).
+
+    A class's frequency is its share of the pixels of those images that hold it; a class that
+    no image holds weighs 1.
+    """
+    pixels, room = torch.zeros(2, num_classes, dtype=torch.float64).unbind()
+    for index in range(len(images)):
+        label = images.label(index)
+        found = np.bincount(label.ravel(), minlength=IGNORE_ID + 1)[:num_classes]
+        pixels += torch.from_numpy(found)
+        room += torch.from_numpy((found > 0) * label.size)
+    frequency = pixels / room.clamp(min=1)
+    seen = pixels > 0
+    weights = torch.ones(num_classes, dtype=torch.float64)
+    weights[seen] = (frequency[seen].median() / frequency[seen]) ** power
+    return weights.float()
 
 
 def _one_rate(rate: float) -> dict[str, float]:

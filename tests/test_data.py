@@ -9,8 +9,10 @@ import torch
 
 from stvm.data.access import open_source, open_target_images, open_target_labelled
 from stvm.data.crops import LabelledCrops, TargetCrops, batches, image_at
+from stvm.data.streets import LabelledArrays
 from stvm.errors import StvmError
 from stvm.settings import DataSettings
+from stvm.supervised import class_weights
 
 DATA = DataSettings(source_images=6, target_images=5, eval_images=3)
 
@@ -94,3 +96,17 @@ def test_zoomed_crops_keep_size_and_ids(tmp_path: Path) -> None:
     for image, label in (crops[p] for p in range(20)):
         assert image.shape == (3, 32, 32) and image.dtype == torch.uint8
         assert label.shape == (32, 32) and int(label.max()) < 19
+
+
+def test_class_weights_are_median_frequency_over_frequency() -> None:
+    labels = np.full((2, 4, 5), 255, np.uint8)
+    labels[0, :2] = 0
+    labels[0, 2, :4] = 1
+    labels[1, 0, :2] = 1
+    labels[1, 1, 0] = 2
+    images = LabelledArrays(np.zeros((2, 4, 5, 3), np.uint8), labels)
+    frequency = {0: 10 / 20, 1: 6 / 40, 2: 1 / 20}
+    expected = [6 / 40 / frequency[c] for c in range(3)] + [1.0]
+    np.testing.assert_allclose(class_weights(images, 4, 1.0).numpy(), expected, rtol=1e-6)
+    halves = class_weights(images, 4, 0.5).numpy()
+    np.testing.assert_allclose(halves, np.sqrt(expected), rtol=1e-6)
