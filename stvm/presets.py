@@ -72,9 +72,12 @@ _REAL: dict[str, Any] = _DEMO | {
 
 
 def _camvid(kind: str) -> Preset:
-    """CamVid's clean half to its other half corrupted, as `stvm.data.corrupt` writes them."""
+    """CamVid's clean half to its other half corrupted, as `stvm.data.corrupt` writes them.
+
+    The clean half does not depend on the corruption: one source model serves all.
+    """
     roots = {
-        "source_root": f"data/camvid_{kind}/source",
+        "source_root": "data/camvid_mixed/source",
         "target_root": f"data/camvid_{kind}/target",
     }
     return Preset(
