@@ -68,6 +68,7 @@ _REAL: dict[str, Any] = _DEMO | {
     "source_scale": 0.5,
     "lr": 7.5e-4,
     "tau_mocm": 0.8,
+    "patch_max_cover": 0.1,
 }
 
 
