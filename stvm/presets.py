@@ -92,7 +92,9 @@ PRESETS = {
     **{f"camvid_{kind}": _camvid(kind) for kind in ("fog", "low_light", "noise", "mixed")},
     "carla_camvid": Preset(
         "CARLA to CamVid, ten shared classes, in data/carla and data/camvid.",
-        _REAL | {"source_root": "data/carla", "target_root": "data/camvid", "source_augment": 0.5},
+        _REAL
+        | {"source_root": "data/carla", "target_root": "data/camvid"}
+        | {"source_augment": 0.5, "source_balance": 1.0},
     ),
     "paper": Preset("All values of section IV-B; give your folders as settings.", _PAPER),
 }
