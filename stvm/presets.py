@@ -88,7 +88,7 @@ def _camvid(kind: str) -> Preset:
 
 
 PRESETS = {
-    "demo": Preset("Embedded benchmark on two cores in a quarter of an hour.", _DEMO, (100,)),
+    "demo": Preset("Embedded benchmark on two cores in a quarter of an hour.", _DEMO, (100, 101)),
     **{f"camvid_{kind}": _camvid(kind) for kind in ("fog", "low_light", "noise", "mixed")},
     "carla_camvid": Preset(
         "CARLA to CamVid, ten shared classes, in data/carla and data/camvid.",
