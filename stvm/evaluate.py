@@ -11,7 +11,7 @@ from scipy.stats import rankdata
 from torch import Tensor
 
 from stvm.data.access import LabelledImages
-from stvm.data.folder import IGNORE_ID
+from stvm.data.classes import IGNORE_ID
 from stvm.errors import StvmError
 from stvm.networks import SegmentationNetwork, keeping_modes
 

@@ -14,8 +14,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from stvm.data.access import Images, LabelledImages, class_names, open_source
+from stvm.data.classes import IGNORE_ID
 from stvm.data.crops import LabelledCrops, batches
-from stvm.data.folder import IGNORE_ID
 from stvm.errors import StvmError
 from stvm.method.photometric import PhotometricAugmentation, no_augmentation
 from stvm.method.teacher import batch_norms

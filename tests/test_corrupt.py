@@ -9,8 +9,9 @@ import pytest
 from PIL import Image
 
 from stvm.data import corrupt
+from stvm.data.classes import parse_classes
 from stvm.data.corrupt import Corruption, divide, main
-from stvm.data.folder import FolderImages, LabelledFolder, parse_classes
+from stvm.data.folder import FolderImages, LabelledFolder
 from stvm.errors import StvmError
 
 HEIGHT, WIDTH = 24, 32

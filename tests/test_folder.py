@@ -9,7 +9,8 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from stvm.data.folder import ClassList, FolderImages, LabelledFolder, parse_classes
+from stvm.data.classes import ClassList, parse_classes
+from stvm.data.folder import FolderImages, LabelledFolder
 from stvm.errors import StvmError
 
 CLASSES = ClassList(("road", "person"), (7, 24))

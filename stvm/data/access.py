@@ -8,7 +8,8 @@ import hashlib
 from pathlib import Path
 from typing import Literal, Protocol
 
-from stvm.data.folder import FolderImages, LabelledFolder, Uint8Array, parse_classes
+from stvm.data.classes import parse_classes
+from stvm.data.folder import FolderImages, LabelledFolder, Uint8Array
 from stvm.data.scenes import CLASSES, PALETTE
 from stvm.data.streets import open_street_images, open_streets
 from stvm.settings import DataSettings

@@ -15,7 +15,8 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from stvm.data.access import Images, LabelledImages
-from stvm.data.folder import IGNORE_ID, Uint8Array
+from stvm.data.classes import IGNORE_ID
+from stvm.data.folder import Uint8Array
 
 T = TypeVar("T")
 

@@ -7,7 +7,6 @@ taken as stored: an EXIF orientation is not applied, so that an image and its la
 import struct
 from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 
@@ -15,10 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageFile
 
+from stvm.data.classes import IGNORE_ID, ClassList
 from stvm.errors import StvmError
 
-IGNORE_ID = 255
-MAX_CLASS_ID = 254
 DEFAULT_CACHE_BYTES = 2**30
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg")
 LAYOUT = "<root>/<split>/images/NAME.{png,jpg,jpeg}"
@@ -30,65 +28,6 @@ _STRETCHED_RAW_MODES = ("L;2", "L;4")
 _READ_ERRORS = (OSError, SyntaxError, ValueError, struct.error, Image.DecompressionBombError)
 
 Uint8Array = NDArray[np.uint8]
-
-
-@dataclass(frozen=True)
-class ClassList:
-    """The classes of a label folder; a class's train id is its position.
-
-    Attributes:
-        names: class names, in train-id order.
-        ids: value that stands for each class in the label files, in the same order.
-    """
-
-    names: tuple[str, ...]
-    ids: tuple[int, ...]
-
-    def __post_init__(self) -> None:
-        if not self.names or len(self.names) != len(self.ids):
-            raise StvmError(
-                f"classes: {len(self.names)} names and {len(self.ids)} ids; give one id per name"
-            )
-        for name, class_id in zip(self.names, self.ids, strict=True):
-            if not name:
-                raise StvmError(f"classes: the name of id {class_id} is empty; give it a name")
-            if not 0 <= class_id <= MAX_CLASS_ID:
-                raise StvmError(
-                    f"classes: id {class_id} of {name!r} is not in 0..{MAX_CLASS_ID}; "
-                    f"label files hold 8-bit ids and {IGNORE_ID} means ignored"
-                )
-        _refuse_repeats("id", [str(class_id) for class_id in self.ids])
-        _refuse_repeats("name", list(self.names))
-
-    def __len__(self) -> int:
-        return len(self.names)
-
-
-def parse_classes(spec: str) -> ClassList:
-    """Reads a class list.
-
-    Args:
-        spec: `road,sidewalk` (ids 0, 1, ...) or `7:road,8:sidewalk` (ids as in the label files).
-
-    Returns:
-        The classes in the order given.
-
-    Raises:
-        StvmError: an empty or repeated name, a repeated id, an id not in 0..254, or a mixture of
-            entries with and without id.
-    """
-    entries = [entry.strip() for entry in spec.split(",")]
-    with_id = [":" in entry for entry in entries]
-    if any(with_id) and not all(with_id):
-        bare = entries[with_id.index(False)]
-        raise StvmError(
-            f"classes: {bare!r} has no id but others have; write 'ID:NAME' for all or for none"
-        )
-    if not any(with_id):
-        return ClassList(tuple(entries), tuple(range(len(entries))))
-    pairs = [entry.split(":", 1) for entry in entries]
-    ids = tuple(_class_id(left, entry) for (left, _), entry in zip(pairs, entries, strict=True))
-    return ClassList(tuple(right.strip() for _, right in pairs), ids)
 
 
 class FolderImages:
@@ -224,21 +163,6 @@ class _ArrayCache:
         while self.bytes > self._max_bytes:
             self.bytes -= self._arrays.popitem(last=False)[1].nbytes
         return array
-
-
-def _class_id(text: str, entry: str) -> int:
-    try:
-        return int(text)
-    except ValueError:
-        raise StvmError(
-            f"classes: {text.strip()!r} in {entry!r} is not an integer id; write '7:road'"
-        ) from None
-
-
-def _refuse_repeats(what: str, values: list[str]) -> None:
-    repeated = sorted({value for value in values if values.count(value) > 1})
-    if repeated:
-        raise StvmError(f"classes: {what} {repeated[0]} is given twice; give each {what} once")
 
 
 def image_paths(root: Path, split: str) -> list[Path]:

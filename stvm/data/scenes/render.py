@@ -6,7 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFilter
 
-from stvm.data.scenes.layout import Shape, lay_out
+from stvm.data.scenes.layout import lay_out
+from stvm.data.scenes.shapes import Shape
 from stvm.data.scenes.styles import Style
 
 Pixels = NDArray[np.float32]
