@@ -125,8 +125,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     torch.set_num_threads(options.threads)
     try:
-        settings = find_preset(options.preset).settings()
-        settings = settings.replace(**parse_assignments(options.settings))
+        settings = find_preset(options.preset).settings(**parse_assignments(options.settings))
     except StvmError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

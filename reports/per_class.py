@@ -1,4 +1,4 @@
-"""IoU of each class, averaged over the trials of each row of Table IV."""
+"""IoU of each class, and how well scores tell right labels from wrong, by row of Table IV."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -19,7 +19,8 @@ def per_class(results: Path, records: Mapping[Trial, Record | None], tuned: bool
         tuned: of the realisations tuned on, or of the fresh ones.
 
     Returns:
-        Mean IoU in per cent; empty where a class occurs in no trial of the row.
+        Mean IoU in per cent, empty where a class occurs in no trial of the row; then the AUROC of
+        confidence and reliability for right against wrong labels of the labelling network.
     """
     found: dict[str, list[dict[str, Any]]] = {row: [] for row in ROWS}
     for trial, record in records.items():
@@ -34,7 +35,11 @@ def per_class(results: Path, records: Mapping[Trial, Record | None], tuned: bool
         [name, *(_mean([r["iou"][i] for r in found[row]]) for row in rows)]
         for i, name in enumerate(names)
     ]
-    lines.append(["mIoU", *(_mean([r["miou"] for r in found[row]]) for row in rows)])
+    for name in ("confidence", "reliability"):
+        aurocs = [[(r.get("auroc") or {}).get(name) for r in found[row]] for row in rows]
+        if any(value is not None for row in aurocs for value in row):
+            lines.append([f"AUROC of {name} x 100", *(_mean(values) for values in aurocs)])
+    lines.insert(len(names), ["mIoU", *(_mean([r["miou"] for r in found[row]]) for row in rows)])
     head = ["class", *(LABELS.get(row, row) for row in rows)]
     return str(tabulate(lines, head, "pipe", disable_numparse=True)) + "\n"
 

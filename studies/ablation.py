@@ -50,7 +50,7 @@ def build_study(
     """
     preset = find_preset(preset_name)
     refuse_varied(changes)
-    base = preset.settings().replace(**changes)
+    base = preset.settings(**changes)
     if base.data.dataset != "streets" and realisations:
         raise StvmError(
             "--realisations are draws of the embedded benchmark: leave it out with dataset=folder"

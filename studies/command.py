@@ -1,8 +1,10 @@
 """What every study's command shares: its options, the list, the run and its exit code."""
 
 import argparse
+import os
 import re
 import sys
+from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -24,7 +26,7 @@ def _parser(about: str) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         description=about,
         usage="%(prog)s [options] [setting=value ...]",
-        epilog="any setting of stvm/settings.py can be changed, as in alpha=4 iterations=400",
+        epilog="any setting of stvm/groups.py can be changed, as in alpha=4 iterations=400",
     )
     parser.add_argument("--preset", default="demo", help=f"one of {', '.join(PRESETS)}")
     parser.add_argument("--seeds", nargs="+", type=_number, default=[0], metavar="N")
@@ -45,22 +47,21 @@ def _parser(about: str) -> argparse.ArgumentParser:
     return parser
 
 
-def _number(text: str) -> int:
-    value = int(text)
-    if value < 0:
-        raise argparse.ArgumentTypeError(f"{value} is negative")
-    return value
+def _number(text: str, least: int = 0) -> int:
+    if not text.isdecimal() or int(text) < least:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from {least} on")
+    return int(text)
 
 
 def _positive(text: str) -> int:
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"{value} is not positive")
-    return value
+    return _number(text, least=1)
 
 
 def _share(text: str) -> float:
-    value = float(text)
+    try:
+        value = float(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number") from None
     if not (0 <= value <= 1 or value.is_integer() and value > 0):
         raise argparse.ArgumentTypeError(f"{text} is neither in 0..1 nor a whole number")
     return value
@@ -69,17 +70,19 @@ def _share(text: str) -> float:
 def list_trials(study: Study, results: Results) -> None:
     """Print every trial with what is recorded of it."""
     print(study.title)
-    recorded = 0
+    recorded = failed = 0
     for trial in study.trials:
         record = results.read(trial.hash)
         state = "missing"
         if record and record["status"] == "failed":
+            failed += 1
             state = f"failed: {record['failure']['error']}"
         elif record:
-            recorded += 1
             state = f"mIoU {100 * record['result']['miou']:.1f}"
+        recorded += record is not None
         print(f"  {trial.hash}  {trial.label:32s}  {state}")
-    print(f"{recorded} of {len(study.trials)} recorded in {results.root}")
+    and_failed = f", {failed} of them failed" if failed else ""
+    print(f"{recorded} of {len(study.trials)} recorded in {results.root}{and_failed}")
 
 
 def run(study: Study, results: Results, machine: Machine, retry_failed: bool) -> int:
@@ -100,8 +103,8 @@ def run(study: Study, results: Results, machine: Machine, retry_failed: bool) ->
             file=sys.stderr,
         )
         return 130
-    for error in finished.errors:
-        print(f"error: {error}", file=sys.stderr)
+    for error, count in Counter(finished.errors).items():
+        print(f"error: {error}{f' ({count} times)' if count > 1 else ''}", file=sys.stderr)
     failed = [t for t in study.trials if (r := results.read(t.hash)) and r["status"] == "failed"]
     for trial in failed:
         record = results.read(trial.hash)
@@ -128,6 +131,9 @@ def command(build: Builder, about: str, arguments: Sequence[str] | None = None) 
             options.cpus_per_trial, options.gpus_per_trial, options.address, options.cache
         )
         return run(study, results, machine, options.retry_failed)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
     except StvmError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

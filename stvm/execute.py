@@ -5,6 +5,7 @@ import logging
 import os
 import shutil
 import signal
+import socket
 import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -23,7 +24,7 @@ import ray
 from ray import tune
 
 from stvm.errors import StvmError
-from stvm.experiment import source_path
+from stvm.experiment import check_inputs, source_path
 from stvm.progress import Lines
 from stvm.records import Results
 from stvm.settings import Settings
@@ -81,12 +82,15 @@ def execute(
         StvmError: no trial fits the machine.
         Interrupted: Ctrl-C or a request to terminate.
     """
-    study.write_manifest(results)
     todo = study.missing(results, retry_failed)
     if not todo:
+        study.write_manifest(results)
         return Finished(())
+    for settings in {repr(s): s for s in (trial.settings for trial in todo)}.values():
+        check_inputs(settings)
     with _interruptible(), _cluster(machine) as nodes:
         slots = plan_slots(nodes, machine.cpus, machine.gpus)
+        study.write_manifest(results)
         sources = _missing_sources(todo, machine.cache)
         errors: tuple[str, ...] = ()
         if sources:
@@ -119,10 +123,10 @@ def plan_slots(nodes: Sequence[dict[str, float]], cpus: int | None, gpus: float 
         by_gpu = int(node.get("GPU", 0) / gpus + 1e-9) if gpus else cpus_of(node)
         fits += min(int(node.get("CPU", 0)) // cpus, by_gpu)
     if not fits:
+        short = "--cpus-per-trial" if most_gpus >= gpus else "--gpus-per-trial"
         raise StvmError(
             f"a trial asks for {cpus} cores and {gpus:g} GPUs, but the largest node has "
-            f"{most_cpus:.0f} cores and {most_gpus:g} GPUs: lower --cpus-per-trial or "
-            "--gpus-per-trial"
+            f"{most_cpus:.0f} cores and {most_gpus:g} GPUs: lower {short}"
         )
     return Slots(cpus, gpus, fits)
 
@@ -156,7 +160,7 @@ def _run(
     retry_failed: bool,
 ) -> tuple[str, ...]:
     """Errors of the tasks of one phase."""
-    what = "source models" if kind == "source" else "trials"
+    what = ("source model" if kind == "source" else "trial") + "s" * (len(trials) > 1)
     at_once = min(slots.count, len(trials))
     gpus = f" and {slots.gpus:g} GPU" if slots.gpus else ""
     cores = f"{slots.cpus} core{'s' if slots.cpus > 1 else ''}"
@@ -201,9 +205,23 @@ def _groups(settings: Settings) -> dict[str, Any]:
     return groups
 
 
+def _answers(address: str | None) -> None:
+    """Ray itself would try an address that is not there for minutes."""
+    host, separator, port = (address or "").rpartition(":")
+    if not separator or not port.isdecimal() or "/" in host:
+        return
+    try:
+        socket.create_connection((host, int(port)), timeout=5).close()
+    except OSError as error:
+        raise StvmError(
+            f"Ray cannot be reached at {address}: {error.strerror or error}; check --address"
+        ) from None
+
+
 @contextlib.contextmanager
 def _cluster(machine: Machine) -> Iterator[list[dict[str, float]]]:
     """Ray, started or joined; gives the resources of the living nodes."""
+    _answers(machine.address)
     options: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
     if machine.address:
         options["address"] = machine.address

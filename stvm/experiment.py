@@ -5,7 +5,7 @@ import hashlib
 import io
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from torch import Tensor
 
 from stvm.data.access import (
     LabelledImages,
+    Split,
     class_colours,
     class_names,
     open_source,
@@ -28,10 +29,16 @@ from stvm.files import writing
 from stvm.method.build import Adaptation
 from stvm.method.losses import reliability
 from stvm.method.teacher import Labeller
-from stvm.networks import SegmentationNetwork
+from stvm.networks import SegmentationNetwork, build_network, load_weights
 from stvm.records import replacing
-from stvm.settings import Settings
-from stvm.supervised import adapt_batch_norm, load_source, train_oracle, train_source
+from stvm.settings import DataSettings, NetworkSettings, Settings
+from stvm.supervised import (
+    adapt_batch_norm,
+    load_source,
+    read_checkpoint,
+    train_oracle,
+    train_source,
+)
 from stvm.trainer import Curve, Progress, adapt
 
 SAMPLE_IMAGES = 4
@@ -62,6 +69,33 @@ def source_path(settings: Settings, cache: Path) -> Path:
     if settings.source.source_checkpoint:
         return Path(settings.source.source_checkpoint)
     return cache / "sources" / f"{settings.source_hash()}.pt"
+
+
+@lru_cache(maxsize=64)
+def _check_folders(data: DataSettings, eval_split: Split, trains_source: bool) -> None:
+    if trains_source:
+        open_source(data, "train", Path())
+    open_target_images(data, Path())
+    open_target_labelled(data, eval_split, Path())
+
+
+@lru_cache(maxsize=64)
+def _check_checkpoint(path: Path, network: NetworkSettings, classes: int) -> None:
+    fresh = build_network(network.network, network.channels, classes)
+    load_weights(fresh, read_checkpoint(path), str(path))
+
+
+def check_inputs(settings: Settings) -> None:
+    """Look for folders, files, labels and checkpoint before anything is started.
+
+    Raises:
+        StvmError: one is missing or does not fit.
+    """
+    checkpoint, data = settings.source.source_checkpoint, settings.data
+    if data.dataset == "folder":
+        _check_folders(data, settings.training.eval_split, not checkpoint)
+    if checkpoint:
+        _check_checkpoint(Path(checkpoint), settings.network, len(class_names(data)))
 
 
 def ensure_source(

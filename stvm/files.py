@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from errno import EDQUOT, ENOSPC
 from pathlib import Path
 
 from stvm.errors import StvmError
@@ -18,7 +19,8 @@ def writing(folder: Path) -> Iterator[None]:
         folder.mkdir(parents=True, exist_ok=True)
         yield
     except OSError as error:
+        mend = "make room" if error.errno in (ENOSPC, EDQUOT) else "choose another folder"
         raise StvmError(
             f"cannot write below {folder}: {error.strerror or error}; "
-            "make room or choose another folder, and run again: what is recorded stays"
+            f"{mend} and run again: what is recorded stays"
         ) from error

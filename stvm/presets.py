@@ -24,12 +24,17 @@ class Preset:
     tuned: tuple[int, ...] = ()
     realisation: int = 0
 
-    def settings(self) -> Settings:
-        """The settings, checked."""
-        return Settings().replace(**self.changes)
+    def settings(self, **changes: Any) -> Settings:
+        """The settings with some of them changed, checked together.
+
+        Raises:
+            StvmError: an unknown name, a value out of range, or one that is missing.
+        """
+        return Settings().replace(**(self.changes | changes))
 
 
 _PAPER: dict[str, Any] = {
+    "dataset": "folder",
     "network": "deeplabv3_resnet50",
     "height": 512,
     "width": 1024,
@@ -88,7 +93,7 @@ def _camvid(kind: str) -> Preset:
 
 
 PRESETS = {
-    "demo": Preset("Embedded benchmark on two cores in a quarter of an hour.", _DEMO, (100, 101)),
+    "demo": Preset("Embedded benchmark on two cores in ten minutes.", _DEMO, (100, 101)),
     **{f"camvid_{kind}": _camvid(kind) for kind in ("fog", "low_light", "noise", "mixed")},
     "carla_camvid": Preset(
         "CARLA to CamVid, ten shared classes, in data/carla and data/camvid.",

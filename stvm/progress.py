@@ -37,7 +37,7 @@ class Lines(Callback):
         label = trial.config["task"]["label"]
         if "error" in result:
             self.failed += 1
-            self.errors.append(f"{label}: {result['error']}")
+            self.errors.append(str(result["error"]))
             self._line(label, f"error: {result['error']}", trial)
         elif result.get("status") == "failed":
             self.failed += 1

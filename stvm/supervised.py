@@ -168,11 +168,11 @@ def read_checkpoint(path: Path) -> dict[str, Tensor]:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:
         raise StvmError(f"no checkpoint {path}: give the path of an existing file") from None
-    except pickle.UnpicklingError as error:
-        reason = str(error).splitlines()[0]
+    except pickle.UnpicklingError:
+        # torch's own message advises to switch the protection off.
         raise StvmError(
-            f"checkpoint {path} holds more than tensors ({reason}); "
-            "save its state_dict() alone, with code in it it is not opened"
+            f"checkpoint {path} holds more than tensors, or is none; code in it was not run: "
+            "save network.state_dict() alone with torch.save"
         ) from None
     except (OSError, RuntimeError, EOFError, ValueError, KeyError, zipfile.BadZipFile) as error:
         reason = str(error).splitlines()[0]

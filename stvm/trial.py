@@ -54,22 +54,31 @@ def run_and_record(
         return record
 
 
+def _adapts(settings: Settings) -> bool:
+    return settings.method.st or settings.method.procedure != "adapt"
+
+
+def images_of(settings: Settings) -> str | None:
+    """Fingerprint of the images that the trial reads; the source model's row reads fewer."""
+    return fingerprint(settings.data, settings.training.eval_split, _adapts(settings))
+
+
 def refuse_other_files(trials: Iterable[Settings], results: Results) -> None:
     """A trial is named by the paths of its images and checkpoint, not by what they hold.
 
     Raises:
         StvmError: a recorded trial read other files below the same path.
     """
-    images: dict[tuple[str, ...], str | None] = {}
+    images: dict[tuple[str | bool, ...], str | None] = {}
     sources: dict[str, str] = {}
     for settings in trials:
         record = results.read(settings.hash())
         data, split = settings.data, settings.training.eval_split
         if record is None or data.dataset == "streets" and not settings.source.source_checkpoint:
             continue
-        roots = (data.dataset, data.source_root, data.target_root, split)
+        roots = (data.dataset, data.source_root, data.target_root, split, _adapts(settings))
         if roots not in images:
-            images[roots] = fingerprint(data, split)
+            images[roots] = images_of(settings)
         checkpoint = settings.source.source_checkpoint
         if checkpoint and checkpoint not in sources:
             sources[checkpoint] = file_sha256(Path(checkpoint))
@@ -99,7 +108,7 @@ def _run(
         "result": None,
         "failure": None,
     }
-    images = fingerprint(settings.data, settings.training.eval_split)
+    images = images_of(settings)
     run: dict[str, Any] = {"images_sha256": images} if images else {}
     try:
         outcome = run_trial(settings, cache, device, progress)

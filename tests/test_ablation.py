@@ -95,8 +95,8 @@ def test_slots() -> None:
     assert plan_slots([{"CPU": 2.0}], None, None).count == 2
     assert plan_slots([{"CPU": 8.0}], 3, None).count == 2
     assert plan_slots([{"CPU": 4.0, "GPU": 1.0}], 1, 0.5).count == 2
-    for cpus, gpu in ((3, None), (1, 1.0)):
-        with pytest.raises(StvmError, match="largest node has 2 cores and 0 GPUs: lower"):
+    for cpus, gpu, option in ((3, None, "cpus"), (1, 1.0, "gpus")):
+        with pytest.raises(StvmError, match=f"2 cores and 0 GPUs: lower --{option}-per-trial"):
             plan_slots([{"CPU": 2.0}], cpus, gpu)
 
 

@@ -37,6 +37,14 @@ def test_assignments() -> None:
             parse_assignments(items)
 
 
+FOLDERS = {"source_root": "a", "target_root": "b", "classes": "road,sidewalk"}
+
+
+def test_the_paper_preset_asks_for_folders() -> None:
+    with pytest.raises(StvmError, match="needs source_root=DIR"):
+        PRESETS["paper"].settings()
+
+
 def test_unknown_preset_names_the_nearest() -> None:
     with pytest.raises(StvmError, match="unknown preset 'demi': did you mean 'demo'"):
         find_preset("demi")
@@ -45,12 +53,12 @@ def test_unknown_preset_names_the_nearest() -> None:
 @pytest.mark.parametrize("name", PRESETS)
 def test_presets_are_valid(name: str) -> None:
     preset = PRESETS[name]
-    settings = preset.settings()
+    settings = preset.settings(**(FOLDERS if name == "paper" else {}))
     assert {k: settings.flat()[k] for k in preset.changes} == preset.changes
 
 
 def test_the_papers_values_are_the_papers_preset() -> None:
-    flat = PRESETS["paper"].settings().flat()
+    flat = PRESETS["paper"].settings(**FOLDERS).flat()
     stated = {
         "n_f": 128,
         "temperature": 0.25,

@@ -47,16 +47,22 @@ def class_colours(data: DataSettings) -> list[tuple[int, int, int]]:
     return [known.get(n, (37 * i % 256, 91 * i % 256, 153 * i % 256)) for i, n in enumerate(names)]
 
 
-def fingerprint(data: DataSettings, eval_split: Split) -> str | None:
+def fingerprint(data: DataSettings, eval_split: Split, target_train: bool) -> str | None:
     """SHA-256 over names and sizes of the files a trial reads; None for the embedded benchmark.
 
     Tells records apart that were made from other images below the same root.
+
+    Args:
+        data: roots.
+        eval_split: of the target.
+        target_train: the trial reads the target's training images.
     """
     if data.dataset == "streets":
         return None
     source, target = Path(data.source_root), Path(data.target_root)
     folders = [source / split for split in ("train", "val")]
-    folders += [target / "train" / "images", target / eval_split]
+    folders += [target / eval_split]
+    folders += [target / "train" / "images"] if target_train else []
     digest = hashlib.sha256()
     for number, folder in enumerate(folders):
         for path in sorted(p for p in folder.rglob("*") if p.is_file()):
