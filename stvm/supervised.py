@@ -175,7 +175,7 @@ def read_checkpoint(path: Path) -> dict[str, Tensor]:
             "save network.state_dict() alone with torch.save"
         ) from None
     except (OSError, RuntimeError, EOFError, ValueError, KeyError, zipfile.BadZipFile) as error:
-        reason = str(error).splitlines()[0]
+        reason = (str(error).splitlines() or ["empty or cut off"])[0]
         raise StvmError(f"cannot read checkpoint {path}: {reason}; copy the file again") from None
     for name in ("state_dict", "model"):
         if isinstance(state, dict) and isinstance(state.get(name), dict):

@@ -170,3 +170,24 @@ def test_ctrl_c_is_130_with_k_of_n_and_a_diverging_trial_does_not_stop_the_other
 
 def test_the_tiny_settings_are_what_the_commands_use() -> None:
     assert {name: str(value) for name, value in TINY.items()} == SMALL
+
+
+def test_a_cluster_that_is_not_there_is_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ["--results", str(tmp_path), "--address", "127.0.0.1:1", *ASSIGNMENTS]
+    assert main(arguments) == 2
+    said = capsys.readouterr().err
+    assert "Ray cannot be reached at 127.0.0.1:1" in said and said.count("\n") == 1
+    assert not (tmp_path / "studies").exists()
+
+
+@pytest.mark.parametrize("content", [b"", b"garbage"])
+def test_a_checkpoint_that_is_none_is_met_before_ray_starts(
+    content: bytes, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "source.pt").write_bytes(content)
+    checkpoint = f"source_checkpoint={tmp_path / 'source.pt'}"
+    assert main(["--results", str(tmp_path / "r"), checkpoint, *ASSIGNMENTS]) == 2
+    said = capsys.readouterr().err
+    assert "source.pt" in said and said.count("\n") == 1

@@ -208,6 +208,11 @@ def test_other_images_below_the_same_path_are_refused(tmp_path: Path) -> None:
     (tmp_path / "target" / "train" / "images" / "3.png").unlink()
     with pytest.raises(StvmError, match="recorded with other files in .*another folder"):
         refuse_other_files([settings], results)
+    off = {"st": False, "aug": False, "mt": False, "mgs": False, "mocm": False}
+    source = folder_settings(tmp_path, **off)
+    run(source, tmp_path / "results", tmp_path / "cache")
+    (tmp_path / "target" / "train" / "images" / "2.png").unlink()
+    refuse_other_files([source], results)
 
 
 def test_a_split_without_a_labelled_pixel_is_refused_before_training(tmp_path: Path) -> None:
