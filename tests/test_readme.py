@@ -33,6 +33,23 @@ def test_links_and_pictures_exist() -> None:
             assert (page.parent / link).exists(), f"{page.name}: {link}"
 
 
+def test_anchors_name_headings() -> None:
+    found = 0
+    for page in (ROOT / "README.md", *(ROOT / "docs").glob("*.md")):
+        for file, anchor in re.findall(r"\]\(([^)#:]*)#([^)]+)\)", page.read_text()):
+            target = page.parent / file if file else page
+            heads = re.findall(r"^#+ (.+)$", target.read_text(), re.MULTILINE)
+            slugs = [re.sub(r"[^\w -]", "", head).lower().replace(" ", "-") for head in heads]
+            assert anchor in slugs, f"{page.name}: {file}#{anchor}"
+            found += 1
+    assert found
+
+
+def test_no_figure_is_left_to_fill_in() -> None:
+    for page in (ROOT / "README.md", *(ROOT / "docs").glob("*.md")):
+        assert not re.findall(r"@[A-Z]+@|DEMO_[A-Z]+|TODO", page.read_text()), page.name
+
+
 @pytest.mark.slow
 def test_every_python_command_of_the_readme_runs(tmp_path: Path) -> None:
     ran = 0
