@@ -35,11 +35,11 @@ def per_class(results: Path, records: Mapping[Trial, Record | None], tuned: bool
         [name, *(_mean([r["iou"][i] for r in found[row]]) for row in rows)]
         for i, name in enumerate(names)
     ]
+    lines.append(["mIoU", *(_mean([r["miou"] for r in found[row]]) for row in rows)])
     for name in ("confidence", "reliability"):
         aurocs = [[(r.get("auroc") or {}).get(name) for r in found[row]] for row in rows]
         if any(value is not None for row in aurocs for value in row):
             lines.append([f"AUROC of {name} x 100", *(_mean(values) for values in aurocs)])
-    lines.insert(len(names), ["mIoU", *(_mean([r["miou"] for r in found[row]]) for row in rows)])
     head = ["class", *(LABELS.get(row, row) for row in rows)]
     return str(tabulate(lines, head, "pipe", disable_numparse=True)) + "\n"
 

@@ -86,8 +86,7 @@ def execute(
     if not todo:
         study.write_manifest(results)
         return Finished(())
-    for settings in {repr(s): s for s in (trial.settings for trial in todo)}.values():
-        check_inputs(settings)
+    check_inputs(trial.settings for trial in todo)
     with _interruptible(), _cluster(machine) as nodes:
         slots = plan_slots(nodes, machine.cpus, machine.gpus)
         study.write_manifest(results)

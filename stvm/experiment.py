@@ -3,9 +3,9 @@
 import copy
 import hashlib
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from functools import lru_cache, partial
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,6 @@ from torch import Tensor
 
 from stvm.data.access import (
     LabelledImages,
-    Split,
     class_colours,
     class_names,
     open_source,
@@ -29,16 +28,10 @@ from stvm.files import writing
 from stvm.method.build import Adaptation
 from stvm.method.losses import reliability
 from stvm.method.teacher import Labeller
-from stvm.networks import SegmentationNetwork, build_network, load_weights
+from stvm.networks import SegmentationNetwork
 from stvm.records import replacing
-from stvm.settings import DataSettings, NetworkSettings, Settings
-from stvm.supervised import (
-    adapt_batch_norm,
-    load_source,
-    read_checkpoint,
-    train_oracle,
-    train_source,
-)
+from stvm.settings import Settings
+from stvm.supervised import adapt_batch_norm, load_source, train_oracle, train_source
 from stvm.trainer import Curve, Progress, adapt
 
 SAMPLE_IMAGES = 4
@@ -71,31 +64,23 @@ def source_path(settings: Settings, cache: Path) -> Path:
     return cache / "sources" / f"{settings.source_hash()}.pt"
 
 
-@lru_cache(maxsize=64)
-def _check_folders(data: DataSettings, eval_split: Split, trains_source: bool) -> None:
-    if trains_source:
-        open_source(data, "train", Path())
-    open_target_images(data, Path())
-    open_target_labelled(data, eval_split, Path())
-
-
-@lru_cache(maxsize=64)
-def _check_checkpoint(path: Path, network: NetworkSettings, classes: int) -> None:
-    fresh = build_network(network.network, network.channels, classes)
-    load_weights(fresh, read_checkpoint(path), str(path))
-
-
-def check_inputs(settings: Settings) -> None:
-    """Look for folders, files, labels and checkpoint before anything is started.
+def check_inputs(trials: Iterable[Settings]) -> None:
+    """Look for folders, files, labels and checkpoint before anything is started, each once.
 
     Raises:
         StvmError: one is missing or does not fit.
     """
-    checkpoint, data = settings.source.source_checkpoint, settings.data
-    if data.dataset == "folder":
-        _check_folders(data, settings.training.eval_split, not checkpoint)
-    if checkpoint:
-        _check_checkpoint(Path(checkpoint), settings.network, len(class_names(data)))
+    distinct = {
+        (s.data, s.network, s.training.eval_split, s.source.source_checkpoint): s for s in trials
+    }
+    for (data, _, split, checkpoint), settings in distinct.items():
+        if data.dataset == "folder":
+            if not checkpoint:
+                open_source(data, "train", Path())
+            open_target_images(data, Path())
+            open_target_labelled(data, split, Path())
+        if checkpoint:
+            load_source(settings, Path(checkpoint), torch.device("cpu"))
 
 
 def ensure_source(

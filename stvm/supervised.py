@@ -8,14 +8,13 @@ import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from stvm.data.access import Images, LabelledImages, class_names, open_source
 from stvm.data.classes import IGNORE_ID
-from stvm.data.crops import LabelledCrops, batches
+from stvm.data.crops import LabelledCrops, batches, class_pixels
 from stvm.errors import StvmError
 from stvm.method.photometric import PhotometricAugmentation, no_augmentation
 from stvm.method.teacher import batch_norms
@@ -113,14 +112,10 @@ def class_weights(images: LabelledImages, num_classes: int, power: float) -> Ten
     A class's frequency is its share of the pixels of those images that hold it; a class that
     no image holds weighs 1.
     """
-    pixels, room = torch.zeros(2, num_classes, dtype=torch.float64).unbind()
-    for index in range(len(images)):
-        label = images.label(index)
-        found = np.bincount(label.ravel(), minlength=IGNORE_ID + 1)[:num_classes]
-        pixels += torch.from_numpy(found)
-        room += torch.from_numpy((found > 0) * label.size)
-    frequency = pixels / room.clamp(min=1)
-    seen = pixels > 0
+    counts = torch.from_numpy(class_pixels(images, num_classes)).double()
+    room = (counts > 0).sum(0) * images.label(0).size
+    frequency = counts.sum(0) / room.clamp(min=1)
+    seen = room > 0
     weights = torch.ones(num_classes, dtype=torch.float64)
     weights[seen] = (frequency[seen].median() / frequency[seen]) ** power
     return weights.float()

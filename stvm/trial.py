@@ -2,7 +2,8 @@
 
 import platform
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from functools import cache as remembered
 from pathlib import Path
 from typing import Any
 
@@ -58,9 +59,9 @@ def _adapts(settings: Settings) -> bool:
     return settings.method.st or settings.method.procedure != "adapt"
 
 
-def images_of(settings: Settings) -> str | None:
+def images_of(settings: Settings, read: Callable[..., str | None] = fingerprint) -> str | None:
     """Fingerprint of the images that the trial reads; the source model's row reads fewer."""
-    return fingerprint(settings.data, settings.training.eval_split, _adapts(settings))
+    return read(settings.data, settings.training.eval_split, _adapts(settings))
 
 
 def refuse_other_files(trials: Iterable[Settings], results: Results) -> None:
@@ -69,22 +70,21 @@ def refuse_other_files(trials: Iterable[Settings], results: Results) -> None:
     Raises:
         StvmError: a recorded trial read other files below the same path.
     """
-    images: dict[tuple[str | bool, ...], str | None] = {}
-    sources: dict[str, str] = {}
+    images, contents = remembered(fingerprint), remembered(file_sha256)
     for settings in trials:
-        record = results.read(settings.hash())
-        data, split = settings.data, settings.training.eval_split
-        if record is None or data.dataset == "streets" and not settings.source.source_checkpoint:
+        data, checkpoint = settings.data, settings.source.source_checkpoint
+        if data.dataset == "streets" and not checkpoint:
             continue
-        roots = (data.dataset, data.source_root, data.target_root, split, _adapts(settings))
-        if roots not in images:
-            images[roots] = images_of(settings)
-        checkpoint = settings.source.source_checkpoint
-        if checkpoint and checkpoint not in sources:
-            sources[checkpoint] = file_sha256(Path(checkpoint))
+        record = results.read(settings.hash())
+        if record is None:
+            continue
         for key, now_is, what in (
-            ("images_sha256", images[roots], f"{data.source_root} or {data.target_root}"),
-            ("source_sha256", sources.get(checkpoint), checkpoint),
+            (
+                "images_sha256",
+                images_of(settings, images),
+                f"{data.source_root} or {data.target_root}",
+            ),
+            ("source_sha256", contents(Path(checkpoint)), checkpoint),
         ):
             if now_is and record["run"].get(key, now_is) != now_is:
                 raise StvmError(

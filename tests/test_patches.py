@@ -10,7 +10,7 @@ def bank(number: int = 10, order: str = "large_first", cover: float = 1.0) -> Pa
 
 
 def squares(value: float) -> tuple[torch.Tensor, ...]:
-    """Class 1 covers rows and columns 0..5, class 2 the corner 0..1 inside it; 3 the rest."""
+    """Class 1 covers rows and columns 0..5, class 3 the rest."""
     labels = torch.full((1, 8, 8), 3)
     labels[0, :6, :6] = 1
     images = torch.full((1, 3, 8, 8), value)
@@ -18,6 +18,7 @@ def squares(value: float) -> tuple[torch.Tensor, ...]:
 
 
 def corner(value: float) -> tuple[torch.Tensor, ...]:
+    """Class 2 covers rows and columns 0..1, class 3 the rest."""
     images, labels, reliability, distances = squares(value)
     labels[:] = 3
     labels[0, :2, :2] = 2

@@ -62,6 +62,14 @@ class TargetCrops(Dataset[Tensor]):
         return torch.from_numpy(cut).permute(2, 0, 1).contiguous()
 
 
+def class_pixels(images: LabelledImages, num_classes: int) -> NDArray[np.int64]:
+    """Pixels of each class in each image, (N, C)."""
+    counts = [
+        np.bincount(images.label(i).ravel(), minlength=IGNORE_ID + 1) for i in range(len(images))
+    ]
+    return np.stack(counts)[:, :num_classes]
+
+
 class LabelledCrops(Dataset[tuple[Tensor, Tensor]]):
     """Crops (3, h, w) uint8 with labels (h, w) int64 for supervised training.
 
@@ -112,12 +120,7 @@ class LabelledCrops(Dataset[tuple[Tensor, Tensor]]):
 
     def _holders(self) -> list[tuple[int, NDArray[np.int64]]]:
         """Each class that occurs, with the images that hold at least 8 pixels of it."""
-        counts = np.stack(
-            [
-                np.bincount(self.images.label(i).ravel(), minlength=IGNORE_ID + 1)
-                for i in range(len(self.images))
-            ]
-        )[:, : self.num_classes]
+        counts = class_pixels(self.images, self.num_classes)
         found = [(c, np.nonzero(counts[:, c] >= 8)[0]) for c in range(self.num_classes)]
         return [(c, indices) for c, indices in found if len(indices)]
 

@@ -13,6 +13,7 @@ from stvm.method.distance import (
     sample_bilinear,
 )
 from stvm.method.thresholds import ClassThresholds
+from stvm.networks import keeping_modes
 
 _WITH_MODES = (nn.Dropout, nn.Dropout2d, nn.modules.batchnorm._BatchNorm)
 
@@ -138,9 +139,8 @@ class MetricLearner:
         )
         embeddings = self.network(features)
         size = (pseudo_labels.shape[-2], pseudo_labels.shape[-1])
-        distances = self.distances(
-            features, pseudo_labels, None if self.has_modes else embeddings.detach()
-        )
+        read = self.embed(features) if self.has_modes else embeddings.detach()
+        distances = distance_to_predicted(read, self.proxies.detach(), pseudo_labels)
         if not len(pixels[0]):
             return MetricReading(distances, embeddings.new_zeros(()), mask.float().mean())
         loss = proxy_nca_loss(
@@ -155,18 +155,13 @@ class MetricLearner:
         return MetricReading(distances, loss.detach(), mask.float().mean())
 
     @torch.no_grad()
-    def distances(
-        self, features: Tensor, labels: Tensor, embeddings: Tensor | None = None
-    ) -> Tensor:
-        """Distances (N, H, W) of the pixels to the proxies of `labels`, in eval mode.
+    def embed(self, features: Tensor) -> Tensor:
+        """Metric features (N, N_f, h, w) in eval mode, without gradient."""
+        with keeping_modes(self.network):
+            embeddings: Tensor = self.network.eval()(features)
+        return embeddings
 
-        Args:
-            features: of the labelling network, (N, D, h, w).
-            labels: (N, H, W).
-            embeddings: of the features, where a pass made them already.
-        """
-        if embeddings is None:
-            self.network.eval()
-            embeddings = self.network(features)
-            self.network.train()
-        return distance_to_predicted(embeddings, self.proxies, labels)
+    @torch.no_grad()
+    def distances(self, features: Tensor, labels: Tensor) -> Tensor:
+        """Distances (N, H, W) of the pixels to the proxies of `labels`, in eval mode."""
+        return distance_to_predicted(self.embed(features), self.proxies, labels)
