@@ -47,6 +47,10 @@ class Results:
             raise StvmError(f"{path}: not a record of trial {name}; move it away and run again")
         return record
 
+    def names(self) -> list[str]:
+        """Hashes of all trials that have a record, sorted."""
+        return sorted(p.stem for p in (self.root / "records").glob("[!.]*.json"))
+
     def write(self, record: dict[str, Any]) -> None:
         """Put a new record in place; one that exists is never replaced.
 

@@ -1,7 +1,7 @@
 """A study as a value: the trials it lists, and the manifest that tells reports about them."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from stvm.records import Results, now, read_json, write_json
@@ -61,6 +61,7 @@ class Study:
         rule: which network is measured, where and when.
         dataset: setting of its trials; realisations mean something for "streets" alone.
         trials: in the order in which they run.
+        facts: what reports of this kind of study need beside the trials.
     """
 
     name: str
@@ -71,6 +72,7 @@ class Study:
     rule: str
     dataset: str
     trials: tuple[Trial, ...]
+    facts: dict[str, Any] = field(default_factory=dict)
 
     def missing(self, results: Results, retry_failed: bool = False) -> list[Trial]:
         """Trials without a record, each hash once."""
@@ -99,6 +101,7 @@ class Study:
             "title": self.title,
             "rule": self.rule,
             "dataset": self.dataset,
+            "facts": self.facts,
         }
 
 

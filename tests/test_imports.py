@@ -21,6 +21,7 @@ FORBIDDEN = {
     "stvm.experiment": ("stvm.trial", "stvm.study", "stvm.execute", "ray"),
     "stvm.trial": ("stvm.study", "stvm.execute", "ray"),
     "stvm.study": ("stvm.trial", "stvm.trainer", "stvm.execute", "ray", "torch"),
+    "stvm.objectives": ("stvm.settings", "stvm.data", "ray", "torch"),
     "stvm.records": ("stvm.settings", "stvm.method", "stvm.trainer", "ray", "torch"),
     "stvm": ("reports", "studies"),
     "reports": ("studies", "ray", "torch", "stvm.method", "stvm.trainer", "stvm.study"),

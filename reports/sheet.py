@@ -1,0 +1,63 @@
+"""A table as a value: what every format (Markdown, LaTeX, CSV, HTML) is made from."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column of a sheet.
+
+    Attributes:
+        head: plain text.
+        align: of its cells.
+        published: figures of the paper and not measured here.
+        key: name in the CSV file.
+    """
+
+    head: str
+    align: Literal["left", "right", "center"]
+    key: str
+    published: bool = False
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A cell of a sheet.
+
+    Attributes:
+        text: plain text as people read it; empty for a figure that does not exist.
+        value: the figure unrounded, for the CSV file; None writes `text`.
+        mark: among the measured rows of its column.
+        trials: hashes of the records behind the figure.
+    """
+
+    text: str
+    value: float | None = None
+    mark: Literal["", "best", "second"] = ""
+    trials: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Sheet:
+    """A table.
+
+    Attributes:
+        name: of its files, as in "table5".
+        title: heading.
+        caption: which study, one line.
+        rule: which network is measured, where and when.
+        columns: left to right.
+        rows: each as long as `columns`.
+        breaks: rows (from 0) above which a line is drawn.
+        notes: plain sentences below the table.
+    """
+
+    name: str
+    title: str
+    caption: str
+    rule: str
+    columns: tuple[Column, ...]
+    rows: tuple[tuple[Cell, ...], ...]
+    breaks: tuple[int, ...] = ()
+    notes: tuple[str, ...] = ()
