@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from reports.make_tables import load_table
+from reports.manifests import Trial, choose_manifest
 from reports.paired import order
-from reports.read_results import Trial, choose_manifest
-from reports.table4 import ROWS, Row, Table
+from reports.read_results import read_records
+from reports.table4 import ROWS, Line, Table, build_table
 from stvm.errors import StvmError
 
 SHOWN = ("Source", "ST_MT", "STvM")
@@ -158,11 +158,12 @@ def draw_grid(samples: dict[str, Sample], caption: str) -> Figure:
     return figure
 
 
-def _draw_measured(axes: Axes, rows: Sequence[Row]) -> None:
-    for y, row in enumerate(rows):
-        values = [100 * row.values[key] for key in sorted(row.values, key=order)]
+def _draw_measured(axes: Axes, lines: Sequence[Line]) -> None:
+    for y, line in enumerate(lines):
+        values = [100 * value for value in line.measured.values.values()]
         axes.plot(values, [y + 0.2] * len(values), "o", color="0.5", markersize=3.5, mfc="none")
-        mean, low, high = row.miou.mean, row.miou.low, row.miou.high
+        estimate = line.measured.estimate
+        mean, low, high = estimate.mean, estimate.low, estimate.high
         if mean is None:
             continue
         if low is not None and high is not None:
@@ -171,8 +172,8 @@ def _draw_measured(axes: Axes, rows: Sequence[Row]) -> None:
         axes.text(100 * mean, y - 0.22, f"{100 * mean:.1f}", ha="center", fontsize=8)
 
 
-def _draw_paper(axes: Axes, rows: Sequence[Row]) -> None:
-    for y, row in enumerate(rows):
+def _draw_paper(axes: Axes, lines: Sequence[Line]) -> None:
+    for y, row in enumerate(lines):
         if row.paper.miou is not None:
             axes.plot(row.paper.miou, y, "s", color="black", mfc="white", markersize=6)
             axes.text(row.paper.miou, y - 0.22, f"{row.paper.miou:.1f}", ha="center", fontsize=8)
@@ -185,9 +186,9 @@ def draw_bars(table: Table) -> Figure:
     """Table IV as dots: measured on the left, published on the right, one scale."""
     figure = Figure(figsize=(9, 4.2), layout="constrained")
     measured, paper = figure.subplots(1, 2, sharex=True, sharey=True)
-    rows = table.pooled.rows
-    _draw_measured(measured, rows)
-    _draw_paper(paper, rows)
+    lines = table.lines
+    _draw_measured(measured, lines)
+    _draw_paper(paper, lines)
     mark = "tuned on" if table.pooled.tuned else "fresh"
     names = ", ".join(map(str, table.pooled.realisations))
     measured.set_title(
@@ -196,8 +197,8 @@ def draw_bars(table: Table) -> Figure:
         fontsize=9,
     )
     paper.set_title("Paper, GTA5 to Cityscapes\n(other data and network)", fontsize=9)
-    measured.set_yticks(range(len(rows)), [row.label for row in rows])
-    measured.set_ylim(len(rows) - 0.5, -0.6)
+    measured.set_yticks(range(len(lines)), [line.label for line in lines])
+    measured.set_ylim(len(lines) - 0.5, -0.6)
     for axes in (measured, paper):
         axes.axhline(ROWS.index("AdaBN") - 0.5, color="0.6", linewidth=0.8, linestyle=":")
         axes.set_xlabel("mIoU on the target, %")
@@ -251,7 +252,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = _arguments(argv)
     try:
         if arguments.bars:
-            save(draw_bars(load_table(arguments.results, arguments.study)), arguments.bars)
+            manifest = choose_manifest(arguments.results, ROWS, arguments.study)
+            table = build_table(manifest, read_records(arguments.results, manifest))
+            save(draw_bars(table), arguments.bars)
         save(_grid(arguments.results, arguments.study), arguments.out)
     except StvmError as error:
         print(f"make_figure: {error}", file=sys.stderr)
