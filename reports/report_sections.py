@@ -1,0 +1,150 @@
+"""The page's sections, in the paper's order: what each asks, its tables, plots and pictures."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from reports.manifests import Manifest, command
+from reports.report_curves import collapse_watch, training_curves
+from reports.report_data import Recorded
+from reports.report_pictures import Picture, Pictures, predictions, search_plots
+from reports.report_plots import class_dots, score_plots, share_curve
+from reports.report_svg import Plot
+from reports.sheet import Sheet
+
+
+@dataclass(frozen=True)
+class Part:
+    """A piece of a section under a heading of its own, if it has one."""
+
+    title: str = ""
+    about: str = ""
+    sheet: Sheet | None = None
+    plots: Sequence[Plot] = ()
+    predictions: Pictures | None = None
+    pictures: Sequence[Picture] = ()
+
+    @property
+    def empty(self) -> bool:
+        return not (self.sheet or self.plots or self.predictions or self.pictures)
+
+
+@dataclass(frozen=True)
+class Section:
+    """A section of the page.
+
+    Attributes:
+        about: the question it answers.
+        command: that would fill it; empty where it is filled.
+    """
+
+    id: str
+    title: str
+    about: str
+    command: str
+    parts: tuple[Part, ...]
+
+    def shown_rule(self, place: int) -> str:
+        """The rule that stands above the part at `place` already."""
+        rules = [part.sheet.rule for part in self.parts[:place] if part.sheet]
+        return rules[-1] if rules else ""
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A kind of study in the page: its name in manifests, and the names its sheets begin with."""
+
+    study: str
+    title: str
+    about: str
+    sheets: tuple[str, ...]
+
+
+_SCORES = "scores"
+"""Not a study of its own: it looks at the trials of all."""
+
+KINDS = (
+    Kind("ablation", "Table IV: what each part adds",
+         "The source model, then self-training with one part more in each row.",
+         ("table4",)),
+    Kind("hparam_grid", "Table V: hyperparameters",
+         "Seven hyperparameters, one at a time around the preset's values; all else is fixed.",
+         ("table5",)),
+    Kind("variance", "Table VI: spread over seeds",
+         "STvM with everything fixed but the seed.", ("table6",)),
+    Kind("silhouette", "Table VII: silhouette of the metric features",
+         "How well the metric features separate the classes, over every pixel of every image.",
+         ("table7",)),
+    Kind("pseudo_labels", "Fig. 1: how many pseudo-labels",
+         "Plain self-training on the most confident part of the predictions.",
+         ("fig1", "figure1", "pseudo")),
+    Kind(_SCORES, "Choosing without labels",
+         "How well scores that need no target label would choose among the recorded trials. "
+         "mIoU itself is computed from target labels: to choose by it is an oracle.",
+         ("scores", "objectives", "label_free")),
+    Kind("search", "Search by Optuna",
+         "Settings suggested by Optuna; the best are run again on seeds the search never saw.",
+         ("search",)),
+    Kind("readings", "Readings of the paper",
+         "Where the paper is silent: each reading beside the default.",
+         ("readings",)),
+)  # fmt: skip
+
+
+def _ablation(recorded: Recorded, study: Manifest) -> list[Part]:
+    dots = class_dots(recorded, study)
+    return [
+        Part("IoU of each class", plots=[dots] if dots else []),
+        Part("On test images", predictions=predictions(recorded, study)),
+        Part("Training curves", plots=training_curves(recorded, study)),
+        Part(
+            "Watch for collapse",
+            "The effective number of classes is the exponential of the entropy of the shares of "
+            "the predicted classes: a network that predicts one class alone has 1.",
+            plots=collapse_watch(recorded, study),
+        ),
+    ]
+
+
+def _pseudo_labels(recorded: Recorded, study: Manifest) -> list[Part]:
+    curve = share_curve(recorded, study)
+    return [Part(plots=[curve] if curve else [])]
+
+
+def _parts(recorded: Recorded, kind: Kind) -> list[Part]:
+    study = recorded.find(kind.study)
+    if kind.study == _SCORES:
+        return [Part("Each score against mIoU", plots=score_plots(recorded))]
+    if kind.study == "search":
+        return [Part("Plots of the search", pictures=search_plots(recorded.root))]
+    if study is None:
+        return []
+    if kind.study == "ablation":
+        return _ablation(recorded, study)
+    if kind.study == "pseudo_labels":
+        return _pseudo_labels(recorded, study)
+    if kind.study == "silhouette":
+        return [Part("Training curves", plots=training_curves(recorded, study))]
+    return []
+
+
+def build_sections(recorded: Recorded, sheets: Sequence[Sheet]) -> tuple[Section, ...]:
+    """A section for each kind of study, run or not; then one for tables of no kind known here.
+
+    Raises:
+        StvmError: a file of samples or a plot is unreadable.
+    """
+    left = list(sheets)
+    sections = []
+    for kind in KINDS:
+        own = [sheet for sheet in left if sheet.name.startswith(kind.sheets)]
+        left = [sheet for sheet in left if sheet not in own]
+        parts = [Part(sheet.title if len(own) > 1 else "", sheet=sheet) for sheet in own]
+        parts += [part for part in _parts(recorded, kind) if not part.empty]
+        absent = recorded.find(kind.study) is None and kind.study != _SCORES
+        wanted = command(kind.study) if absent and not parts else ""
+        if parts or kind.study != _SCORES:
+            sections.append(Section(kind.study, kind.title, kind.about, wanted, tuple(parts)))
+    if left:
+        parts = [Part(sheet.title, sheet=sheet) for sheet in left]
+        sections.append(Section("further", "Further tables", "", "", tuple(parts)))
+    return tuple(sections)
