@@ -1,7 +1,6 @@
-"""`python reports/make_figure.py`: what adaptation looks like, and Table IV as a dot plot."""
+"""`python reports/make_figure.py`: what adaptation looks like, and Tables IV and V drawn."""
 
 import argparse
-import io
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,8 +14,11 @@ from numpy.typing import NDArray
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from reports import table5
+from reports.curves import draw_sensitivity
 from reports.manifests import Trial, choose_manifest
 from reports.paired import order
+from reports.picture import save
 from reports.read_results import read_records
 from reports.table4 import ROWS, Line, Table, build_table
 from stvm.errors import StvmError
@@ -24,8 +26,6 @@ from stvm.errors import StvmError
 SHOWN = ("Source", "ST_MT", "STvM")
 IMAGES = 3
 IGNORED = 255
-MOST_BYTES = 400_000
-_DPIS = (160, 130, 110, 90, 70, 50)
 
 
 @dataclass(frozen=True)
@@ -207,24 +207,6 @@ def draw_bars(table: Table) -> Figure:
     return figure
 
 
-def save(figure: Figure, path: Path) -> None:
-    """Write a PNG at the highest resolution that stays under 400 kB.
-
-    Raises:
-        StvmError: `path` cannot be written.
-    """
-    for dpi in _DPIS:
-        picture = io.BytesIO()
-        figure.savefig(picture, format="png", dpi=dpi, metadata={"Software": None})
-        if picture.tell() < MOST_BYTES:
-            break
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(picture.getvalue())
-    except OSError as error:
-        raise StvmError(f"cannot write {path}: {error.strerror}; choose another file") from None
-
-
 def _grid(results: Path, study: str | None) -> Figure:
     manifest = choose_manifest(results, ROWS, study)
     trials = choose_trials(results, manifest.trials)
@@ -238,11 +220,24 @@ def _grid(results: Path, study: str | None) -> Figure:
     )
 
 
+def _bars(results: Path, study: str | None) -> Figure:
+    manifest = choose_manifest(results, ROWS, study)
+    return draw_bars(build_table(manifest, read_records(results, manifest)))
+
+
+def _sensitivity(results: Path, study: str | None) -> Figure:
+    manifest = choose_manifest(results, None, study, "hparam_grid")
+    return draw_sensitivity(table5.build_table(manifest, read_records(results, manifest)))
+
+
 def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="make_figure.py", description=__doc__)
     parser.add_argument("--results", type=Path, default=Path("results"), metavar="DIR")
-    parser.add_argument("--out", type=Path, default=Path("docs/adaptation.png"), metavar="FILE")
-    parser.add_argument("--bars", type=Path, metavar="FILE", help="also draw Table IV as dots")
+    parser.add_argument(
+        "--out", type=Path, metavar="FILE", help="images and predictions: docs/adaptation.png"
+    )
+    parser.add_argument("--bars", type=Path, metavar="FILE", help="Table IV as dots")
+    parser.add_argument("--sensitivity", type=Path, metavar="FILE", help="Table V as curves")
     parser.add_argument("--study", metavar="BASE", help="default: the study updated last")
     return parser.parse_args(argv)
 
@@ -250,12 +245,16 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
 def main(argv: Sequence[str] | None = None) -> int:
     """Returns 0, or 2 after one line on stderr."""
     arguments = _arguments(argv)
+    results, study, out = arguments.results, arguments.study, arguments.out
+    if not (arguments.bars or arguments.sensitivity or out):
+        out = Path("docs/adaptation.png")
     try:
         if arguments.bars:
-            manifest = choose_manifest(arguments.results, ROWS, arguments.study)
-            table = build_table(manifest, read_records(arguments.results, manifest))
-            save(draw_bars(table), arguments.bars)
-        save(_grid(arguments.results, arguments.study), arguments.out)
+            save(_bars(results, study), arguments.bars)
+        if arguments.sensitivity:
+            save(_sensitivity(results, study), arguments.sensitivity)
+        if out:
+            save(_grid(results, study), out)
     except StvmError as error:
         print(f"make_figure: {error}", file=sys.stderr)
         return 2

@@ -10,7 +10,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from reports.formats import to_csv, to_document, to_latex, to_markdown
 from reports.sheet import Sheet
-from reports.tables import build_sheets
+from reports.tables import TABLES, Chosen, bases_of, build_tables
 from stvm.errors import StvmError
 
 
@@ -18,9 +18,34 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="make_tables.py", description=__doc__)
     parser.add_argument("--results", type=Path, default=Path("results"), metavar="DIR")
     parser.add_argument("--out", type=Path, metavar="DIR", help="default: RESULTS/tables")
-    parser.add_argument("--tables", nargs="+", metavar="TABLE")
-    parser.add_argument("--study", metavar="BASE", help="default: the study updated last")
+    parser.add_argument(
+        "--tables",
+        nargs="+",
+        metavar="TABLE",
+        help=f"of {' '.join(TABLES)}; default: all that have a study",
+    )
+    parser.add_argument(
+        "--study",
+        nargs="+",
+        default=[],
+        metavar="BASE",
+        help="default: of each kind the study updated last",
+    )
     return parser.parse_args(argv)
+
+
+def _check(tables: Sequence[str]) -> None:
+    for table in tables:
+        if table not in TABLES:
+            raise StvmError(f"unknown table '{table}': there are {', '.join(TABLES)}")
+
+
+def _draw(chosen: Chosen, out: Path) -> None:
+    # Here, since matplotlib takes longer to load than most tables to make.
+    from reports.curves import draw_fig1
+    from reports.picture import save
+
+    save(draw_fig1(chosen.curve), out / "fig1.png")
 
 
 def write_sheets(sheets: Sequence[Sheet], out: Path) -> None:
@@ -42,19 +67,44 @@ def write_sheets(sheets: Sequence[Sheet], out: Path) -> None:
         raise StvmError(f"cannot write {out}: {error.strerror}; choose another --out") from None
 
 
+def make(results: Path, out: Path, tables: Sequence[str] | None, bases: Sequence[str]) -> str:
+    """Write the files of the tables into `out`; returns their Markdown.
+
+    Args:
+        results: folder of records and manifests.
+        out: made where it does not exist.
+        tables: among `TABLES`; None for those that have a study, the others being named on stderr.
+        bases: of studies to take in place of those updated last.
+
+    Raises:
+        StvmError: nothing or something unreadable to read, or a table asked for without a study.
+    """
+    _check(tables or ())
+    chosen = Chosen(results, bases_of(results, bases))
+    sheets, missing = build_tables(chosen, tables or TABLES)
+    if missing and (tables or not sheets):
+        raise StvmError("; ".join(missing))
+    write_sheets(sheets, out)
+    if any(sheet.name == "fig1" for sheet in sheets):
+        _draw(chosen, out)
+    for line in missing:
+        print(line, file=sys.stderr)
+    return "\n".join(map(to_markdown, sheets))
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Returns 0, or 2 after one line on stderr."""
     arguments = _arguments(argv)
+    results = arguments.results
+    out = arguments.out or results / "tables"
     try:
-        studies = {"ablation": arguments.study} if arguments.study else None
-        sheets = build_sheets(arguments.results, studies)
-        write_sheets(sheets, arguments.out or arguments.results / "tables")
+        text = make(results, out, arguments.tables, arguments.study)
     except StvmError as error:
         print(f"make_tables: {error}", file=sys.stderr)
         return 2
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")
-    print("\n".join(map(to_markdown, sheets)), end="")
+    print(text, end="")
     return 0
 
 
