@@ -21,7 +21,7 @@ from reports.report_data import Recorded, read_results
 from reports.report_sections import KINDS, build_sections
 from reports.report_svg import style
 from reports.report_trials import TrialGroup, list_trials
-from reports.tables import build_sheets
+from reports.tables import Chosen
 from stvm.errors import StvmError
 
 _HERE = Path(__file__).resolve().parent
@@ -106,9 +106,8 @@ def build_page(results: Path) -> str:
     studies = _in_order(recorded.studies)
     groups = list_trials(recorded, studies)
     links = Links(groups)
-    sheets = build_sheets(results) if studies else []
     with style():
-        sections = build_sections(recorded, sheets)
+        sections = build_sections(recorded, Chosen(results) if studies else None)
     script = (_HERE / "report.js").read_text(encoding="utf-8")
     digest = base64.b64encode(hashlib.sha256(f"\n{script}".encode()).digest()).decode()
     environment = Environment(

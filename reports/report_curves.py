@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 
 from reports.manifests import Manifest, Trial
 from reports.report_data import Entry, Recorded
-from reports.report_svg import Plot, line, panel, to_svg
+from reports.report_svg import Plot, legend_above, line, panel, to_svg
 
 _MEASURES = {
     "loss": "self-training loss",
@@ -86,17 +86,7 @@ def _draw(axes: Axes, bands: dict[str, Band]) -> None:
         )
     axes.set_xlabel("iteration")
     axes.margins(x=0.02)
-    axes.legend(
-        *axes.get_legend_handles_labels(),
-        loc="lower left",
-        bbox_to_anchor=(0, 1.01),
-        ncols=3,
-        frameon=False,
-        fontsize=8.5,
-        handlelength=3.2,
-        borderaxespad=0,
-        columnspacing=1.2,
-    )
+    legend_above(axes, 3)
 
 
 def _bands(

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from reports.manifests import Manifest, Trial, command, read_json, read_manifest
-from reports.paired import Key, order
+from reports.paired import order
 from stvm.errors import StvmError
 
 
@@ -67,12 +67,6 @@ class Recorded:
 
     def is_done(self, name: str) -> bool:
         return self.entries[name].status == "done"
-
-    def miou(self, study: Manifest, row: str) -> dict[Key, float]:
-        """mIoU in per cent of the done trials of a row."""
-        return {
-            (t.realisation, t.seed): 100 * float(e.result["miou"]) for t, e in self.done(study, row)
-        }
 
 
 def _entry(path: Path, name: str) -> Entry:

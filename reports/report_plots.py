@@ -1,16 +1,21 @@
-"""Plots of results: IoU of each class, Fig. 1, and label-free scores against mIoU."""
+"""Plots of results: IoU of each class, Fig. 1, Table V, and label-free scores against mIoU."""
 
 import math
+from collections.abc import Iterable
 from typing import Any
 
-from scipy import stats
-
-from reports.manifests import Manifest
-from reports.paired import estimate
-from reports.report_data import Entry, Recorded
-from reports.report_svg import PANEL, Plot, line, panel, to_svg
+from reports import table5
+from reports.cells import number
+from reports.curves import draw_fig1, draw_sensitivity
+from reports.fig1 import Curve
+from reports.manifests import Manifest, Trial
+from reports.rank import regret, spearman
+from reports.read_results import Record
+from reports.report_data import Recorded
+from reports.report_svg import PANEL, Plot, legend_above, line, panel, to_svg
+from reports.scores import SCORES, Group
 from reports.table4 import LABELS
-from stvm.objectives import OBJECTIVES, Objective
+from stvm.objectives import Objective
 
 _COMPARED = ("Source", "ST_MT", "STvM", "Oracle")
 
@@ -52,99 +57,93 @@ def class_dots(recorded: Recorded, study: Manifest) -> Plot | None:
     axes.set_ylim(len(names) - 0.4, -0.6)
     axes.set_xlabel("IoU, % (mean over the trials)")
     axes.grid(axis="y", visible=False)
-    axes.legend(loc="lower left", bbox_to_anchor=(0, 1.0), ncols=4, frameon=False, fontsize=9)
+    legend_above(axes, 4)
     text = [
         f"{name}: " + ", ".join(f"{r} {v[name]:.0f}" for r, v in rows.items() if name in v)
         for name in names
     ]
     alt = f"IoU of each class in per cent. {'; '.join(text)}"
     caption = "IoU of each class, mean over the trials of a row."
-    return Plot(to_svg(figure, "classes", alt), caption, wide=True)
+    return Plot(to_svg(figure, "classes", alt, 0.75), caption, wide=True)
 
 
-def _shares(study: Manifest) -> list[str]:
-    rows = dict.fromkeys(trial.row for trial in study.trials if trial.row.isdecimal())
-    return sorted(rows, key=int)
-
-
-def share_curve(recorded: Recorded, study: Manifest) -> Plot | None:
-    """Fig. 1: mIoU of plain self-training against the share of predictions it trains on."""
-    found = {
-        share: sorted(recorded.miou(study, share).items(), key=str) for share in _shares(study)
-    }
-    found = {share: values for share, values in found.items() if values}
-    if not found:
+def share_curve(curve: Curve) -> Plot | None:
+    """Fig. 1 as measured; None where no share is done."""
+    means = {f"{x:g}": row.estimate.mean for x, row in curve.shares.items()}
+    known = [f"{share} %: {100 * mean:.1f}" for share, mean in means.items() if mean is not None]
+    if not known:
         return None
-    figure, axes = panel((5.6, 3.4))
-    means = {s: estimate(v for _, v in values) for s, values in found.items()}
-    x = [int(share) for share in means]
-    for share, values in found.items():
-        axes.plot([int(share)] * len(values), [v for _, v in values], "o", color="0.5",
-                  markersize=3.5, mfc="none")  # fmt: skip
-    y = [e.mean for e in means.values() if e.mean is not None]
-    axes.plot(x, y, "D-", color="black", markersize=5, linewidth=1.4, label="self-training, mean")
-    source = estimate(recorded.miou(study, "Source").values()).mean
-    if source is not None:
-        axes.axhline(source, color="black", linestyle=":", label="Source, not adapted")
-    axes.set(xlabel="most confident predictions used as pseudo-labels, %", ylabel="mIoU, %")
-    axes.set_xticks(x)
-    axes.legend(frameon=False, fontsize=8.5)
-    alt = "mIoU by share of pseudo-labels: " + ", ".join(
-        f"{a} %: {b:.1f}" for a, b in zip(x, y, strict=True)
-    )
-    alt += "" if source is None else f"; source model {source:.1f}"
+    source = curve.source.estimate.mean
+    known += [] if source is None else [f"Source: {100 * source:.1f}"]
+    alt = f"mIoU in per cent by share of pseudo-labels: {', '.join(known)}"
     caption = (
-        "Fig. 1, measured: circles are trials, diamonds their mean. The paper gives no numbers "
-        "for its Fig. 1, so no published curve stands beside it."
+        "Fig. 1, measured. The paper gives no numbers for its Fig. 1, so no published curve "
+        "stands beside it."
     )
-    return Plot(to_svg(figure, "shares", alt), caption)
+    return Plot(to_svg(draw_fig1(curve), "fig1", alt), caption)
 
 
-def _scored(recorded: Recorded, objective: Objective) -> list[tuple[float, float, Entry]]:
-    pairs = []
-    for entry in recorded.entries.values():
-        adapted = entry.status == "done" and entry.result.get("curve")
-        value = objective.value(entry.result) if adapted else None
-        if value is not None:
-            pairs.append((value, 100 * float(entry.result["miou"]), entry))
-    return pairs
+def sensitivity(table: table5.Table) -> Plot | None:
+    """A panel for each hyperparameter, measured beside published; None where nothing is done."""
+    if not any(point.measured.values for point in table.points):
+        return None
+    texts = []
+    for name, points in table.parameters().items():
+        means = [(p.value, p.measured.estimate.mean) for p in points]
+        texts.append(f"{name}: " + ", ".join(f"{v:g} {100 * m:.1f}" for v, m in means if m))
+    alt = f"Measured mIoU in per cent by hyperparameter. {'; '.join(texts)}"
+    caption = (
+        "mIoU less that of the default, in points: measured (diamonds, with the range of trials) "
+        "beside published (open squares)."
+    )
+    return Plot(to_svg(draw_sensitivity(table), "sensitivity", alt, 0.8), caption, wide=True)
 
 
-def _score_plot(objective: Objective, pairs: list[tuple[float, float, Entry]]) -> Plot:
+Points = list[tuple[float, float]]
+"""(score, mIoU in per cent)."""
+
+
+def _points(score: Objective, pairs: Iterable[tuple[Trial, Record]]) -> Points:
+    found = []
+    for _, record in pairs:
+        value = score.value(dict(record.result))
+        if value is not None and record.miou is not None:
+            found.append((value, 100 * record.miou))
+    return found
+
+
+def _score_plot(group: Group, score: Objective) -> Plot:
     figure, axes = panel(PANEL)
+    grey: dict[str, Any] = {"color": "0.35", "mfc": "none", "markersize": 5, "linestyle": "none"}
     for kept, marker, label in ((False, "o", "trial"), (True, "x", "collapsed")):
-        points = [(x, y) for x, y, e in pairs if e.collapsed == kept]
+        points = _points(score, [pair for pair in group.done if pair[1].collapsed == kept])
         if points:
-            axes.plot(*zip(*points, strict=True), marker, color="0.35", mfc="none", markersize=5,
-                      label=label)  # fmt: skip
-    sign = 1 if objective.higher_is_better else -1
-    chosen = max(pairs, key=lambda p: (sign * p[0], p[2].hash))
-    best = max(pairs, key=lambda p: (p[1], p[2].hash))
-    axes.plot(*chosen[:2], "D", color="black", markersize=8, label="chosen by the score")
-    axes.plot(*best[:2], "s", color="black", mfc="none", markersize=11, mew=1.6,
-              label="best (oracle)")  # fmt: skip
-    direction = "higher" if objective.higher_is_better else "lower"
-    axes.set(
-        xlabel=f"{objective.label} ({direction} is taken as better)", ylabel="mIoU, % (oracle)"
-    )
-    axes.legend(frameon=False, fontsize=8)
-    rho = _spearman(pairs, sign)
-    lost = best[1] - chosen[1]
-    caption = (
-        f"{objective.label.capitalize()}: Spearman correlation with mIoU {rho}, n = {len(pairs)}; "
-        f"choosing by it loses {lost:.1f} points to the oracle's choice."
-    )
-    return Plot(to_svg(figure, f"score-{objective.name}", caption), caption)
+            axes.plot(*zip(*points, strict=True), marker=marker, label=label, **grey)
+    pairs = group.pairs(score)
+    sign = 1 if score.higher_is_better else -1
+    chosen = [max(of, key=lambda p: p[0]) for of in pairs.values()]
+    best = [max(of, key=lambda p: p[1]) for of in pairs.values()]
+    styles: list[tuple[Points, dict[str, Any]]] = [
+        (chosen, {"marker": "D", "markersize": 7, "label": "chosen by the score"}),
+        (best, {"marker": "s", "markersize": 11, "mfc": "none", "label": "best (oracle)"}),
+    ]
+    for of, style in styles:
+        x, y = [sign * s for s, _ in of], [100 * m for _, m in of]
+        axes.plot(x, y, color="black", linestyle="none", **style)
+    direction = "higher" if score.higher_is_better else "lower"
+    axes.set(xlabel=f"{score.label} ({direction} taken as better)", ylabel="mIoU, % (oracle)")
+    legend_above(axes, 2)
+    caption = _score_caption(score, pairs)
+    return Plot(to_svg(figure, f"score-{score.name}", caption), caption)
 
 
-def _spearman(pairs: list[tuple[float, float, Entry]], sign: int) -> str:
-    xs, ys = [sign * x for x, _, _ in pairs], [y for _, y, _ in pairs]
-    if len(set(xs)) < 2 or len(set(ys)) < 2:
-        return "undefined"
-    return f"{stats.spearmanr(xs, ys).statistic:+.2f}"
+def _score_caption(score: Objective, pairs: dict[int, Points]) -> str:
+    rho, loss = spearman(pairs).rho, regret(pairs)
+    texts = ["undefined" if rho is None else number(rho, 1, sign=True, digits=2)]
+    texts += [f"choosing by it loses {number(loss[0])} points of mIoU"] if loss else []
+    return f"{score.label.capitalize()}: Spearman's correlation with mIoU {'; '.join(texts)}."
 
 
-def score_plots(recorded: Recorded) -> list[Plot]:
-    """Each label-free score against mIoU over all adapted trials that have it."""
-    found = {o: _scored(recorded, o) for o in OBJECTIVES.values() if not o.oracle}
-    return [_score_plot(o, pairs) for o, pairs in found.items() if len(pairs) > 1]
+def score_plots(group: Group) -> list[Plot]:
+    """Each label-free score against mIoU over the trials of a group that have it."""
+    return [_score_plot(group, score) for score in SCORES if len(group.trials(score)) > 1]

@@ -3,13 +3,15 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from reports import scores, table5, tables
 from reports.manifests import Manifest, command
 from reports.report_curves import collapse_watch, training_curves
 from reports.report_data import Recorded
 from reports.report_pictures import Picture, Pictures, predictions, search_plots
-from reports.report_plots import class_dots, score_plots, share_curve
+from reports.report_plots import class_dots, score_plots, sensitivity, share_curve
 from reports.report_svg import Plot
 from reports.sheet import Sheet
+from reports.tables import Chosen, build_tables
 
 
 @dataclass(frozen=True)
@@ -105,41 +107,55 @@ def _ablation(recorded: Recorded, study: Manifest) -> list[Part]:
     ]
 
 
-def _pseudo_labels(recorded: Recorded, study: Manifest) -> list[Part]:
-    curve = share_curve(recorded, study)
-    return [Part(plots=[curve] if curve else [])]
+def _scores(chosen: Chosen) -> list[Part]:
+    """Of the group with the most trials."""
+    found = scores.groups([chosen[kind] for kind in tables.KINDS if kind in chosen])
+    largest = max(found, key=lambda group: len(group.done), default=None)
+    if largest is None:
+        return []
+    about = f"Trials of: {largest.label}. Chosen and best: one of each realisation."
+    return [Part("Each score against mIoU", about, plots=score_plots(largest))]
 
 
-def _parts(recorded: Recorded, kind: Kind) -> list[Part]:
+def _parts(recorded: Recorded, chosen: Chosen, kind: Kind) -> list[Part]:
     study = recorded.find(kind.study)
     if kind.study == _SCORES:
-        return [Part("Each score against mIoU", plots=score_plots(recorded))]
+        return _scores(chosen)
     if kind.study == "search":
         return [Part("Plots of the search", pictures=search_plots(recorded.root))]
     if study is None:
         return []
     if kind.study == "ablation":
         return _ablation(recorded, study)
+    if kind.study == "hparam_grid":
+        plot = sensitivity(table5.build_table(*chosen[kind.study]))
+        return [Part("Measured beside published", plots=[plot] if plot else [])]
     if kind.study == "pseudo_labels":
-        return _pseudo_labels(recorded, study)
+        plot = share_curve(chosen.curve)
+        return [Part(plots=[plot] if plot else [])]
     if kind.study == "silhouette":
         return [Part("Training curves", plots=training_curves(recorded, study))]
     return []
 
 
-def build_sections(recorded: Recorded, sheets: Sequence[Sheet]) -> tuple[Section, ...]:
+def build_sections(recorded: Recorded, chosen: Chosen | None) -> tuple[Section, ...]:
     """A section for each kind of study, run or not; then one for tables of no kind known here.
 
+    Args:
+        recorded: the results folder.
+        chosen: its studies; None where there is none.
+
     Raises:
-        StvmError: a file of samples or a plot is unreadable.
+        StvmError: something unreadable.
     """
-    left = list(sheets)
+    left = build_tables(chosen)[0] if chosen else []
     sections = []
     for kind in KINDS:
         own = [sheet for sheet in left if sheet.name.startswith(kind.sheets)]
         left = [sheet for sheet in left if sheet not in own]
         parts = [Part(sheet.title if len(own) > 1 else "", sheet=sheet) for sheet in own]
-        parts += [part for part in _parts(recorded, kind) if not part.empty]
+        if chosen:
+            parts += [part for part in _parts(recorded, chosen, kind) if not part.empty]
         absent = recorded.find(kind.study) is None and kind.study != _SCORES
         wanted = command(kind.study) if absent and not parts else ""
         if parts or kind.study != _SCORES:

@@ -88,13 +88,28 @@ def panel(size: tuple[float, float] = PANEL) -> tuple[Figure, Axes]:
     return figure, axes
 
 
-def to_svg(figure: Figure, name: str, alt: str) -> Markup:
+def legend_above(axes: Axes, columns: int) -> None:
+    """A legend that covers nothing."""
+    axes.legend(
+        loc="lower left",
+        bbox_to_anchor=(0, 1.01),
+        ncols=columns,
+        frameon=False,
+        fontsize=8.5,
+        handlelength=3.2,
+        borderaxespad=0,
+        columnspacing=1.2,
+    )
+
+
+def to_svg(figure: Figure, name: str, alt: str, least: float = 0) -> Markup:
     """The figure as inline SVG, the same bytes each time.
 
     Args:
         figure: drawn.
         name: unique in the page; keeps ids of figures apart.
         alt: what it shows.
+        least: width below which it scrolls, as a share of its own.
     """
     stream = io.StringIO()
     with matplotlib.rc_context({"svg.hashsalt": name}):
@@ -107,10 +122,11 @@ def to_svg(figure: Figure, name: str, alt: str) -> Markup:
     text = re.sub(r' id="([^"]+)"', lambda m: f' id="{name}-{m[1]}"' if m[1] in used else "", text)
     text = re.sub(r'(url\(#|href="#)', rf"\g<1>{name}-", text)
     width = re.search(r'<svg[^>]*?width="([\d.]+)pt"', text)
-    limit = f"{float(width[1]) * 1.5:.0f}px" if width else "100%"
+    points = float(width[1]) if width else 400
+    limits = f"max-width:{1.5 * points:.0f}px;min-width:{least * points * 96 / 72:.0f}px"
     text = re.sub(r'(<svg[^>]*?) width="[^"]*"', r"\1", text, count=1)
     text = re.sub(r'(<svg[^>]*?) height="[^"]*"', r"\1", text, count=1)
-    head = f'<svg role="img" aria-label="{escape(alt)}" style="max-width:{limit}"'
+    head = f'<svg role="img" aria-label="{escape(alt)}" style="{limits}"'
     return Markup(text.replace("<svg", head, 1).strip())  # noqa: S704
 
 
