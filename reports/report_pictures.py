@@ -1,6 +1,5 @@
 """Pictures in the page: predictions on test images, and the plots that the search wrote."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +14,7 @@ from reports.report_svg import data_url, to_png
 from stvm.errors import StvmError
 
 _WIDEST = 480
+_SEARCHES = ("search", "searches")
 
 
 @dataclass(frozen=True)
@@ -111,16 +111,14 @@ def predictions(recorded: Recorded, study: Manifest) -> Pictures | None:
     return Pictures(caption, tuple(trials.values()), images, swatches)
 
 
-def search_plots(results: Path) -> Sequence[Picture]:
+def search_plots(results: Path) -> tuple[Picture, ...]:
     """The PNG files that the search left in the results.
 
     Raises:
         StvmError: one is no image.
     """
-    paths = [
-        p for folder in ("search", "searches") for p in sorted(results.glob(f"{folder}/**/*.png"))
-    ]
-    return [_plot(path) for path in paths]
+    paths = [p for folder in _SEARCHES for p in sorted(results.glob(f"{folder}/**/*.png"))]
+    return tuple(_plot(path) for path in paths)
 
 
 def _plot(path: Path) -> Picture:
@@ -131,6 +129,6 @@ def _plot(path: Path) -> Picture:
     except OSError as error:
         reason = " ".join(str(error).split())
         raise StvmError(f"cannot read {path}: {reason}; run the search again") from None
-    title = path.stem.replace("_", " ").replace("-", " ")
-    folder = "" if path.parent.name in ("search", "searches") else f"{path.parent.name}: "
-    return Picture(data_url(data), f"{folder}{title}", f"Search, {folder}{title}", width, height)
+    where = "" if path.parent.name in _SEARCHES else f" of {path.parent.name}"
+    title = f"{path.stem.replace('_', ' ').capitalize()}{where}"
+    return Picture(data_url(data), title, f"Plot of the search: {title}", width, height)

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from reports import scores, table5, tables
+from reports import report_search, scores, table5, tables
 from reports.manifests import Manifest, command
 from reports.report_curves import collapse_watch, training_curves
 from reports.report_data import Recorded
@@ -122,7 +122,9 @@ def _parts(recorded: Recorded, chosen: Chosen, kind: Kind) -> list[Part]:
     if kind.study == _SCORES:
         return _scores(chosen)
     if kind.study == "search":
-        return [Part("Plots of the search", pictures=search_plots(recorded.root))]
+        found = report_search.sheet(*chosen[kind.study]) if study else None
+        plots = search_plots(recorded.root)
+        return [Part(sheet=found), Part("Optuna's plots", pictures=plots)]
     if study is None:
         return []
     if kind.study == "ablation":
@@ -155,7 +157,8 @@ def build_sections(recorded: Recorded, chosen: Chosen | None) -> tuple[Section, 
         left = [sheet for sheet in left if sheet not in own]
         parts = [Part(sheet.title if len(own) > 1 else "", sheet=sheet) for sheet in own]
         if chosen:
-            parts += [part for part in _parts(recorded, chosen, kind) if not part.empty]
+            drawn = [part for part in _parts(recorded, chosen, kind) if not part.empty]
+            parts = drawn + parts if kind.study == "pseudo_labels" else parts + drawn
         absent = recorded.find(kind.study) is None and kind.study != _SCORES
         wanted = command(kind.study) if absent and not parts else ""
         if parts or kind.study != _SCORES:
