@@ -1,6 +1,7 @@
 """Curves with the spread of seeds, readable in black and white: Fig. 1 and Table V."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -10,9 +11,21 @@ from reports.fig1 import Curve
 from reports.table5 import Point, Table
 
 _BAND = "0.85"
-_TRIAL = {"color": "0.45", "markersize": 3, "mfc": "none", "linestyle": "none", "marker": "o"}
-_OURS = {"color": "black", "marker": "D", "markersize": 5, "linewidth": 1.3}
-_PAPER = {"color": "black", "marker": "s", "mfc": "white", "markersize": 5, "linewidth": 1}
+_TRIAL: dict[str, Any] = {
+    "color": "0.45",
+    "markersize": 3,
+    "mfc": "none",
+    "linestyle": "none",
+    "marker": "o",
+}
+_OURS: dict[str, Any] = {"color": "black", "marker": "D", "markersize": 5, "linewidth": 1.3}
+_PAPER: dict[str, Any] = {
+    "color": "black",
+    "marker": "s",
+    "mfc": "white",
+    "markersize": 5,
+    "linewidth": 1,
+}
 
 
 def _band(axes: Axes, x: Sequence[float], values: Sequence[Sequence[float]]) -> None:

@@ -10,8 +10,9 @@ from scipy import stats
 
 LEAST = 4
 """Trials of a realisation from which a correlation has an interval."""
-Pairs = Sequence[tuple[float, float]]
-"""(score, higher is better; figure) of each trial."""
+Pair = tuple[float, float]
+"""Score, higher is better, and figure of a trial."""
+Pairs = Sequence[Pair]
 
 
 @dataclass(frozen=True)

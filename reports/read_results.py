@@ -1,7 +1,6 @@
 """Records of the trials that a study lists, read as typed values."""
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -47,19 +46,37 @@ class Record:
     miou: float | None
     split: str
     error: str | None
-    result: Mapping[str, Any] = field(default_factory=dict)
+    result: dict[str, Any] = field(default_factory=dict)
     adapts: bool = False
     collapsed: bool = False
 
 
-_SHOWN: dict[str, tuple[type, ...]] = {
-    "iou": (list,),
-    "class_names": (list,),
-    "auroc": (dict,),
-    "scores": (dict,),
-    "silhouette": (dict,),
-}
+_SHOWN = ("iou", "class_names", "auroc", "scores", "silhouette")
 """Fields of a result that tables show beside its mIoU; each may be absent or null."""
+
+
+def _is_figure(value: object) -> bool:
+    return value is None or (isinstance(value, int | float) and not isinstance(value, bool))
+
+
+def _is_sound(name: str, value: Any) -> bool:
+    """Whether a field has the form that tables expect."""
+    if name == "class_names":
+        return isinstance(value, list) and all(isinstance(item, str) for item in value)
+    if name == "iou":
+        return isinstance(value, list) and all(map(_is_figure, value))
+    if not isinstance(value, dict):
+        return False
+    if name != "silhouette":
+        return all(map(_is_figure, value.values()))
+    parts = [part for part in value.values() if part is not None]
+    return all(
+        isinstance(part, dict) and all(_is_figure(part.get(f"{k}_mean")) for k in _MEANS)
+        for part in parts
+    )
+
+
+_MEANS = ("class", "overall")
 
 
 def _done(data: dict[str, Any], path: Path) -> Record:
@@ -71,8 +88,8 @@ def _done(data: dict[str, Any], path: Path) -> Record:
         raise StvmError(f"{path}: 'miou' is {miou}, not a fraction between 0 and 1")
     shown = {name: result[name] for name in _SHOWN if result.get(name) is not None}
     for name, value in shown.items():
-        if not isinstance(value, _SHOWN[name]):
-            raise StvmError(f"{path}: '{name}' is of type {type(value).__name__}; run it again")
+        if not _is_sound(name, value):
+            raise StvmError(f"{path}: '{name}' holds no figures; move it away and run it again")
     return Record(
         float(miou),
         str(result.get("split", "")),

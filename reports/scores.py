@@ -2,12 +2,11 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, cast
 
 from reports import notes
 from reports.cells import figure, interval, mark
 from reports.manifests import Manifest, Trial
-from reports.rank import LEAST, regret, spearman
+from reports.rank import LEAST, Pair, regret, spearman
 from reports.read_results import Record
 from reports.rows import Records
 from reports.sheet import Cell, Column, Sheet
@@ -31,23 +30,14 @@ class Group:
     done: tuple[tuple[Trial, Record], ...]
     lost: int
 
-    def pairs(self, score: Objective) -> dict[int, list[tuple[float, float]]]:
-        """(score, higher is better; mIoU) of the trials that have it, by realisation."""
+    def scored(self, score: Objective) -> list[tuple[Trial, float, float]]:
+        """Trial, score (higher is better) and mIoU of those that have the score."""
         sign = 1 if score.higher_is_better else -1
-        found: dict[int, list[tuple[float, float]]] = {}
-        for trial, record in self.done:
-            value = score.value(cast(dict[str, Any], record.result))
-            if value is not None and record.miou is not None:
-                found.setdefault(trial.realisation, []).append((sign * value, record.miou))
-        return found
-
-    def trials(self, score: Objective) -> tuple[str, ...]:
-        """Hashes of the trials that have the score."""
-        return tuple(
-            trial.hash
+        return [
+            (trial, sign * value, record.miou)
             for trial, record in self.done
-            if score.value(cast(dict[str, Any], record.result)) is not None
-        )
+            if (value := score.value(record.result)) is not None and record.miou is not None
+        ]
 
 
 def _group(label: str, records: Sequence[tuple[Trial, Record | None]]) -> Group:
@@ -70,7 +60,7 @@ def groups(studies: Studies) -> list[Group]:
         if len(parts) > 1:
             label = f"all that adapt ({preset}, {split})"
             found.append(_group(label, [pair for part in parts for pair in part]))
-    return [group for group in found if any(group.pairs(score) for score in SCORES)]
+    return [group for group in found if any(group.scored(score) for score in SCORES)]
 
 
 _COLUMNS = (
@@ -84,16 +74,23 @@ _COLUMNS = (
 _RHO, _LOST = 2, 4
 
 
+def _by_realisation(scored: list[tuple[Trial, float, float]]) -> dict[int, list[Pair]]:
+    found: dict[int, list[Pair]] = {}
+    for trial, value, miou in scored:
+        found.setdefault(trial.realisation, []).append((value, miou))
+    return found
+
+
 def _rows(group: Group) -> list[tuple[Cell, ...]]:
     rows: list[tuple[Cell, ...]] = []
     random: float | None = None
     hashes: tuple[str, ...] = ()
     for score in SCORES:
-        pairs = group.pairs(score)
-        n = sum(map(len, pairs.values()))
+        scored = group.scored(score)
+        pairs = _by_realisation(scored)
         rho = spearman(pairs)
         loss = regret(pairs)
-        trials = group.trials(score)
+        trials = tuple(trial.hash for trial, _, _ in scored)
         if loss and len(trials) > len(hashes):
             random, hashes = loss[1], trials
         rows.append(
@@ -103,7 +100,7 @@ def _rows(group: Group) -> list[tuple[Cell, ...]]:
                 figure(rho.rho, trials, scale=1, sign=True, digits=2),
                 interval(rho.low, rho.high, trials, scale=1, sign=True, digits=2),
                 figure(loss[0] if loss else None, trials),
-                Cell(str(n), n, trials=trials),
+                Cell(str(len(trials)), len(trials), trials=trials),
             )
         )
     rows = mark(rows, _RHO, range(len(SCORES)))
