@@ -1,16 +1,16 @@
 """Plots of results: IoU of each class, Fig. 1, Table V, and label-free scores against mIoU."""
 
 import math
-from collections.abc import Iterable
 from typing import Any
+
+from matplotlib.axes import Axes
 
 from reports import table5
 from reports.cells import number
 from reports.curves import draw_fig1, draw_sensitivity
 from reports.fig1 import Curve
-from reports.manifests import Manifest, Trial
+from reports.manifests import Manifest
 from reports.rank import regret, spearman
-from reports.read_results import Record
 from reports.report_data import Recorded
 from reports.report_svg import PANEL, Plot, legend_above, line, panel, to_svg
 from reports.scores import SCORES, Group
@@ -100,45 +100,43 @@ def sensitivity(table: table5.Table) -> Plot | None:
 
 
 Points = list[tuple[float, float]]
-"""(score, mIoU in per cent)."""
+"""(score, higher is better; mIoU) of trials."""
 
 
-def _points(score: Objective, pairs: Iterable[tuple[Trial, Record]]) -> Points:
-    found = []
-    for _, record in pairs:
-        value = score.value(dict(record.result))
-        if value is not None and record.miou is not None:
-            found.append((value, 100 * record.miou))
-    return found
+def _draw_points(axes: Axes, sign: int, points: Points, label: str, **style: Any) -> None:
+    """mIoU in per cent against the score as it is recorded."""
+    x, y = [sign * score for score, _ in points], [100 * miou for _, miou in points]
+    if points:
+        axes.plot(x, y, linestyle="none", label=label, **style)
 
 
 def _score_plot(group: Group, score: Objective) -> Plot:
+    collapsed = {trial.hash for trial, record in group.done if record.collapsed}
+    whole: Points = []
+    fallen: Points = []
+    by_realisation: dict[int, Points] = {}
+    for trial, value, miou in group.scored(score):
+        (fallen if trial.hash in collapsed else whole).append((value, miou))
+        by_realisation.setdefault(trial.realisation, []).append((value, miou))
+    chosen = [max(points, key=lambda p: p[0]) for points in by_realisation.values()]
+    best = [max(points, key=lambda p: p[1]) for points in by_realisation.values()]
     figure, axes = panel(PANEL)
-    grey: dict[str, Any] = {"color": "0.35", "mfc": "none", "markersize": 5, "linestyle": "none"}
-    for kept, marker, label in ((False, "o", "trial"), (True, "x", "collapsed")):
-        points = _points(score, [pair for pair in group.done if pair[1].collapsed == kept])
-        if points:
-            axes.plot(*zip(*points, strict=True), marker=marker, label=label, **grey)
-    pairs = group.pairs(score)
     sign = 1 if score.higher_is_better else -1
-    chosen = [max(of, key=lambda p: p[0]) for of in pairs.values()]
-    best = [max(of, key=lambda p: p[1]) for of in pairs.values()]
-    styles: list[tuple[Points, dict[str, Any]]] = [
-        (chosen, {"marker": "D", "markersize": 7, "label": "chosen by the score"}),
-        (best, {"marker": "s", "markersize": 11, "mfc": "none", "label": "best (oracle)"}),
-    ]
-    for of, style in styles:
-        x, y = [sign * s for s, _ in of], [100 * m for _, m in of]
-        axes.plot(x, y, color="black", linestyle="none", **style)
+    grey = {"color": "0.35", "mfc": "none", "markersize": 5}
+    _draw_points(axes, sign, whole, "trial", marker="o", **grey)
+    _draw_points(axes, sign, fallen, "collapsed", marker="x", **grey)
+    _draw_points(axes, sign, chosen, "chosen by the score", marker="D", color="black", markersize=7)
+    _draw_points(axes, sign, best, "best (oracle)", marker="s", color="black", mfc="none",
+                 markersize=11)  # fmt: skip
     direction = "higher" if score.higher_is_better else "lower"
     axes.set(xlabel=f"{score.label} ({direction} taken as better)", ylabel="mIoU, % (oracle)")
     legend_above(axes, 2)
-    caption = _score_caption(score, pairs)
+    caption = _score_caption(score, by_realisation)
     return Plot(to_svg(figure, f"score-{score.name}", caption), caption)
 
 
-def _score_caption(score: Objective, pairs: dict[int, Points]) -> str:
-    rho, loss = spearman(pairs).rho, regret(pairs)
+def _score_caption(score: Objective, by_realisation: dict[int, Points]) -> str:
+    rho, loss = spearman(by_realisation).rho, regret(by_realisation)
     texts = ["undefined" if rho is None else number(rho, 1, sign=True, digits=2)]
     texts += [f"choosing by it loses {number(loss[0])} points of mIoU"] if loss else []
     return f"{score.label.capitalize()}: Spearman's correlation with mIoU {'; '.join(texts)}."
@@ -146,4 +144,4 @@ def _score_caption(score: Objective, pairs: dict[int, Points]) -> str:
 
 def score_plots(group: Group) -> list[Plot]:
     """Each label-free score against mIoU over the trials of a group that have it."""
-    return [_score_plot(group, score) for score in SCORES if len(group.trials(score)) > 1]
+    return [_score_plot(group, score) for score in SCORES if len(group.scored(score)) > 1]
