@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
+from numpy.typing import NDArray
 
 from reports.manifests import Manifest, Trial
 from reports.report_data import Entry, Recorded
@@ -18,7 +19,10 @@ _MEASURES = {
     "reliability": "mean reliability",
     "selected": "share of pixels selected",
 }
-_HATCHES = ("", "////", "....", "\\\\\\\\", "xxxx", "----", "||||", "oooo")
+_HATCHES = ("", "//", "..", "\\\\")
+_NAMED = 7
+_APART = 0.06
+"""Distance of two names, as a share of the height."""
 
 
 @dataclass(frozen=True)
@@ -153,36 +157,51 @@ def collapse_watch(recorded: Recorded, study: Manifest) -> list[Plot]:
     return [summary, *(_shares(trial, entry) for trial, entry in shown.values())]
 
 
+def _largest(
+    shares: NDArray[np.float64], names: list[str]
+) -> tuple[NDArray[np.float64], list[str]]:
+    """The classes with the largest mean share, largest first, and all others as one."""
+    order = np.argsort(-shares.mean(axis=1), kind="stable")
+    kept, others = order[:_NAMED], order[_NAMED:]
+    parts, labels = shares[kept], [names[c] for c in kept]
+    if len(others) and shares[others].max() > 0:
+        parts = np.vstack([parts, shares[others].sum(axis=0)])
+        labels.append(f"{len(others)} others")
+    return parts, labels
+
+
 def _shares(trial: Trial, entry: Entry) -> Plot:
     """Stacked shares of the predicted classes; hatches tell neighbours apart without colour."""
     points = entry.result["watch"]
     x = [p["iteration"] for p in points]
     shares = np.asarray([p["shares"] for p in points], dtype=np.float64).T
     names = entry.result.get("class_names") or [f"class {c}" for c in range(len(shares))]
-    kept = [c for c in np.argsort(-shares.mean(axis=1), kind="stable") if shares[c].max() > 0]
+    parts, labels = _largest(shares, [str(name) for name in names])
     figure, axes = panel((4.9, 3.1))
-    areas = axes.stackplot(x, shares[kept], edgecolor="0.15", linewidth=0.5)
+    areas = axes.stackplot(x, parts, edgecolor="0.15", linewidth=0.5)
     for number, area in enumerate(areas):
         area.set_facecolor(("#ffffff", "#b9cfe8", "#e2e2e2", "#8fa9c4")[number % 4])
         area.set_hatch(_HATCHES[(number // 2) % len(_HATCHES)])
-    _name_areas(axes, [str(names[c]) for c in kept], shares[kept, -1])
+    _name_areas(axes, labels, parts[:, -1])
     axes.set(xlim=(x[0], x[-1]), ylim=(0, 1), xlabel="iteration", ylabel="share of pixels")
     mark = " (collapsed)" if entry.collapsed else ""
     seed = "" if trial.seed is None else f", seed {trial.seed}"
     title = f"{trial.row}{mark}, realisation {trial.realisation}{seed}"
-    largest = ", ".join(f"{names[c]} {100 * shares[c, -1]:.0f} %" for c in kept[:4])
-    alt = f"Shares of the predicted classes of {title}; at the end: {largest}"
+    ends = zip(labels, parts[:, -1], strict=True)
+    ends_text = ", ".join(f"{label} {100 * share:.0f} %" for label, share in ends)
+    alt = f"Shares of the predicted classes of {title}; at the end: {ends_text}"
     caption = f"Predicted classes of {title}, on a few fixed target images; labels at the end."
     return Plot(to_svg(figure, f"shares-{trial.hash}", alt), caption)
 
 
-def _name_areas(axes: Axes, names: list[str], ends: Any) -> None:
+def _name_areas(axes: Axes, names: list[str], ends: NDArray[np.float64]) -> None:
     """Class names at the right end, moved apart where they would overlap."""
-    middles = np.cumsum(ends) - np.asarray(ends) / 2
-    last = -1.0
-    for name, share, middle in zip(names, ends, middles, strict=True):
-        if share < 0.015 or middle > 0.99:
-            continue
-        last = max(float(middle), last + 0.055)
-        axes.annotate(name, (1.01, last), xycoords="axes fraction", va="center", fontsize=8,
+    places = np.cumsum(ends) - ends / 2
+    for number in range(1, len(places)):
+        places[number] = max(places[number], places[number - 1] + _APART)
+    places[-1] = min(places[-1], 1.0)
+    for number in range(len(places) - 2, -1, -1):
+        places[number] = min(places[number], places[number + 1] - _APART)
+    for name, place in zip(names, places, strict=True):
+        axes.annotate(name, (1.01, place), xycoords="axes fraction", va="center", fontsize=8,
                       annotation_clip=False)  # fmt: skip

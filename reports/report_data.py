@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from reports.manifests import Manifest, Trial, command, read_json, read_manifest
+from reports.manifests import Manifest, Trial, command, field_of, read_json, read_manifest
 from reports.paired import order
 from stvm.errors import StvmError
 
@@ -69,6 +69,37 @@ class Recorded:
         return self.entries[name].status == "done"
 
 
+_SHOWN: dict[str, type] = {
+    "curve": list,
+    "watch": list,
+    "scores": dict,
+    "class_names": list,
+    "iou": list,
+}
+"""Fields of a result that the page shows beside its mIoU; each may be absent or null."""
+
+
+def _is_point(point: Any, field_name: str) -> bool:
+    if not isinstance(point, dict) or not isinstance(point.get("iteration"), int):
+        return False
+    numbers = point.get("shares") if field_name == "watch" else [v for v in point.values() if v]
+    return isinstance(numbers, list) and all(isinstance(v, int | float) for v in numbers)
+
+
+def _check(result: dict[str, Any], path: Path) -> None:
+    """Absent fields are missing; those that are there are what they should be."""
+    miou = result.get("miou")
+    if isinstance(miou, bool) or not isinstance(miou, int | float) or not math.isfinite(miou):
+        raise StvmError(f"{path}: 'miou' is {miou!r}, not a number; delete it and run again")
+    for name, kind in _SHOWN.items():
+        value = result.get(name)
+        good = value is None or isinstance(value, kind)
+        if good and value and name in ("curve", "watch"):
+            good = all(_is_point(point, name) for point in value)
+        if not good:
+            raise StvmError(f"{path}: '{name}' is not readable; delete it and run again")
+
+
 def _entry(path: Path, name: str) -> Entry:
     if not path.exists():
         return Entry(name, "missing")
@@ -76,16 +107,14 @@ def _entry(path: Path, name: str) -> Entry:
     status = data.get("status")
     if data.get("hash") != name or status not in ("done", "failed"):
         raise StvmError(f"{path}: not a record of trial {name}; move it away and run again")
-    settings, run = data.get("settings") or {}, data.get("run") or {}
+    settings, run = (field_of(data, key, dict, path) for key in ("settings", "run"))
     variant = str(data.get("variant", ""))
     if status == "failed":
         lines = str((data.get("failure") or {}).get("error", "")).strip().splitlines()
         reason = lines[0] if lines else "no reason recorded"
         return Entry(name, "failed", settings, {}, run, reason, variant)
-    result = data.get("result") or {}
-    miou = result.get("miou")
-    if isinstance(miou, bool) or not isinstance(miou, int | float) or not math.isfinite(miou):
-        raise StvmError(f"{path}: 'miou' is {miou!r}, not a number; delete it and run again")
+    result = field_of(data, "result", dict, path)
+    _check(result, path)
     return Entry(name, "done", settings, result, run, "", variant)
 
 

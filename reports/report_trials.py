@@ -23,7 +23,7 @@ class TrialItem:
 
     Attributes:
         label: row, realisation and seed.
-        also: cells of other studies that share it.
+        also: other cells that share it, a text for each study.
         miou: per cent; empty unless done.
         facts: seconds, device and the like, as (name, text).
         changed: settings that differ from the preset, as (name, text).
@@ -110,13 +110,13 @@ def _replay(results: Path, name: str) -> str:
     return f"python -m studies replay {name}{where}"
 
 
-def _item(recorded: Recorded, entry: Entry, labels: Sequence[str], preset: str) -> TrialItem:
-    changed, others = _split(entry, preset)
+def _item(recorded: Recorded, entry: Entry, cells: Sequence[tuple[Manifest, Trial]]) -> TrialItem:
+    changed, others = _split(entry, cells[0][0].preset if cells else "")
     miou = f"{100 * float(entry.result['miou']):.1f}" if entry.status == "done" else ""
     return TrialItem(
         entry,
-        labels[0],
-        tuple(labels[1:]),
+        cell_label(cells[0][1]) if cells else entry.variant or entry.hash,
+        _also(cells),
         miou,
         _facts(entry),
         changed,
@@ -125,26 +125,34 @@ def _item(recorded: Recorded, entry: Entry, labels: Sequence[str], preset: str) 
     )
 
 
-def _labels(studies: Sequence[Manifest]) -> dict[str, list[str]]:
-    found: dict[str, list[str]] = {}
+def _cells(studies: Sequence[Manifest]) -> dict[str, list[tuple[Manifest, Trial]]]:
+    """Every cell of every study by the trial in it."""
+    found: dict[str, list[tuple[Manifest, Trial]]] = {}
     for study in studies:
         for trial in study.trials:
-            cells = found.setdefault(trial.hash, [])
-            cells.append(cell_label(trial) if not cells else f"{study.title}: {cell_label(trial)}")
+            found.setdefault(trial.hash, []).append((study, trial))
     return found
+
+
+def _also(cells: Sequence[tuple[Manifest, Trial]]) -> tuple[str, ...]:
+    """The other cells of a trial, a text for each study."""
+    rows: dict[str, list[str]] = {}
+    for study, trial in cells[1:]:
+        rows.setdefault(study.title, []).append(trial.row)
+    return tuple(f"{title}: {', '.join(names)}" for title, names in rows.items())
 
 
 def list_trials(recorded: Recorded, studies: Sequence[Manifest]) -> tuple[TrialGroup, ...]:
     """Every trial once, in the first of `studies` that lists it; then those of no study."""
-    labels = _labels(studies)
+    cells = _cells(studies)
     left = dict(recorded.entries)
     groups = []
     for study in studies:
         own = [
             left.pop(name) for name in dict.fromkeys(t.hash for t in study.trials) if name in left
         ]
-        items = tuple(_item(recorded, e, labels[e.hash], study.preset) for e in own)
+        items = tuple(_item(recorded, e, cells[e.hash]) for e in own)
         groups.append(TrialGroup(study.title, f"{study.study}-{study.base}", items))
-    items = tuple(_item(recorded, e, [e.variant or e.hash], "") for e in left.values())
+    items = tuple(_item(recorded, e, []) for e in left.values())
     groups.append(TrialGroup("Recorded trials that no study lists", "unlisted", items))
     return tuple(group for group in groups if group.items)

@@ -183,6 +183,27 @@ def test_settings_that_differ_from_the_preset_come_first(tmp_path: Path) -> None
     assert "beta=0.6" in others and "alpha=" not in others
 
 
+def test_a_shared_trial_stands_once_and_names_its_other_cells(results: Path, page: str) -> None:
+    name = hashes(results, "ablation", "STvM")[0]
+    assert page.count(f'id="{name}"') == 1
+    entry = page.split(f'id="{name}"')[1].split("</details>")[0]
+    rows = "tau_mocm=0.6, n_mocm=3, n_f=64, temperature=0.25, q_m=0.2, alpha=2, beta=0.6"
+    assert f"hparam_grid, preset demo: {rows};" in entry
+
+
+@pytest.mark.parametrize(
+    ("field", "value"), [("curve", [{"loss": 1}]), ("watch", [{"iteration": 0}]), ("scores", [])]
+)
+def test_a_field_that_is_not_what_it_should_be_is_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], field: str, value: object
+) -> None:
+    manifest = make_study(tmp_path, "variance", seeds=[0])
+    change(tmp_path, manifest["trials"][0]["hash"], **{field: value})
+    assert main(["--results", str(tmp_path)]) == 2
+    error = capsys.readouterr().err
+    assert f"'{field}'" in error and manifest["trials"][0]["hash"] in error
+
+
 def test_a_bad_file_is_one_line_that_names_it(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
