@@ -21,7 +21,7 @@ from reports.report_data import Recorded, read_results
 from reports.report_sections import KINDS, build_sections
 from reports.report_svg import style
 from reports.report_trials import TrialGroup, list_trials
-from reports.tables import Chosen
+from reports.tables import Chosen, bases_of
 from stvm.errors import StvmError
 
 _HERE = Path(__file__).resolve().parent
@@ -96,8 +96,12 @@ def _counts(recorded: Recorded) -> dict[str, int]:
     return {s: counts[s] for s in ("done", "failed", "missing")} | {"collapsed": collapsed}
 
 
-def build_page(results: Path) -> str:
+def build_page(results: Path, bases: Sequence[str] = ()) -> str:
     """The whole page; the same results give the same text.
+
+    Args:
+        results: folder of records and manifests.
+        bases: of studies to show in place of those updated last.
 
     Raises:
         StvmError: nothing to read, or something unreadable.
@@ -106,8 +110,9 @@ def build_page(results: Path) -> str:
     studies = _in_order(recorded.studies)
     groups = list_trials(recorded, studies)
     links = Links(groups)
+    chosen = Chosen(results, bases_of(results, bases)) if studies or bases else None
     with style():
-        sections = build_sections(recorded, Chosen(results) if studies else None)
+        sections = build_sections(recorded, chosen)
     script = (_HERE / "report.js").read_text(encoding="utf-8")
     digest = base64.b64encode(hashlib.sha256(f"\n{script}".encode()).digest()).decode()
     environment = Environment(
@@ -144,6 +149,13 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="make_report.py", description=__doc__)
     parser.add_argument("--results", type=Path, default=Path("results"), metavar="DIR")
     parser.add_argument("--out", type=Path, metavar="FILE", help="default: RESULTS/report.html")
+    parser.add_argument(
+        "--study",
+        nargs="+",
+        default=[],
+        metavar="BASE",
+        help="default: of each kind the study updated last",
+    )
     return parser.parse_args(argv)
 
 
@@ -152,7 +164,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = _arguments(argv)
     out = arguments.out or arguments.results / "report.html"
     try:
-        write_page(build_page(arguments.results), out)
+        write_page(build_page(arguments.results, arguments.study), out)
     except StvmError as error:
         print(f"make_report: {error}", file=sys.stderr)
         return 2

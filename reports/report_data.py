@@ -55,10 +55,6 @@ class Recorded:
     studies: tuple[Manifest, ...]
     entries: dict[str, Entry]
 
-    def find(self, name: str) -> Manifest | None:
-        """The study of this kind that was updated last."""
-        return next((study for study in self.studies if study.study == name), None)
-
     def done(self, study: Manifest, row: str) -> list[tuple[Trial, Entry]]:
         """The done trials behind the reported figures of a row, by realisation and seed."""
         trials = [t for t in reported(study) if t.row == row]

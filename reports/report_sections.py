@@ -117,27 +117,36 @@ def _scores(chosen: Chosen) -> list[Part]:
     return [Part("Each score against mIoU", about, plots=score_plots(largest))]
 
 
-def _parts(recorded: Recorded, chosen: Chosen, kind: Kind) -> list[Part]:
-    study = recorded.find(kind.study)
-    if kind.study == _SCORES:
+def _search(recorded: Recorded, chosen: Chosen) -> list[Part]:
+    found = report_search.sheet(*chosen["search"]) if "search" in chosen else None
+    return [Part(sheet=found), Part("Optuna's plots", pictures=search_plots(recorded.root))]
+
+
+def _drawn(recorded: Recorded, chosen: Chosen, kind: str) -> list[Part]:
+    """What a section shows beside its tables; some of it may be empty."""
+    if kind == _SCORES:
         return _scores(chosen)
-    if kind.study == "search":
-        found = report_search.sheet(*chosen[kind.study]) if study else None
-        plots = search_plots(recorded.root)
-        return [Part(sheet=found), Part("Optuna's plots", pictures=plots)]
-    if study is None:
+    if kind == "search":
+        return _search(recorded, chosen)
+    if kind not in chosen:
         return []
-    if kind.study == "ablation":
-        return _ablation(recorded, study)
-    if kind.study == "hparam_grid":
-        plot = sensitivity(table5.build_table(*chosen[kind.study]))
+    if kind == "ablation":
+        return _ablation(recorded, chosen[kind][0])
+    if kind == "hparam_grid":
+        plot = sensitivity(table5.build_table(*chosen[kind]))
         return [Part("Measured beside published", plots=[plot] if plot else [])]
-    if kind.study == "pseudo_labels":
+    if kind == "pseudo_labels":
         plot = share_curve(chosen.curve)
         return [Part(plots=[plot] if plot else [])]
-    if kind.study == "silhouette":
-        return [Part("Training curves", plots=training_curves(recorded, study))]
+    if kind == "silhouette":
+        return [Part("Training curves", plots=training_curves(recorded, chosen[kind][0]))]
     return []
+
+
+def _table_parts(sheets: Sequence[Sheet]) -> list[Part]:
+    """A heading for each of several; for a single one only if its title warns."""
+    headed = len(sheets) > 1 or any("tuned on" in sheet.title for sheet in sheets)
+    return [Part(sheet.title if headed else "", sheet=sheet) for sheet in sheets]
 
 
 def build_sections(recorded: Recorded, chosen: Chosen | None) -> tuple[Section, ...]:
@@ -155,15 +164,14 @@ def build_sections(recorded: Recorded, chosen: Chosen | None) -> tuple[Section, 
     for kind in KINDS:
         own = [sheet for sheet in left if sheet.name.startswith(kind.sheets)]
         left = [sheet for sheet in left if sheet not in own]
-        parts = [Part(sheet.title if len(own) > 1 else "", sheet=sheet) for sheet in own]
+        parts = _table_parts(own)
         if chosen:
-            drawn = [part for part in _parts(recorded, chosen, kind) if not part.empty]
+            drawn = [part for part in _drawn(recorded, chosen, kind.study) if not part.empty]
             parts = drawn + parts if kind.study == "pseudo_labels" else parts + drawn
-        absent = recorded.find(kind.study) is None and kind.study != _SCORES
-        wanted = command(kind.study) if absent and not parts else ""
+        listed = kind.study == _SCORES or (chosen is not None and kind.study in chosen)
+        wanted = "" if parts or listed else command(kind.study)
         if parts or kind.study != _SCORES:
             sections.append(Section(kind.study, kind.title, kind.about, wanted, tuple(parts)))
     if left:
-        parts = [Part(sheet.title, sheet=sheet) for sheet in left]
-        sections.append(Section("further", "Further tables", "", "", tuple(parts)))
+        sections.append(Section("further", "Further tables", "", "", tuple(_table_parts(left))))
     return tuple(sections)

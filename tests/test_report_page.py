@@ -17,6 +17,7 @@ from scipy import stats
 from reports.make_report import build_page, main
 from reports.report_curves import band, effective_classes
 from reports.report_svg import panel, to_svg
+from stvm.errors import StvmError
 from stvm.presets import PRESETS
 from tests.synthetic import change, fail, make_results, make_study
 
@@ -37,7 +38,7 @@ def sample(results: Path, name: str, miou: float) -> None:
 
 
 def hashes(results: Path, kind: str, row: str) -> list[str]:
-    manifest = json.loads(next((results / "studies").glob(f"{kind}-*.json")).read_text())
+    manifest = json.loads(min((results / "studies").glob(f"{kind}-*.json")).read_text())
     return [trial["hash"] for trial in manifest["trials"] if trial["row"] == row]
 
 
@@ -202,6 +203,24 @@ def test_a_field_that_is_not_what_it_should_be_is_named(
     assert main(["--results", str(tmp_path)]) == 2
     error = capsys.readouterr().err
     assert f"'{field}'" in error and manifest["trials"][0]["hash"] in error
+
+
+def test_another_study_of_a_kind_is_shown_by_its_base(tmp_path: Path) -> None:
+    for base, seeds in (("aaaaaaaaaaaa", [5]), ("bbbbbbbbbbbb", [6])):
+        make_study(tmp_path, "variance", seeds=seeds, base=base)
+    name = hashes(tmp_path, "variance", "STvM")[0]
+    newest, older = build_page(tmp_path), build_page(tmp_path, ["aaaaaaaaaaaa"])
+    for page, shown in ((newest, False), (older, True)):
+        table = page.split('id="sheet-table6"')[1].split("</table>")[0]
+        assert (f'href="#{name}"' in table) == shown
+        assert f'id="{name}"' in page
+    with pytest.raises(StvmError, match="no study 'cccccccccccc'"):
+        build_page(tmp_path, ["cccccccccccc"])
+
+
+def test_a_table_that_was_tuned_on_says_so(tmp_path: Path) -> None:
+    make_study(tmp_path, "variance", seeds=[0, 1], tuned=[0])
+    assert "<h3>Table VI (tuned on)</h3>" in build_page(tmp_path)
 
 
 def test_a_bad_file_is_one_line_that_names_it(
