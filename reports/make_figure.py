@@ -113,7 +113,8 @@ def _correctness(sample: Sample) -> NDArray[np.float64]:
     return np.where(sample.labels == IGNORED, 0.6, right)
 
 
-def _columns(samples: dict[str, Sample]) -> list[tuple[str, NDArray[np.generic]]]:
+def picture_columns(samples: dict[str, Sample]) -> list[tuple[str, NDArray[np.generic]]]:
+    """Title and k pictures of each column: uint8 colours, or grey from 0 to 1."""
     first, last = samples[SHOWN[0]], samples[SHOWN[-1]]
     columns: list[tuple[str, NDArray[np.generic]]] = [
         ("Target image", first.images),
@@ -138,7 +139,7 @@ def draw_grid(samples: dict[str, Sample], caption: str) -> Figure:
     for name, sample in samples.items():
         if not np.array_equal(sample.images, first.images):
             raise StvmError(f"samples of {name} and {SHOWN[0]} show different images: run both")
-    columns = _columns(samples)
+    columns = picture_columns(samples)
     rows = min(IMAGES, len(first.images))
     height, width = first.images.shape[1:3]
     size = 1.75
