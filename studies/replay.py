@@ -61,14 +61,15 @@ class Difference:
 def compare(recorded: dict[str, Any], replayed: dict[str, Any]) -> list[Difference]:
     """Differences of two records in status, result and failure, in the record's order.
 
-    A field that only the replayed one has is none: a later version may record more.
+    A field that only the replayed one has is none: a later version may record more. Values are
+    compared by their shortest exact text, which tells -0.0 from 0.0.
     """
     old = _values({key: recorded.get(key) for key in COMPARED})
     new = _values({key: replayed.get(key) for key in COMPARED})
     return [
         _difference(field, values, new.get(field, {}))
         for field, values in old.items()
-        if values != new.get(field, {})
+        if repr(values) != repr(new.get(field, {}))
     ]
 
 
@@ -87,6 +88,7 @@ def _values(tree: Any) -> dict[str, dict[tuple[int, ...], Any]]:
             for name, inner in value.items():
                 walk(inner, f"{field}.{name}" if field else name, position)
         elif isinstance(value, list):
+            fields.setdefault(field, {})
             for index, inner in enumerate(value):
                 walk(inner, field, (*position, index))
         else:
@@ -101,7 +103,7 @@ def _difference(
 ) -> Difference:
     positions = sorted(old.keys() | new.keys())
     pairs = [(old.get(at, ABSENT), new.get(at, ABSENT)) for at in positions]
-    unequal = [pair for pair in pairs if pair[0] != pair[1]]
+    unequal = [pair for pair in pairs if repr(pair[0]) != repr(pair[1])]
     numeric = [pair for pair in unequal if all(_is_number(value) for value in pair)]
     if not numeric:
         return Difference(field, len(unequal), len(pairs), *unequal[0], None)

@@ -42,7 +42,7 @@ def allowed(field: FieldInfo) -> str:
         if getattr(part, key, None) is not None
     ]
     kinds: dict[Any, str] = {int: "whole", float: "number", str: "text"}
-    return " ".join([kinds[field.annotation], " and ".join(bounds)]).strip()
+    return " ".join([kinds.get(field.annotation, ""), " and ".join(bounds)]).strip()
 
 
 def facts(name: str, field: FieldInfo, preset: str | None) -> dict[str, str]:
