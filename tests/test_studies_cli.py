@@ -146,7 +146,8 @@ def holder(path: Path) -> "subprocess.Popen[str]":
     """A process that holds a lock until it is killed."""
     path.parent.mkdir(exist_ok=True)
     program = (
-        "import sys, time; from filelock import FileLock; lock = FileLock(sys.argv[1]); lock.acquire();"
+        "import sys, time; from filelock import FileLock\n"
+        "lock = FileLock(sys.argv[1]); lock.acquire()\n"
         "print('held', flush=True); time.sleep(600)"
     )
     process = subprocess.Popen(
