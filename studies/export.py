@@ -52,6 +52,7 @@ def known_columns() -> dict[str, pa.DataType]:
     columns |= {name: pa.list_(pa.struct(point)) for name, point in _POINTS.items()}
     columns |= {"failure.error": _TEXT, "failure.iteration": _COUNT, "failure.seed": _COUNT}
     columns |= {"run.started": _TEXT, "run.seconds": _REAL, "run.threads": _COUNT}
+    columns |= {"run.resumed_from": _COUNT}
     run = ("device", "stvm", "torch", "python", "source_sha256", "images_sha256")
     return columns | {f"run.{name}": _TEXT for name in run}
 
@@ -76,8 +77,8 @@ def table_of(results: Results) -> pa.Table:
     if not rows:
         raise StvmError(f"no records in {results.root / 'records'}: run a study first")
     columns = known_columns()
-    found = {name: None for row in rows for name in row}
-    columns |= {name: None for name in found if name not in columns}
+    found = {name for row in rows for name, value in row.items() if value is not None}
+    columns |= dict.fromkeys(sorted(found - columns.keys()))
     arrays = {
         name: _array(name, [row.get(name) for row in rows], kind, rows, results)
         for name, kind in columns.items()
@@ -160,8 +161,6 @@ def _fits(value: Any, kind: pa.DataType) -> bool:
 
 
 def _guessed(values: Sequence[Any]) -> pa.Array:
-    if all(value is None for value in values):
-        return pa.array(values, _TEXT)
     try:
         return pa.array(values)
     except pa.ArrowException:

@@ -6,9 +6,10 @@ command ends with 1. Nothing recorded is touched.
 
 import argparse
 import json
+import math
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -141,6 +142,7 @@ def replay(record: dict[str, Any], settings: Settings, cache: Path, device: str)
                 torch.device(device),
                 str(record.get("variant", "")),
                 progress=progress,
+                every_s=math.inf,
             )
     finally:
         torch.set_num_threads(before)
@@ -170,7 +172,11 @@ def _bar() -> Iterator[Progress]:
     console = Console(stderr=True)
     with Bar(console=console, transient=True, disable=not console.is_terminal) as bar:
         task = bar.add_task("iterations", total=None)
-        yield lambda done, total: bar.update(task, completed=done, total=total)
+
+        def progress(done: int, total: int, watch: Mapping[str, Any] | None = None, /) -> None:
+            bar.update(task, completed=done, total=total)
+
+        yield progress
 
 
 def _report(record: dict[str, Any], replayed: dict[str, Any]) -> int:
