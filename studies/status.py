@@ -166,20 +166,25 @@ def count(states: Iterable[State]) -> dict[str, int]:
     }
 
 
-def as_dict(overview: Overview) -> dict[str, Any]:
-    """For scripts: `studies`, `unlisted`, `total` with counts, and the trials by hash."""
+def counts(overview: Overview) -> dict[str, Any]:
+    """Counts of each of `studies`, of trials that are `unlisted`, and the `total`, each once."""
     states = overview.states
     listed = {m.name: {entry["hash"] for entry in m.entries} for m in overview.manifests}
-    unlisted = set(states).difference(*listed.values())
-    studies = [
-        {"study": m.name, "title": m.title} | count(states[name] for name in listed[m.name])
-        for m in overview.manifests
-    ]
+    unlisted = states.keys() - set().union(*listed.values())
     return {
-        "studies": studies,
+        "studies": [
+            {"study": m.name, "title": m.title} | count(states[name] for name in listed[m.name])
+            for m in overview.manifests
+        ],
         "unlisted": count(states[name] for name in unlisted),
         "total": count(states.values()),
-        "trials": {name: asdict(state) for name, state in sorted(states.items())},
+    }
+
+
+def as_dict(overview: Overview) -> dict[str, Any]:
+    """For scripts: the counts, and what is known of each trial by hash."""
+    return counts(overview) | {
+        "trials": {name: asdict(state) for name, state in sorted(overview.states.items())},
         "troubles": {name: asdict(trouble) for name, trouble in overview.troubles.items()},
         "unreadable": list(overview.unreadable),
     }
@@ -187,14 +192,16 @@ def as_dict(overview: Overview) -> dict[str, Any]:
 
 def as_text(overview: Overview) -> str:
     """For people: a table of the studies, then the trials that are worth a line."""
-    data = as_dict(overview)
+    data = counts(overview)
     rows = [(study["study"], study) for study in data["studies"]]
     if data["unlisted"]["trials"]:
         rows.append(("in no study", data["unlisted"]))
     rows.append(("all, each once", data["total"]))
     shown = [key for key in data["total"] if key not in ("damaged", "collapsed")]
     shown += [key for key in ("damaged", "collapsed") if data["total"][key]]
-    table = [[name, *(counts[key] for key in shown), counts.get("title")] for name, counts in rows]
+    table = [
+        [name, *(counted[key] for key in shown), counted.get("title")] for name, counted in rows
+    ]
     parts = [tabulate(table, ["study", *shown, ""], tablefmt="simple")]
     states = sorted(overview.states.items())
     for kind in ("running", "failed", "damaged"):
