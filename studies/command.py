@@ -44,6 +44,11 @@ def _parser(about: str) -> argparse.ArgumentParser:
     parser.add_argument("--cpus-per-trial", type=_positive, metavar="N")
     parser.add_argument("--gpus-per-trial", type=_share, metavar="X", help="a part, 0, 1, 2, ...")
     parser.add_argument("--address", help="of a running Ray cluster")
+    parser.add_argument(
+        "--tensorboard",
+        action="store_true",
+        help="curves and pictures of each trial below DIR/tensorboard",
+    )
     return parser
 
 
@@ -128,7 +133,11 @@ def command(build: Builder, about: str, arguments: Sequence[str] | None = None) 
             list_trials(study, results)
             return 0
         machine = Machine(
-            options.cpus_per_trial, options.gpus_per_trial, options.address, options.cache
+            options.cpus_per_trial,
+            options.gpus_per_trial,
+            options.address,
+            options.cache,
+            options.tensorboard,
         )
         return run(study, results, machine, options.retry_failed)
     except BrokenPipeError:
