@@ -13,8 +13,8 @@ from stvm.execute import Interrupted, Machine, execute
 from stvm.presets import PRESETS
 from stvm.records import Results
 from stvm.settings import parse_assignments
+from stvm.sources import brings_files
 from stvm.study import Study
-from stvm.trial import refuse_other_files
 
 Builder = Callable[[str, dict[str, str], Sequence[int], Sequence[int] | None], Study]
 """Preset, changed settings, seeds and realisations to a study."""
@@ -70,6 +70,15 @@ def _share(text: str) -> float:
     if not (0 <= value <= 1 or value.is_integer() and value > 0):
         raise argparse.ArgumentTypeError(f"{text} is neither in 0..1 nor a whole number")
     return value
+
+
+def _refuse_other_files(study: Study, results: Results) -> None:
+    given = [trial.settings for trial in study.trials if brings_files(trial.settings)]
+    if given:
+        # Imports torch, for which the embedded benchmark need not wait.
+        from stvm.trial import refuse_other_files
+
+        refuse_other_files(given, results)
 
 
 def list_trials(study: Study, results: Results) -> None:
@@ -128,7 +137,7 @@ def command(build: Builder, about: str, arguments: Sequence[str] | None = None) 
         changes = parse_assignments(assignments)
         study = build(options.preset, changes, options.seeds, options.realisations)
         results = Results(options.results)
-        refuse_other_files([trial.settings for trial in study.trials], results)
+        _refuse_other_files(study, results)
         if options.list:
             list_trials(study, results)
             return 0

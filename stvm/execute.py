@@ -21,13 +21,12 @@ from ray import tune
 from stvm.cluster import Machine, Resources, Slots, check_nodes, cpus_of, free_resources, plan_slots
 from stvm.cluster import connected as _cluster
 from stvm.errors import StvmError
-from stvm.experiment import check_inputs, source_path
 from stvm.progress import Lines, watcher
 from stvm.records import Results
 from stvm.settings import Settings
+from stvm.sources import brings_files, source_path
 from stvm.study import Study, Trial
 from stvm.tensorboard import require_tensorboard, write_missing
-from stvm.trainable import trainable
 
 __all__ = [
     "Finished",
@@ -82,7 +81,7 @@ def _execute(study: Study, results: Results, machine: Machine, retry_failed: boo
     if not todo:
         study.write_manifest(results)
         return Finished(())
-    check_inputs(trial.settings for trial in todo)
+    _check([trial.settings for trial in todo if brings_files(trial.settings)])
     with _interruptible(), _cluster(machine) as nodes:
         slots = _prepare(machine, nodes, results)
         study.write_manifest(results)
@@ -94,6 +93,21 @@ def _execute(study: Study, results: Results, machine: Machine, retry_failed: boo
         if todo:
             errors += _run("trial", todo, results, machine, slots, retry_failed)
         return Finished(errors)
+
+
+def _check(settings: Sequence[Settings]) -> None:
+    # torch takes seconds to import, while which Ray could start: only for those who bring files.
+    if settings:
+        from stvm.experiment import check_inputs
+
+        check_inputs(settings)
+
+
+def work(config: dict[str, Any]) -> None:
+    """What Tune runs; torch is imported by the worker alone."""
+    from stvm.trainable import trainable
+
+    trainable(config)
 
 
 def _prepare(machine: Machine, nodes: Sequence[Resources], results: Results) -> Slots:
@@ -140,7 +154,7 @@ def _run(
         task |= {"tensorboard": machine.tensorboard, "report_every": shown.report_every}
     with shown, _experiment(shown, kind) as run_config:
         tune.Tuner(
-            tune.with_resources(trainable, {"cpu": slots.cpus, "gpu": slots.gpus}),
+            tune.with_resources(work, {"cpu": slots.cpus, "gpu": slots.gpus}),
             param_space={"task": tune.grid_search(tasks)},
             tune_config=tune.TuneConfig(reuse_actors=slots.gpus == 0),
             run_config=run_config,
