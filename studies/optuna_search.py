@@ -163,11 +163,24 @@ def search_study(plan: Plan, study: optuna.Study, facts: dict[str, Any]) -> Stud
         preset=plan.preset,
         base=plan.hash,
         title=title(plan),
-        rule=f"Chosen by {plan.objective.label}; then: {evaluation_rule(plan.base)}",
+        rule=rule(plan),
         dataset=plan.base.data.dataset,
         trials=tuple(plan.trial(t.number, t.user_attrs["settings"]) for t in told),
         facts=facts,
     )
+
+
+def rule(plan: Plan) -> str:
+    """How the best setting is chosen, and what is measured of it."""
+    measured, none = evaluation_rule(plan.base), "; nothing is selected by target labels."
+    if plan.objective.oracle:
+        measured = measured.removesuffix(none) + "."
+    seen = (
+        f"the target's {search_split(plan.base)} split"
+        if plan.objective.oracle
+        else ("unlabelled target images")
+    )
+    return f"Settings are chosen by {plan.objective.label} on {seen}, seed {plan.seed}. {measured}"
 
 
 def title(plan: Plan) -> str:
