@@ -108,7 +108,7 @@ class _Reporter:
         self.prunes = prunes
         self.last = time.monotonic()
 
-    def __call__(self, done: int, total: int, watch: Mapping[str, Any] | None = None) -> None:
+    def __call__(self, done: int, total: int, watch: Mapping[str, Any] | None = None, /) -> None:
         """Report, if it is time.
 
         Args:
