@@ -31,6 +31,7 @@ from stvm.networks import SegmentationNetwork
 from stvm.records import replacing
 from stvm.scores import SCORED_IMAGES, has_collapsed, label_free_scores, spread_out
 from stvm.settings import Settings
+from stvm.sources import source_path
 from stvm.supervised import adapt_batch_norm, load_source, silent, train_oracle, train_source
 from stvm.trainer import Course, Curve, Progress, adapt
 
@@ -55,13 +56,6 @@ class Outcome:
 def file_sha256(path: Path) -> str:
     """SHA-256 of a file; empty where there is none."""
     return hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else ""
-
-
-def source_path(settings: Settings, cache: Path) -> Path:
-    """File of the source model: the user's checkpoint, or the one trained under its hash."""
-    if settings.source.source_checkpoint:
-        return Path(settings.source.source_checkpoint)
-    return cache / "sources" / f"{settings.source_hash()}.pt"
 
 
 def check_inputs(trials: Iterable[Settings]) -> None:
