@@ -28,12 +28,12 @@ _PAPER: dict[str, Any] = {
 }
 
 
-def _band(axes: Axes, x: Sequence[float], values: Sequence[Sequence[float]]) -> None:
-    """Lowest to highest trial, and every trial."""
+def _band(axes: Axes, x: Sequence[float], values: Sequence[Sequence[float]], label: str) -> None:
+    """Lowest to highest value, and every value."""
     full = [(at, 100 * min(ys), 100 * max(ys)) for at, ys in zip(x, values, strict=True) if ys]
     if full:
         at, low, high = zip(*full, strict=True)
-        axes.fill_between(at, low, high, color=_BAND, linewidth=0, label="range of trials")
+        axes.fill_between(at, low, high, color=_BAND, linewidth=0, label=label)
     for at_one, ys in zip(x, values, strict=True):
         axes.plot([at_one] * len(ys), [100 * y for y in ys], **_TRIAL)
 
@@ -44,7 +44,7 @@ def draw_fig1(curve: Curve) -> Figure:
     axes = figure.subplots()
     have = {share: row for share, row in curve.shares.items() if row.values}
     shares = list(have)
-    _band(axes, shares, [list(row.values.values()) for row in have.values()])
+    _band(axes, shares, [list(row.values.values()) for row in have.values()], "range of trials")
     means = [100 * float(np.mean(list(row.values.values()))) for row in have.values()]
     axes.plot(shares, means, **_OURS, label="self-training, mean")
     source = curve.source.estimate.mean
@@ -69,7 +69,8 @@ def _draw_parameter(axes: Axes, name: str, points: Sequence[Point]) -> None:
     ]
     have = [(x, ys) for x, ys in measured if ys]
     axes.axhline(0, color="0.6", linewidth=0.8, linestyle=":")
-    _band(axes, [x for x, _ in have], [ys for _, ys in have])
+    label = "range of paired differences"
+    _band(axes, [x for x, _ in have], [ys for _, ys in have], label)
     axes.plot([x for x, _ in have], [100 * float(np.mean(ys)) for _, ys in have], **_OURS,
               label="measured, mean")  # fmt: skip
     paper = [

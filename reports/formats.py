@@ -110,7 +110,9 @@ def _size(sheet: Sheet) -> str:
         max([len(_head(column)), *(len(row[i].text) for row in sheet.rows)])
         for i, column in enumerate(sheet.columns)
     ]
-    return r"\small" if sum(widths) + 2 * len(widths) <= _WIDEST else r"\scriptsize"
+    if sum(widths) + 2 * len(widths) <= _WIDEST:
+        return r"\small\setlength{\tabcolsep}{3pt}"
+    return r"\scriptsize\setlength{\tabcolsep}{2pt}"
 
 
 def to_latex(sheet: Sheet) -> str:
@@ -123,11 +125,11 @@ def to_latex(sheet: Sheet) -> str:
     notes = [f"Rule: {sheet.rule}"] * bool(sheet.rule) + list(sheet.notes)
     small = [escape_latex(note) + r"\par" for note in notes]
     body = _latex_rows(sheet)
-    style = rf"{_size(sheet)}\setlength{{\tabcolsep}}{{3pt}}"
+    style = _size(sheet)
     needs = ["% needs " + " ".join(rf"\usepackage{{{name}}}" for name in PACKAGES)]
     if len(sheet.rows) > _LONGEST:
         lines = [
-            rf"\begingroup{style}",
+            rf"\begingroup{style}\setlength{{\LTcapwidth}}{{\linewidth}}",
             rf"\begin{{longtable}}{{{spec}}}",
             rf"\caption{{{caption}}}{label}\\",
             *head,

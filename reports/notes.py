@@ -50,9 +50,13 @@ def split_note(records: Records) -> list[str]:
 
 
 def gap_notes(records: Records) -> list[str]:
-    """Trials that failed, trials without a record, and those that collapsed, by name."""
+    """Trials that failed, are not recorded or collapsed: each once, by the first row it is in."""
     found: dict[str, list[str]] = {"failed": [], "missing": [], "collapsed": []}
+    named: set[str] = set()
     for trial in _ordered(records):
+        if trial.hash in named:
+            continue
+        named.add(trial.hash)
         record = records[trial]
         if record is None:
             found["missing"].append(str(trial))

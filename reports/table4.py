@@ -196,7 +196,7 @@ def realisation_sheet(table: Table) -> Sheet | None:
             rows.append((Cell(str(number), number), state, *cells))
     columns = (
         Column("realisation", "left", "realisation"),
-        Column("used", "left", "tuned"),
+        Column("status", "left", "tuned"),
         *_COLUMNS,
     )
     return Sheet(
@@ -207,5 +207,11 @@ def realisation_sheet(table: Table) -> Sheet | None:
         columns,
         tuple(rows),
         breaks=tuple(breaks[1:]),
-        notes=(notes.SPREAD, _DELTA, notes.BEST.format(" without the oracle"), notes.PUBLISHED),
+        notes=(
+            notes.SPREAD,
+            _DELTA,
+            notes.BEST.format(" without the oracle"),
+            notes.PUBLISHED,
+            *notes.gap_notes(table.records),
+        ),
     )

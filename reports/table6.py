@@ -1,7 +1,6 @@
 """Table VI: how much the result depends on the seed."""
 
 import csv
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -62,8 +61,8 @@ def _cells(label: str, row: Row, reference: Spread | None) -> tuple[Cell, ...]:
         interval(low, high, row.trials, digits=2),
         figure(min(row.values.values(), default=None), row.trials, digits=2),
         count(row),
-        figure(value, row.trials, scale=1),
-        interval(least, most, row.trials, scale=1),
+        figure(value, row.trials, scale=1, digits=2),
+        interval(least, most, row.trials, scale=1, digits=2),
     )
 
 
@@ -71,7 +70,7 @@ def _published() -> list[tuple[Cell, ...]]:
     empty = Cell("")
     return [
         (
-            Cell(f"{row.name} (published †)"),
+            Cell(f"{row.name} (published †)", key=f"{row.name} (published)"),
             figure(row.mean, scale=1, digits=2),
             figure(row.sd, scale=1, digits=2),
             empty,
@@ -84,32 +83,29 @@ def _published() -> list[tuple[Cell, ...]]:
     ]
 
 
-def _beside(row: Row, ablations: Sequence[tuple[Manifest, Records]]) -> tuple[str, dict[str, Row]]:
-    """Base and rows of an ablation of the same settings with two seeds on one realisation."""
+def _beside(row: Row, ablation: Records) -> dict[str, Row]:
+    """Rows of an ablation that have two seeds on a realisation of `row`."""
     realisations = {realisation for realisation, _ in row.values}
-    for manifest, records in ablations:
-        part = {t: r for t, r in records.items() if t.realisation in realisations}
-        rows = collect(part, names=(*OTHERS, NAME))
-        if set(row.trials) & set(rows[NAME].trials):
-            spreads = {name: rows[name] for name in OTHERS if spread(rows[name].values).freedom}
-            return manifest.base, spreads
-    return "", {}
+    part = {t: r for t, r in ablation.items() if t.realisation in realisations}
+    rows = collect(part, names=OTHERS)
+    return {name: rows[name] for name in OTHERS if spread(rows[name].values).freedom}
 
 
 def sheet(
-    manifest: Manifest, records: Records, ablations: Sequence[tuple[Manifest, Records]] = ()
+    manifest: Manifest, records: Records, ablation: tuple[Manifest, Records] | None = None
 ) -> Sheet:
     """Measured rows above published ones.
 
     Args:
         manifest: of a variance study.
         records: of its trials.
-        ablations: the rows of the first that has trials in common with the study stand beside.
+        ablation: of the same settings; its rows with two seeds or more stand beside.
     """
     pooled = pool(records)
     row = collect(pooled.records, names=(NAME,))[NAME]
     reference = spread(row.values)
-    base, beside = _beside(row, ablations)
+    base = ablation[0].base if ablation else ""
+    beside = _beside(row, ablation[1]) if ablation else {}
     rows = [_cells(f"{name} (ablation)", other, reference) for name, other in beside.items()]
     rows.append(_cells(NAME, row, None))
     breaks = [len(rows)]

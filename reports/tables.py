@@ -73,11 +73,17 @@ class Chosen:
         """Fig. 1."""
         return fig1.build_curve(*self["pseudo_labels"])
 
-    def ablations(self) -> list[tuple[Manifest, Records]]:
-        """Every ablation, the one updated last first."""
-        found = [read_manifest(path) for path in self._paths.get("ablation", {}).values()]
-        found.sort(key=lambda m: (m.updated, m.base), reverse=True)
-        return [(manifest, self._reader.records(manifest)) for manifest in found]
+    def ablation_of(self, variance: Manifest) -> tuple[Manifest, Records] | None:
+        """The ablation updated last, or the one chosen, that shares trials with `variance`."""
+        paths = self._paths.get("ablation", {})
+        bases = [self._bases["ablation"]] if "ablation" in self._bases else list(paths)
+        hashes = {trial.hash for trial in variance.trials}
+        ablations = [read_manifest(paths[base]) for base in bases]
+        found = [m for m in ablations if hashes & {trial.hash for trial in m.trials}]
+        if not found:
+            return None
+        manifest = max(found, key=lambda m: (m.updated, m.base))
+        return manifest, self._reader.records(manifest)
 
 
 def bases_of(results: Path, names: Iterable[str]) -> dict[str, str]:
@@ -109,7 +115,8 @@ def _table5(chosen: Chosen) -> list[Sheet | None]:
 
 
 def _table6(chosen: Chosen) -> list[Sheet | None]:
-    return [table6.sheet(*chosen["variance"], chosen.ablations())]
+    manifest, records = chosen["variance"]
+    return [table6.sheet(manifest, records, chosen.ablation_of(manifest))]
 
 
 def _table7(chosen: Chosen) -> list[Sheet | None]:

@@ -8,12 +8,11 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from studies.command import command
-from stvm.errors import StvmError
-from stvm.presets import Preset, find_preset
-from stvm.settings import Settings, digest
+from studies.listing import TOGGLES, Base, unique
+from stvm.settings import Settings
 from stvm.study import Study, Trial
 
-_ALL_OFF: dict[str, Any] = {name: False for name in ("st", "aug", "mt", "mgs", "mocm")}
+_ALL_OFF: dict[str, Any] = {name: False for name in TOGGLES}
 
 YARDSTICKS: dict[str, dict[str, Any]] = {
     "Source": _ALL_OFF,
@@ -34,8 +33,6 @@ VARIANTS: dict[str, dict[str, Any]] = {
 }
 """Rows of Table IV that adapt: one trial a realisation and seed."""
 
-_VARIED = (*_ALL_OFF, "procedure", "seed", "realisation", "workers")
-
 
 def build_study(
     preset_name: str,
@@ -48,71 +45,23 @@ def build_study(
     Raises:
         StvmError: unknown preset or setting, a value out of range, a setting the study varies.
     """
-    preset = find_preset(preset_name)
-    refuse_varied(changes)
-    base = preset.settings(**changes)
-    if base.data.dataset != "streets" and realisations:
-        raise StvmError(
-            "--realisations are draws of the embedded benchmark: leave it out with dataset=folder"
-        )
-    numbers = list(dict.fromkeys(realisations or [preset.realisation]))
-    trials = tuple(
-        trial
-        for number in numbers
-        for trial in _realisation(base, preset, number, list(dict.fromkeys(seeds)))
-    )
-    shared = {name: value for name, value in base.flat().items() if name not in _VARIED}
-    overrides = "".join(f" {name}={value}" for name, value in changes.items())
-    return Study(
-        name="ablation",
-        table=4,
-        preset=preset_name,
-        base=digest(shared),
-        title=f"Ablation, preset {preset_name}{overrides}",
-        rule=evaluation_rule(base),
-        dataset=base.data.dataset,
-        trials=trials,
-    )
-
-
-def refuse_varied(changes: dict[str, str]) -> None:
-    """Toggles, seeds and realisations are the study's to vary.
-
-    Raises:
-        StvmError: one of them is among the changes.
-    """
-    for name in changes:
-        if name in _VARIED[:-1]:
-            raise StvmError(
-                f"'{name}' is what this study varies: leave it out, or use --seeds, --realisations"
-            )
-
-
-def evaluation_rule(settings: Settings) -> str:
-    """What is measured, in one sentence: the same for every row."""
-    network = {
-        "teacher": "the teacher (without MT: the student)",
-        "student": "the student",
-    }[settings.training.evaluated]
-    return (
-        f"Every row that adapts: {network} after the last of {settings.training.iterations} "
-        f"iterations. All rows: mIoU over the {settings.data.height}x{settings.data.width} images "
-        f"of the target's {settings.training.eval_split} split; nothing is selected by "
-        "target labels."
-    )
-
-
-def _realisation(base: Settings, preset: Preset, number: int, seeds: list[int]) -> list[Trial]:
-    tuned = number in preset.tuned
-    here = base.replace(realisation=number, source_seed=base.source.source_seed + number)
+    base = Base(preset_name, changes, realisations)
     trials = [
-        Trial(row, None, number, tuned, here.replace(**toggles))
+        trial for number in base.numbers for trial in _realisation(base, number, unique(seeds))
+    ]
+    return base.study("ablation", 4, "Ablation", trials)
+
+
+def _realisation(base: Base, number: int, seeds: list[int]) -> list[Trial]:
+    here = base.at(number)
+    trials = [
+        base.trial(row, None, number, here.replace(**toggles))
         for row, toggles in YARDSTICKS.items()
-        if row != "Oracle" or _target_is_labelled(base)
+        if row != "Oracle" or _target_is_labelled(base.settings)
     ]
     for seed in seeds:
         trials += [
-            Trial(row, seed, number, tuned, here.replace(seed=seed, **toggles))
+            base.trial(row, seed, number, here.replace(seed=seed, **toggles))
             for row, toggles in VARIANTS.items()
         ]
     return trials

@@ -22,14 +22,14 @@ Builder = Callable[[str, dict[str, str], Sequence[int], Sequence[int] | None], S
 _ASSIGNMENT = re.compile(r"[A-Za-z_]\w*=")
 
 
-def _parser(about: str) -> argparse.ArgumentParser:
+def _parser(about: str, seeds: Sequence[int]) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         description=about,
         usage="%(prog)s [options] [setting=value ...]",
         epilog="any setting of stvm/groups.py can be changed, as in alpha=4 iterations=400",
     )
     parser.add_argument("--preset", default="demo", help=f"one of {', '.join(PRESETS)}")
-    parser.add_argument("--seeds", nargs="+", type=_number, default=[0], metavar="N")
+    parser.add_argument("--seeds", nargs="+", type=_number, default=list(seeds), metavar="N")
     parser.add_argument(
         "--realisations",
         nargs="+",
@@ -38,13 +38,23 @@ def _parser(about: str) -> argparse.ArgumentParser:
         help="of the embedded benchmark: new images and a new source model each",
     )
     parser.add_argument("--results", type=Path, default=Path("results"), metavar="DIR")
-    parser.add_argument("--cache", type=Path, default=Path(".cache"), metavar="DIR")
     parser.add_argument("--list", action="store_true", help="show the trials and run nothing")
     parser.add_argument("--retry-failed", action="store_true", help="run failed trials again")
+    add_machine_options(parser)
+    return parser
+
+
+def add_machine_options(parser: argparse.ArgumentParser) -> None:
+    """The options that `machine_of` reads."""
+    parser.add_argument("--cache", type=Path, default=Path(".cache"), metavar="DIR")
     parser.add_argument("--cpus-per-trial", type=_positive, metavar="N")
     parser.add_argument("--gpus-per-trial", type=_share, metavar="X", help="a part, 0, 1, 2, ...")
     parser.add_argument("--address", help="of a running Ray cluster")
-    return parser
+
+
+def machine_of(options: argparse.Namespace) -> Machine:
+    """What a trial may use, as the command line says."""
+    return Machine(options.cpus_per_trial, options.gpus_per_trial, options.address, options.cache)
 
 
 def _number(text: str, least: int = 0) -> int:
@@ -70,8 +80,13 @@ def _share(text: str) -> float:
 def list_trials(study: Study, results: Results) -> None:
     """Print every trial with what is recorded of it."""
     print(study.title)
+    first: dict[str, str] = {}
     recorded = failed = 0
     for trial in study.trials:
+        if trial.hash in first:
+            print(f"  {trial.hash}  {trial.label:32s}  the same trial as {first[trial.hash]}")
+            continue
+        first[trial.hash] = trial.label
         record = results.read(trial.hash)
         state = "missing"
         if record and record["status"] == "failed":
@@ -82,7 +97,10 @@ def list_trials(study: Study, results: Results) -> None:
         recorded += record is not None
         print(f"  {trial.hash}  {trial.label:32s}  {state}")
     and_failed = f", {failed} of them failed" if failed else ""
-    print(f"{recorded} of {len(study.trials)} recorded in {results.root}{and_failed}")
+    print(
+        f"{len(study.trials)} cells, {len(first)} trials: {recorded} recorded{and_failed} in "
+        f"{results.root}, {len(first) - recorded} missing"
+    )
 
 
 def run(study: Study, results: Results, machine: Machine, retry_failed: bool) -> int:
@@ -113,12 +131,17 @@ def run(study: Study, results: Results, machine: Machine, retry_failed: bool) ->
     return 1 if finished.errors or failed else 0
 
 
-def command(build: Builder, about: str, arguments: Sequence[str] | None = None) -> int:
+def command(
+    build: Builder,
+    about: str,
+    arguments: Sequence[str] | None = None,
+    seeds: Sequence[int] = (0,),
+) -> int:
     """A study as a command; returns its exit code: 0, 1 failures, 2 bad input, 130 stopped."""
     given = list(sys.argv[1:] if arguments is None else arguments)
     # Taken out first: `--seeds 0 1 alpha=4` would else read alpha=4 as a seed.
     assignments = [item for item in given if _ASSIGNMENT.match(item)]
-    options = _parser(about).parse_args([item for item in given if item not in assignments])
+    options = _parser(about, seeds).parse_args([item for item in given if item not in assignments])
     try:
         changes = parse_assignments(assignments)
         study = build(options.preset, changes, options.seeds, options.realisations)
@@ -127,10 +150,7 @@ def command(build: Builder, about: str, arguments: Sequence[str] | None = None) 
         if options.list:
             list_trials(study, results)
             return 0
-        machine = Machine(
-            options.cpus_per_trial, options.gpus_per_trial, options.address, options.cache
-        )
-        return run(study, results, machine, options.retry_failed)
+        return run(study, results, machine_of(options), options.retry_failed)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0

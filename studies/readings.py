@@ -11,12 +11,11 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from studies.ablation import VARIANTS, evaluation_rule, refuse_varied
+from studies.ablation import VARIANTS
 from studies.command import command
-from stvm.errors import StvmError
-from stvm.presets import find_preset
-from stvm.settings import Settings, digest
-from stvm.study import Study, Trial
+from studies.listing import Base, unique
+from stvm.settings import Settings
+from stvm.study import Study
 
 READINGS: dict[str, tuple[dict[str, Any], ...]] = {
     "ST": ({"labeller": "student"}, {"labeller_bn": "batch"}),
@@ -62,28 +61,14 @@ def build_study(
     Raises:
         StvmError: unknown preset or setting, or a value out of range.
     """
-    preset = find_preset(preset_name)
-    refuse_varied(changes)
-    base = preset.settings(**changes)
-    if base.data.dataset != "streets" and realisations:
-        raise StvmError("--realisations are draws of the embedded benchmark: leave it out")
-    trials = []
-    for number in realisations or [preset.realisation]:
-        here = base.replace(realisation=number, source_seed=base.source.source_seed + number)
-        for seed in seeds:
-            for name, settings in _rows(here.replace(seed=seed)):
-                trials.append(Trial(name, seed, number, number in preset.tuned, settings))
-    overrides = "".join(f" {name}={value}" for name, value in changes.items())
-    return Study(
-        name="readings",
-        table=0,
-        preset=preset_name,
-        base=digest(base.flat()),
-        title=f"Readings of the paper, preset {preset_name}{overrides}",
-        rule=evaluation_rule(base),
-        dataset=base.data.dataset,
-        trials=tuple(trials),
-    )
+    base = Base(preset_name, changes, realisations)
+    trials = [
+        base.trial(name, seed, number, settings)
+        for number in base.numbers
+        for seed in unique(seeds)
+        for name, settings in _rows(base.at(number).replace(seed=seed))
+    ]
+    return base.study("readings", 0, "Readings of the paper", trials)
 
 
 def _rows(base: Settings) -> list[tuple[str, Settings]]:

@@ -13,8 +13,8 @@ import numpy as np
 import torch
 from filelock import FileLock
 from numpy.typing import NDArray
-from torch import Tensor
 
+from stvm.checkpoints import EVERY_S, Keeper
 from stvm.data.access import (
     LabelledImages,
     class_colours,
@@ -23,16 +23,16 @@ from stvm.data.access import (
     open_target_images,
     open_target_labelled,
 )
-from stvm.evaluate import Score, check_labels, evaluate, judge_labels
+from stvm.evaluate import Score, check_labels, evaluate
 from stvm.files import writing
+from stvm.measures import Reader, measure_adaptation
 from stvm.method.build import Adaptation
-from stvm.method.losses import reliability
-from stvm.method.teacher import Labeller
 from stvm.networks import SegmentationNetwork
 from stvm.records import replacing
+from stvm.scores import SCORED_IMAGES, has_collapsed, label_free_scores, spread_out
 from stvm.settings import Settings
-from stvm.supervised import adapt_batch_norm, load_source, train_oracle, train_source
-from stvm.trainer import Curve, Progress, adapt
+from stvm.supervised import adapt_batch_norm, load_source, silent, train_oracle, train_source
+from stvm.trainer import Course, Curve, Progress, adapt
 
 SAMPLE_IMAGES = 4
 
@@ -84,7 +84,11 @@ def check_inputs(trials: Iterable[Settings]) -> None:
 
 
 def ensure_source(
-    settings: Settings, cache: Path, device: torch.device, progress: Progress | None = None
+    settings: Settings,
+    cache: Path,
+    device: torch.device,
+    progress: Progress | None = None,
+    every_s: float = EVERY_S,
 ) -> Path:
     """The source model's file; the first process trains it, the others wait."""
     path = source_path(settings, cache)
@@ -95,19 +99,25 @@ def ensure_source(
         lock.acquire()
     try:
         if not path.exists():
-            network = train_source(settings, cache, device, progress or (lambda *_: None))
+            keeper = Keeper(path.with_suffix(".state"), {"hash": path.stem}, every_s)
+            network = train_source(settings, cache, device, progress or silent, keeper)
             # torch's own writer turns a full disk into a RuntimeError; Python's into an OSError.
             weights = io.BytesIO()
             torch.save(network.state_dict(), weights)
             with writing(path.parent), replacing(path) as temporary:
                 temporary.write_bytes(weights.getbuffer())
+            keeper.drop()
     finally:
         lock.release()
     return path
 
 
 def run_trial(
-    settings: Settings, cache: Path, device: torch.device, progress: Progress | None = None
+    settings: Settings,
+    cache: Path,
+    device: torch.device,
+    progress: Progress | None = None,
+    keeper: Keeper | None = None,
 ) -> Outcome:
     """Run one trial; labels of the target serve evaluation and, if asked for, the oracle.
 
@@ -115,75 +125,67 @@ def run_trial(
         settings: of the trial.
         cache: of rendered data and source models.
         device: to train on.
-        progress: called with iterations done and all.
+        progress: told how far it is.
+        keeper: keeps the state of the training, from which an interrupted one goes on.
 
     Raises:
         StvmError: data or checkpoint that cannot be used.
         DivergenceError: a loss that is not finite.
     """
     path = ensure_source(settings, cache, device, progress)
-    source = load_source(settings, path, device)
+    source, sha256 = load_source(settings, path, device), file_sha256(path)
     held_out = open_target_labelled(settings.data, settings.training.eval_split, cache)
     check_labels(held_out, settings.training.eval_split)
-    measure = partial(
-        evaluate, images=held_out, num_classes=len(class_names(settings.data)), device=device
-    )
+    classes = len(class_names(settings.data))
+    measure = partial(evaluate, images=held_out, num_classes=classes, device=device)
+    images = open_target_images(settings.data, cache)
+    unlabelled = spread_out(images, SCORED_IMAGES, device)
+    reader = None
+    if keeper:
+        keeper.bind(source_sha256=sha256)
     if settings.method.st:
-        network, result, read = _adapted(settings, source, cache, measure, progress)
-        result["auroc"] = judge_labels(read, held_out, device)
+        adaptation, course = adapt(settings, source, images, classes, progress, keeper)
+        reader = Reader(settings, adaptation)
+        network = adaptation.reported(settings.training.evaluated)
+        result = _adapted(settings, adaptation, course, measure)
+        result |= measure_adaptation(reader, held_out, unlabelled, classes, device)
     else:
-        network = _yardstick(settings, source, cache, device, progress)
+        network = _yardstick(settings, source, cache, device, progress, keeper)
         result = measure(network).as_dict() | {"iteration": 0}
+        result["scores"] = label_free_scores(network, unlabelled, None) | {"silhouette": None}
         if settings.method.procedure == "adapt":
             result["source_val_miou"] = _on_source(settings, network, cache, device)
-        read = None
     result |= {
         "class_names": list(class_names(settings.data)),
         "evaluated": settings.training.evaluated,
         "split": settings.training.eval_split,
     }
-    sample = _sample(settings, network, read, held_out, device)
+    sample = _sample(settings, network, reader, held_out, device)
     sample["miou"] = np.float64(result["miou"])  # type: ignore[assignment]
-    return Outcome(result, sample, file_sha256(path))
-
-
-Read = Callable[[Tensor], dict[str, Tensor]]
+    return Outcome(result, sample, sha256)
 
 
 def _adapted(
     settings: Settings,
-    source: SegmentationNetwork,
-    cache: Path,
+    adaptation: Adaptation,
+    course: Course,
     measure: Callable[[SegmentationNetwork], Score],
-    progress: Progress | None,
-) -> tuple[SegmentationNetwork, dict[str, Any], Read]:
-    images = open_target_images(settings.data, cache)
-    classes = len(class_names(settings.data))
-    adaptation, curve = adapt(settings, source, images, classes, progress)
+) -> dict[str, Any]:
     student, teacher = adaptation.student, adaptation.teacher
     scores = {"student": measure(student)}
     scores["teacher"] = scores["student"] if teacher is student else measure(teacher)
     result = scores[settings.training.evaluated].as_dict()
     result |= {name: value.as_dict() for name, value in scores.items()}
-    result |= {"iteration": settings.training.iterations, "curve": _finite(curve)}
-    reported = teacher if settings.training.evaluated == "teacher" else student
-    return reported, result, partial(_read, settings, adaptation)
+    return result | {
+        "iteration": settings.training.iterations,
+        "curve": _finite(course.curve),
+        "watch": course.watch,
+        "collapsed": has_collapsed(course.watch),
+    }
 
 
 def _finite(curve: Curve) -> Curve:
     return [{name: round(value, 6) for name, value in point.items()} for point in curve]
-
-
-def _read(settings: Settings, adaptation: Adaptation, pixels: Tensor) -> dict[str, Tensor]:
-    """Labels of the labelling network, their confidence and, where it was learnt, reliability."""
-    labels, confidence, features = Labeller(adaptation.step.label.network, "eval")(pixels)
-    maps = {"labels": labels, "confidence": confidence}
-    if adaptation.metric:
-        distances = adaptation.metric.distances(features, labels)
-        maps["reliability"] = reliability(
-            distances, alpha=settings.method.alpha, beta=settings.method.beta
-        )
-    return maps
 
 
 def _yardstick(
@@ -192,6 +194,7 @@ def _yardstick(
     cache: Path,
     device: torch.device,
     progress: Progress | None,
+    keeper: Keeper | None,
 ) -> SegmentationNetwork:
     """The source model as it is, with the target's batch norm, or trained on target labels."""
     if settings.method.procedure == "adapt":
@@ -201,7 +204,7 @@ def _yardstick(
         adapt_batch_norm(network, open_target_images(settings.data, cache), device)
         return network
     labelled = open_target_labelled(settings.data, "train", cache)
-    return train_oracle(network, labelled, settings, progress or (lambda *_: None))
+    return train_oracle(network, labelled, settings, progress or silent, keeper)
 
 
 def _on_source(
@@ -219,7 +222,7 @@ def _on_source(
 def _sample(
     settings: Settings,
     network: SegmentationNetwork,
-    read: Read | None,
+    reader: Reader | None,
     images: LabelledImages,
     device: torch.device,
 ) -> dict[str, NDArray[Any]]:
@@ -233,7 +236,7 @@ def _sample(
         "predictions": network(batch).argmax(1).to(torch.uint8).cpu().numpy(),
         "palette": np.array(class_colours(settings.data), np.uint8),
     }
-    maps = read(batch) if read else {}
+    maps = reader.maps(batch) if reader else {}
     if "reliability" in maps:
         arrays["reliability"] = maps["reliability"].cpu().numpy().astype(np.float32)
     return arrays

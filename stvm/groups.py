@@ -93,6 +93,17 @@ class MethodSettings(Group):
     mgs: bool = Field(True, description="Metric-based gradient scaling, eq. 4 and 5 (MGS).")
     mocm: bool = Field(True, description="Metric-based online ClassMix (MOCM).")
 
+    metric_alongside: bool = Field(
+        False,
+        description="Train a metric network where nothing uses it, to measure it (Table VII).",
+    )
+    pseudo_label_share: float = Field(
+        1.0, gt=0, le=1, description="Share of most confident predictions trained on (Fig. 1)."
+    )
+    pseudo_label_by: Literal["class", "image"] = Field(
+        "class", description="That share of each predicted class of an image, or of the image."
+    )
+
     n_f: int = tunable(
         128, grid=(32, 64, 128, 256), search=(32, 256), ge=1, description="Metric channels N_f."
     )

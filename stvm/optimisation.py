@@ -2,6 +2,7 @@
 
 import random
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -19,6 +20,29 @@ def seed_everything(seed: int) -> None:
     random.seed(seed)
     np.random.seed(seed % 2**32)
     torch.manual_seed(seed)
+
+
+def random_states() -> dict[str, Any]:
+    """State of every global generator, as tensors and plain values."""
+    drawn: dict[str, Any] = dict(np.random.get_state(legacy=False))
+    key = torch.from_numpy(drawn["state"]["key"].astype(np.int64))
+    return {
+        "python": random.getstate(),
+        "numpy": drawn | {"state": {"key": key, "pos": int(drawn["state"]["pos"])}},
+        "torch": torch.get_rng_state(),
+        "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
+    }
+
+
+def restore_random_states(state: dict[str, Any]) -> None:
+    """Go on from what `random_states` gave."""
+    random.setstate(state["python"])
+    place = state["numpy"]["state"]
+    key = place["key"].cpu().numpy().astype(np.uint32)
+    np.random.set_state(state["numpy"] | {"state": place | {"key": key}})
+    torch.set_rng_state(state["torch"].cpu())
+    if torch.cuda.is_available() and len(state["cuda"]) == torch.cuda.device_count():
+        torch.cuda.set_rng_state_all([kept.cpu() for kept in state["cuda"]])
 
 
 def sgd(network: SegmentationNetwork, training: TrainingSettings) -> torch.optim.SGD:
@@ -54,6 +78,15 @@ class PolynomialDecay:
         for scheduler in self.schedulers:
             scheduler.step()
 
+    def state_dict(self) -> list[dict[str, Any]]:
+        """Where each schedule is."""
+        return [scheduler.state_dict() for scheduler in self.schedulers]
+
+    def load_state_dict(self, state: list[dict[str, Any]]) -> None:
+        """Go on from what `state_dict` gave."""
+        for scheduler, kept in zip(self.schedulers, state, strict=True):
+            scheduler.load_state_dict(kept)
+
 
 class FirstNonFinite:
     """Notes on the device the first iteration whose loss is not finite, and tells now and then.
@@ -83,6 +116,15 @@ class FirstNonFinite:
         self.value = torch.where(first, loss.to(self.value.dtype), self.value)
         if iteration % _CHECK_EVERY == 0:
             self.check()
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """The first iteration that was not finite, and its loss."""
+        return {"iteration": self.iteration, "value": self.value}
+
+    def load_state_dict(self, state: dict[str, Tensor]) -> None:
+        """Go on from what `state_dict` gave."""
+        self.iteration = state["iteration"].to(self.iteration.device)
+        self.value = state["value"].to(self.value.device)
 
     def check(self) -> None:
         """Raise if any iteration so far was not finite."""

@@ -122,13 +122,17 @@ def _without_idle(groups: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]
     idle = [name for part, names in _IDLE_WITHOUT.items() if not method[part] for name in names]
     if method["mt"]:
         idle.append("labeller")
-    if not (method["mgs"] or method["mocm"]):
+    if method["mgs"] or method["mocm"]:
+        idle.append("metric_alongside")
+    elif not method["metric_alongside"]:
         idle += _METRIC
         training["metric_lr"] = _default("metric_lr")
     if not method["mt"]:
         training["evaluated"] = _default("evaluated")
-    if not method["mgs"]:
-        idle.append("loss_norm")
+    if method["pseudo_label_share"] == 1.0:
+        idle.append("pseudo_label_by")
+        if not method["mgs"]:
+            idle.append("loss_norm")
     if not method["aug"]:
         idle.append("patch_image")
     return groups | {"method": method | {name: _default(name) for name in idle}}

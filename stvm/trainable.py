@@ -4,6 +4,7 @@ import os
 import platform
 import time
 import traceback
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -101,7 +102,7 @@ class _Reporter:
     def __init__(self) -> None:
         self.last = time.monotonic()
 
-    def __call__(self, done: int, total: int) -> None:
+    def __call__(self, done: int, total: int, watch: Mapping[str, Any] | None = None, /) -> None:
         if time.monotonic() - self.last > REPORT_EVERY_S:
             self.last = time.monotonic()
             tune.report({"iteration": done, "of": total})

@@ -1,21 +1,118 @@
 """The adaptation of one source model to unlabelled target images; it knows no study."""
 
-from collections.abc import Callable
-from dataclasses import asdict
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any, Protocol
 
 import torch
 
+from stvm.checkpoints import Keeper
 from stvm.data.access import Images
 from stvm.data.crops import TargetCrops, batches
 from stvm.method.build import Adaptation, build_adaptation
 from stvm.method.step import StepReport
 from stvm.networks import SegmentationNetwork
-from stvm.optimisation import FirstNonFinite, PolynomialDecay, seed_everything
+from stvm.optimisation import (
+    FirstNonFinite,
+    PolynomialDecay,
+    random_states,
+    restore_random_states,
+    seed_everything,
+)
+from stvm.scores import WATCHED_IMAGES, CollapseWatch, spread_out
 from stvm.settings import Settings
 
-Progress = Callable[[int, int], None]
 Curve = list[dict[str, float]]
 CURVE_POINTS = 40
+
+
+class Progress(Protocol):
+    """Called with iterations done and all, and now and then with what the watch saw."""
+
+    def __call__(
+        self, done: int, total: int, watch: Mapping[str, Any] | None = None, /
+    ) -> None: ...
+
+
+@dataclass
+class Course:
+    """What is written down of a training as it goes.
+
+    Attributes:
+        curve: losses, mean reliability and share of metric pseudo-labels.
+        watch: predicted classes on fixed unlabelled images; the first point is the source model.
+    """
+
+    curve: Curve = field(default_factory=list)
+    watch: list[dict[str, Any]] = field(default_factory=list)
+
+
+class Training:
+    """Everything that changes while a trial trains, as one state that can be kept.
+
+    Args:
+        settings: with st on.
+        source: the source model, on the device to train on; it is left as it is.
+        images: unlabelled target images.
+        num_classes: C.
+    """
+
+    def __init__(
+        self, settings: Settings, source: SegmentationNetwork, images: Images, num_classes: int
+    ) -> None:
+        training = settings.training
+        device = next(source.parameters()).device
+        seed_everything(training.seed)
+        self.adaptation = build_adaptation(settings, source, num_classes)
+        self.decay = PolynomialDecay(
+            self.adaptation.optimizers, training.iterations, training.poly_power
+        )
+        self.finite = FirstNonFinite(training.seed, device, "lr or metric_lr")
+        self.course = Course()
+        self.watch = CollapseWatch(
+            self.adaptation.reported(training.evaluated),
+            spread_out(images, WATCHED_IMAGES, device),
+        )
+        self.every = max(1, training.iterations // CURVE_POINTS)
+
+    def step(self, pixels: torch.Tensor, iteration: int) -> Mapping[str, Any] | None:
+        """Adapt on a batch (N, 3, H, W) in [0, 1]; what the watch saw, if it looked.
+
+        Raises:
+            DivergenceError: a loss of student or metric network that is not finite.
+        """
+        report = self.adaptation.step(pixels, iteration)
+        self.decay.step()
+        self.finite.see(iteration, report.loss + report.metric_loss)
+        if iteration % self.every:
+            return None
+        self.course.curve.append(_point(iteration, report))
+        return self.look(iteration)
+
+    def look(self, iteration: int) -> Mapping[str, Any]:
+        """Let the watch look, and write it down."""
+        seen = self.watch.look(iteration)
+        self.course.watch.append(seen)
+        return seen
+
+    def state_dict(self, iteration: int) -> dict[str, Any]:
+        """All of it after an iteration."""
+        return {
+            "iteration": iteration,
+            "adaptation": self.adaptation.state_dict(),
+            "decay": self.decay.state_dict(),
+            "finite": self.finite.state_dict(),
+            "course": asdict(self.course),
+            "random": random_states(),
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from what `state_dict` gave."""
+        self.adaptation.load_state_dict(state["adaptation"])
+        self.decay.load_state_dict(state["decay"])
+        self.finite.load_state_dict(state["finite"])
+        self.course = Course(**state["course"])
+        restore_random_states(state["random"])
 
 
 def adapt(
@@ -24,7 +121,8 @@ def adapt(
     images: Images,
     num_classes: int,
     progress: Progress | None = None,
-) -> tuple[Adaptation, Curve]:
+    keeper: Keeper | None = None,
+) -> tuple[Adaptation, Course]:
     """Train the student to the last iteration.
 
     Args:
@@ -32,35 +130,37 @@ def adapt(
         source: the source model, on the device to train on; it is left as it is.
         images: unlabelled target images.
         num_classes: C.
-        progress: called with iterations done and all.
+        progress: told how far it is.
+        keeper: keeps the state now and then; the training goes on from the one it has.
 
     Returns:
-        The networks after the last iteration, and about 40 points of the training curve.
+        The networks after the last iteration, and the course of the training.
 
     Raises:
         DivergenceError: a loss of student or metric network that is not finite.
+        StvmError: a state that cannot be written.
     """
-    training = settings.training
-    device = next(source.parameters()).device
-    seed_everything(training.seed)
-    adaptation = build_adaptation(settings, source, num_classes)
-    decay = PolynomialDecay(adaptation.optimizers, training.iterations, training.poly_power)
-    watch = FirstNonFinite(training.seed, device, "lr or metric_lr")
-    size = (training.crop_height, training.crop_width)
-    crops = TargetCrops(images, size, training.seed, training.iterations * training.batch)
-    every = max(1, training.iterations // CURVE_POINTS)
-    curve: Curve = []
-    for iteration, pixels in enumerate(batches(crops, training.batch, training.workers), start=1):
+    settings_, device = settings.training, next(source.parameters()).device
+    training = Training(settings, source, images, num_classes)
+    state = keeper.load() if keeper else None
+    done = int(state["iteration"]) if state else 0
+    size = (settings_.crop_height, settings_.crop_width)
+    crops = TargetCrops(images, size, settings_.seed, settings_.iterations * settings_.batch)
+    loaded = batches(crops, settings_.batch, settings_.workers, done)
+    # The loader has drawn from torch's generator by now: the state comes after it.
+    if state:
+        training.load_state_dict(state)
+    else:
+        training.look(0)
+    for iteration, pixels in enumerate(loaded, start=done + 1):
         batch = pixels.to(device, non_blocking=True).float() / 255
-        report = adaptation.step(batch, iteration)
-        decay.step()
-        watch.see(iteration, report.loss + report.metric_loss)
-        if iteration % every == 0:
-            curve.append(_point(iteration, report))
+        seen = training.step(batch, iteration)
+        if keeper and keeper.due():
+            keeper.save(training.state_dict(iteration))
         if progress:
-            progress(iteration, training.iterations)
-    watch.check()
-    return adaptation, curve
+            progress(iteration, settings_.iterations, seen)
+    training.finite.check()
+    return training.adaptation, training.course
 
 
 def _point(iteration: int, report: StepReport) -> dict[str, float]:

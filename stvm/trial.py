@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from stvm import __version__
+from stvm.checkpoints import EVERY_S, Keeper
 from stvm.data.access import fingerprint
 from stvm.errors import DivergenceError, StvmError
 from stvm.experiment import file_sha256, run_trial
@@ -26,6 +27,7 @@ def run_and_record(
     variant: str = "",
     retry_failed: bool = False,
     progress: Progress | None = None,
+    every_s: float = EVERY_S,
 ) -> dict[str, Any]:
     """The record of a trial, run now unless it stands already.
 
@@ -39,7 +41,8 @@ def run_and_record(
         device: to train on.
         variant: what the study calls it; in the record for readers only.
         retry_failed: run again a trial recorded as failed; the old record is set aside.
-        progress: called with iterations done and all.
+        progress: told how far it is.
+        every_s: seconds between the states from which an interrupted trial goes on.
     """
     settings, name = settings.canonical(), settings.hash()
     with results.lock(name):
@@ -49,9 +52,12 @@ def run_and_record(
         if record:
             results.set_aside(name)
         results.note("start", name, variant=variant)
-        record = _run(settings, results, cache, device, progress) | {"variant": variant}
+        states = results.root / "checkpoints" / f"{name}.pt"
+        keeper = Keeper(states, {"hash": name}, every_s)
+        record = _run(settings, results, cache, device, progress, keeper) | {"variant": variant}
         results.write(record)
         results.note(record["status"], name)
+        keeper.drop()
         return record
 
 
@@ -99,6 +105,7 @@ def _run(
     cache: Path,
     device: torch.device,
     progress: Progress | None,
+    keeper: Keeper,
 ) -> dict[str, Any]:
     started, clock = now(), time.perf_counter()
     record: dict[str, Any] = {
@@ -111,7 +118,7 @@ def _run(
     images = images_of(settings)
     run: dict[str, Any] = {"images_sha256": images} if images else {}
     try:
-        outcome = run_trial(settings, cache, device, progress)
+        outcome = run_trial(settings, cache, device, progress, keeper)
         results.write_sample(settings.hash(), outcome.sample)
         record["result"] = outcome.result
         run["source_sha256"] = outcome.source_sha256
@@ -122,6 +129,8 @@ def _run(
             "iteration": error.iteration,
             "seed": error.seed,
         }
+    if keeper.resumed_from:
+        run["resumed_from"] = keeper.resumed_from
     return record | {"run": run | _circumstances(started, clock, device)}
 
 

@@ -3,6 +3,7 @@
 import math
 
 import numpy as np
+import pytest
 import torch
 from pytorch_metric_learning.losses import ProxyNCALoss
 from torch.nn import functional as F
@@ -14,7 +15,7 @@ from stvm.method.distance import (
 )
 from stvm.method.losses import reliability, weighted_cross_entropy
 from stvm.method.metric import balanced_sample, proxy_nca_loss
-from stvm.method.thresholds import ClassThresholds
+from stvm.method.thresholds import ClassThresholds, most_confident
 
 
 def test_thresholds_follow_a_loop_over_frames_and_classes():
@@ -49,6 +50,21 @@ def test_metric_pseudo_labels_are_the_pixels_above_their_classs_threshold():
         kept, left = confidence[mask & (labels == c)], confidence[~mask & (labels == c)]
         assert kept.min() > left.max()
         assert abs(len(kept) / (len(kept) + len(left)) - 0.25) < 0.01
+
+
+@pytest.mark.parametrize("by", ["class", "image"])
+def test_the_most_confident_share_is_that_of_a_sorted_list(by):
+    torch.manual_seed(1)
+    confidence, labels = torch.rand(3, 20, 30), torch.randint(0, 4, (3, 20, 30))
+    mask = most_confident(confidence, labels, 6, 0.3, by)
+    for n in range(3):
+        for c in range(4) if by == "class" else [None]:
+            pixels = labels[n] == c if c is not None else torch.ones(20, 30, dtype=torch.bool)
+            ranked = sorted(confidence[n][pixels].tolist(), reverse=True)
+            kept = confidence[n][pixels & mask[n]].tolist()
+            assert sorted(kept, reverse=True) == ranked[: len(kept)]
+            assert abs(len(kept) - 0.3 * len(ranked)) <= 1
+    assert most_confident(confidence, labels, 6, 1.0, by).all()
 
 
 def test_sampled_pixels_are_those_of_the_enlarged_map():

@@ -18,6 +18,10 @@ ROWS = {
     "STvM_Raw": {"mocm": False},
     "STvM": {},
     "MOCM_without_MGS": {"mgs": False},
+    "ST_share": {
+        **{"aug": False, "mt": False, "mgs": False, "mocm": False},
+        **{"pseudo_label_share": 0.3, "loss_norm": "weights"},
+    },
 }
 
 
@@ -122,3 +126,22 @@ def test_labelling_with_batch_statistics_leaves_mode_and_buffers():
     own = built.teacher.state_dict()
     assert not built.teacher.training
     assert all(torch.equal(own[k], before[k]) for k in before if "running" in k or "num_b" in k)
+
+
+def test_a_share_of_the_pseudo_labels_is_a_loss_that_ignores_the_others():
+    torch.manual_seed(0)
+    source = build_network("small_deeplab", 16, 5)
+    settings = Settings().replace(channels=16, **ROWS["ST_share"])
+    built = build_adaptation(settings, source, 5)
+    images = torch.rand(2, 3, 32, 32)
+    with torch.no_grad():
+        confidence, labels = copy.deepcopy(source).eval()(images).softmax(1).max(1)
+        logits = copy.deepcopy(source).train()(images)
+    for n in range(2):
+        for c in labels[n].unique():
+            own = labels[n] == c
+            least = torch.quantile(confidence[n][own], 0.7)
+            labels[n][own & (confidence[n] < least)] = 255
+    assert (labels == 255).float().mean() > 0.5
+    expected = torch.nn.functional.cross_entropy(logits, labels, ignore_index=255)
+    torch.testing.assert_close(built.step(images, 1).loss, expected)

@@ -115,6 +115,10 @@ def test_table6_has_the_ablation_beside_it_only_where_settings_are_the_same(tmp_
     one, other = rows["ST_MT (ablation)",], rows[("STvM",)]
     assert one["variance_ratio"].value == pytest.approx((one["sd"].value / other["sd"].value) ** 2)
     assert "STvM (published †)" in [key[0] for key in rows]
+    measured = [row for key, row in rows.items() if "published" not in key[0]]
+    best = {k: next(r[k].value for r in measured if r[k].mark == "best") for k in ("sd", "min")}
+    assert best["sd"] == min(row["sd"].value for row in measured)
+    assert best["min"] == max(row["min"].value for row in measured)
     path = tmp_path / f"studies/ablation-{BASE}.json"
     path.write_text(path.read_text().replace(record("STvM", {}, 0, 0)["hash"], "0" * 12))
     for seed in (1, 2):
@@ -300,3 +304,23 @@ def test_a_manifest_of_another_form_is_one_line_that_names_the_study(
     assert main(["--results", str(tmp_path)]) == 2
     error = capsys.readouterr().err.splitlines()
     assert len(error) == 1 and BASE in error[0]
+
+
+def test_a_trial_that_several_rows_share_is_named_once(results):
+    name = record("STvM", {}, 0, 1)["hash"]
+    (results / "records" / f"{name}.json").unlink()
+    notes = [note for note in sheet(results, "table5").notes if name in note]
+    assert len(notes) == 1 and notes[0].count(name) == 1 and "(1): tau_mocm=0.6" in notes[0]
+
+
+def test_realisations_tuned_on_stay_out_of_every_table_but_the_scores(tmp_path):
+    kinds = [kind for kind in KINDS if kind not in ("ablation", "search")]
+    make_results(tmp_path, kinds, realisations=(0, 100), tuned=(100,))
+    for made in build_sheets(tmp_path):
+        if made.name == "scores":
+            assert "Realisations tuned on are among them: 100." in made.notes
+            continue
+        assert "Fresh realisations pooled: 0; tuned on and left out: 100." in made.notes
+        column = [column.key for column in made.columns].index("n")
+        counts = {row[column].value for row in made.rows if "published" not in row[0].text}
+        assert counts <= {0, 1, 3}, made.name

@@ -46,6 +46,10 @@ def test_latex_escapes_every_special_character():
     text = escape_latex(SPECIAL)
     bare = re.sub(r"\$\\\w+(\\\w+)?\$|\$\^\\\w+\$|\\[a-z]+\{\}|\\[&%$#_{}]|-\{\}", "", text)
     assert not set(bare) & set("&%$#_{}~^\\<>|") and "漢" not in text and "ß" in text
+    assert escape_latex("† ‡ Δ ρ ✓ ≤ \u2212") == (
+        r"$^\dagger$ $^\ddagger$ $\Delta$ $\rho$ $\bullet$ $\leq$ $-$"
+    )
+    assert "?" not in escape_latex(SPECIAL.replace("漢", ""))
 
 
 def test_environments_balance_in_every_table_and_in_the_document(tmp_path):

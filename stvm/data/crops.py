@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader, Dataset, Subset
 
 from stvm.data.access import Images, LabelledImages
 from stvm.data.classes import IGNORE_ID
@@ -32,7 +32,16 @@ def image_at(seed: int, position: int, count: int) -> int:
     return int(_permutation(seed, epoch, count)[place])
 
 
-class TargetCrops(Dataset[Tensor]):
+class Positions(Dataset[T]):
+    """A data set with an item for each position of a training."""
+
+    length: int
+
+    def __len__(self) -> int:
+        return self.length
+
+
+class TargetCrops(Positions[Tensor]):
     """Unlabelled crops (3, h, w) uint8, one for each position.
 
     Args:
@@ -47,9 +56,6 @@ class TargetCrops(Dataset[Tensor]):
         self.size = size
         self.seed = seed
         self.length = length
-
-    def __len__(self) -> int:
-        return self.length
 
     def __getitem__(self, position: int) -> Tensor:
         image = self.images.image(image_at(self.seed, position, len(self.images)))
@@ -70,7 +76,7 @@ def class_pixels(images: LabelledImages, num_classes: int) -> NDArray[np.int64]:
     return np.stack(counts)[:, :num_classes]
 
 
-class LabelledCrops(Dataset[tuple[Tensor, Tensor]]):
+class LabelledCrops(Positions[tuple[Tensor, Tensor]]):
     """Crops (3, h, w) uint8 with labels (h, w) int64 for supervised training.
 
     Args:
@@ -101,9 +107,6 @@ class LabelledCrops(Dataset[tuple[Tensor, Tensor]]):
         self.rare = rare
         self.num_classes = num_classes
         self.holders = self._holders() if rare > 0 else []
-
-    def __len__(self) -> int:
-        return self.length
 
     def __getitem__(self, position: int) -> tuple[Tensor, Tensor]:
         rng = np.random.default_rng((self.seed, 3, position))
@@ -148,10 +151,17 @@ class LabelledCrops(Dataset[tuple[Tensor, Tensor]]):
         return large[0].round().to(torch.uint8), ids[0, 0].long()
 
 
-def batches(crops: Dataset[T], batch: int, workers: int) -> Iterator[T]:
-    """Batches in order of position; pinned where a GPU will take them."""
+def batches(crops: Positions[T], batch: int, workers: int, done: int = 0) -> Iterator[T]:
+    """Batches in order of position; pinned where a GPU will take them.
+
+    Args:
+        crops: one for each position.
+        batch: positions a batch.
+        workers: processes that load.
+        done: batches at the beginning that are left out.
+    """
     loader = DataLoader(
-        crops,
+        Subset(crops, range(done * batch, len(crops))),
         batch_size=batch,
         shuffle=False,
         num_workers=workers,

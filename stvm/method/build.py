@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -14,7 +14,7 @@ from stvm.method.patches import NoPatches, PatchBank
 from stvm.method.photometric import PhotometricAugmentation, no_augmentation
 from stvm.method.step import AdaptationStep, Bank
 from stvm.method.teacher import Labeller, MeanTeacher, batch_norms, frozen_copy, no_update
-from stvm.method.thresholds import ClassThresholds
+from stvm.method.thresholds import ClassThresholds, most_confident
 from stvm.networks import SegmentationNetwork, build_head
 from stvm.optimisation import sgd
 from stvm.settings import MethodSettings, Settings
@@ -37,6 +37,31 @@ class Adaptation:
     teacher: SegmentationNetwork
     metric: MetricLearner | None
     optimizers: list[torch.optim.Optimizer]
+
+    def reported(self, evaluated: Literal["student", "teacher"]) -> SegmentationNetwork:
+        """The network that the setting names; without MT the teacher is the student."""
+        return self.teacher if evaluated == "teacher" else self.student
+
+    def state_dict(self) -> dict[str, Any]:
+        """All that changes in a step; a frozen source model that labels does not."""
+        return {
+            "student": self.student.state_dict(),
+            "teacher": None if self.teacher is self.student else self.teacher.state_dict(),
+            "metric": self.metric.state_dict() if self.metric else None,
+            "bank": self.step.bank.state_dict(),
+            "optimizers": [optimizer.state_dict() for optimizer in self.optimizers],
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from what `state_dict` gave, in an adaptation built from the same settings."""
+        self.student.load_state_dict(state["student"])
+        if self.teacher is not self.student:
+            self.teacher.load_state_dict(state["teacher"])
+        if self.metric:
+            self.metric.load_state_dict(state["metric"])
+        self.step.bank.load_state_dict(state["bank"])
+        for optimizer, kept in zip(self.optimizers, state["optimizers"], strict=True):
+            optimizer.load_state_dict(kept)
 
 
 def build_adaptation(
@@ -61,6 +86,11 @@ def build_adaptation(
     if method.mgs or method.mocm:
         metric = build_metric(settings, num_classes, device_of(student))
         learn_metric = metric.train_and_read
+    elif method.metric_alongside:
+        # Its random weights are drawn aside: the trial goes as it would without it.
+        with torch.random.fork_rng():
+            metric = build_metric(settings, num_classes, device_of(student))
+        learn_metric = metric.train_and_read
     if method.mt:
         labelling: SegmentationNetwork = teacher
         update = MeanTeacher(
@@ -78,6 +108,7 @@ def build_adaptation(
         weigh=partial(reliability, alpha=method.alpha, beta=method.beta)
         if method.mgs
         else torch.ones_like,
+        admit=build_admission(method, num_classes),
         augment=build_augmentation(method),
         bank=build_bank(settings, num_classes),
         bank_augmented=method.patch_image == "augmented",
@@ -113,6 +144,18 @@ def build_metric(settings: Settings, num_classes: int, device: torch.device) -> 
         method.pixels_per_class,
         method.metric_balance,
         torch.Generator().manual_seed(settings.training.seed),
+    )
+
+
+def build_admission(method: MethodSettings, num_classes: int) -> Callable[[Tensor, Tensor], Tensor]:
+    """Which pseudo-labels are trained on: all, or a most confident share."""
+    if method.pseudo_label_share == 1.0:
+        return lambda confidence, labels: torch.ones_like(confidence)
+    return partial(
+        most_confident,
+        num_classes=num_classes,
+        share=method.pseudo_label_share,
+        by=method.pseudo_label_by,
     )
 
 

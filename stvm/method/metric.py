@@ -1,7 +1,7 @@
 """Metric network, proxies and their training: section III-C, equation 2 of the paper."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -165,3 +165,20 @@ class MetricLearner:
     def distances(self, features: Tensor, labels: Tensor) -> Tensor:
         """Distances (N, H, W) of the pixels to the proxies of `labels`, in eval mode."""
         return distance_to_predicted(self.embed(features), self.proxies, labels)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Network, proxies, thresholds and the state of the draws; the optimiser is another's."""
+        return {
+            "network": self.network.state_dict(),
+            "proxies": self.proxies.detach(),
+            "thresholds": self.thresholds.values,
+            "generator": self.generator.get_state(),
+        }
+
+    @torch.no_grad()
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from what `state_dict` gave."""
+        self.network.load_state_dict(state["network"])
+        self.proxies.copy_(state["proxies"])
+        self.thresholds.values = state["thresholds"].to(self.proxies.device)
+        self.generator.set_state(state["generator"].cpu())

@@ -2,7 +2,7 @@
 
 from collections import deque
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -122,6 +122,20 @@ class PatchBank:
                     view.copy_(torch.where(patch.mask, value, view))
         return mixed
 
+    def state_dict(self) -> dict[str, Any]:
+        """Buffers and the state of the draws."""
+        return {
+            "buffers": [[vars(patch) for patch in buffer] for buffer in self.buffers],
+            "generator": self.generator.get_state(),
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from what `state_dict` gave."""
+        for buffer, kept in zip(self.buffers, state["buffers"], strict=True):
+            buffer.clear()
+            buffer.extend(Patch(**patch) for patch in kept)
+        self.generator.set_state(state["generator"].cpu())
+
     def _draw(self) -> list[tuple[int, Patch]]:
         """One patch from each of at most `number` classes drawn among those that have any."""
         filled = [label for label, buffer in enumerate(self.buffers) if buffer]
@@ -147,6 +161,13 @@ class NoPatches:
     ) -> tuple[Tensor, Tensor, Tensor]:
         """The inputs themselves."""
         return images, pseudo_labels, reliability
+
+    def state_dict(self) -> dict[str, Any]:
+        """Nothing."""
+        return {}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Take nothing."""
 
 
 def label_regions(

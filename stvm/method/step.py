@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
 import torch
 from torch import Tensor
@@ -23,6 +23,10 @@ class Bank(Protocol):
     def paste(
         self, images: Tensor, pseudo_labels: Tensor, reliability: Tensor
     ) -> tuple[Tensor, Tensor, Tensor]: ...
+
+    def state_dict(self) -> dict[str, Any]: ...
+
+    def load_state_dict(self, state: dict[str, Any]) -> None: ...
 
 
 @dataclass(frozen=True)
@@ -51,6 +55,7 @@ class AdaptationStep:
         label: pseudo-labels, confidence and features of clean images.
         learn_metric: trains the metric network on them and reads distances.
         weigh: distances to reliability, eq. 4.
+        admit: confidence and labels to 1 for a pseudo-label trained on, 0 for another (Fig. 1).
         augment: photometric noise on the student's input.
         bank: MOCM.
         bank_augmented: bank the student's pixels and not the labeller's.
@@ -63,6 +68,7 @@ class AdaptationStep:
     label: Labeller
     learn_metric: Callable[[Tensor, Tensor, Tensor], MetricReading]
     weigh: Callable[[Tensor], Tensor]
+    admit: Callable[[Tensor, Tensor], Tensor]
     augment: Callable[[Tensor], Tensor]
     bank: Bank
     bank_augmented: bool
@@ -74,7 +80,7 @@ class AdaptationStep:
         """Adapt on target images (N, 3, H, W) in [0, 1] at iteration 1, 2, ..."""
         pseudo_labels, confidence, features = self.label(images)
         metric = self.learn_metric(features, pseudo_labels, confidence)
-        reliability = self.weigh(metric.distances)
+        reliability = self.weigh(metric.distances) * self.admit(confidence, pseudo_labels)
 
         noisy = self.augment(images)
         mixed, labels, weights = self.bank.paste(noisy, pseudo_labels, reliability)

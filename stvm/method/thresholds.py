@@ -1,5 +1,7 @@
 """Class-balanced thresholds and metric pseudo-labels: equation 1 of the paper."""
 
+from typing import Literal
+
 import torch
 from torch import Tensor
 
@@ -72,3 +74,30 @@ class ClassThresholds:
         p = max(p) holds by construction.
         """
         return confidence > self.values[labels]
+
+
+def most_confident(
+    confidence: Tensor,
+    labels: Tensor,
+    num_classes: int,
+    share: float,
+    by: Literal["class", "image"],
+) -> Tensor:
+    """Mask (N, H, W) of the most confident share of the predictions, for Fig. 1 of the paper.
+
+    Args:
+        confidence: (N, H, W).
+        labels: predicted classes (N, H, W).
+        num_classes: C.
+        share: in (0, 1].
+        by: the share of each predicted class of an image, or of the image as a whole.
+    """
+    groups = labels if by == "class" else torch.zeros_like(labels)
+    least = torch.stack(
+        [
+            class_quantiles(c.flatten(), g.flatten(), num_classes, 1.0 - share)
+            for c, g in zip(confidence, groups, strict=True)
+        ]
+    )
+    limits = least.gather(1, groups.flatten(1)).view_as(confidence)
+    return confidence >= limits

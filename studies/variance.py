@@ -1,0 +1,38 @@
+"""`python studies/variance.py`: Table VI, STvM over five seeds."""
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from studies.ablation import VARIANTS
+from studies.command import command
+from studies.listing import Base, unique
+from stvm.study import Study
+
+SEEDS = (0, 1, 2, 3, 4)
+
+
+def build_study(
+    preset_name: str,
+    changes: dict[str, str],
+    seeds: Sequence[int],
+    realisations: Sequence[int] | None,
+) -> Study:
+    """Table VI's trials of a preset with some settings changed.
+
+    Raises:
+        StvmError: unknown preset or setting, a value out of range, a setting the study varies.
+    """
+    base = Base(preset_name, changes, realisations)
+    trials = [
+        base.trial("STvM", seed, number, base.at(number).replace(seed=seed, **VARIANTS["STvM"]))
+        for number in base.numbers
+        for seed in unique(seeds)
+    ]
+    return base.study("variance", 6, "Variance over seeds", trials)
+
+
+if __name__ == "__main__":
+    sys.exit(command(build_study, __doc__ or "", seeds=SEEDS))

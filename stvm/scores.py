@@ -1,0 +1,160 @@
+"""Scores of a network on target images without any label; `stvm.objectives` names them."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from stvm.data.access import Images
+from stvm.networks import SegmentationNetwork, keeping_modes
+
+SCORED_IMAGES = 64
+WATCHED_IMAGES = 8
+PIXELS = 32
+TEMPERATURE = 0.05
+_BATCH = 8
+
+
+def spread_out(images: Images, count: int, device: torch.device) -> Tensor:
+    """`count` images (or all) evenly spaced, (N, 3, H, W) in [0, 1]; always the same ones."""
+    rows = np.linspace(0, len(images) - 1, min(count, len(images))).round().astype(int)
+    pixels = np.stack([images.image(int(i)) for i in rows])
+    return torch.from_numpy(pixels).to(device).permute(0, 3, 1, 2).float() / 255
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What the scores need of the predictions on N images.
+
+    Attributes:
+        mean: mean softmax over all pixels, (C,).
+        entropy: mean over all pixels, in nats.
+        classes: predicted, (N, H, W).
+        sampled: softmax of pixels drawn from each image, (P, C).
+    """
+
+    mean: Tensor
+    entropy: Tensor
+    classes: Tensor
+    sampled: Tensor
+
+
+@torch.no_grad()
+def predict(network: SegmentationNetwork, pixels: Tensor) -> Prediction:
+    """Predict in eval mode; the network's modes and buffers stay as they were."""
+    generator = torch.Generator().manual_seed(0)
+    drawn = torch.randperm(pixels.shape[-2] * pixels.shape[-1], generator=generator)[:PIXELS]
+    means, entropies, classes, sampled = [], [], [], []
+    with keeping_modes(network):
+        network.eval()
+        for batch in pixels.split(_BATCH):
+            logits = network(batch)
+            logs = F.log_softmax(logits, dim=1)
+            shares = logs.exp()
+            weight = len(batch) / len(pixels)
+            means.append(shares.mean((0, 2, 3)) * weight)
+            entropies.append(-(shares * logs).sum(1).mean() * weight)
+            classes.append(logits.argmax(1))
+            sampled.append(shares.flatten(2)[:, :, drawn.to(pixels.device)].transpose(1, 2))
+    return Prediction(
+        torch.stack(means).sum(0),
+        torch.stack(entropies).sum(),
+        torch.cat(classes),
+        torch.cat(sampled).flatten(0, 1),
+    )
+
+
+def entropy_of(shares: Tensor) -> Tensor:
+    """Entropy in nats over the last dimension of shares that sum to 1."""
+    entropy: Tensor = torch.special.entr(shares).sum(-1)
+    return entropy
+
+
+def information(prediction: Prediction) -> Tensor:
+    """Entropy of the mean prediction minus the mean entropy, in nats (Bridle et al. 1991)."""
+    return entropy_of(prediction.mean) - prediction.entropy
+
+
+def soft_neighbourhood_density(shares: Tensor, temperature: float = TEMPERATURE) -> Tensor:
+    """Mean entropy of each point's similarities to the others (Saito et al. 2021), in nats.
+
+    Args:
+        shares: softmax outputs (P, C).
+        temperature: of the softmax over similarities.
+    """
+    unit = F.normalize(shares, dim=1)
+    similar = (unit @ unit.T) / temperature
+    similar.fill_diagonal_(-torch.inf)
+    return entropy_of(F.softmax(similar, dim=1)).mean()
+
+
+def label_free_scores(
+    network: SegmentationNetwork,
+    pixels: Tensor,
+    other: Callable[[Tensor], Tensor] | None,
+) -> dict[str, float | None]:
+    """Entropy, information, neighbourhood density and agreement; see `stvm.objectives`.
+
+    Args:
+        network: the one reported.
+        pixels: unlabelled target images (N, 3, H, W) in [0, 1].
+        other: images to classes of the network to agree with; None where there is none.
+    """
+    prediction = predict(network, pixels)
+    agreement = None
+    if other:
+        equal = [
+            (other(batch) == classes).double().mean() * len(batch) / len(pixels)
+            for batch, classes in zip(
+                pixels.split(_BATCH), prediction.classes.split(_BATCH), strict=True
+            )
+        ]
+        agreement = float(torch.stack(equal).sum())
+    return {
+        "entropy": float(prediction.entropy),
+        "information_maximisation": float(information(prediction)),
+        "soft_neighbourhood_density": float(soft_neighbourhood_density(prediction.sampled)),
+        "agreement": agreement,
+    }
+
+
+@dataclass
+class CollapseWatch:
+    """The classes a network predicts on a few fixed unlabelled images, as training goes on.
+
+    Attributes:
+        network: the one reported.
+        pixels: unlabelled target images (N, 3, H, W) in [0, 1].
+    """
+
+    network: SegmentationNetwork
+    pixels: Tensor
+
+    def look(self, iteration: int) -> dict[str, object]:
+        """Share of each predicted class, mean entropy and information (nats) after `iteration`."""
+        prediction = predict(self.network, self.pixels)
+        counts = torch.bincount(prediction.classes.flatten(), minlength=len(prediction.mean))
+        shares = counts.double() / counts.sum()
+        return {
+            "iteration": iteration,
+            "shares": [round(share, 5) for share in shares.tolist()],
+            "entropy": round(float(prediction.entropy), 6),
+            "information": round(float(information(prediction)), 6),
+        }
+
+
+def effective_classes(shares: list[float]) -> float:
+    """exp of the entropy of the shares: k for k classes of equal share."""
+    return float(entropy_of(torch.tensor(shares, dtype=torch.float64)).exp())
+
+
+COLLAPSED_BELOW = 0.5
+
+
+def has_collapsed(watch: list[dict[str, object]]) -> bool:
+    """The effective number of predicted classes ended below half of the source model's."""
+    first, last = (effective_classes(point["shares"]) for point in (watch[0], watch[-1]))  # type: ignore[arg-type]
+    return last < COLLAPSED_BELOW * first

@@ -1,0 +1,176 @@
+"""An interrupted trial goes on from its last state and ends as if nothing had happened."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from stvm.checkpoints import Keeper
+from stvm.data.access import open_target_images
+from stvm.experiment import ensure_source
+from stvm.records import Results
+from stvm.settings import Settings
+from stvm.supervised import load_source
+from stvm.trainer import Training, adapt
+from stvm.trial import run_and_record
+from tests.tiny import tiny
+
+CPU = torch.device("cpu")
+ALL = {
+    "ema_period": 4,
+    "iterations": 12,
+    "teacher_bn": "ema",
+    "source_iterations": 150,
+}
+"""The source model must tell classes apart for the buffers to fill."""
+
+
+class Stop(Exception):
+    pass
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("cache")
+
+
+def stop_at(iteration: int) -> Any:
+    def progress(done: int, total: int, watch: object = None) -> None:
+        if done == iteration:
+            raise Stop
+
+    return progress
+
+
+def equal(a: Any, b: Any) -> bool:
+    """Nested states, to the bit."""
+    if isinstance(a, torch.Tensor):
+        same = a.dtype == b.dtype and a.shape == b.shape
+        # By bytes, since a threshold of a class not met yet is nan.
+        return same and a.cpu().numpy().tobytes() == b.cpu().numpy().tobytes()
+    if isinstance(a, dict):
+        return a.keys() == b.keys() and all(equal(a[k], b[k]) for k in a)
+    if isinstance(a, list | tuple):
+        return len(a) == len(b) and all(equal(x, y) for x, y in zip(a, b, strict=True))
+    return bool(a == b)
+
+
+def final_state(settings: Settings, cache: Path, keeper: Keeper | None) -> dict[str, Any]:
+    """All that changes, after the last iteration."""
+    source = load_source(settings, ensure_source(settings, cache, CPU), CPU)
+    images = open_target_images(settings.data, cache)
+    adaptation, course = adapt(settings, source, images, 19, None, keeper)
+    return {
+        "adaptation": adaptation.state_dict(),
+        "curve": course.curve,
+        "watch": course.watch,
+        "torch": torch.get_rng_state(),
+    }
+
+
+# With updates of the teacher at 4, 8 and 12: after one, between two, and before the last.
+@pytest.mark.parametrize("iteration", [4, 6, 11])
+def test_interrupted_and_resumed_ends_with_the_same_weights_to_the_bit(
+    iteration: int, cache: Path, tmp_path: Path
+) -> None:
+    settings = tiny(**ALL)
+    whole = final_state(settings, cache, None)
+    source = load_source(settings, ensure_source(settings, cache, CPU), CPU)
+    images = open_target_images(settings.data, cache)
+    keeper = Keeper(tmp_path / "state.pt", {"hash": "x"}, every_s=0)
+    with pytest.raises(Stop):
+        adapt(settings, source, images, 19, stop_at(iteration), keeper)
+    kept = torch.load(tmp_path / "state.pt", weights_only=True)["state"]
+    assert kept["iteration"] == iteration
+    assert sum(len(buffer) for buffer in kept["adaptation"]["bank"]["buffers"]) > 10
+    torch.randn(100)
+    again = Keeper(tmp_path / "state.pt", {"hash": "x"}, every_s=1e9)
+    resumed = final_state(settings, cache, again)
+    assert again.resumed_from == iteration
+    assert equal(resumed, whole)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"mgs": False, "mocm": False},
+        {"mt": False, "mgs": False, "mocm": False},
+        {"mgs": False, "mocm": False, "metric_alongside": True},
+        {"teacher_bn": "track"},
+        {"workers": 1},
+    ],
+)
+def test_every_variant_resumes_alike(changes: dict[str, Any], cache: Path, tmp_path: Path) -> None:
+    settings = tiny(**(ALL | changes))
+    whole = run_and_record(settings, Results(tmp_path / "a"), cache, CPU)
+    interrupted = Results(tmp_path / "b")
+    with pytest.raises(Stop):
+        run_and_record(settings, interrupted, cache, CPU, progress=stop_at(7), every_s=0)
+    resumed = run_and_record(settings, interrupted, cache, CPU)
+    assert resumed["run"]["resumed_from"] == 7
+    assert resumed["result"] == whole["result"]
+    assert not list((tmp_path / "b" / "checkpoints").glob("*.pt"))
+
+
+def test_an_interrupted_source_model_and_oracle_end_the_same_to_the_bit(
+    cache: Path, tmp_path: Path
+) -> None:
+    settings = tiny(**(ALL | {"source_iterations": 20, "source_augment": 0.5}))
+    whole = ensure_source(settings, cache, CPU)
+    with pytest.raises(Stop):
+        ensure_source(settings, tmp_path, CPU, stop_at(13), every_s=0)
+    assert list((tmp_path / "sources").glob("*.state"))
+    again = ensure_source(settings, tmp_path, CPU)
+    state = torch.load(again, weights_only=True)
+    assert equal(state, torch.load(whole, weights_only=True))
+    assert not list((tmp_path / "sources").glob("*.state"))
+
+    off = {"st": False, "aug": False, "mt": False, "mgs": False, "mocm": False}
+    oracle = settings.replace(procedure="oracle", **off)
+    expected = run_and_record(oracle, Results(tmp_path / "a"), cache, CPU)
+    with pytest.raises(Stop):
+        run_and_record(oracle, Results(tmp_path / "b"), cache, CPU, "", False, stop_at(11), 0)
+    resumed = run_and_record(oracle, Results(tmp_path / "b"), cache, CPU)
+    assert resumed["run"]["resumed_from"] == 11 and resumed["result"] == expected["result"]
+
+
+def test_the_state_holds_all_that_an_iteration_changes(cache: Path) -> None:
+    settings = tiny(**ALL)
+    source = load_source(settings, ensure_source(settings, cache, CPU), CPU)
+    images = open_target_images(settings.data, cache)
+    one, two = (Training(settings, source, images, 19) for _ in range(2))
+    batch = torch.rand(2, 3, 32, 32)
+    for iteration in (1, 2, 3):
+        one.step(batch, iteration)
+    state = one.state_dict(3)
+    two.load_state_dict(state)
+    assert equal(two.state_dict(3), state)
+    one.step(batch, 4)
+    assert not equal(one.state_dict(3)["adaptation"], two.state_dict(3)["adaptation"])
+
+
+def test_a_state_of_something_else_or_damaged_is_moved_aside(tmp_path: Path) -> None:
+    path = tmp_path / "state.pt"
+    Keeper(path, {"hash": "a"}).save({"iteration": 3})
+    assert (Keeper(path, {"hash": "a"}).load() or {})["iteration"] == 3
+    assert Keeper(path, {"hash": "b"}).load() is None
+    assert not path.exists() and path.with_suffix(".unusable").exists()
+    path.write_bytes(b"cut off")
+    assert Keeper(path, {"hash": "a"}).load() is None and not path.exists()
+
+
+def test_a_metric_network_alongside_changes_nothing_but_what_is_measured(
+    cache: Path, tmp_path: Path
+) -> None:
+    off = {"mgs": False, "mocm": False}
+    plain = run_and_record(tiny(**ALL, **off), Results(tmp_path / "a"), cache, CPU)
+    with_metric = run_and_record(
+        tiny(**ALL, **off, metric_alongside=True), Results(tmp_path / "b"), cache, CPU
+    )
+    assert plain["hash"] != with_metric["hash"]
+    assert plain["result"]["student"] == with_metric["result"]["student"]
+    assert plain["result"]["teacher"] == with_metric["result"]["teacher"]
+    assert plain["result"]["silhouette"] is None
+    assert set(with_metric["result"]["silhouette"]) == {"truth", "prediction"}
+    assert with_metric["result"]["scores"]["silhouette"] is not None
