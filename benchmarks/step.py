@@ -19,11 +19,11 @@ import torch
 from stvm.data.access import class_names, open_target_images
 from stvm.data.crops import TargetCrops, batches
 from stvm.errors import StvmError
-from stvm.experiment import source_path
 from stvm.method.build import Adaptation, build_adaptation
 from stvm.networks import SegmentationNetwork, build_network
 from stvm.presets import find_preset
 from stvm.settings import Settings, parse_assignments
+from stvm.sources import source_path
 from stvm.supervised import load_source
 
 BARE = {"aug": False, "mgs": False, "mocm": False}

@@ -13,8 +13,8 @@ from stvm.execute import Interrupted, Machine, execute
 from stvm.presets import PRESETS
 from stvm.records import Results
 from stvm.settings import parse_assignments
+from stvm.sources import brings_files
 from stvm.study import Study
-from stvm.trial import refuse_other_files
 
 Builder = Callable[[str, dict[str, str], Sequence[int], Sequence[int] | None], Study]
 """Preset, changed settings, seeds and realisations to a study."""
@@ -50,11 +50,22 @@ def add_machine_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--cpus-per-trial", type=_positive, metavar="N")
     parser.add_argument("--gpus-per-trial", type=_share, metavar="X", help="a part, 0, 1, 2, ...")
     parser.add_argument("--address", help="of a running Ray cluster")
+    parser.add_argument(
+        "--tensorboard",
+        action="store_true",
+        help="curves and pictures of each trial below DIR/tensorboard",
+    )
 
 
 def machine_of(options: argparse.Namespace) -> Machine:
     """What a trial may use, as the command line says."""
-    return Machine(options.cpus_per_trial, options.gpus_per_trial, options.address, options.cache)
+    return Machine(
+        options.cpus_per_trial,
+        options.gpus_per_trial,
+        options.address,
+        options.cache,
+        options.tensorboard,
+    )
 
 
 def _number(text: str, least: int = 0) -> int:
@@ -75,6 +86,15 @@ def _share(text: str) -> float:
     if not (0 <= value <= 1 or value.is_integer() and value > 0):
         raise argparse.ArgumentTypeError(f"{text} is neither in 0..1 nor a whole number")
     return value
+
+
+def _refuse_other_files(study: Study, results: Results) -> None:
+    given = [trial.settings for trial in study.trials if brings_files(trial.settings)]
+    if given:
+        # Imports torch, for which the embedded benchmark need not wait.
+        from stvm.trial import refuse_other_files
+
+        refuse_other_files(given, results)
 
 
 def list_trials(study: Study, results: Results) -> None:
@@ -146,7 +166,7 @@ def command(
         changes = parse_assignments(assignments)
         study = build(options.preset, changes, options.seeds, options.realisations)
         results = Results(options.results)
-        refuse_other_files([trial.settings for trial in study.trials], results)
+        _refuse_other_files(study, results)
         if options.list:
             list_trials(study, results)
             return 0

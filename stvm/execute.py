@@ -1,61 +1,48 @@
 """Ray Tune as the executor of tasks that are not yet recorded; it keeps nothing itself."""
 
 import contextlib
-import logging
 import os
 import shutil
 import signal
-import socket
 import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
 os.environ.setdefault("RAY_CHDIR_TO_TRIAL_DIR", "0")
 os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")
 os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")
+os.environ.setdefault("TUNE_PRINT_ALL_TRIAL_ERRORS", "0")
 # Tune's own handler ends fit() as if all were well.
 os.environ.setdefault("TUNE_DISABLE_SIGINT_HANDLER", "1")
 
-import ray
 from ray import tune
 
+from stvm.cluster import Machine, Resources, Slots, check_nodes, cpus_of, free_resources, plan_slots
+from stvm.cluster import connected as _cluster
 from stvm.errors import StvmError
-from stvm.experiment import check_inputs, source_path
-from stvm.progress import Lines
+from stvm.progress import Lines, watcher
 from stvm.records import Results
 from stvm.settings import Settings
+from stvm.sources import brings_files, source_path
 from stvm.study import Study, Trial
-from stvm.trainable import trainable
+from stvm.tensorboard import require_tensorboard, write_missing
 
+__all__ = [
+    "Finished",
+    "Interrupted",
+    "Lines",
+    "Machine",
+    "Slots",
+    "StvmError",
+    "cpus_of",
+    "execute",
+    "plan_slots",
+]
 
-@dataclass(frozen=True)
-class Machine:
-    """What a trial may use and where the work goes.
-
-    Attributes:
-        cpus: cores a trial; None for one core, or a GPU's share of the cores.
-        gpus: GPUs a trial; None for one where there are any.
-        address: of a running Ray cluster; None starts Ray on this machine.
-        cache: of rendered data and source models.
-    """
-
-    cpus: int | None
-    gpus: float | None
-    address: str | None
-    cache: Path
-
-
-@dataclass(frozen=True)
-class Slots:
-    """Resources of one trial, and how many trials fit at a time."""
-
-    cpus: int
-    gpus: float
-    count: int
+RETRIES = 2
+"""How often a task whose process or node died runs again; records make that safe."""
 
 
 @dataclass(frozen=True)
@@ -79,16 +66,25 @@ def execute(
     """Run the trials of a study that are not recorded, source models first.
 
     Raises:
-        StvmError: no trial fits the machine.
+        StvmError: no trial fits the machine, or the nodes of a cluster do not share what they must.
         Interrupted: Ctrl-C or a request to terminate.
     """
+    if machine.tensorboard:
+        require_tensorboard()
+    finished = _execute(study, results, machine, retry_failed)
+    if machine.tensorboard:
+        write_missing(results, dict.fromkeys(trial.hash for trial in study.trials))
+    return finished
+
+
+def _execute(study: Study, results: Results, machine: Machine, retry_failed: bool) -> Finished:
     todo = study.missing(results, retry_failed)
     if not todo:
         study.write_manifest(results)
         return Finished(())
-    check_inputs(trial.settings for trial in todo)
+    _check([trial.settings for trial in todo if brings_files(trial.settings)])
     with _interruptible(), _cluster(machine) as nodes:
-        slots = plan_slots(nodes, machine.cpus, machine.gpus)
+        slots = _prepare(machine, nodes, results)
         study.write_manifest(results)
         sources = _missing_sources(todo, machine.cache)
         errors: tuple[str, ...] = ()
@@ -100,39 +96,28 @@ def execute(
         return Finished(errors)
 
 
-def plan_slots(nodes: Sequence[dict[str, float]], cpus: int | None, gpus: float | None) -> Slots:
-    """Resources of a trial on these nodes.
+def _check(settings: Sequence[Settings]) -> None:
+    # torch takes seconds to import, while which Ray could start: only for those who bring files.
+    if settings:
+        from stvm.experiment import check_inputs
 
-    Args:
-        nodes: of each node, resources by Ray's names (CPU, GPU).
-        cpus: asked for; None for one core, or with GPUs an equal share of up to 8.
-        gpus: asked for; None for one where there are any.
-
-    Raises:
-        StvmError: no node can hold one trial, which Ray would leave pending without a word.
-    """
-    most_gpus = max(node.get("GPU", 0) for node in nodes)
-    most_cpus = max(node.get("CPU", 0) for node in nodes)
-    if gpus is None:
-        gpus = 1.0 if most_gpus >= 1 else 0.0
-    if cpus is None:
-        cpus = 1 if gpus == 0 else max(1, min(8, int(most_cpus * gpus / max(most_gpus, 1))))
-    fits = 0
-    for node in nodes:
-        by_gpu = int(node.get("GPU", 0) / gpus + 1e-9) if gpus else cpus_of(node)
-        fits += min(int(node.get("CPU", 0)) // cpus, by_gpu)
-    if not fits:
-        short = "--cpus-per-trial" if most_gpus >= gpus else "--gpus-per-trial"
-        raise StvmError(
-            f"a trial asks for {cpus} cores and {gpus:g} GPUs, but the largest node has "
-            f"{most_cpus:.0f} cores and {most_gpus:g} GPUs: lower {short}"
-        )
-    return Slots(cpus, gpus, fits)
+        check_inputs(settings)
 
 
-def cpus_of(node: dict[str, float]) -> int:
-    """Cores of a node."""
-    return int(node.get("CPU", 0))
+def work(config: dict[str, Any]) -> None:
+    """What Tune runs; torch is imported by the worker alone."""
+    from stvm.trainable import trainable
+
+    trainable(config)
+
+
+def _prepare(machine: Machine, nodes: Sequence[Resources], results: Results) -> Slots:
+    """Slots on a cluster that is fit for the study."""
+    if not machine.address:
+        return plan_slots(nodes, machine.cpus, machine.gpus)
+    slots = plan_slots(nodes, machine.cpus, machine.gpus, free_resources())
+    check_nodes([results.root, machine.cache])
+    return slots
 
 
 def _has_source(trial: Trial, cache: Path) -> bool:
@@ -165,20 +150,33 @@ def _run(
     cores = f"{slots.cpus} core{'s' if slots.cpus > 1 else ''}"
     print(f"{len(trials)} {what}, {at_once} at a time, {cores}{gpus} each", flush=True)
     tasks = [_task(kind, trial, results, machine.cache, slots, retry_failed) for trial in trials]
-    lines = Lines(len(tasks), at_once, what)
-    storage = Path(tempfile.mkdtemp(prefix="stvm-tune-"))
-    try:
+    shown = watcher(len(tasks), at_once, what, tasks)
+    for task in tasks:
+        task |= {"tensorboard": machine.tensorboard, "report_every": shown.report_every}
+    with shown, _experiment(shown, kind) as run_config:
         tune.Tuner(
-            tune.with_resources(trainable, {"cpu": slots.cpus, "gpu": slots.gpus}),
+            tune.with_resources(work, {"cpu": slots.cpus, "gpu": slots.gpus}),
             param_space={"task": tune.grid_search(tasks)},
             tune_config=tune.TuneConfig(reuse_actors=slots.gpus == 0),
-            run_config=tune.RunConfig(
-                name=kind, storage_path=str(storage), verbose=0, callbacks=[lines]
-            ),
+            run_config=run_config,
         ).fit()
+    return tuple(shown.errors)
+
+
+@contextlib.contextmanager
+def _experiment(shown: Lines, name: str) -> Iterator[tune.RunConfig]:
+    """Settings of a Tune run that leaves nothing behind."""
+    storage = Path(tempfile.mkdtemp(prefix="stvm-tune-"))
+    try:
+        yield tune.RunConfig(
+            name=name,
+            storage_path=str(storage),
+            verbose=0,
+            callbacks=[shown],
+            failure_config=tune.FailureConfig(max_failures=RETRIES),
+        )
     finally:
         shutil.rmtree(storage, ignore_errors=True)
-    return tuple(lines.errors)
 
 
 def _task(
@@ -187,6 +185,7 @@ def _task(
     label = f"source model of realisation {trial.realisation}" if kind == "source" else trial.label
     return {
         "kind": kind,
+        "kinds": _kinds(kind, trial.settings),
         "name": trial.hash,
         "label": label,
         "settings": _groups(trial.settings),
@@ -199,46 +198,19 @@ def _task(
     }
 
 
+def _kinds(kind: str, settings: Settings) -> list[str]:
+    """What a task's duration depends on, narrowest first."""
+    if kind == "source":
+        return ["source"]
+    method = settings.method
+    family = method.procedure if method.procedure != "adapt" or method.st else "none"
+    parts = "".join(str(int(on)) for on in (method.aug, method.mt, method.mgs, method.mocm))
+    return [f"{family} {settings.training.iterations} {parts}", family]
+
+
 def _groups(settings: Settings) -> dict[str, Any]:
     groups: dict[str, Any] = settings.model_dump(mode="json")
     return groups
-
-
-def _answers(address: str | None) -> None:
-    """Ray itself would try an address that is not there for minutes."""
-    host, separator, port = (address or "").rpartition(":")
-    if not separator or not port.isdecimal() or "/" in host:
-        return
-    try:
-        socket.create_connection((host, int(port)), timeout=5).close()
-    except OSError as error:
-        raise StvmError(
-            f"Ray cannot be reached at {address}: {error.strerror or error}; check --address"
-        ) from None
-
-
-@contextlib.contextmanager
-def _cluster(machine: Machine) -> Iterator[list[dict[str, float]]]:
-    """Ray, started or joined; gives the resources of the living nodes."""
-    _answers(machine.address)
-    options: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
-    if machine.address:
-        options["address"] = machine.address
-    else:
-        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else None
-        options |= {"num_cpus": cores, "include_dashboard": False}
-    try:
-        ray.init(**options)
-    except (ConnectionError, RuntimeError, ValueError) as error:
-        where = f"at {machine.address}" if machine.address else "on this machine"
-        reason = str(error).splitlines()[0]
-        raise StvmError(f"Ray cannot be reached {where}: {reason}; check --address") from None
-    logging.getLogger("ray.tune").setLevel(logging.ERROR)
-    try:
-        nodes: list[dict[str, Any]] = ray.nodes()  # type: ignore[no-untyped-call]
-        yield [node["Resources"] for node in nodes if node["Alive"]]
-    finally:
-        ray.shutdown()
 
 
 @contextlib.contextmanager

@@ -15,9 +15,11 @@ from stvm.errors import StvmError
 from stvm.experiment import ensure_source
 from stvm.records import Results
 from stvm.settings import build_settings
+from stvm.tensorboard import write_trial
 from stvm.trial import run_and_record
 
-REPORT_EVERY_S = 30.0
+WATCH_EVERY_S = 5.0
+"""Least seconds between reports of a study that does not prune by them."""
 
 
 def trainable(config: dict[str, Any]) -> None:
@@ -78,31 +80,48 @@ def _prepare(task: dict[str, Any]) -> torch.device:
 def _do(task: dict[str, Any], device: torch.device) -> dict[str, Any]:
     settings = build_settings(task["settings"])
     cache = Path(task["cache"])
-    reporter = _Reporter()
+    reporter = _Reporter(task.get("report_every", 30.0), task.get("prunes", False))
     if task["kind"] == "source":
         ensure_source(settings, cache, device, reporter)
         return {"status": "done"}
+    results = Results(Path(task["results"]))
     record = run_and_record(
-        settings,
-        Results(Path(task["results"])),
-        cache,
-        device,
-        task["label"],
-        task["retry_failed"],
-        reporter,
+        settings, results, cache, device, task["label"], task["retry_failed"], reporter
     )
+    if task.get("tensorboard"):
+        write_trial(results, record)
     if record["status"] == "failed":
         return {"status": "failed", "reason": record["failure"]["error"]}
     return {"status": "done", "miou": record["result"]["miou"]}
 
 
 class _Reporter:
-    """Tells Tune of the progress now and then."""
+    """Tells Tune of the progress now and then.
 
-    def __init__(self) -> None:
+    Args:
+        every: seconds between reports.
+        prunes: a scheduler judges the trial by every watch point.
+    """
+
+    def __init__(self, every: float, prunes: bool) -> None:
+        self.every = every
+        self.prunes = prunes
         self.last = time.monotonic()
 
     def __call__(self, done: int, total: int, watch: Mapping[str, Any] | None = None, /) -> None:
-        if time.monotonic() - self.last > REPORT_EVERY_S:
-            self.last = time.monotonic()
-            tune.report({"iteration": done, "of": total})
+        """Report, if it is time.
+
+        Args:
+            done: iterations.
+            total: iterations.
+            watch: what is seen at this iteration without labels; its `information` is reported.
+        """
+        since = time.monotonic() - self.last
+        if watch is not None and (self.prunes or since > WATCH_EVERY_S):
+            self._report(done, total, intermediate=watch["information"])
+        elif since > self.every:
+            self._report(done, total)
+
+    def _report(self, done: int, total: int, **more: Any) -> None:
+        self.last = time.monotonic()
+        tune.report({"iteration": done, "of": total} | more)

@@ -7,7 +7,13 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 
-RAY = {"stvm.execute", "stvm.trainable", "stvm.progress"}
+RAY = {
+    "stvm.cluster",
+    "stvm.execute",
+    "stvm.trainable",
+    "stvm.progress",
+    "stvm.search_tune",
+}
 FORBIDDEN = {
     # module prefix: what it must not import
     "stvm.settings": ("stvm.data", "stvm.method", "stvm.trainer", "ray", "torch"),

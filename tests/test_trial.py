@@ -12,9 +12,10 @@ import torch
 from PIL import Image
 
 from stvm.errors import StvmError
-from stvm.experiment import ensure_source, source_path
+from stvm.experiment import ensure_source
 from stvm.records import Results
 from stvm.settings import Settings
+from stvm.sources import source_path
 from stvm.trial import refuse_other_files, run_and_record
 from tests.tiny import tiny
 

@@ -1,0 +1,260 @@
+"""The Ray cluster a study runs on: started or joined, its slots, and what its nodes must share."""
+
+import contextlib
+import hashlib
+import logging
+import os
+import secrets
+import socket
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+# Workers as nice as the command itself: at Ray's own 15 whatever else runs here would starve them.
+os.environ.setdefault("RAY_worker_niceness", "0")
+
+import ray
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+import stvm
+from stvm.errors import StvmError
+from stvm.files import writing
+
+ANSWER_S = 120.0
+"""A node that does not run a small task for so long is taken as out of order."""
+
+Resources = Mapping[str, float]
+
+
+@dataclass(frozen=True)
+class Machine:
+    """What a trial may use and where the work goes.
+
+    Attributes:
+        cpus: cores a trial; None for one core, or a GPU's share of the cores.
+        gpus: GPUs a trial; None for one where there are any.
+        address: of a running Ray cluster; None starts Ray on this machine.
+        cache: of rendered data and source models.
+        tensorboard: each trial also leaves event files.
+    """
+
+    cpus: int | None
+    gpus: float | None
+    address: str | None
+    cache: Path
+    tensorboard: bool = False
+
+
+@dataclass(frozen=True)
+class Slots:
+    """Resources of one trial, and how many trials fit at a time."""
+
+    cpus: int
+    gpus: float
+    count: int
+
+
+def plan_slots(
+    nodes: Sequence[Resources],
+    cpus: int | None,
+    gpus: float | None,
+    free: Sequence[Resources] | None = None,
+) -> Slots:
+    """Resources of a trial on these nodes.
+
+    Args:
+        nodes: of each node, resources by Ray's names (CPU, GPU).
+        cpus: asked for; None for one core, or with GPUs an equal share of up to 8.
+        gpus: asked for; None for one where there are any.
+        free: what of each node others have left; None for all of it. Where no trial fits now the
+            first one waits for room, so one slot is the least.
+
+    Raises:
+        StvmError: no node can hold one trial, which Ray would leave pending without a word.
+    """
+    most_gpus = max(node.get("GPU", 0) for node in nodes)
+    most_cpus = max(node.get("CPU", 0) for node in nodes)
+    if gpus is None:
+        gpus = 1.0 if most_gpus >= 1 else 0.0
+    if cpus is None:
+        cpus = 1 if gpus == 0 else max(1, min(8, int(most_cpus * gpus / max(most_gpus, 1))))
+    fits = sum(_fit(node, cpus, gpus) for node in nodes)
+    if not fits:
+        short = "--cpus-per-trial" if most_gpus >= gpus else "--gpus-per-trial"
+        raise StvmError(
+            f"a trial asks for {cpus} cores and {gpus:g} GPUs, but the largest node has "
+            f"{most_cpus:.0f} cores and {most_gpus:g} GPUs: lower {short}"
+        )
+    if free is not None:
+        fits = max(1, sum(_fit(node, cpus, gpus) for node in free))
+    return Slots(cpus, gpus, fits)
+
+
+def _fit(node: Resources, cpus: int, gpus: float) -> int:
+    by_gpu = int(node.get("GPU", 0) / gpus + 1e-9) if gpus else cpus_of(node)
+    return min(cpus_of(node) // cpus, by_gpu)
+
+
+def cpus_of(node: Resources) -> int:
+    """Cores of a node."""
+    return int(node.get("CPU", 0))
+
+
+def _answers(address: str | None) -> None:
+    """Ray itself would try an address that is not there for minutes."""
+    host, separator, port = (address or "").rpartition(":")
+    if not separator or not port.isdecimal() or "/" in host:
+        return
+    try:
+        socket.create_connection((host, int(port)), timeout=5).close()
+    except OSError as error:
+        raise StvmError(
+            f"Ray cannot be reached at {address}: {error.strerror or error}; check --address"
+        ) from None
+
+
+@contextlib.contextmanager
+def connected(machine: Machine) -> Iterator[list[dict[str, float]]]:
+    """Ray, started or joined; gives the resources of the living nodes.
+
+    Raises:
+        StvmError: it cannot be reached or started.
+    """
+    _answers(machine.address)
+    options: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
+    if machine.address:
+        options["address"] = machine.address
+    else:
+        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else None
+        # Without "local" Ray would join whichever cluster was last started on this machine.
+        options |= {"address": "local", "num_cpus": cores, "include_dashboard": False}
+    try:
+        ray.init(**options)
+    except (ConnectionError, RuntimeError, ValueError) as error:
+        where = f"at {machine.address}" if machine.address else "on this machine"
+        reason = str(error).splitlines()[0]
+        raise StvmError(f"Ray cannot be reached {where}: {reason}; check --address") from None
+    logging.getLogger("ray.tune").setLevel(logging.ERROR)
+    # Ray prints a page of its nodes' logs when one dies; what it means for a trial is told by us.
+    if hasattr(ray._private.worker, "print_to_stdstream"):
+        ray._private.worker.print_to_stdstream = lambda *_, **__: None
+    try:
+        yield [node["Resources"] for node in alive()]
+    finally:
+        ray.shutdown()
+
+
+def alive() -> list[dict[str, Any]]:
+    """The living nodes as Ray describes them."""
+    nodes: list[dict[str, Any]] = ray.nodes()  # type: ignore[no-untyped-call]
+    return [node for node in nodes if node["Alive"]]
+
+
+def free_resources() -> list[dict[str, float]]:
+    """Of each living node, what is not taken by others now."""
+    by_node = ray._private.state.available_resources_per_node()  # type: ignore[no-untyped-call]
+    return [by_node.get(node["NodeID"], {}) for node in alive()]
+
+
+def code_fingerprint(package: Path) -> str:
+    """Digest of a package's Python files; a version number misses a checkout left behind."""
+    digest = hashlib.sha256()
+    for path in sorted(package.rglob("*.py")):
+        digest.update(str(path.relative_to(package)).encode() + path.read_bytes())
+    return digest.hexdigest()[:12]
+
+
+def check_nodes(folders: Sequence[Path]) -> None:
+    """Every node with cores sees these folders and runs the same code as this process.
+
+    Args:
+        folders: that all nodes must share; made where they are missing.
+
+    Raises:
+        StvmError: names the node and the folder or the code.
+    """
+    here = code_fingerprint(Path(stvm.__file__).parent)
+    nodes = [node for node in alive() if cpus_of(node["Resources"])]
+    with _tokens(folders) as tokens:
+        ask = _asker([str(token) for token in tokens], os.getcwd())
+        asked = [(_name(node), ask(node["NodeID"])) for node in nodes]
+        for name, answer in asked:
+            _judge(name, _answer(name, answer), here)
+
+
+@contextlib.contextmanager
+def _tokens(folders: Sequence[Path]) -> Iterator[list[Path]]:
+    """A file in each folder that no other folder of the same name can hold."""
+    tokens = [folder.resolve() / f".shared-{secrets.token_hex(8)}" for folder in folders]
+    try:
+        for token in tokens:
+            with writing(token.parent):
+                token.touch()
+        yield tokens
+    finally:
+        for token in tokens:
+            token.unlink(missing_ok=True)
+
+
+def _name(node: Mapping[str, Any]) -> str:
+    return f"{node['NodeManagerHostname']} ({node['NodeManagerAddress']})"
+
+
+def _asker(tokens: list[str], directory: str) -> Callable[[str], Any]:
+    """A function that starts the question on a node."""
+
+    # Nested, so that it is sent by value: a node without stvm must still be able to answer.
+    def look() -> dict[str, Any]:
+        import os
+        from pathlib import Path
+
+        unseen = [str(Path(t).parent) for t in tokens if not os.path.exists(t)]
+        unseen += [] if os.path.isdir(directory) else [directory]
+        try:
+            import stvm
+            from stvm.cluster import code_fingerprint
+        except ImportError as error:
+            return {"unseen": unseen, "code": None, "reason": str(error)}
+        root = Path(stvm.__file__).parent
+        return {"unseen": unseen, "code": code_fingerprint(root), "root": str(root)}
+
+    def ask(node_id: str) -> Any:
+        there = NodeAffinitySchedulingStrategy(node_id=node_id, soft=False)
+        return ray.remote(look).options(num_cpus=0, scheduling_strategy=there).remote()
+
+    return ask
+
+
+def _answer(name: str, reference: Any) -> dict[str, Any]:
+    try:
+        answer: dict[str, Any] = ray.get(reference, timeout=ANSWER_S)
+    except ray.exceptions.RayError as error:
+        reason = " ".join(str(error).split())[:200]
+        raise StvmError(
+            f"node {name} does not run a small task: {type(error).__name__}: {reason}; "
+            "mend it or take it out of the cluster"
+        ) from None
+    return answer
+
+
+def _judge(name: str, answer: Mapping[str, Any], here: str) -> None:
+    """An answer as an error, where it is one."""
+    if answer["unseen"]:
+        raise StvmError(
+            f"folder {answer['unseen'][0]} is not the same on node {name}: all nodes must share "
+            "the folder the study is started in, --results and --cache; put them on shared "
+            "storage, at the same path on every node"
+        )
+    if answer["code"] is None:
+        raise StvmError(
+            f"node {name} cannot import stvm: {answer['reason']}; install it there or share the "
+            "folder and environment the study is started in"
+        )
+    if answer["code"] != here:
+        raise StvmError(
+            f"node {name} has another stvm in {answer['root']} than this one: install the same "
+            "there, or share the folder the study is started in"
+        )

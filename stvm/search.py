@@ -1,0 +1,219 @@
+"""A search of settings by Optuna's ask and tell; its storage is the only memory.
+
+Nothing here knows Ray. A trial that a dead driver left RUNNING is continued under its number, a
+suggestion that is recorded is told from its record, and trouble with the machine is told nothing.
+"""
+
+import math
+import random
+from collections import Counter, deque
+from collections.abc import Callable, Iterator
+from itertools import product
+from typing import Any
+
+import optuna
+from optuna.storages import BaseStorage
+from optuna.trial import TrialState
+
+from stvm.records import Results
+from stvm.search_plan import Plan, Suggestion, judged
+from stvm.search_space import default_values
+from stvm.search_storage import STEPS, make_pruner, make_sampler, open_study, storage_faults
+
+MOST_STRIKES = 3
+"""Errors in a row, none of them a result, after which nothing more is started."""
+
+
+Told = Callable[[Suggestion, str], None]
+"""Called for a suggestion that is told without a run, with what is known of it."""
+
+
+class Search:
+    """Suggestions until enough trials are finished.
+
+    Args:
+        plan: what is searched.
+        storage: Optuna's.
+        place: the storage as people may see it.
+        results: records.
+        trials: finished trials wanted, with those of earlier runs.
+        told: hears of suggestions that need no run.
+
+    Raises:
+        StvmError: the storage fails, or holds another search under this name.
+    """
+
+    def __init__(
+        self,
+        plan: Plan,
+        storage: BaseStorage,
+        place: str,
+        results: Results,
+        trials: int,
+        told: Told = lambda suggestion, news: None,
+    ) -> None:
+        self.plan, self.storage, self.place = plan, storage, place
+        self.results, self.wanted, self.told = results, trials, told
+        self.live: dict[str, list[Suggestion]] = {}
+        self.strikes = 0
+        with storage_faults(place):
+            maximise = plan.objective.higher_is_better
+            self.study = open_study(storage, plan.name, plan.identity(), maximise)
+            self.study.pruner = make_pruner(plan.pruner)
+            self.left_running = deque(self._in_state(TrialState.RUNNING))
+            self._queue_first()
+
+    def next(self) -> Suggestion | None:
+        """What to run now; None when nothing more is to be started.
+
+        Suggestions that are recorded, pruned earlier or under way are dealt with on the spot.
+        """
+        with storage_faults(self.place):
+            while (suggestion := self._continued() or self._asked()) is not None:
+                if suggestion.trial.hash in self.live:
+                    self.live[suggestion.trial.hash].append(suggestion)
+                elif self.results.read(suggestion.trial.hash):
+                    self.told(suggestion, self._tell(suggestion))
+                elif suggestion.trial.hash in self._pruned():
+                    self._tell_pruned(suggestion)
+                    self.told(suggestion, "pruned before")
+                else:
+                    self.live[suggestion.trial.hash] = [suggestion]
+                    return suggestion
+        return None
+
+    def report(
+        self, suggestion: Suggestion, iteration: int, of: int, intermediate: float | None
+    ) -> bool:
+        """Tell a label-free value of a running trial; whether to stop the trial.
+
+        Args:
+            suggestion: that runs.
+            iteration: iterations done.
+            of: iterations in all.
+            intermediate: higher is better, whatever the direction of the objective.
+        """
+        step = STEPS * iteration // of
+        if intermediate is None or not math.isfinite(intermediate) or not 0 < step < STEPS:
+            return False
+        with storage_faults(self.place):
+            number = self._id(suggestion.number)
+            if step in self.storage.get_trial(number).intermediate_values:
+                return False
+            signed = intermediate if self.plan.objective.higher_is_better else -intermediate
+            self.storage.set_trial_intermediate_value(number, step, signed)
+            return self.study.pruner.prune(self.study, self.storage.get_trial(number))
+
+    def finish(self, suggestion: Suggestion, pruned: bool = False) -> str:
+        """Take note that a trial has ended; what is known of it.
+
+        Its record is its result. Without one, and unless it was pruned, it is told nothing: it
+        stays RUNNING in the storage and the next run continues it.
+        """
+        same = self.live.pop(suggestion.trial.hash, [suggestion])
+        with storage_faults(self.place):
+            if self.results.read(suggestion.trial.hash):
+                self.strikes = 0
+                news = [self._tell(one) for one in same][0]
+            elif pruned:
+                self.strikes = 0
+                for one in same:
+                    self._tell_pruned(one)
+                news = "pruned"
+            else:
+                self.strikes += 1
+                return "no result"
+        for one in same[1:]:
+            self.told(one, news)
+        return news
+
+    def counts(self) -> dict[str, int]:
+        """How many trials are in each of Optuna's states that occurs."""
+        with storage_faults(self.place):
+            return dict(Counter(t.state.name for t in self.study.get_trials(deepcopy=False)))
+
+    def finished(self) -> int:
+        """Trials that are COMPLETE, PRUNED or FAIL."""
+        return sum(self.counts().get(state, 0) for state in ("COMPLETE", "PRUNED", "FAIL"))
+
+    def left(self) -> int:
+        """Trials to finish: those wanted, and those a dead driver left running."""
+        return max(self.wanted - self.finished(), self.counts().get("RUNNING", 0))
+
+    def _queue_first(self) -> None:
+        """The default, and for the sampler `grid` every point of it in a drawn order."""
+        default = default_values(self.plan.parameters, self.plan.base)
+        points = []
+        if all(p.holds(default[p.name]) for p in self.plan.parameters):
+            points.append(default)
+        if self.plan.sampler == "grid":
+            axes = [[(p.name, value) for value in p.grid] for p in self.plan.parameters]
+            cells = [dict(cell) for cell in product(*axes)]
+            random.Random(self.plan.sampler_seed).shuffle(cells)
+            points += [cell for cell in cells if cell != default]
+            self.wanted = min(self.wanted, len(points))
+        for point in points[: self.wanted]:
+            self.study.enqueue_trial(point, skip_if_exists=True)
+
+    def _continued(self) -> Suggestion | None:
+        return self._suggestion(self.left_running.popleft()) if self.left_running else None
+
+    def _asked(self) -> Suggestion | None:
+        trials = self.study.get_trials(deepcopy=False)
+        begun = sum(t.state != TrialState.WAITING for t in trials)
+        if begun >= self.wanted or self.strikes >= MOST_STRIKES:
+            return None
+        plan = self.plan
+        self.study.sampler = make_sampler(plan.sampler, plan.sampler_seed, len(trials))
+        return self._suggestion(self.study.ask(self._space()).number)
+
+    def _suggestion(self, number: int) -> Suggestion:
+        """Rounded values of a trial; those a killed driver had not drawn are drawn now."""
+        frozen = self.storage.get_trial(self._id(number))
+        missing = [name for name in self._space() if name not in frozen.params]
+        if missing:
+            plan = self.plan
+            self.study.sampler = make_sampler(plan.sampler, plan.sampler_seed, number)
+            trial = optuna.trial.Trial(self.study, self._id(number))
+            for name, distribution in self._space().items():
+                trial._suggest(name, distribution)
+            frozen = self.storage.get_trial(self._id(number))
+        values = {p.name: p.rounded(frozen.params[p.name]) for p in self.plan.parameters}
+        suggestion = Suggestion(number, values, self.plan.trial(number, values))
+        self._attribute(number, "hash", suggestion.trial.hash)
+        self._attribute(number, "settings", values)
+        return suggestion
+
+    def _tell(self, suggestion: Suggestion) -> str:
+        """Tell a trial's record to the study; the words for it."""
+        record = self.results.read(suggestion.trial.hash)
+        assert record is not None
+        value, news = judged(record, self.plan.objective)
+        if value is None:
+            self._attribute(suggestion.number, "reason", news)
+            self.study.tell(suggestion.number, state=TrialState.FAIL)
+        else:
+            self.study.tell(suggestion.number, value)
+        return news
+
+    def _tell_pruned(self, suggestion: Suggestion) -> None:
+        self.study.tell(suggestion.number, state=TrialState.PRUNED)
+        states = self.results.root / "checkpoints"
+        (states / f"{suggestion.trial.hash}.pt").unlink(missing_ok=True)
+
+    def _pruned(self) -> set[str]:
+        trials = self.study.get_trials(deepcopy=False, states=(TrialState.PRUNED,))
+        return {t.user_attrs["hash"] for t in trials if "hash" in t.user_attrs}
+
+    def _in_state(self, state: TrialState) -> Iterator[int]:
+        return (t.number for t in self.study.get_trials(deepcopy=False, states=(state,)))
+
+    def _space(self) -> dict[str, optuna.distributions.BaseDistribution]:
+        return {p.name: p.distribution for p in self.plan.parameters}
+
+    def _id(self, number: int) -> int:
+        study = self.storage.get_study_id_from_name(self.plan.name)
+        return self.storage.get_trial_id_from_study_id_trial_number(study, number)
+
+    def _attribute(self, number: int, key: str, value: Any) -> None:
+        self.storage.set_trial_user_attr(self._id(number), key, value)

@@ -1,0 +1,17 @@
+"""Where source models are kept; known without torch, which a study's command does not load."""
+
+from pathlib import Path
+
+from stvm.settings import Settings
+
+
+def source_path(settings: Settings, cache: Path) -> Path:
+    """File of the source model: the user's checkpoint, or the one trained under its hash."""
+    if settings.source.source_checkpoint:
+        return Path(settings.source.source_checkpoint)
+    return cache / "sources" / f"{settings.source_hash()}.pt"
+
+
+def brings_files(settings: Settings) -> bool:
+    """Images or a checkpoint of the user's are read, not only the embedded benchmark."""
+    return settings.data.dataset != "streets" or bool(settings.source.source_checkpoint)

@@ -1,0 +1,488 @@
+"""The search: what is asked, told and continued, without Ray; then the command, killed."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import optuna
+import pytest
+from optuna.trial import TrialState
+
+from studies.optuna_search import build_plan, main, parser
+from studies.search_report import report_trials
+from stvm.errors import StvmError
+from stvm.objectives import find_objective
+from stvm.presets import find_preset
+from stvm.records import Results
+from stvm.search import MOST_STRIKES, Search
+from stvm.search_plan import Plan, Suggestion, best_trial
+from stvm.search_plots import importances, write_plots
+from stvm.search_space import default_values, find_parameters, searchable
+from stvm.search_storage import (
+    SAMPLERS,
+    find_name,
+    make_sampler,
+    only_driver,
+    open_storage,
+    storage_place,
+)
+from stvm.settings import Settings
+from tests.tiny import ASSIGNMENTS, tiny
+
+ROOT = Path(__file__).resolve().parents[1]
+SCORE = "information_maximisation"
+
+
+def plan(**changes: Any) -> Plan:
+    base = changes.pop("base", tiny())
+    names = changes.pop("parameters", ("alpha", "beta", "temperature"))
+    given = {
+        "preset": "demo",
+        "base": base,
+        "parameters": find_parameters(names, base),
+        "objective": find_objective(changes.pop("objective", SCORE)),
+        "sampler": "tpe",
+        "sampler_seed": 0,
+        "pruner": "none",
+        "seed": 1000,
+        "realisation": 0,
+        "tuned": False,
+    }
+    return Plan(**(given | changes))
+
+
+class Bench:
+    """A search and the records that a fake executor writes for it."""
+
+    def __init__(self, folder: Path, trials: int = 6, **changes: Any) -> None:
+        self.results, self.plan = Results(folder), plan(**changes)
+        self.heard: list[tuple[int, str]] = []
+        self.trials = trials
+        self.search = self.open()
+
+    def open(self) -> Search:
+        """As a new process does: nothing but the storage and the records is known."""
+        storage = open_storage(None, self.results.root, self.plan.name)
+        return Search(self.plan, storage, "here", self.results, self.trials, self.hear)
+
+    def hear(self, suggestion: Suggestion, news: str) -> None:
+        self.heard.append((suggestion.number, news))
+
+    def record(self, suggestion: Suggestion, value: float | None, status: str = "done") -> None:
+        failure = {"error": "loss is nan at iteration 3", "iteration": 3, "seed": 1000}
+        scores = {SCORE: value, "entropy": value}
+        self.results.write(
+            {
+                "hash": suggestion.trial.hash,
+                "status": status,
+                "result": {"miou": 0.5, "scores": scores} if status == "done" else None,
+                "failure": None if status == "done" else failure,
+            }
+        )
+
+    def run(self, search: Search, most: int = 100) -> list[Suggestion]:
+        """One trial at a time; the value is best at alpha 2."""
+        done: list[Suggestion] = []
+        while len(done) < most and (suggestion := search.next()):
+            self.record(suggestion, -abs(suggestion.values.get("alpha", 0) - 2))
+            search.finish(suggestion)
+            done.append(suggestion)
+        return done
+
+    def states(self) -> Counter[str]:
+        trials = optuna.load_study(
+            study_name=self.plan.name, storage=f"sqlite:///{self.database}"
+        ).get_trials()
+        return Counter(t.state.name for t in trials)
+
+    @property
+    def database(self) -> Path:
+        return self.results.root / "searches" / f"{self.plan.name}.db"
+
+
+def next_of(search: Search) -> Suggestion:
+    suggestion = search.next()
+    assert suggestion is not None
+    return suggestion
+
+
+def test_the_default_comes_first_and_the_best_is_found(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, trials=5)
+    done = bench.run(bench.search)
+    assert [s.number for s in done] == [0, 1, 2, 3, 4]
+    assert done[0].values == default_values(bench.plan.parameters, tiny())
+    assert bench.states() == {"COMPLETE": 5}
+    assert best_trial(bench.search.study).value == 0.0
+    for suggestion in done:
+        training = suggestion.trial.settings.training
+        assert (training.seed, training.eval_split) == (1000, "val")
+        for parameter in bench.plan.parameters:
+            value = suggestion.values[parameter.name]
+            assert parameter.holds(value) and float(f"{value:.3g}") == value
+
+
+def test_lower_is_better_where_the_objective_says_so(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, trials=4, objective="entropy")
+    values = {s.number: -abs(s.values["alpha"] - 2) for s in bench.run(bench.search)}
+    assert best_trial(bench.search.study).number == min(values, key=lambda n: values[n])
+
+
+def test_a_larger_number_goes_on_and_the_default_is_not_queued_again(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, trials=2)
+    first = bench.run(bench.search)
+    assert bench.open().next() is None
+    bench.trials = 4
+    more = bench.run(bench.open())
+    assert [s.number for s in more] == [2, 3]
+    assert len({s.trial.hash for s in first + more}) == 4
+
+
+@pytest.mark.parametrize("sampler", [s for s in SAMPLERS if s != "cmaes"])
+def test_reopened_after_each_trial_it_suggests_what_one_process_would(
+    sampler: str, tmp_path: Path
+) -> None:
+    whole = Bench(tmp_path / "whole", trials=12, sampler=sampler)
+    expected = [s.values for s in whole.run(whole.search)]
+    parts = Bench(tmp_path / "parts", trials=12, sampler=sampler)
+    found = [s.values for _ in range(12) for s in parts.run(parts.open(), most=1)]
+    assert found == expected and len({str(v) for v in found}) == 12
+
+
+def test_what_a_dead_driver_left_running_is_continued_under_its_number(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, trials=4)
+    bench.run(bench.search, most=1)
+    lost, recorded = next_of(bench.search), next_of(bench.search)
+    bench.record(recorded, -0.25)
+    assert bench.states() == {"COMPLETE": 1, "RUNNING": 2}
+    search = bench.open()
+    again = next_of(search)
+    assert (again.number, again.values, again.trial.hash) == (1, lost.values, lost.trial.hash)
+    bench.record(again, -0.5)
+    search.finish(again)
+    last = bench.run(search)
+    assert [s.number for s in last] == [3]
+    assert bench.heard == [(2, "information maximisation -0.25")]
+    assert bench.states() == {"COMPLETE": 4}
+    assert search.study.trials[2].value == -0.25
+
+
+def test_more_running_than_wanted_are_all_finished(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, trials=4)
+    for _ in range(3):
+        next_of(bench.search)
+    bench.trials = 1
+    search = bench.open()
+    assert search.left() == 3
+    bench.run(search)
+    assert bench.states() == {"COMPLETE": 3}
+
+
+def test_a_trial_killed_between_two_of_its_draws_is_drawn_to_the_end(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, trials=2)
+    bench.run(bench.search, most=1)
+    trial = bench.search.study.ask()
+    alpha = trial.suggest_float("alpha", 0.5, 8.0, log=True)
+    search = bench.open()
+    suggestion = next_of(search)
+    assert suggestion.number == 1 and suggestion.values["alpha"] == float(f"{alpha:.3g}")
+    assert set(suggestion.values) == {"alpha", "beta", "temperature"}
+
+
+def test_a_recorded_suggestion_returns_its_record_and_runs_nothing(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, trials=3)
+    default = Suggestion(0, {}, bench.plan.trial(0, default_values(bench.plan.parameters, tiny())))
+    bench.record(default, 1.5)
+    assert next_of(bench.search).number == 1
+    assert bench.heard == [(0, "information maximisation 1.5")]
+    assert bench.search.study.trials[0].value == 1.5
+
+
+def test_an_equal_suggestion_waits_for_the_one_that_runs(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, trials=3)
+    first = next_of(bench.search)
+    bench.search.study.enqueue_trial(first.values)
+    assert next_of(bench.search).number == 2
+    bench.record(first, 0.75)
+    bench.search.finish(first)
+    told = bench.search.study.trials[:2]
+    assert [(t.state, t.value) for t in told] == [(TrialState.COMPLETE, 0.75)] * 2
+    assert bench.heard == [(1, "information maximisation 0.75")]
+
+
+def test_a_space_of_few_points_ends(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, trials=20, parameters=("n_mocm",), sampler="random")
+    done = bench.run(bench.search)
+    assert len(done) == len({s.trial.hash for s in done}) <= 15
+    assert bench.states() == {"COMPLETE": 20} and len(bench.heard) == 20 - len(done)
+
+
+def test_a_diverged_trial_and_one_without_the_score_are_fail(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, trials=2)
+    diverged = next_of(bench.search)
+    bench.record(diverged, None, status="failed")
+    assert bench.search.finish(diverged) == "failed: loss is nan at iteration 3"
+    scoreless = next_of(bench.search)
+    bench.record(scoreless, None)
+    assert "has no information maximisation" in bench.search.finish(scoreless)
+    assert bench.states() == {"FAIL": 2}
+    with pytest.raises(StvmError, match="none of 2 trials has a value.*has no information"):
+        best_trial(bench.search.study)
+    assert bench.open().next() is None
+
+
+def test_trouble_with_the_machine_is_told_nothing_and_stops_after_some(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, trials=10)
+    for _ in range(MOST_STRIKES):
+        assert bench.search.finish(next_of(bench.search)) == "no result"
+    assert bench.search.next() is None
+    assert bench.states() == {"RUNNING": MOST_STRIKES} and bench.search.left() == 10
+    done = bench.run(bench.open())
+    assert [s.number for s in done] == list(range(10)) and bench.states() == {"COMPLETE": 10}
+
+
+def test_pruning_compares_label_free_values_at_equal_progress(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, trials=8, pruner="median")
+    for _ in range(5):
+        good = next_of(bench.search)
+        for iteration in range(100, 800, 100):
+            assert not bench.search.report(good, iteration, 800, 1.0)
+        bench.record(good, 1.0)
+        bench.search.finish(good)
+    bad = next_of(bench.search)
+    assert not bench.search.report(bad, 100, 800, 0.1), "the first two tenths are warm-up"
+    assert not bench.search.report(bad, 300, 800, None)
+    assert bench.search.report(bad, 400, 800, 0.1)
+    assert bench.search.finish(bad, pruned=True) == "pruned"
+    assert bench.states() == {"COMPLETE": 5, "PRUNED": 1}
+    assert bench.results.read(bad.trial.hash) is None
+    assert bench.search.finished() == 6
+    bench.search.study.enqueue_trial(bad.values)
+    assert next_of(bench.search).number == 7, "what was pruned is not tried again"
+    assert bench.heard == [(6, "pruned before")]
+
+
+def test_where_lower_is_better_the_pruner_still_keeps_high_intermediate_values(
+    tmp_path: Path,
+) -> None:
+    bench = Bench(tmp_path, trials=7, pruner="median", objective="entropy")
+    for _ in range(5):
+        usual = next_of(bench.search)
+        assert not bench.search.report(usual, 400, 800, 1.0)
+        bench.record(usual, 1.0)
+        bench.search.finish(usual)
+    assert not bench.search.report(next_of(bench.search), 400, 800, 2.0)
+    assert bench.search.report(next_of(bench.search), 400, 800, 0.5)
+
+
+def test_another_search_under_the_same_name_is_refused(tmp_path: Path) -> None:
+    Bench(tmp_path, given_name="mine")
+    for changes, message in (
+        ({"objective": "miou"}, 'objective "information_maximisation", not "miou"'),
+        ({"base": tiny(iterations=7)}, "started with base"),
+        ({"parameters": ("alpha",)}, "started with parameters"),
+        ({"seed": 1001}, "search_seed 1000, not 1001"),
+    ):
+        with pytest.raises(StvmError, match=message):
+            Bench(tmp_path, given_name="mine", **changes)
+    storage = open_storage(None, tmp_path, "theirs")
+    study = optuna.create_study(study_name="theirs", storage=storage)
+    study.ask()
+    with pytest.raises(StvmError, match="was not made by this command"):
+        Bench(tmp_path, given_name="theirs")
+
+
+def test_versions_are_kept(tmp_path: Path) -> None:
+    versions = Bench(tmp_path).search.study.user_attrs["versions"]
+    assert versions[0]["optuna"] == optuna.__version__ and set(versions[0]) > {"ray", "torch"}
+
+
+def test_one_driver_at_a_time(tmp_path: Path) -> None:
+    with (
+        only_driver(tmp_path, "mine"),
+        pytest.raises(StvmError, match="mine is being worked on by another process"),
+        only_driver(tmp_path, "mine"),
+    ):
+        pass
+    with only_driver(tmp_path, "mine"):
+        pass
+
+
+def test_storages(tmp_path: Path) -> None:
+    for storage in (str(tmp_path / "a.log"), str(tmp_path / "b.db"), f"sqlite:///{tmp_path}/c.db"):
+        search = Search(plan(), open_storage(storage, tmp_path, "x"), storage, Results(tmp_path), 2)
+        assert next_of(search).number == 0
+    assert {p.name for p in tmp_path.iterdir()} >= {"a.log", "b.db", "c.db"}
+    for wrong in ("nonsense://x", "postgresql://me:secret@127.0.0.1:1/db"):
+        with pytest.raises(StvmError, match="check --storage") as error:
+            open_storage(wrong, tmp_path, "x")
+        assert "secret" not in str(error.value) and "\n" not in str(error.value)
+    assert storage_place("mysql://me:secret@host/db", tmp_path, "x") == "mysql://me:***@host/db"
+    assert storage_place(None, tmp_path, "x") == "searches/x.db"
+
+
+def test_the_space() -> None:
+    assert set(searchable()) == {
+        *("n_f", "temperature", "q_m", "alpha", "beta", "tau_mocm", "n_mocm")
+    }
+    found = {p.name: p for p in find_parameters(searchable(), Settings())}
+    assert [n for n, p in found.items() if p.integer] == ["n_f", "n_mocm"]
+    assert {n for n, p in found.items() if p.log} == {"temperature", "q_m", "alpha", "n_mocm"}
+    assert found["alpha"].rounded(1.23456) == 1.23 and found["n_f"].rounded(77) == 77
+    with pytest.raises(StvmError, match="'lr' has no search range"):
+        find_parameters(["lr"], Settings())
+    with pytest.raises(StvmError, match="'alpha' changes nothing"):
+        find_parameters(["alpha"], tiny(mgs=False))
+
+
+def test_names_of_samplers() -> None:
+    with pytest.raises(StvmError, match="unknown sampler 'tpee': did you mean 'tpe'"):
+        find_name("tpee", SAMPLERS, "sampler")
+    for name in SAMPLERS:
+        if name != "cmaes":
+            assert isinstance(make_sampler(name, 0, 3), optuna.samplers.BaseSampler)
+
+
+def test_cmaes_without_its_package_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(StvmError, match="pip install cmaes"):
+        find_name("cmaes", SAMPLERS, "sampler")
+
+
+def test_the_grid_is_table_fives_and_ends(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, trials=100, sampler="grid", parameters=("alpha", "beta"))
+    done = bench.run(bench.search)
+    assert len({s.trial.hash for s in done}) == 16 and bench.search.left() == 0
+    assert {s.values["alpha"] for s in done} == {1, 2, 4, 8}
+
+
+def test_report_and_search_share_no_seed_and_the_oracles_realisation_is_marked() -> None:
+    options = parser().parse_args(["--seeds", "0", "1000"])
+    with pytest.raises(StvmError, match="--search-seed 1000 is one of --seeds"):
+        build_plan(options, {})
+    preset = find_preset("demo")
+    for objective, tuned in ((SCORE, {False}), ("miou", {True, False})):
+        options = parser().parse_args(["--objective", objective])
+        made = build_plan(options, {})
+        trials = report_trials(made, preset, {"alpha": 3.0}, options.seeds, [0, 5])
+        assert Counter(t.row for t in trials) == {"default": 10, "best": 10}
+        assert {t.tuned for t in trials if t.row == "best"} == tuned
+        assert {t.settings.training.eval_split for t in trials} == {"test"}
+        assert made.seed not in {t.settings.training.seed for t in trials}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--objective", "mio"], "did you mean 'miou'"),
+        (["--sampler", "tp"], "unknown sampler 'tp'"),
+        (["--pruner", "medium"], "did you mean 'median'"),
+        (["--parameters", "lr"], "'lr' has no search range"),
+        (["seed=3"], "'seed' is what this study varies"),
+        (["--seeds", "1000"], "is one of --seeds"),
+    ],
+)
+def test_bad_input_is_one_line_and_code_2(
+    arguments: list[str], message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["--results", str(tmp_path / "r"), *arguments]) == 2
+    captured = capsys.readouterr()
+    assert message in captured.err and captured.err.count("\n") == 1
+    assert not (tmp_path / "r").exists()
+
+
+def test_list_makes_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--results", str(tmp_path / "r"), "--list", "--objective", "miou"]) == 0
+    said = capsys.readouterr().out
+    assert "oracle" in said and "no trials yet" in said
+    assert not (tmp_path / "r").exists()
+
+
+def test_plots_and_importances(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, trials=8)
+    bench.run(bench.search, most=1)
+    assert "missing" in importances(bench.search.study)
+    assert "missing" in write_plots(bench.search.study, "score", tmp_path)[0]
+    bench.run(bench.search)
+    assert "alpha" in importances(bench.search.study)
+    write_plots(bench.search.study, "score", tmp_path)
+    for name in ("history", "slice", "importance", "parallel"):
+        assert (tmp_path / f"{name}.png").stat().st_size > 5000
+
+
+def command(folder: Path, *more: str) -> list[str]:
+    script = str(ROOT / "studies" / "optuna_search.py")
+    places = ["--results", str(folder / "results"), "--cache", str(folder / "cache")]
+    changed = {item.split("=")[0] for item in more}
+    kept = [item for item in ASSIGNMENTS if item.split("=")[0] not in changed]
+    return [sys.executable, script, *places, "--objective", "miou", *more, *kept]
+
+
+def study_of(folder: Path) -> optuna.Study:
+    (database,) = (folder / "results" / "searches").glob("*.db")
+    return optuna.load_study(study_name=database.stem, storage=f"sqlite:///{database}")
+
+
+@pytest.mark.slow
+def test_a_killed_search_goes_on_without_zombies_and_repeats(tmp_path: Path) -> None:
+    options = ["--trials", "4", "--seeds", "0", "--cpus-per-trial", "1", "iterations=40"]
+    driver = subprocess.Popen(
+        command(tmp_path, *options), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    records = tmp_path / "results" / "records"
+    while driver.poll() is None and not list(records.glob("[!.]*.json")):
+        time.sleep(0.05)
+    os.kill(driver.pid, signal.SIGKILL)
+    driver.wait()
+    before = {t.number: t.params for t in study_of(tmp_path).trials if t.params}
+    left = [t for t in study_of(tmp_path).trials if t.state == TrialState.RUNNING]
+    assert left, "the kill came too late to test anything"
+    last = subprocess.run(command(tmp_path, *options), capture_output=True, text=True)
+    assert last.returncode == 0, last.stderr
+    trials = study_of(tmp_path).trials
+    assert [t.state for t in trials] == [TrialState.COMPLETE] * 4
+    assert {n: trials[n].params for n in before} == before
+    assert len({json.dumps(t.params) for t in trials}) == 4
+    ended: set[str] = set()
+    for line in (tmp_path / "results" / "events.jsonl").read_text().splitlines():
+        event = json.loads(line)
+        if event["event"] == "start":
+            assert event["hash"] not in ended, "started again after it was recorded"
+        else:
+            ended.add(event["hash"])
+    assert {t.user_attrs["hash"] for t in trials} <= ended
+    assert "best of 4 (an oracle" in last.stdout and "best minus default" in last.stdout
+    (manifest,) = (tmp_path / "results" / "studies").glob("search-*.json")
+    rows = Counter(t["row"] for t in json.loads(manifest.read_text())["trials"])
+    assert rows == {**{f"trial {n}": 1 for n in range(4)}, "best": 1, "default": 1}
+
+
+@pytest.mark.slow
+def test_where_every_trial_diverges_the_search_says_so(tmp_path: Path) -> None:
+    options = ["--trials", "2", "--seeds", "0", "lr=1e30", "iterations=60"]
+    said = subprocess.run(command(tmp_path, *options), capture_output=True, text=True)
+    assert said.returncode == 1, said.stderr
+    assert [t.state for t in study_of(tmp_path).trials] == [TrialState.FAIL] * 2
+    assert "none of 2 trials has a value, the last one failed: loss is" in said.stderr
+    assert "Traceback" not in said.stderr
+
+
+@pytest.mark.slow
+def test_ctrl_c_says_what_is_left_and_leaves_it_to_the_next_run(tmp_path: Path) -> None:
+    options = ["--trials", "3", "--seeds", "0", "iterations=200"]
+    driver = subprocess.Popen(
+        command(tmp_path, *options), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    events = tmp_path / "results" / "events.jsonl"
+    while driver.poll() is None and not events.exists():
+        time.sleep(0.1)
+    driver.send_signal(signal.SIGINT)
+    _, said = driver.communicate(timeout=60)
+    assert driver.returncode == 130, said
+    assert "of 3 trials finished" in said and "left" in said and "Traceback" not in said
+    assert TrialState.RUNNING in [t.state for t in study_of(tmp_path).trials]
