@@ -18,22 +18,29 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import optuna
 
-from reports.paired import Estimate, Key, paired
-from studies.ablation import evaluation_rule
-from studies.command import _ASSIGNMENT, _number, _parser, _positive
+from studies.command import _ASSIGNMENT, _number, _parser, _positive, _refuse_other_files
+from studies.listing import unique
+from studies.search_report import (
+    compare,
+    conclude,
+    find_facts,
+    list_search,
+    report_trials,
+    search_study,
+    title,
+)
 from stvm.errors import StvmError
 from stvm.execute import Interrupted, Machine, execute
 from stvm.objectives import OBJECTIVES, find_objective
-from stvm.presets import Preset, find_preset
+from stvm.presets import find_preset
 from stvm.records import Results
-from stvm.search import Plan, Search, best_trial, shown
-from stvm.search_plots import importances, write_plots
+from stvm.search import Search
+from stvm.search_plan import Plan
 from stvm.search_space import (
     DEFAULT_PARAMETERS,
     Values,
@@ -44,6 +51,7 @@ from stvm.search_space import (
     words,
 )
 from stvm.search_storage import (
+    DATABASE_ERRORS,
     PRUNERS,
     SAMPLERS,
     find_name,
@@ -55,8 +63,6 @@ from stvm.search_storage import (
 )
 from stvm.search_tune import print_told, run_search
 from stvm.settings import parse_assignments
-from stvm.study import Study, Trial
-from stvm.trial import refuse_other_files
 
 DEFAULT_OBJECTIVE = "information_maximisation"
 REPORT_SEEDS = [0, 1, 2, 3, 4]
@@ -65,9 +71,8 @@ SEARCH_SEED = 1000
 
 def parser() -> argparse.ArgumentParser:
     """The options of every study and those of a search."""
-    options = _parser(__doc__ or "")
+    options = _parser(__doc__ or "", REPORT_SEEDS)
     options.formatter_class = argparse.RawDescriptionHelpFormatter
-    options.set_defaults(seeds=REPORT_SEEDS)
     add = options.add_argument_group("search").add_argument
     add("--trials", type=_positive, default=30, metavar="N", help="finished trials in all (30)")
     add("--objective", default=DEFAULT_OBJECTIVE, help=f"{', '.join(OBJECTIVES)}; miou: an oracle")
@@ -136,144 +141,6 @@ def build_plan(options: argparse.Namespace, changes: dict[str, str]) -> Plan:
     )
 
 
-def report_trials(
-    plan: Plan, preset: Preset, best: Values, seeds: Sequence[int], realisations: Sequence[int]
-) -> tuple[Trial, ...]:
-    """The best setting and the default over the seeds of the report."""
-    trials = []
-    for row, values in (("default", {}), ("best", best)):
-        for number in realisations:
-            looked = plan.objective.oracle and row == "best" and number == plan.realisation
-            here = plan.base.replace(
-                realisation=number, source_seed=plan.base.source.source_seed + number, **values
-            )
-            trials += [
-                Trial(row, seed, number, looked or number in preset.tuned, here.replace(seed=seed))
-                for seed in seeds
-            ]
-    return tuple(trials)
-
-
-def search_study(plan: Plan, study: optuna.Study, facts: dict[str, Any]) -> Study:
-    """The search as a study: its recorded trials and what reports need."""
-    told = [t for t in study.get_trials(deepcopy=False) if t.state.name in ("COMPLETE", "FAIL")]
-    return Study(
-        name="search",
-        table=0,
-        preset=plan.preset,
-        base=plan.hash,
-        title=title(plan),
-        rule=rule(plan),
-        dataset=plan.base.data.dataset,
-        trials=tuple(plan.trial(t.number, t.user_attrs["settings"]) for t in told),
-        facts=facts,
-    )
-
-
-def rule(plan: Plan) -> str:
-    """How the best setting is chosen, and what is measured of it."""
-    measured, none = evaluation_rule(plan.base), "; nothing is selected by target labels."
-    if plan.objective.oracle:
-        measured = measured.removesuffix(none) + "."
-    seen = (
-        f"the target's {search_split(plan.base)} split"
-        if plan.objective.oracle
-        else ("unlabelled target images")
-    )
-    return f"Settings are chosen by {plan.objective.label} on {seen}, seed {plan.seed}. {measured}"
-
-
-def title(plan: Plan) -> str:
-    """One line for people."""
-    names = ", ".join(p.name for p in plan.parameters)
-    return f"Search for {names} by {plan.objective.label}, preset {plan.preset}"
-
-
-def find_facts(plan: Plan, study: optuna.Study, place: str, seeds: Sequence[int]) -> dict[str, Any]:
-    """Of the manifest: how was searched, and the best setting so far."""
-    facts: dict[str, Any] = plan.identity() | {
-        "objective": plan.objective.name,
-        "oracle": plan.objective.oracle,
-        "storage": place,
-        "study": plan.name,
-        "defaults": default_values(plan.parameters, plan.base),
-        "report_seeds": list(seeds),
-        "states": dict(Counter(t.state.name for t in study.get_trials(deepcopy=False))),
-        "best": None,
-        "best_trial": None,
-    }
-    if facts["states"].get("COMPLETE"):
-        best = best_trial(study)
-        facts |= {"best": best.user_attrs["settings"], "best_trial": best.number}
-    return facts
-
-
-def list_search(plan: Plan, study: optuna.Study | None, place: str) -> None:
-    """Print Optuna's trials: state, parameters and value."""
-    print(f"{title(plan)}\nstudy {plan.name} in {place}")
-    trials = study.get_trials(deepcopy=False) if study else []
-    for t in trials:
-        values = t.user_attrs.get("settings") or t.system_attrs.get("fixed_params", t.params)
-        state = t.state.name
-        if state == "COMPLETE" and t.value is not None:
-            state += f"  {plan.objective.label} {shown(t.value, plan.objective)}"
-        state += f"  {t.user_attrs['reason']}" if "reason" in t.user_attrs else ""
-        print(f"  trial {t.number:<4d} {words(values):48s}  {state}")
-    counts = Counter(t.state.name for t in trials)
-    print(", ".join(f"{n} {state}" for state, n in counts.items()) or "no trials yet")
-
-
-def compare(plan: Plan, results: Results, trials: Sequence[Trial]) -> None:
-    """Print mIoU of the best setting, of the default and of their paired difference."""
-    rows: dict[str, dict[Key, float]] = {"default": {}, "best": {}}
-    for trial in trials:
-        record = results.read(trial.hash)
-        if record and record["status"] == "done":
-            key = (trial.realisation, trial.seed)
-            rows[trial.row][key] = 100 * record["result"]["miou"]
-    split = plan.base.training.eval_split
-    print(f"\nmIoU in per cent on the target's {split} split, seeds that the search did not use:")
-    for row, values in rows.items():
-        numbers = " ".join(f"{value:.1f}" for value in values.values()) or "missing"
-        print(f"  {row:8s} {numbers}")
-    print(
-        f"  best minus default, paired by seed: {_interval(paired(rows['best'], rows['default']))}"
-    )
-
-
-def _interval(found: Estimate) -> str:
-    if found.mean is None:
-        return "missing"
-    if found.low is None:
-        return f"{found.mean:+.1f}, one pair: no interval"
-    return (
-        f"{found.mean:+.1f}, 95 % t interval [{found.low:+.1f}, {found.high:+.1f}], {found.n} pairs"
-    )
-
-
-def conclude(plan: Plan, study: optuna.Study, changes: dict[str, str], folder: Path) -> Values:
-    """Print the best setting, its command and the importances, and write the plots.
-
-    Raises:
-        StvmError: no trial has a value.
-    """
-    best, oracle = best_trial(study), " (an oracle: chosen by target labels)"
-    values: Values = best.user_attrs["settings"]
-    assert best.value is not None
-    print(
-        f"\nbest of {len(study.get_trials(deepcopy=False))}{oracle * plan.objective.oracle}: "
-        f"trial {best.number}, {plan.objective.label} {shown(best.value, plan.objective)}: "
-        f"{words(values)}"
-    )
-    others = " ".join(f"{k}={v}" for k, v in changes.items() if k not in values)
-    command = f"python studies/ablation.py --preset {plan.preset} {others} {words(values)}"
-    print(f"to use it: {' '.join(command.split())}")
-    print(f"importances for {plan.objective.label}: {importances(study)}")
-    for line in write_plots(study, plan.objective.label, folder):
-        print(line)
-    return values
-
-
 def search(options: argparse.Namespace, changes: dict[str, str]) -> int:
     """List, or search and report; the exit code."""
     plan, results = build_plan(options, changes), Results(options.results)
@@ -291,9 +158,13 @@ def search(options: argparse.Namespace, changes: dict[str, str]) -> int:
         list_search(plan, study, place)
         return 0
     machine = Machine(
-        options.cpus_per_trial, options.gpus_per_trial, options.address, options.cache
+        options.cpus_per_trial,
+        options.gpus_per_trial,
+        options.address,
+        options.cache,
+        options.tensorboard,
     )
-    with only_driver(results.root, plan.name):
+    with only_driver(results.root, plan.name), storage_faults(place, DATABASE_ERRORS):
         storage = open_storage(options.storage, results.root, plan.name)
         running = Search(plan, storage, place, results, options.trials, print_told)
         code = _run(plan, running, results, machine, place, options.seeds)
@@ -359,12 +230,12 @@ def _report(
 ) -> int:
     """Best and default over the seeds of the report; the exit code."""
     preset = find_preset(plan.preset)
-    realisations = list(dict.fromkeys(options.realisations or [preset.realisation]))
-    seeds = list(dict.fromkeys(options.seeds))
+    realisations = unique(options.realisations or [preset.realisation])
+    seeds = unique(options.seeds)
     facts = find_facts(plan, running.study, place, seeds)
     study = search_study(plan, running.study, facts)
     study = replace(study, trials=report_trials(plan, preset, best, seeds, realisations))
-    refuse_other_files([trial.settings for trial in study.trials], results)
+    _refuse_other_files(study, results)
     if best == default_values(plan.parameters, plan.base):
         print("the default is the best setting found")
     try:

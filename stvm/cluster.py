@@ -129,7 +129,8 @@ def connected(machine: Machine) -> Iterator[list[dict[str, float]]]:
         options["address"] = machine.address
     else:
         cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else None
-        options |= {"num_cpus": cores, "include_dashboard": False}
+        # Without "local" Ray would join whichever cluster was last started on this machine.
+        options |= {"address": "local", "num_cpus": cores, "include_dashboard": False}
     try:
         ray.init(**options)
     except (ConnectionError, RuntimeError, ValueError) as error:

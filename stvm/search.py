@@ -8,114 +8,20 @@ import math
 import random
 from collections import Counter, deque
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from itertools import product
 from typing import Any
 
 import optuna
 from optuna.storages import BaseStorage
-from optuna.trial import FrozenTrial, TrialState
+from optuna.trial import TrialState
 
-from stvm.errors import StvmError
-from stvm.objectives import Objective
 from stvm.records import Results
-from stvm.search_space import Parameter, Values, default_values, search_split, words
+from stvm.search_plan import Plan, Suggestion, judged
+from stvm.search_space import default_values
 from stvm.search_storage import STEPS, make_pruner, make_sampler, open_study, storage_faults
-from stvm.settings import Settings, digest
-from stvm.study import Trial
 
 MOST_STRIKES = 3
 """Errors in a row, none of them a result, after which nothing more is started."""
-
-
-@dataclass(frozen=True)
-class Plan:
-    """What is searched, by what.
-
-    Attributes:
-        preset: name of the preset it started from.
-        base: settings before the search; with them the default is reported.
-        parameters: searched.
-        objective: to choose by.
-        sampler: name.
-        sampler_seed: seed of the suggestions.
-        pruner: name.
-        seed: of every search trial; none of the report's.
-        realisation: of the embedded benchmark, searched on.
-        tuned: this realisation's labels were looked at before.
-        given_name: of the study; empty derives one.
-    """
-
-    preset: str
-    base: Settings
-    parameters: tuple[Parameter, ...]
-    objective: Objective
-    sampler: str
-    sampler_seed: int
-    pruner: str
-    seed: int
-    realisation: int
-    tuned: bool
-    given_name: str = ""
-
-    def identity(self) -> dict[str, Any]:
-        """What must be equal for two trials to belong to one search."""
-        return {
-            "base": digest({k: v for k, v in self.base.flat().items() if k != "workers"}),
-            "objective": self.objective.name,
-            "parameters": {p.name: p.as_dict() for p in self.parameters},
-            "sampler": self.sampler,
-            "sampler_seed": self.sampler_seed,
-            "pruner": self.pruner,
-            "search_seed": self.seed,
-            "realisation": self.realisation,
-            "split": search_split(self.base),
-        }
-
-    @property
-    def hash(self) -> str:
-        """Name of the search among others."""
-        return digest(self.identity() | {"name": self.given_name})
-
-    @property
-    def name(self) -> str:
-        """Of the study in Optuna's storage."""
-        return self.given_name or f"{self.preset}-{self.objective.name}-{self.hash}"
-
-    def settings(self, values: Values) -> Settings:
-        """Of a search trial."""
-        return self.base.replace(
-            realisation=self.realisation,
-            source_seed=self.base.source.source_seed + self.realisation,
-            seed=self.seed,
-            eval_split=search_split(self.base),
-            **values,
-        )
-
-    def trial(self, number: int, values: Values) -> Trial:
-        """The search trial of this number."""
-        row = f"trial {number}"
-        return Trial(row, self.seed, self.realisation, self.tuned, self.settings(values))
-
-
-@dataclass(frozen=True)
-class Suggestion:
-    """Values to try.
-
-    Attributes:
-        number: of Optuna's trial.
-        values: rounded.
-        trial: as every study has them.
-    """
-
-    number: int
-    values: Values
-    trial: Trial
-
-    @property
-    def label(self) -> str:
-        """For people."""
-        return f"trial {self.number}: {words(self.values)}"
 
 
 Told = Callable[[Suggestion, str], None]
@@ -292,6 +198,8 @@ class Search:
 
     def _tell_pruned(self, suggestion: Suggestion) -> None:
         self.study.tell(suggestion.number, state=TrialState.PRUNED)
+        states = self.results.root / "checkpoints"
+        (states / f"{suggestion.trial.hash}.pt").unlink(missing_ok=True)
 
     def _pruned(self) -> set[str]:
         trials = self.study.get_trials(deepcopy=False, states=(TrialState.PRUNED,))
@@ -309,36 +217,3 @@ class Search:
 
     def _attribute(self, number: int, key: str, value: Any) -> None:
         self.storage.set_trial_user_attr(self._id(number), key, value)
-
-
-def judged(record: dict[str, Any], objective: Objective) -> tuple[float | None, str]:
-    """A record's value by an objective, and the words for it; None where it has no value."""
-    if record["status"] == "failed":
-        return None, f"failed: {record['failure']['error']}"
-    value = objective.value(record["result"])
-    if value is None or not math.isfinite(value):
-        return None, f"failed: its record has no {objective.label}"
-    return value, f"{objective.label} {shown(value, objective)}"
-
-
-def shown(value: float, objective: Objective) -> str:
-    """A value for people: mIoU in per cent, else four digits."""
-    return f"{100 * value:.1f}" if objective.oracle else f"{value:.4g}"
-
-
-def best_trial(study: optuna.Study) -> FrozenTrial:
-    """The best finished trial by the objective.
-
-    Raises:
-        StvmError: no trial has a value.
-    """
-    complete = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
-    if complete:
-        return study.best_trial
-    trials = study.get_trials(deepcopy=False)
-    reasons = [t.user_attrs["reason"] for t in trials if "reason" in t.user_attrs]
-    last = f", the last one {reasons[-1]}" if reasons else ""
-    raise StvmError(
-        f"none of {len(trials)} trials has a value{last}: there is no best setting, "
-        "change the settings that are not searched"
-    )

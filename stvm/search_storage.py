@@ -16,6 +16,7 @@ from filelock import FileLock, Timeout
 from optuna.storages import BaseStorage, JournalStorage, get_storage
 from optuna.storages.journal import JournalFileBackend
 from optuna.study import StudyDirection
+from sqlalchemy.exc import SQLAlchemyError
 
 from stvm.errors import StvmError
 from stvm.files import writing
@@ -32,12 +33,17 @@ optuna.logging.set_verbosity(optuna.logging.ERROR)
 warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)
 
 
+DATABASE_ERRORS = (SQLAlchemyError, optuna.exceptions.StorageInternalError)
+"""What a database raises by itself."""
+
+
 @contextlib.contextmanager
-def storage_faults(place: str) -> Iterator[None]:
+def storage_faults(place: str, kinds: tuple[type[Exception], ...] = (Exception,)) -> Iterator[None]:
     """Failures of the database in one line, without the URL's password.
 
     Args:
         place: of the storage, as shown to people.
+        kinds: taken as such; all, around what uses nothing but the storage.
 
     Raises:
         StvmError: the storage cannot be reached, read or written.
@@ -46,7 +52,7 @@ def storage_faults(place: str) -> Iterator[None]:
         yield
     except StvmError:
         raise
-    except Exception as error:
+    except kinds as error:
         cause = error.__cause__ or error
         reason = re.sub(r"//([^:/@\s]*):[^@\s]*@", r"//\1:***@", str(cause).splitlines()[0])
         raise StvmError(

@@ -1,7 +1,6 @@
 """Ray Tune as the executor of a search: one trial a slot, asked for when the slot is free."""
 
-import shutil
-import tempfile
+import time
 from pathlib import Path
 from typing import Any
 
@@ -9,23 +8,27 @@ from ray import tune
 from ray.tune.search import Searcher
 from ray.tune.stopper import Stopper
 
+from stvm.cluster import connected
 from stvm.errors import StvmError
 from stvm.execute import (
     Finished,
     Machine,
     Slots,
-    _cluster,
+    _check,
+    _experiment,
     _interruptible,
     _missing_sources,
+    _prepare,
     _run,
     _task,
-    plan_slots,
+    work,
 )
-from stvm.experiment import check_inputs
-from stvm.progress import Lines
+from stvm.progress import Lines, Table, watcher
 from stvm.records import Results
-from stvm.search import Search, Suggestion, judged
-from stvm.trainable import trainable
+from stvm.search import Search
+from stvm.search_plan import Suggestion, judged
+from stvm.sources import brings_files
+from stvm.tensorboard import require_tensorboard
 
 
 def run_search(search: Search, results: Results, machine: Machine) -> Finished:
@@ -40,13 +43,16 @@ def run_search(search: Search, results: Results, machine: Machine) -> Finished:
         StvmError: an input is missing, no trial fits the machine, or the storage fails.
         Interrupted: Ctrl-C or a request to terminate.
     """
+    if machine.tensorboard:
+        require_tensorboard()
     with _interruptible():
         first = search.next()
         if first is None:
             return Finished(())
-        check_inputs([first.trial.settings])
-        with _cluster(machine) as nodes:
-            slots = plan_slots(nodes, machine.cpus, machine.gpus)
+        settings = first.trial.settings
+        _check([settings] if brings_files(settings) else [])
+        with connected(machine) as nodes:
+            slots = _prepare(machine, nodes, results)
             sources = _missing_sources([first.trial], machine.cache)
             errors: tuple[str, ...] = ()
             if sources:
@@ -59,29 +65,28 @@ def _fit(
 ) -> tuple[str, ...]:
     left = search.left()
     at_once = min(slots.count, left)
-    print(f"{left} trials, {at_once} at a time", flush=True)
-    asker = Asker(search, first, results, machine.cache, slots, at_once)
-    lines = SearchLines(left, asker)
-    storage = Path(tempfile.mkdtemp(prefix="stvm-tune-"))
-    try:
+    print(f"{left} trial{'s' * (left > 1)}, {at_once} at a time", flush=True)
+    live = isinstance(watcher(left, at_once, "trials"), Table)
+    shown = (SearchTable if live else SearchLines)(left, at_once, "trials")
+    extras = {
+        "tensorboard": machine.tensorboard,
+        "report_every": shown.report_every,
+        "prunes": search.plan.pruner != "none",
+    }
+    asker = Asker(search, first, results, machine.cache, slots, at_once, extras)
+    shown.watch(asker)
+    with shown, _experiment(shown, "search") as run_config:
+        run_config.stop = Pruning(asker)
         tune.Tuner(
-            tune.with_resources(trainable, {"cpu": slots.cpus, "gpu": slots.gpus}),
+            tune.with_resources(work, {"cpu": slots.cpus, "gpu": slots.gpus}),
             tune_config=tune.TuneConfig(
                 search_alg=asker, num_samples=-1, reuse_actors=slots.gpus == 0
             ),
-            run_config=tune.RunConfig(
-                name="search",
-                storage_path=str(storage),
-                verbose=0,
-                callbacks=[lines],
-                stop=Pruning(asker),
-            ),
+            run_config=run_config,
         ).fit()
-    finally:
-        shutil.rmtree(storage, ignore_errors=True)
     if asker.fault:
         raise asker.fault
-    return tuple(lines.errors)
+    return tuple(shown.errors)
 
 
 class Asker(Searcher):
@@ -99,10 +104,11 @@ class Asker(Searcher):
         cache: Path,
         slots: Slots,
         at_once: int,
+        extras: dict[str, Any],
     ) -> None:
         super().__init__()
         self.search, self.results, self.cache = search, results, cache
-        self.slots, self.at_once = slots, at_once
+        self.slots, self.at_once, self.extras = slots, at_once, extras
         self.first: Suggestion | None = first
         self.running: dict[str, Suggestion] = {}
         self.pruned: set[str] = set()
@@ -124,7 +130,7 @@ class Asker(Searcher):
             return Searcher.FINISHED
         self.running[trial_id] = suggestion
         task = _task("trial", suggestion.trial, self.results, self.cache, self.slots, False)
-        return {"task": task | {"label": suggestion.label}}
+        return {"task": task | self.extras | {"label": suggestion.label}}
 
     def stops(self, trial_id: str, result: dict[str, Any]) -> bool:
         """Whether a report of a running trial makes the pruner stop it."""
@@ -175,37 +181,45 @@ class Pruning(Stopper):
 class SearchLines(Lines):
     """Lines of a search: the objective's value where other studies show mIoU."""
 
-    def __init__(self, total: int, asker: Asker) -> None:
-        super().__init__(total, asker.at_once, "trials")
+    asker: Asker
+
+    def watch(self, asker: Asker) -> None:
+        """Whose trials these are."""
         self.asker = asker
         asker.search.told = self.told
 
     def told(self, suggestion: Suggestion, news: str) -> None:
         """A suggestion that needed no run."""
-        self.total -= 1
-        print_told(suggestion, news)
+        self.done += 1
+        self.estimate.end("", time.monotonic(), counts=False)
+        ended = self.done + self.failed
+        self.say(f"[{ended}/{self.total}] {suggestion.label}  already known: {news}")
 
     def on_trial_result(
         self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any
     ) -> None:
         """A trial ended, or says how far it is."""
-        task = trial.config["task"]
-        record = self.asker.results.read(task["name"]) if result.get("status") == "done" else None
+        name = trial.config["task"]["name"]
+        record = self.asker.results.read(name) if result.get("status") == "done" else None
         if record is None:
             super().on_trial_result(iteration, trials, trial, result, **info)
             return
         value, news = judged(record, self.asker.search.plan.objective)
         self.done += value is not None
         self.failed += value is None
-        self._line(task["label"], news, trial)
+        self._ended(trial, news)
 
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        """A trial ended without a result of its own."""
+        """A trial ended; one that was pruned has no other line."""
         if trial.trial_id in self.asker.pruned:
             self.done += 1
-            self._line(trial.config["task"]["label"], "pruned", trial)
+            self._ended(trial, "pruned", counts=False)
+
+
+class SearchTable(SearchLines, Table):
+    """The same above a live table."""
 
 
 def print_told(suggestion: Suggestion, news: str) -> None:
-    """A line for a suggestion that needed no run."""
-    print(f"        {suggestion.label}  already known: {news}", flush=True)
+    """A line for a suggestion that needed no run, before there is anything else to show."""
+    print(f"{suggestion.label}  already known: {news}", flush=True)

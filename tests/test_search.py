@@ -14,12 +14,14 @@ import optuna
 import pytest
 from optuna.trial import TrialState
 
-from studies.optuna_search import build_plan, main, parser, report_trials
+from studies.optuna_search import build_plan, main, parser
+from studies.search_report import report_trials
 from stvm.errors import StvmError
 from stvm.objectives import find_objective
 from stvm.presets import find_preset
 from stvm.records import Results
-from stvm.search import MOST_STRIKES, Plan, Search, Suggestion, best_trial
+from stvm.search import MOST_STRIKES, Search
+from stvm.search_plan import Plan, Suggestion, best_trial
 from stvm.search_plots import importances, write_plots
 from stvm.search_space import default_values, find_parameters, searchable
 from stvm.search_storage import (

@@ -1,0 +1,155 @@
+"""What a search says at its end: the best setting, how it compares, and its manifest."""
+
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import optuna
+
+from reports.paired import Estimate, Key, paired
+from studies.listing import evaluation_rule
+from stvm.presets import Preset
+from stvm.records import Results
+from stvm.search_plan import Plan, best_trial, shown
+from stvm.search_plots import importances, write_plots
+from stvm.search_space import Values, default_values, search_split, words
+from stvm.study import Study, Trial
+
+
+def report_trials(
+    plan: Plan, preset: Preset, best: Values, seeds: Sequence[int], realisations: Sequence[int]
+) -> tuple[Trial, ...]:
+    """The best setting and the default over the seeds of the report."""
+    trials = []
+    for row, values in (("default", {}), ("best", best)):
+        for number in realisations:
+            looked = plan.objective.oracle and row == "best" and number == plan.realisation
+            here = plan.base.replace(
+                realisation=number, source_seed=plan.base.source.source_seed + number, **values
+            )
+            trials += [
+                Trial(row, seed, number, looked or number in preset.tuned, here.replace(seed=seed))
+                for seed in seeds
+            ]
+    return tuple(trials)
+
+
+def search_study(plan: Plan, study: optuna.Study, facts: dict[str, Any]) -> Study:
+    """The search as a study: its recorded trials and what reports need."""
+    told = [t for t in study.get_trials(deepcopy=False) if t.state.name in ("COMPLETE", "FAIL")]
+    return Study(
+        name="search",
+        table=0,
+        preset=plan.preset,
+        base=plan.hash,
+        title=title(plan),
+        rule=rule(plan),
+        dataset=plan.base.data.dataset,
+        trials=tuple(plan.trial(t.number, t.user_attrs["settings"]) for t in told),
+        facts=facts,
+    )
+
+
+def rule(plan: Plan) -> str:
+    """How the best setting is chosen, and what is measured of it."""
+    measured, none = evaluation_rule(plan.base), "; nothing is selected by target labels."
+    if plan.objective.oracle:
+        measured = measured.removesuffix(none) + "."
+    seen = (
+        f"the target's {search_split(plan.base)} split"
+        if plan.objective.oracle
+        else ("unlabelled target images")
+    )
+    return f"Settings are chosen by {plan.objective.label} on {seen}, seed {plan.seed}. {measured}"
+
+
+def title(plan: Plan) -> str:
+    """One line for people."""
+    names = ", ".join(p.name for p in plan.parameters)
+    return f"Search for {names} by {plan.objective.label}, preset {plan.preset}"
+
+
+def find_facts(plan: Plan, study: optuna.Study, place: str, seeds: Sequence[int]) -> dict[str, Any]:
+    """Of the manifest: how was searched, and the best setting so far."""
+    facts: dict[str, Any] = plan.identity() | {
+        "objective": plan.objective.name,
+        "oracle": plan.objective.oracle,
+        "storage": place,
+        "study": plan.name,
+        "defaults": default_values(plan.parameters, plan.base),
+        "report_seeds": list(seeds),
+        "states": dict(Counter(t.state.name for t in study.get_trials(deepcopy=False))),
+        "best": None,
+        "best_trial": None,
+    }
+    if facts["states"].get("COMPLETE"):
+        best = best_trial(study)
+        facts |= {"best": best.user_attrs["settings"], "best_trial": best.number}
+    return facts
+
+
+def list_search(plan: Plan, study: optuna.Study | None, place: str) -> None:
+    """Print Optuna's trials: state, parameters and value."""
+    print(f"{title(plan)}\nstudy {plan.name} in {place}")
+    trials = study.get_trials(deepcopy=False) if study else []
+    for t in trials:
+        values = t.user_attrs.get("settings") or t.system_attrs.get("fixed_params", t.params)
+        state = t.state.name
+        if state == "COMPLETE" and t.value is not None:
+            state += f"  {plan.objective.label} {shown(t.value, plan.objective)}"
+        state += f"  {t.user_attrs['reason']}" if "reason" in t.user_attrs else ""
+        print(f"  trial {t.number:<4d} {words(values):48s}  {state}")
+    counts = Counter(t.state.name for t in trials)
+    print(", ".join(f"{n} {state}" for state, n in counts.items()) or "no trials yet")
+
+
+def compare(plan: Plan, results: Results, trials: Sequence[Trial]) -> None:
+    """Print mIoU of the best setting, of the default and of their paired difference."""
+    rows: dict[str, dict[Key, float]] = {"default": {}, "best": {}}
+    for trial in trials:
+        record = results.read(trial.hash)
+        if record and record["status"] == "done":
+            key = (trial.realisation, trial.seed)
+            rows[trial.row][key] = 100 * record["result"]["miou"]
+    split = plan.base.training.eval_split
+    print(f"\nmIoU in per cent on the target's {split} split, seeds that the search did not use:")
+    for row, values in rows.items():
+        numbers = " ".join(f"{value:.1f}" for value in values.values()) or "missing"
+        print(f"  {row:8s} {numbers}")
+    print(
+        f"  best minus default, paired by seed: {_interval(paired(rows['best'], rows['default']))}"
+    )
+
+
+def _interval(found: Estimate) -> str:
+    if found.mean is None:
+        return "missing"
+    if found.low is None:
+        return f"{found.mean:+.1f}, one pair: no interval"
+    return (
+        f"{found.mean:+.1f}, 95 % t interval [{found.low:+.1f}, {found.high:+.1f}], {found.n} pairs"
+    )
+
+
+def conclude(plan: Plan, study: optuna.Study, changes: dict[str, str], folder: Path) -> Values:
+    """Print the best setting, its command and the importances, and write the plots.
+
+    Raises:
+        StvmError: no trial has a value.
+    """
+    best, oracle = best_trial(study), " (an oracle: chosen by target labels)"
+    values: Values = best.user_attrs["settings"]
+    assert best.value is not None
+    print(
+        f"\nbest of {len(study.get_trials(deepcopy=False))}{oracle * plan.objective.oracle}: "
+        f"trial {best.number}, {plan.objective.label} {shown(best.value, plan.objective)}: "
+        f"{words(values)}"
+    )
+    others = " ".join(f"{k}={v}" for k, v in changes.items() if k not in values)
+    command = f"python studies/ablation.py --preset {plan.preset} {others} {words(values)}"
+    print(f"to use it: {' '.join(command.split())}")
+    print(f"importances for {plan.objective.label}: {importances(study)}")
+    for line in write_plots(study, plan.objective.label, folder):
+        print(line)
+    return values
