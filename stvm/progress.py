@@ -60,17 +60,16 @@ class Lines(Callback):
         self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any
     ) -> None:
         """A task ended, or says how far it is."""
-        label = trial.config["task"]["label"]
         if "error" in result:
             self.failed += 1
             self.errors.append(str(result["error"]))
-            self._line(label, f"error: {result['error']}", trial, counts=False)
+            self._ended(trial, f"error: {result['error']}", counts=False)
         elif result.get("status") == "failed":
             self.failed += 1
-            self._line(label, f"failed: {result['reason']}", trial, counts=False)
+            self._ended(trial, f"failed: {result['reason']}", counts=False)
         elif result.get("status") == "done":
             self.done += 1
-            self._line(label, f"mIoU {100 * result['miou']:.1f}" if "miou" in result else "", trial)
+            self._ended(trial, f"mIoU {100 * result['miou']:.1f}" if "miou" in result else "")
         elif "of" in result:
             self.estimate.advance(trial.trial_id, result["iteration"], result["of"])
 
@@ -84,19 +83,18 @@ class Lines(Callback):
         """The worker died once too often."""
         reason = reason_of_death(_error_of(trial))
         self.failed += 1
-        label = trial.config["task"]["label"]
-        self.errors.append(f"{label}: {reason}")
-        self._line(label, f"error: {reason}", trial, counts=False)
+        self.errors.append(f"{trial.config['task']['label']}: {reason}")
+        self._ended(trial, f"error: {reason}", counts=False)
 
     def say(self, line: str) -> None:
         """Show a line."""
         print(line, flush=True)
 
-    def _line(self, label: str, news: str, trial: Any, counts: bool = True) -> None:
+    def _ended(self, trial: Any, news: str, counts: bool = True) -> None:
         took = self.estimate.end(trial.trial_id, time.monotonic(), counts)
         ended = self.done + self.failed
         left = self.total - ended
-        parts = [f"[{ended}/{self.total}] {label}", news]
+        parts = [f"[{ended}/{self.total}] {trial.config['task']['label']}", news]
         parts += [f"{took:.0f} s"] if took is not None else []
         parts += [f"failed {self.failed}"] if self.failed else []
         to_go = self.to_go()
