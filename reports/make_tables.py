@@ -1,6 +1,7 @@
 """`python reports/make_tables.py`: the paper's tables from the recorded trials."""
 
 import argparse
+import gc
 import io
 import sys
 from collections.abc import Sequence
@@ -109,4 +110,6 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
+    # What is read lives until the end: looking for garbage in it takes a tenth of the time.
+    gc.disable()
     sys.exit(main())

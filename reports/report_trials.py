@@ -7,7 +7,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from reports.manifests import Manifest, Trial
+from reports.manifests import Manifest, Trial, command
 from reports.report_data import Entry, Recorded
 from stvm.errors import StvmError
 from stvm.presets import PRESETS
@@ -28,7 +28,7 @@ class TrialItem:
         facts: seconds, device and the like, as (name, text).
         changed: settings that differ from the preset, as (name, text).
         others: all further settings.
-        replay: the command that runs it again.
+        command: that replays it; of a missing trial, the study that runs it.
     """
 
     entry: Entry
@@ -38,7 +38,7 @@ class TrialItem:
     facts: tuple[tuple[str, str], ...]
     changed: tuple[tuple[str, str], ...]
     others: tuple[tuple[str, str], ...]
-    replay: str
+    command: str
 
 
 @dataclass(frozen=True)
@@ -105,9 +105,12 @@ def _facts(entry: Entry) -> tuple[tuple[str, str], ...]:
     return tuple((name, str(value)) for name, value in facts if value not in (None, ""))
 
 
-def _replay(results: Path, name: str) -> str:
+def _command(results: Path, entry: Entry, study: str) -> str:
+    """That replays a recorded trial, or runs the study of one that is missing."""
     where = "" if str(results) == "results" else f" --results {shlex.quote(str(results))}"
-    return f"python -m studies replay {name}{where}"
+    if entry.status == "missing":
+        return f"{command(study)}{where}"
+    return f"python -m studies replay {entry.hash}{where}"
 
 
 def _item(recorded: Recorded, entry: Entry, cells: Sequence[tuple[Manifest, Trial]]) -> TrialItem:
@@ -121,7 +124,7 @@ def _item(recorded: Recorded, entry: Entry, cells: Sequence[tuple[Manifest, Tria
         _facts(entry),
         changed,
         others,
-        _replay(recorded.root, entry.hash),
+        _command(recorded.root, entry, cells[0][0].study if cells else ""),
     )
 
 

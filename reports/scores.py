@@ -1,7 +1,7 @@
 """How well scores without target labels rank trials, and what choosing by them loses."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from reports import notes
 from reports.cells import figure, interval, mark
@@ -22,8 +22,9 @@ class Group:
 
     Attributes:
         label: for the table.
-        done: trials that adapt and are done, each hash once.
-        lost: how many failed or have no record, each hash once.
+        done: trials of one split that adapt and are done, each hash once.
+        lost: how many failed or have no record, each hash once; of a study with several splits
+            they count with the one that has the most trials.
     """
 
     label: str
@@ -40,26 +41,44 @@ class Group:
         ]
 
 
-def _group(label: str, records: Sequence[tuple[Trial, Record | None]]) -> Group:
+Listed = list[tuple[Trial, Record | None]]
+
+
+def _groups(label: str, records: Listed) -> dict[str, Group]:
+    """A group for each split: figures of different images are not compared."""
     once = {trial.hash: (trial, record) for trial, record in reversed(records)}
-    done = [(t, r) for t, r in once.values() if r is not None and r.adapts and r.miou is not None]
-    lost = sum(r is None or r.error is not None for _, r in once.values())
-    ordered = sorted(done, key=lambda pair: (pair[0].realisation, pair[0].hash))
-    return Group(label, tuple(ordered), lost)
+    lost = sum(record is None or record.error is not None for _, record in once.values())
+    splits: dict[str, list[tuple[Trial, Record]]] = {}
+    for trial, record in sorted(once.values(), key=lambda p: (p[0].realisation, p[0].hash)):
+        if record is not None and record.adapts and record.miou is not None:
+            splits.setdefault(record.split, []).append((trial, record))
+    most = max(splits, key=lambda split: (len(splits[split]), split), default="")
+    return {
+        split: Group(
+            label if len(splits) == 1 else f"{label} ({split})",
+            tuple(done),
+            lost if split == most else 0,
+        )
+        for split, done in sorted(splits.items())
+    }
 
 
 def groups(studies: Studies) -> list[Group]:
-    """Each study, then all those of one preset, data set and split where there are several."""
-    found = [_group(m.study.replace("_", " "), list(r.items())) for m, r in studies]
-    shared: dict[tuple[str, str, str], list[list[tuple[Trial, Record | None]]]] = {}
+    """Each study by itself, then together those of one preset, data set and split."""
+    found: list[Group] = []
+    shared: dict[tuple[str, str], list[Listed]] = {}
     for manifest, records in studies:
-        splits = {r.split for r in records.values() if r is not None and r.split}
-        key = (manifest.preset, manifest.dataset, "/".join(sorted(splits)))
-        shared.setdefault(key, []).append(list(records.items()))
-    for (preset, _, split), parts in shared.items():
+        part = list(records.items())
+        found += _groups(manifest.study.replace("_", " "), part).values()
+        shared.setdefault((manifest.preset, manifest.dataset), []).append(part)
+    for (preset, _), parts in shared.items():
         if len(parts) > 1:
-            label = f"all that adapt ({preset}, {split})"
-            found.append(_group(label, [pair for part in parts for pair in part]))
+            together = _groups("all", [pair for part in parts for pair in part])
+            found += [
+                replace(group, label=f"all that adapt ({preset}, {split})")
+                for split, group in together.items()
+                if sum(any(r and r.adapts and r.split == split for _, r in p) for p in parts) > 1
+            ]
     return [group for group in found if any(group.scored(score) for score in SCORES)]
 
 
@@ -131,7 +150,7 @@ def sheet(studies: Studies) -> Sheet | None:
         breaks=tuple(range(size, len(rows), size)),
         notes=(
             "Each score is turned so that higher is better. Trials that adapt, each once: one "
-            "setting with two seeds is two trials.",
+            "setting with two seeds is two trials. Trials of different splits are not mixed.",
             "ρ is Spearman's correlation with mIoU within a realisation of at least "
             f"{LEAST} trials, averaged with weights n - 3; the interval is Fisher's with the "
             "standard error of Bonett and Wright. It takes trials as independent, which those "

@@ -106,7 +106,9 @@ def test_every_listed_trial_has_its_entry_and_its_replay(results: Path, page: st
     shown = {a["id"] for tag, a in Elements(page).tags if a.get("class") == "trial"}
     assert shown == listed
     for name in listed:
-        assert f"python -m studies replay {name} --results {results}" in page
+        recorded = (results / f"records/{name}.json").exists()
+        assert (f"python -m studies replay {name} --results {results}" in page) == recorded
+    assert page.count(f">python studies/hparam_grid.py --results {results}<") == 1
 
 
 def test_a_figure_leads_to_the_trials_it_is_the_mean_of(results: Path, page: str) -> None:

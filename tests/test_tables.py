@@ -1,6 +1,5 @@
 """Tables V to VII, Fig. 1 and the table of scores, from made-up records of every study."""
 
-import csv
 import json
 from pathlib import Path
 
@@ -9,7 +8,6 @@ import pytest
 from scipy import stats
 
 from reports import read_results
-from reports.make_tables import main
 from reports.sheet import Cell, Sheet
 from reports.tables import build_sheets
 from tests.synthetic import BASE, KINDS, change, fail, make_results, make_study, record
@@ -165,6 +163,21 @@ def test_scores_leave_failed_trials_out_and_count_them(results, tmp_path):
     assert any("failed or not recorded: silhouette 1" in note for note in made.notes)
 
 
+def test_scores_of_different_splits_are_not_mixed(tmp_path):
+    manifest = make_study(tmp_path, "search")
+    make_study(tmp_path, "variance")
+    searched = {t["hash"] for t in manifest["trials"] if t["row"].startswith("trial")}
+    for name in searched:
+        change(tmp_path, name, split="val")
+    rows = keyed(sheet(tmp_path, "scores"), 0, 1)
+    assert rows["search (val)", "mean entropy"]["n"].value == len(searched)
+    assert rows["search (test)", "mean entropy"]["n"].value == 6 - len(
+        {t["hash"] for t in manifest["trials"] if t["row"] in ("best", "default")} & searched
+    )
+    assert ("all that adapt (demo, test)", "mean entropy") in rows
+    assert ("all that adapt (demo, val)", "mean entropy") not in rows
+
+
 def test_shares_of_fig1_ascend_as_numbers_after_source(results):
     made = sheet(results, "fig1")
     assert [row[0].text for row in made.rows] == ["none (Source)"] + [
@@ -209,101 +222,6 @@ def test_each_record_is_read_once(results, monkeypatch):
     monkeypatch.setattr(read_results, "read_json", lambda p: read.append(p.stem) or plain(p))
     build_sheets(results)
     assert sorted(read) == sorted(p.stem for p in (results / "records").glob("*.json"))
-
-
-@pytest.mark.parametrize("kind", KINDS)
-def test_one_study_alone_is_enough_and_the_others_are_named(tmp_path, kind, capsys):
-    make_study(tmp_path, kind)
-    assert main(["--results", str(tmp_path)]) == 0
-    lines = capsys.readouterr().err.splitlines()
-    expected = {"5": "hparam_grid", "6": "variance", "7": "silhouette"} | {"4": "ablation"}
-    missing = [f"table {n}: no study yet: run `python studies/{k}.py`" for n, k in
-               sorted(expected.items()) if k != kind]  # fmt: skip
-    missing += ["fig1: no study yet: run `python studies/pseudo_labels.py`"] * (
-        kind != "pseudo_labels"
-    )
-    assert lines == missing
-
-
-def test_a_table_asked_for_without_study_is_an_error_of_one_line(tmp_path, capsys):
-    make_study(tmp_path, "variance")
-    assert main(["--results", str(tmp_path), "--tables", "6", "5"]) == 2
-    error = capsys.readouterr().err.splitlines()
-    assert len(error) == 1 and "run `python studies/hparam_grid.py`" in error[0]
-    assert not (tmp_path / "tables").exists()
-    assert main(["--results", str(tmp_path), "--tables", "8"]) == 2
-    assert "unknown table '8'" in capsys.readouterr().err
-
-
-def test_only_the_tables_asked_for_are_written(results):
-    assert main(["--results", str(results), "--tables", "6", "fig1"]) == 0
-    names = {p.name for p in (results / "tables").iterdir()}
-    kinds = {f"{t}.{end}" for t in ("table6", "fig1") for end in ("md", "tex", "csv")}
-    assert names == kinds | {"tables.tex", "fig1.png"}
-
-
-def test_the_study_updated_last_is_taken_unless_another_is_named(tmp_path, capsys):
-    make_study(tmp_path, "variance", seeds=range(2))
-    manifest = make_study(tmp_path, "variance", seeds=range(4), base="0123456789ab")
-    path = tmp_path / "studies/variance-0123456789ab.json"
-    path.write_text(json.dumps(manifest | {"updated": "2026-02-01T00:00:00+00:00"}))
-    assert keyed(sheet(tmp_path, "table6"), 0)[("STvM",)]["n"].text == "4"
-    assert main(["--results", str(tmp_path), "--study", BASE, "--tables", "6"]) == 0
-    with open(tmp_path / "tables/table6.csv") as file:
-        assert next(r for r in csv.DictReader(file) if r["name"] == "STvM")["n"] == "2"
-    assert f"other variance studies: --study {manifest['base']}" in capsys.readouterr().out
-    assert main(["--results", str(tmp_path), "--study", "ffffffffffff"]) == 2
-    assert "no study 'ffffffffffff'" in capsys.readouterr().err
-
-
-def test_every_file_has_the_same_bytes_twice(results):
-    assert main(["--results", str(results)]) == 0
-    first = {p.name: p.read_bytes() for p in (results / "tables").iterdir()}
-    assert main(["--results", str(results), "--out", str(results / "again")]) == 0
-    assert first == {p.name: p.read_bytes() for p in (results / "again").iterdir()}
-    assert len(first) == 3 * 7 + 2 and first["fig1.png"].startswith(b"\x89PNG")
-
-
-@pytest.mark.parametrize(
-    "fields",
-    [
-        {"scores": {"entropy": "low"}},
-        {"silhouette": {"truth": 3}},
-        {"iou": ["high"]},
-        {"auroc": [1]},
-        {"class_names": [1]},
-    ],
-)
-def test_a_field_of_another_form_is_one_line_that_names_the_record(results, fields, capsys):
-    name = record("STvM", {}, 0, 1)["hash"]
-    change(results, name, **fields)
-    assert main(["--results", str(results)]) == 2
-    error = capsys.readouterr().err.splitlines()
-    assert len(error) == 1 and name in error[0] and f"'{next(iter(fields))}'" in error[0]
-
-
-@pytest.mark.parametrize(
-    ("kind", "replace"),
-    [
-        ("hparam_grid", {"facts": {"defaults": {"alpha": "two"}}}),
-        ("hparam_grid", {"facts": {"defaults": 3}}),
-        ("hparam_grid", {"facts": 3}),
-        ("hparam_grid", {"trials": []}),
-        ("hparam_grid", "row"),
-        ("pseudo_labels", "row"),
-    ],
-)
-def test_a_manifest_of_another_form_is_one_line_that_names_the_study(
-    tmp_path, kind, replace, capsys
-):
-    manifest = make_study(tmp_path, kind)
-    if replace == "row":
-        manifest["trials"][-1]["row"] = replace = "alpha"
-        replace = {}
-    (tmp_path / f"studies/{kind}-{BASE}.json").write_text(json.dumps(manifest | replace))
-    assert main(["--results", str(tmp_path)]) == 2
-    error = capsys.readouterr().err.splitlines()
-    assert len(error) == 1 and BASE in error[0]
 
 
 def test_a_trial_that_several_rows_share_is_named_once(results):
