@@ -40,7 +40,7 @@ from stvm.objectives import OBJECTIVES, find_objective
 from stvm.presets import find_preset
 from stvm.records import Results
 from stvm.search import Search
-from stvm.search_plan import Plan
+from stvm.search_plan import NoBest, Plan
 from stvm.search_space import (
     DEFAULT_PARAMETERS,
     Values,
@@ -171,7 +171,11 @@ def search(options: argparse.Namespace, changes: dict[str, str]) -> int:
         if code:
             return code
         folder = results.root / "searches" / plan.name
-        best = conclude(plan, running.study, changes, folder)
+        try:
+            best = conclude(plan, running.study, changes, folder)
+        except NoBest as error:
+            print(f"error: {error}", file=sys.stderr)
+            return 1
         return _report(plan, running, results, machine, best, options, place)
 
 
@@ -260,6 +264,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser().parse_args([item for item in given if item not in assignments])
     try:
         return search(options, parse_assignments(assignments))
+    except KeyboardInterrupt:
+        print("interrupted: the same command goes on", file=sys.stderr)
+        return 130
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0

@@ -72,7 +72,8 @@ def title(plan: Plan) -> str:
 
 def find_facts(plan: Plan, study: optuna.Study, place: str, seeds: Sequence[int]) -> dict[str, Any]:
     """Of the manifest: how was searched, and the best setting so far."""
-    facts: dict[str, Any] = plan.identity() | {
+    facts: dict[str, Any] = {k: v for k, v in plan.identity().items() if k != "settings"}
+    facts |= {
         "objective": plan.objective.name,
         "oracle": plan.objective.oracle,
         "storage": place,

@@ -36,6 +36,7 @@ __all__ = [
     "Machine",
     "Slots",
     "StvmError",
+    "_cluster",
     "cpus_of",
     "execute",
     "plan_slots",

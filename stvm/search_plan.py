@@ -46,8 +46,10 @@ class Plan:
 
     def identity(self) -> dict[str, Any]:
         """What must be equal for two trials to belong to one search."""
+        settings = {k: v for k, v in self.base.flat().items() if k != "workers"}
         return {
-            "base": digest({k: v for k, v in self.base.flat().items() if k != "workers"}),
+            "settings": settings,
+            "base": digest(settings),
             "objective": self.objective.name,
             "parameters": {p.name: p.as_dict() for p in self.parameters},
             "sampler": self.sampler,
@@ -119,11 +121,15 @@ def shown(value: float, objective: Objective) -> str:
     return f"{100 * value:.1f}" if objective.oracle else f"{value:.4g}"
 
 
+class NoBest(StvmError):
+    """No trial of a search has a value."""
+
+
 def best_trial(study: optuna.Study) -> FrozenTrial:
     """The best finished trial by the objective.
 
     Raises:
-        StvmError: no trial has a value.
+        NoBest: no trial has a value.
     """
     complete = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
     if complete:
@@ -131,7 +137,7 @@ def best_trial(study: optuna.Study) -> FrozenTrial:
     trials = study.get_trials(deepcopy=False)
     reasons = [t.user_attrs["reason"] for t in trials if "reason" in t.user_attrs]
     last = f", the last one {reasons[-1]}" if reasons else ""
-    raise StvmError(
+    raise NoBest(
         f"none of {len(trials)} trials has a value{last}: there is no best setting, "
         "change the settings that are not searched"
     )

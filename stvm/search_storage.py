@@ -155,17 +155,15 @@ def _refuse_another(study: optuna.Study, wanted: dict[str, Any]) -> None:
                 "choose another --name"
             )
         return
-    for key in wanted:
-        if found.get(key) != wanted[key]:
+    # A changed setting is named by itself, before the hash it changes.
+    before = found.get("settings", {}) | found
+    now = wanted["settings"] | wanted
+    for key in (k for k in now if k != "settings"):
+        if before.get(key) != now[key]:
             raise StvmError(
-                f"study '{study.study_name}' was started with {key} {_short(found.get(key))}, "
-                f"not {_short(wanted[key])}: choose another --name, or change it back"
+                f"study '{study.study_name}' was started with {key} {json.dumps(before.get(key))}, "
+                f"not {json.dumps(now[key])}: choose another --name, or change it back"
             )
-
-
-def _short(value: Any) -> str:
-    text = json.dumps(value, sort_keys=True)
-    return text if len(text) <= 120 else f"{text[:117]}..."
 
 
 def find_name(name: str, names: tuple[str, ...], what: str) -> str:

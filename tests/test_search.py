@@ -12,6 +12,7 @@ from typing import Any
 
 import optuna
 import pytest
+from optuna.storages import BaseStorage
 from optuna.trial import TrialState
 
 from studies.optuna_search import build_plan, main, parser
@@ -68,8 +69,12 @@ class Bench:
 
     def open(self) -> Search:
         """As a new process does: nothing but the storage and the records is known."""
-        storage = open_storage(None, self.results.root, self.plan.name)
-        return Search(self.plan, storage, "here", self.results, self.trials, self.hear)
+        return Search(self.plan, self.storage(), "here", self.results, self.trials, self.hear)
+
+    def storage(self) -> BaseStorage:
+        """A journal, which is faster than sqlite; the tests with a process use that."""
+        journal = self.results.root / f"{self.plan.name}.log"
+        return open_storage(str(journal), self.results.root, self.plan.name)
 
     def hear(self, suggestion: Suggestion, news: str) -> None:
         self.heard.append((suggestion.number, news))
@@ -96,14 +101,8 @@ class Bench:
         return done
 
     def states(self) -> Counter[str]:
-        trials = optuna.load_study(
-            study_name=self.plan.name, storage=f"sqlite:///{self.database}"
-        ).get_trials()
-        return Counter(t.state.name for t in trials)
-
-    @property
-    def database(self) -> Path:
-        return self.results.root / "searches" / f"{self.plan.name}.db"
+        study = optuna.load_study(study_name=self.plan.name, storage=self.storage())
+        return Counter(t.state.name for t in study.get_trials())
 
 
 def next_of(search: Search) -> Suggestion:
@@ -125,6 +124,13 @@ def test_the_default_comes_first_and_the_best_is_found(tmp_path: Path) -> None:
         for parameter in bench.plan.parameters:
             value = suggestion.values[parameter.name]
             assert parameter.holds(value) and float(f"{value:.3g}") == value
+
+
+def test_a_default_outside_the_range_is_not_the_first_trial(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, trials=2, parameters=("tau_mocm",))
+    assert tiny().method.tau_mocm == 4.0
+    assert all(s.values["tau_mocm"] <= 1.2 for s in bench.run(bench.search))
+    assert bench.states() == {"COMPLETE": 2}
 
 
 def test_lower_is_better_where_the_objective_says_so(tmp_path: Path) -> None:
@@ -284,13 +290,13 @@ def test_another_search_under_the_same_name_is_refused(tmp_path: Path) -> None:
     Bench(tmp_path, given_name="mine")
     for changes, message in (
         ({"objective": "miou"}, 'objective "information_maximisation", not "miou"'),
-        ({"base": tiny(iterations=7)}, "started with base"),
+        ({"base": tiny(iterations=7)}, "started with iterations 6, not 7"),
         ({"parameters": ("alpha",)}, "started with parameters"),
         ({"seed": 1001}, "search_seed 1000, not 1001"),
     ):
         with pytest.raises(StvmError, match=message):
             Bench(tmp_path, given_name="mine", **changes)
-    storage = open_storage(None, tmp_path, "theirs")
+    storage = open_storage(str(tmp_path / "theirs.log"), tmp_path, "theirs")
     study = optuna.create_study(study_name="theirs", storage=storage)
     study.ask()
     with pytest.raises(StvmError, match="was not made by this command"):
