@@ -19,7 +19,6 @@ from torch.nn import functional as F
 from stvm.silhouette import ClusterSums
 
 COUNTS = (10_000, 31_600, 100_000, 316_000, 1_000_000)
-PART = 65_536
 
 
 def features(count: int, num_classes: int, dimension: int) -> tuple[Tensor, Tensor]:
@@ -32,16 +31,10 @@ def features(count: int, num_classes: int, dimension: int) -> tuple[Tensor, Tens
 
 
 def linear(points: Tensor, labels: Tensor, num_classes: int) -> Tensor:
-    """Silhouette of every point, in parts as a trial computes it."""
+    """Silhouette of every point."""
     sums = ClusterSums(num_classes, points.shape[1], points.device)
-    for part, own in zip(points.split(PART), labels.split(PART), strict=True):
-        sums.add(part, own)
-    return torch.cat(
-        [
-            sums.silhouette(part, own)
-            for part, own in zip(points.split(PART), labels.split(PART), strict=True)
-        ]
-    )
+    sums.add(points, labels)
+    return sums.silhouette(points, labels)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -1,23 +1,15 @@
-"""Table IV as Markdown, LaTeX and CSV; the same table gives the same bytes."""
+"""A sheet as Markdown, LaTeX and CSV; the same sheet gives the same bytes."""
 
 import csv
 import io
-from collections.abc import Iterable
+import re
+from collections.abc import Sequence
 
 from tabulate import tabulate
 
-from reports.paired import Estimate
-from reports.table4 import TOGGLES, Row, Section, Table
+from reports.sheet import Cell, Column, Sheet
 
-COLUMNS = [
-    "name", *TOGGLES, "miou_mean", "miou_std", "n", "delta", "delta_low", "delta_high",
-    "paper_miou", "paper_delta",
-]  # fmt: skip
-_HEADER = [
-    "Name", "ST", "Aug", "MT", "MGS", "MOCM", "mIoU", "sd", "n", "Δ", "95 % interval",
-    "paper mIoU †", "paper Δ †",
-]  # fmt: skip
-_MARKDOWN = str.maketrans({c: "\\" + c for c in "\\`*<"})
+_MARKDOWN = str.maketrans({c: "\\" + c for c in "\\`*<|"})
 _LATEX = str.maketrans(
     {c: "\\" + c for c in "&%$#_{}"}
     | {
@@ -27,173 +19,183 @@ _LATEX = str.maketrans(
         "<": r"\textless{}",
         ">": r"\textgreater{}",
         "|": r"\textbar{}",
+        '"': "''",
         "†": r"$^\dagger$",
+        "‡": r"$^\ddagger$",
         "Δ": r"$\Delta$",
+        "ρ": r"$\rho$",
         "→": r"$\to$",
         "±": r"$\pm$",
         "×": r"$\times$",
         "≥": r"$\geq$",
         "≤": r"$\leq$",
         "−": r"$-$",
+        "✓": r"$\bullet$",
+        "–": "--",
+        "—": "---",
+        "…": r"\ldots{}",
     }
 )
+_SIGNED = re.compile(r"[+-][\d.]+|\[[+\d., -]+\]")
+_LONGEST = 40
+"""Rows that fit a page; more become a `longtable`."""
+_WIDEST = 95
+"""Characters that fit a line at the usual size."""
+PACKAGES = ("booktabs", "longtable")
+
+
+def _known(character: str) -> str:
+    return character if ord(character) < 0x180 or ord(character) in _LATEX else "?"
 
 
 def escape_latex(text: str) -> str:
-    """Plain text for LaTeX, in one line."""
-    return " ".join(text.split()).translate(_LATEX).replace("--", "-{}-")
+    """Plain text for LaTeX, in one line; what pdflatex cannot set becomes a question mark."""
+    line = "".join(map(_known, " ".join(text.split())))
+    # Hyphens first: a dash of the table's own must survive.
+    return line.replace("--", "-\0-").translate(_LATEX).replace("\0", "{}")
 
 
 def _plain(text: str) -> str:
     return " ".join(text.split()).translate(_MARKDOWN)
 
 
-def number(value: float | None, scale: float = 100, sign: bool = False, digits: int = 1) -> str:
-    """Empty for None; a rounded zero has no sign."""
-    if value is None:
-        return ""
-    rounded = round(value * scale, digits) + 0.0
-    return f"{rounded:{'+' if sign and rounded else ''}.{digits}f}"
+def _head(column: Column) -> str:
+    return f"{column.head} †" if column.published else column.head
 
 
-def _interval(delta: Estimate) -> str:
-    if delta.low is None:
-        return ""
-    return f"[{number(delta.low, sign=True)}, {number(delta.high, sign=True)}]"
+def _markdown_cell(cell: Cell) -> str:
+    text = _plain(cell.text)
+    marks = {"best": f"**{text}**", "second": f"<u>{text}</u>"}
+    return marks.get(cell.mark, text)
 
 
-def count(row: Row) -> str:
-    """'3', or '2 of 3, 1 failed' where trials are missing."""
-    if row.miou.n == row.listed:
-        return str(row.listed)
-    failed = f", {row.failed} failed" if row.failed else ""
-    return f"{row.miou.n} of {row.listed}{failed}"
-
-
-def _cells(row: Row, on: str) -> list[str]:
-    return [
-        row.label,
-        *(on if toggle else "" for toggle in row.paper.toggles),
-        number(row.miou.mean),
-        number(row.miou.sd),
-        count(row),
-        number(row.delta.mean, sign=True),
-        _interval(row.delta),
-        number(row.paper.miou, 1),
-        number(row.paper.delta, 1, sign=True),
-    ]
-
-
-def _markdown_rows(section: Section) -> str:
-    align = ["left", *["center"] * 5, "right", "right", "left", *["right"] * 4]
-    return str(
-        tabulate(
-            [_cells(row, "✓") for row in section.rows],
-            headers=_HEADER,
-            tablefmt="pipe",
-            colalign=align,
-            disable_numparse=True,
-        )
+def to_markdown(sheet: Sheet) -> str:
+    """Title, study, rule, table and notes."""
+    table = tabulate(
+        [[_markdown_cell(cell) for cell in row] for row in sheet.rows],
+        headers=[_plain(_head(column)) for column in sheet.columns],
+        tablefmt="pipe",
+        colalign=[column.align for column in sheet.columns],
+        disable_numparse=True,
     )
-
-
-def heading(table: Table) -> str:
-    """Title with the name of the study."""
-    manifest = table.manifest
-    return f"{manifest.title} (study {manifest.base}, preset {manifest.preset})"
-
-
-def to_markdown(table: Table) -> str:
-    """Rule, pooled table and notes; then one table a realisation if there are several."""
-    tuned = " (tuned on)" if table.pooled.tuned else ""
     parts = [
-        f"# Table IV{tuned}",
-        _plain(heading(table)),
-        f"Rule: {_plain(table.manifest.rule)}",
-        _markdown_rows(table.pooled),
-        "\n".join(f"- {_plain(note)}" for note in table.notes),
+        f"# {_plain(sheet.title)}",
+        _plain(sheet.caption),
+        f"Rule: {_plain(sheet.rule)}" if sheet.rule else "",
+        str(table),
+        "\n".join(f"- {_plain(note)}" for note in sheet.notes),
     ]
-    if len(table.single) > 1:
-        parts.append("## By realisation")
-        for section in table.single:
-            mark = "tuned on" if section.tuned else "fresh"
-            parts.append(f"### Realisation {section.realisations[0]} ({mark})")
-            parts.append(_markdown_rows(section))
-    return "\n\n".join(parts) + "\n"
+    return "\n\n".join(part for part in parts if part) + "\n"
 
 
-def _latex_rows(section: Section) -> list[str]:
+def _latex_cell(cell: Cell) -> str:
+    text = escape_latex(cell.text)
+    if _SIGNED.fullmatch(cell.text):
+        text = f"${text}$"
+    marks = {"best": rf"\textbf{{{text}}}", "second": rf"\underline{{{text}}}"}
+    return marks.get(cell.mark, text)
+
+
+def _latex_rows(sheet: Sheet) -> list[str]:
     lines = []
-    for row in section.rows:
-        if row.name == "AdaBN":
-            lines.append(r"\midrule")
-        name, *toggles = _cells(row, r"$\bullet$")[:6]
-        figures = _cells(row, "")[6:]
-        signed = [f"${f}$" if f[:1] in ("+", "-", "[") else escape_latex(f) for f in figures]
-        lines.append(" & ".join([escape_latex(name), *toggles, *signed]) + r" \\")
+    for number, row in enumerate(sheet.rows):
+        lines += [r"\midrule"] if number in sheet.breaks else []
+        # A row that begins with a bracket would be read as the optional argument of `\\`.
+        lines.append(" & ".join(map(_latex_cell, row)) + r" \\")
     return lines
 
 
-def to_latex(table: Table) -> str:
-    """A `table` environment with a booktabs tabular: pooled rows, rule and notes."""
-    notes = [f"Rule: {table.manifest.rule}", *table.notes[1:]]
-    caption = f"{heading(table)}. {table.notes[0]}"
-    lines = [
-        r"% needs \usepackage{booktabs}",
-        r"\begin{table}",
-        r"\centering\scriptsize\setlength{\tabcolsep}{2.5pt}",
-        rf"\caption{{{escape_latex(caption)}}}",
-        r"\label{tab:ablation}",
-        r"\begin{tabular}{lcccccrrlrrrr}",
-        r"\toprule",
-        " &" * 11 + r" \multicolumn{2}{c}{Paper $^\dagger$} \\",
-        " & ".join(escape_latex(n) for n in [*_HEADER[:11], "mIoU", "Δ"]) + r" \\",
-        r"\midrule",
-        *_latex_rows(table.pooled),
-        r"\bottomrule",
-        r"\end{tabular}",
-        r"\par\smallskip\begin{minipage}{\linewidth}\footnotesize",
-        *(escape_latex(note) + r"\par" for note in notes),
-        r"\end{minipage}",
-        r"\end{table}",
+def _size(sheet: Sheet) -> str:
+    widths = [
+        max([len(_head(column)), *(len(row[i].text) for row in sheet.rows)])
+        for i, column in enumerate(sheet.columns)
     ]
-    return "\n".join(lines) + "\n"
+    if sum(widths) + 2 * len(widths) <= _WIDEST:
+        return r"\small\setlength{\tabcolsep}{3pt}"
+    return r"\scriptsize\setlength{\tabcolsep}{2pt}"
 
 
-def _csv_cells(row: Row) -> list[str]:
-    figures = (row.delta.mean, row.delta.low, row.delta.high)
-    return [
-        row.name,
-        *(str(int(toggle)) for toggle in row.paper.toggles),
-        number(row.miou.mean, digits=4),
-        number(row.miou.sd, digits=4),
-        str(row.miou.n),
-        *(number(figure, digits=4) for figure in figures),
-        number(row.paper.miou, 1),
-        number(row.paper.delta, 1),
-    ]
+def to_latex(sheet: Sheet) -> str:
+    """A booktabs table with rule and notes; more than a page of rows become a `longtable`."""
+    spec = "".join(column.align[0] for column in sheet.columns)
+    caption = escape_latex(". ".join([sheet.title, sheet.caption]))
+    label = rf"\label{{tab:{re.sub('[^a-z0-9]', '-', sheet.name)}}}"
+    head = [r"\toprule", " & ".join(escape_latex(_head(c)) for c in sheet.columns) + r" \\"]
+    head.append(r"\midrule")
+    notes = [f"Rule: {sheet.rule}"] * bool(sheet.rule) + list(sheet.notes)
+    small = [escape_latex(note) + r"\par" for note in notes]
+    body = _latex_rows(sheet)
+    style = _size(sheet)
+    needs = ["% needs " + " ".join(rf"\usepackage{{{name}}}" for name in PACKAGES)]
+    if len(sheet.rows) > _LONGEST:
+        lines = [
+            rf"\begingroup{style}\setlength{{\LTcapwidth}}{{\linewidth}}",
+            rf"\begin{{longtable}}{{{spec}}}",
+            rf"\caption{{{caption}}}{label}\\",
+            *head,
+            r"\endfirsthead",
+            *head,
+            r"\endhead",
+            r"\bottomrule",
+            r"\endlastfoot",
+            *body,
+            r"\end{longtable}",
+            r"\noindent\begin{minipage}{\linewidth}\footnotesize",
+            *small,
+            r"\end{minipage}\par\endgroup",
+        ]
+    else:
+        lines = [
+            r"\begin{table}[htbp]",
+            rf"\centering{style}",
+            rf"\caption{{{caption}}}{label}",
+            rf"\begin{{tabular}}{{{spec}}}",
+            *head,
+            *body,
+            r"\bottomrule",
+            r"\end{tabular}",
+            r"\par\smallskip\begin{minipage}{\linewidth}\footnotesize",
+            *small,
+            r"\end{minipage}",
+            r"\end{table}",
+        ]
+    return "\n".join(needs + lines) + "\n"
 
 
-def _csv(header: list[str], lines: Iterable[list[str]]) -> str:
+def to_document(sheets: Sequence[Sheet]) -> str:
+    """All tables as one LaTeX document, which pdflatex compiles as it is."""
+    packages = [rf"\usepackage{{{name}}}" for name in ("textcomp", *PACKAGES)]
+    return "\n".join(
+        [
+            r"\documentclass{article}",
+            r"\usepackage[T1]{fontenc}",
+            r"\usepackage[utf8]{inputenc}",
+            r"\usepackage[a4paper,margin=18mm]{geometry}",
+            r"\IfFileExists{lmodern.sty}{\usepackage{lmodern}}{}",
+            *packages,
+            r"\begin{document}",
+            *("\n" + to_latex(sheet) + r"\clearpage" for sheet in sheets),
+            r"\end{document}",
+            "",
+        ]
+    )
+
+
+def _csv_cells(column: Column, cell: Cell) -> list[str]:
+    if column.interval:
+        return [f"{end:.10g}" for end in cell.ends] if cell.ends else ["", ""]
+    if cell.value is None:
+        return [cell.key or cell.text]
+    return [f"{cell.value + 0.0:.10g}"]
+
+
+def to_csv(sheet: Sheet) -> str:
+    """Figures unrounded, as printed in per cent; an empty cell is one that does not exist."""
+    names = [[f"{c.key}_low", f"{c.key}_high"] if c.interval else [c.key] for c in sheet.columns]
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(header)
-    writer.writerows(lines)
+    writer.writerow([name for pair in names for name in pair])
+    for row in sheet.rows:
+        pairs = [_csv_cells(column, cell) for column, cell in zip(sheet.columns, row, strict=True)]
+        writer.writerow([text for pair in pairs for text in pair])
     return text.getvalue()
-
-
-def to_csv(table: Table) -> str:
-    """The pooled rows in per cent; an empty cell is a figure that does not exist."""
-    return _csv(COLUMNS, (_csv_cells(row) for row in table.pooled.rows))
-
-
-def to_csv_by_realisation(table: Table) -> str:
-    """As `to_csv`, for each realisation by itself; `tuned` is 0 or 1."""
-    return _csv(
-        ["realisation", "tuned", *COLUMNS],
-        (
-            [str(section.realisations[0]), str(int(section.tuned)), *_csv_cells(row)]
-            for section in table.single
-            for row in section.rows
-        ),
-    )

@@ -1,7 +1,6 @@
-"""`python reports/make_figure.py`: what adaptation looks like, and Table IV as a dot plot."""
+"""`python reports/make_figure.py`: what adaptation looks like, and Tables IV and V drawn."""
 
 import argparse
-import io
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,17 +14,20 @@ from numpy.typing import NDArray
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from reports.make_tables import load_table
+from reports import table5
+from reports.curves import draw_sensitivity
+from reports.dots import draw_silhouette, draw_variance
+from reports.manifests import Trial, choose_manifest
 from reports.paired import order
-from reports.read_results import Trial, choose_manifest
-from reports.table4 import ROWS, Row, Table
+from reports.picture import save
+from reports.read_results import read_records
+from reports.table4 import ROWS, Line, Table, build_table
+from reports.tables import Chosen
 from stvm.errors import StvmError
 
 SHOWN = ("Source", "ST_MT", "STvM")
 IMAGES = 3
 IGNORED = 255
-MOST_BYTES = 400_000
-_DPIS = (160, 130, 110, 90, 70, 50)
 
 
 @dataclass(frozen=True)
@@ -113,7 +115,8 @@ def _correctness(sample: Sample) -> NDArray[np.float64]:
     return np.where(sample.labels == IGNORED, 0.6, right)
 
 
-def _columns(samples: dict[str, Sample]) -> list[tuple[str, NDArray[np.generic]]]:
+def picture_columns(samples: dict[str, Sample]) -> list[tuple[str, NDArray[np.generic]]]:
+    """Title and k pictures of each column: uint8 colours, or grey from 0 to 1."""
     first, last = samples[SHOWN[0]], samples[SHOWN[-1]]
     columns: list[tuple[str, NDArray[np.generic]]] = [
         ("Target image", first.images),
@@ -138,7 +141,7 @@ def draw_grid(samples: dict[str, Sample], caption: str) -> Figure:
     for name, sample in samples.items():
         if not np.array_equal(sample.images, first.images):
             raise StvmError(f"samples of {name} and {SHOWN[0]} show different images: run both")
-    columns = _columns(samples)
+    columns = picture_columns(samples)
     rows = min(IMAGES, len(first.images))
     height, width = first.images.shape[1:3]
     size = 1.75
@@ -157,11 +160,12 @@ def draw_grid(samples: dict[str, Sample], caption: str) -> Figure:
     return figure
 
 
-def _draw_measured(axes: Axes, rows: Sequence[Row]) -> None:
-    for y, row in enumerate(rows):
-        values = [100 * row.values[key] for key in sorted(row.values, key=order)]
+def _draw_measured(axes: Axes, lines: Sequence[Line]) -> None:
+    for y, line in enumerate(lines):
+        values = [100 * value for value in line.measured.values.values()]
         axes.plot(values, [y + 0.2] * len(values), "o", color="0.5", markersize=3.5, mfc="none")
-        mean, low, high = row.miou.mean, row.miou.low, row.miou.high
+        estimate = line.measured.estimate
+        mean, low, high = estimate.mean, estimate.low, estimate.high
         if mean is None:
             continue
         if low is not None and high is not None:
@@ -170,8 +174,8 @@ def _draw_measured(axes: Axes, rows: Sequence[Row]) -> None:
         axes.text(100 * mean, y - 0.22, f"{100 * mean:.1f}", ha="center", fontsize=8)
 
 
-def _draw_paper(axes: Axes, rows: Sequence[Row]) -> None:
-    for y, row in enumerate(rows):
+def _draw_paper(axes: Axes, lines: Sequence[Line]) -> None:
+    for y, row in enumerate(lines):
         if row.paper.miou is not None:
             axes.plot(row.paper.miou, y, "s", color="black", mfc="white", markersize=6)
             axes.text(row.paper.miou, y - 0.22, f"{row.paper.miou:.1f}", ha="center", fontsize=8)
@@ -184,9 +188,9 @@ def draw_bars(table: Table) -> Figure:
     """Table IV as dots: measured on the left, published on the right, one scale."""
     figure = Figure(figsize=(9, 4.2), layout="constrained")
     measured, paper = figure.subplots(1, 2, sharex=True, sharey=True)
-    rows = table.pooled.rows
-    _draw_measured(measured, rows)
-    _draw_paper(paper, rows)
+    lines = table.lines
+    _draw_measured(measured, lines)
+    _draw_paper(paper, lines)
     mark = "tuned on" if table.pooled.tuned else "fresh"
     names = ", ".join(map(str, table.pooled.realisations))
     measured.set_title(
@@ -195,32 +199,14 @@ def draw_bars(table: Table) -> Figure:
         fontsize=9,
     )
     paper.set_title("Paper, GTA5 to Cityscapes\n(other data and network)", fontsize=9)
-    measured.set_yticks(range(len(rows)), [row.label for row in rows])
-    measured.set_ylim(len(rows) - 0.5, -0.6)
+    measured.set_yticks(range(len(lines)), [line.label for line in lines])
+    measured.set_ylim(len(lines) - 0.5, -0.6)
     for axes in (measured, paper):
         axes.axhline(ROWS.index("AdaBN") - 0.5, color="0.6", linewidth=0.8, linestyle=":")
         axes.set_xlabel("mIoU on the target, %")
         axes.grid(axis="x", color="0.9")
         axes.spines[["top", "right"]].set_visible(False)
     return figure
-
-
-def save(figure: Figure, path: Path) -> None:
-    """Write a PNG at the highest resolution that stays under 400 kB.
-
-    Raises:
-        StvmError: `path` cannot be written.
-    """
-    for dpi in _DPIS:
-        picture = io.BytesIO()
-        figure.savefig(picture, format="png", dpi=dpi, metadata={"Software": None})
-        if picture.tell() < MOST_BYTES:
-            break
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(picture.getvalue())
-    except OSError as error:
-        raise StvmError(f"cannot write {path}: {error.strerror}; choose another file") from None
 
 
 def _grid(results: Path, study: str | None) -> Figure:
@@ -236,11 +222,45 @@ def _grid(results: Path, study: str | None) -> Figure:
     )
 
 
+def _bars(results: Path, study: str | None) -> Figure:
+    manifest = choose_manifest(results, ROWS, study)
+    return draw_bars(build_table(manifest, read_records(results, manifest)))
+
+
+def _sensitivity(results: Path, study: str | None) -> Figure:
+    manifest = choose_manifest(results, None, study, "hparam_grid")
+    return draw_sensitivity(table5.build_table(manifest, read_records(results, manifest)))
+
+
+def _variance(results: Path, study: str | None) -> Figure:
+    base = choose_manifest(results, None, study, "variance").base
+    chosen = Chosen(results, {"variance": base})
+    manifest, records = chosen["variance"]
+    return draw_variance(manifest, records, chosen.ablation_of(manifest))
+
+
+def _silhouette(results: Path, study: str | None) -> Figure:
+    manifest = choose_manifest(results, None, study, "silhouette")
+    return draw_silhouette(manifest, read_records(results, manifest))
+
+
+FIGURES = {
+    "bars": ("Table IV as dots", _bars),
+    "sensitivity": ("Table V as curves", _sensitivity),
+    "variance": ("Table VI as dots", _variance),
+    "silhouette": ("Table VII over mIoU", _silhouette),
+}
+"""Option to what it draws."""
+
+
 def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="make_figure.py", description=__doc__)
     parser.add_argument("--results", type=Path, default=Path("results"), metavar="DIR")
-    parser.add_argument("--out", type=Path, default=Path("docs/adaptation.png"), metavar="FILE")
-    parser.add_argument("--bars", type=Path, metavar="FILE", help="also draw Table IV as dots")
+    parser.add_argument(
+        "--out", type=Path, metavar="FILE", help="images and predictions: docs/adaptation.png"
+    )
+    for name, (about, _) in FIGURES.items():
+        parser.add_argument(f"--{name}", type=Path, metavar="FILE", help=about)
     parser.add_argument("--study", metavar="BASE", help="default: the study updated last")
     return parser.parse_args(argv)
 
@@ -248,10 +268,15 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
 def main(argv: Sequence[str] | None = None) -> int:
     """Returns 0, or 2 after one line on stderr."""
     arguments = _arguments(argv)
+    results, study, out = arguments.results, arguments.study, arguments.out
+    wanted = {name: path for name in FIGURES if (path := getattr(arguments, name))}
+    if not (wanted or out):
+        out = Path("docs/adaptation.png")
     try:
-        if arguments.bars:
-            save(draw_bars(load_table(arguments.results, arguments.study)), arguments.bars)
-        save(_grid(arguments.results, arguments.study), arguments.out)
+        for name, path in wanted.items():
+            save(FIGURES[name][1](results, study), path)
+        if out:
+            save(_grid(results, study), out)
     except StvmError as error:
         print(f"make_figure: {error}", file=sys.stderr)
         return 2

@@ -10,7 +10,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from tabulate import tabulate
 
-from reports.formats import number
+from reports.cells import number
 from reports.paired import Key, estimate, paired
 from reports.read_results import Trial, read_json, read_manifest, read_record
 from stvm.errors import StvmError

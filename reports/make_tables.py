@@ -1,6 +1,7 @@
-"""`python reports/make_tables.py`: the paper's Table IV from the recorded trials."""
+"""`python reports/make_tables.py`: the paper's tables from the recorded trials."""
 
 import argparse
+import gc
 import io
 import sys
 from collections.abc import Sequence
@@ -8,10 +9,9 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from reports.formats import to_csv, to_csv_by_realisation, to_latex, to_markdown
-from reports.per_class import per_class
-from reports.read_results import Manifest, Record, Trial, choose_manifest, read_records
-from reports.table4 import ROWS, Table, build_table
+from reports.formats import to_csv, to_document, to_latex, to_markdown
+from reports.sheet import Sheet
+from reports.tables import TABLES, Chosen, bases_of, build_tables
 from stvm.errors import StvmError
 
 
@@ -19,68 +19,87 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="make_tables.py", description=__doc__)
     parser.add_argument("--results", type=Path, default=Path("results"), metavar="DIR")
     parser.add_argument("--out", type=Path, metavar="DIR", help="default: RESULTS/tables")
-    parser.add_argument("--tables", nargs="+", default=["4"], metavar="NUMBER", help="only 4")
-    parser.add_argument("--study", metavar="BASE", help="default: the study updated last")
+    parser.add_argument(
+        "--tables",
+        nargs="+",
+        metavar="TABLE",
+        help=f"of {' '.join(TABLES)}; default: all that have a study",
+    )
+    parser.add_argument(
+        "--study",
+        nargs="+",
+        default=[],
+        metavar="BASE",
+        help="default: of each kind the study updated last",
+    )
     return parser.parse_args(argv)
 
 
-def load_records(results: Path, study: str | None) -> tuple[Manifest, dict[Trial, Record | None]]:
-    """The study with base `study`, or the one updated last, with its records.
-
-    Raises:
-        StvmError: nothing to read, or something unreadable.
-    """
-    manifest = choose_manifest(results, ROWS, study)
-    return manifest, read_records(results, manifest)
+def _check(tables: Sequence[str]) -> None:
+    for table in tables:
+        if table not in TABLES:
+            raise StvmError(f"unknown table '{table}': there are {', '.join(TABLES)}")
 
 
-def load_table(results: Path, study: str | None) -> Table:
-    """Table IV of the study with base `study`, or of the one updated last.
+def _draw(chosen: Chosen, out: Path) -> None:
+    # Here, since matplotlib takes longer to load than most tables to make.
+    from reports.curves import draw_fig1
+    from reports.picture import save
 
-    Raises:
-        StvmError: nothing to read, or something unreadable.
-    """
-    return build_table(*load_records(results, study))
+    save(draw_fig1(chosen.curve), out / "fig1.png")
 
 
-def write_tables(table: Table, classes: str, out: Path) -> str:
-    """Write the files into `out`; returns the Markdown of the table.
-
-    Args:
-        table: Table IV.
-        classes: IoU of each class, in Markdown.
-        out: made where it does not exist.
+def write_sheets(sheets: Sequence[Sheet], out: Path) -> None:
+    """Write each sheet as .md, .tex and .csv into `out`, and all of them as tables.tex.
 
     Raises:
         StvmError: `out` cannot be written.
     """
-    files = {
-        "table4.md": to_markdown(table),
-        "table4.tex": to_latex(table),
-        "table4.csv": to_csv(table),
-        "table4_by_realisation.csv": to_csv_by_realisation(table),
-        "table4_per_class.md": classes,
-    }
+    files = {"tables.tex": to_document(sheets)}
+    for sheet in sheets:
+        files[f"{sheet.name}.md"] = to_markdown(sheet)
+        files[f"{sheet.name}.tex"] = to_latex(sheet)
+        files[f"{sheet.name}.csv"] = to_csv(sheet)
     try:
         out.mkdir(parents=True, exist_ok=True)
         for name, text in files.items():
             (out / name).write_text(text, encoding="utf-8", newline="\n")
     except OSError as error:
         raise StvmError(f"cannot write {out}: {error.strerror}; choose another --out") from None
-    return files["table4.md"]
+
+
+def make(results: Path, out: Path, tables: Sequence[str] | None, bases: Sequence[str]) -> str:
+    """Write the files of the tables into `out`; returns their Markdown.
+
+    Args:
+        results: folder of records and manifests.
+        out: made where it does not exist.
+        tables: among `TABLES`; None for those that have a study, the others being named on stderr.
+        bases: of studies to take in place of those updated last.
+
+    Raises:
+        StvmError: nothing or something unreadable to read, or a table asked for without a study.
+    """
+    _check(tables or ())
+    chosen = Chosen(results, bases_of(results, bases))
+    sheets, missing = build_tables(chosen, tables or TABLES)
+    if missing and (tables or not sheets):
+        raise StvmError("; ".join(missing))
+    write_sheets(sheets, out)
+    if any(sheet.name == "fig1" for sheet in sheets):
+        _draw(chosen, out)
+    for line in missing:
+        print(line, file=sys.stderr)
+    return "\n".join(map(to_markdown, sheets))
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Returns 0, or 2 after one line on stderr."""
     arguments = _arguments(argv)
+    results = arguments.results
+    out = arguments.out or results / "tables"
     try:
-        for number in arguments.tables:
-            if number != "4":
-                raise StvmError(f"unknown table '{number}': the only one is --tables 4")
-        manifest, records = load_records(arguments.results, arguments.study)
-        table = build_table(manifest, records)
-        classes = per_class(arguments.results, records, table.pooled.tuned)
-        text = write_tables(table, classes, arguments.out or arguments.results / "tables")
+        text = make(results, out, arguments.tables, arguments.study)
     except StvmError as error:
         print(f"make_tables: {error}", file=sys.stderr)
         return 2
@@ -91,4 +110,6 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
+    # What is read lives until the end: looking for garbage in it takes a tenth of the time.
+    gc.disable()
     sys.exit(main())

@@ -1,49 +1,73 @@
 """IoU of each class, and how well scores tell right labels from wrong, by row of Table IV."""
 
-from collections.abc import Mapping
-from pathlib import Path
-from typing import Any
+from collections.abc import Callable
 
-from tabulate import tabulate
+from reports import notes
+from reports.cells import figure
+from reports.read_results import Record
+from reports.rows import Row, collect
+from reports.sheet import Cell, Column, Sheet
+from reports.table4 import LABELS, ROWS, Table
+from stvm.errors import StvmError
 
-from reports.read_results import Record, Trial, read_json
-from reports.table4 import LABELS, ROWS
 
+def sheet(table: Table) -> Sheet | None:
+    """A line for each class and a column for each row that has a trial; None without any.
 
-def per_class(results: Path, records: Mapping[Trial, Record | None], tuned: bool) -> str:
-    """Markdown with a line for each class and a column for each row that has a trial.
+    Mean IoU in per cent, empty where a class occurs in no trial of the row; then the AUROC of
+    confidence and reliability for right against wrong labels of the labelling network.
 
-    Args:
-        results: folder of the records.
-        records: of one study.
-        tuned: of the realisations tuned on, or of the fresh ones.
-
-    Returns:
-        Mean IoU in per cent, empty where a class occurs in no trial of the row; then the AUROC of
-        confidence and reliability for right against wrong labels of the labelling network.
+    Raises:
+        StvmError: the records of the study have different classes.
     """
-    found: dict[str, list[dict[str, Any]]] = {row: [] for row in ROWS}
-    for trial, record in records.items():
-        if trial.tuned == tuned and record is not None and record.miou is not None:
-            data = read_json(results / "records" / f"{trial.hash}.json")
-            found[trial.row].append(data["result"])
-    rows = [row for row in ROWS if found[row]]
+    records = table.pooled.records
+    have = collect(records, names=ROWS)
+    rows = [name for name, row in have.items() if row.values]
     if not rows:
-        return ""
-    names = found[rows[0]][0]["class_names"]
-    lines = [
-        [name, *(_mean([r["iou"][i] for r in found[row]]) for row in rows)]
-        for i, name in enumerate(names)
-    ]
-    lines.append(["mIoU", *(_mean([r["miou"] for r in found[row]]) for row in rows)])
-    for name in ("confidence", "reliability"):
-        aurocs = [[(r.get("auroc") or {}).get(name) for r in found[row]] for row in rows]
-        if any(value is not None for row in aurocs for value in row):
-            lines.append([f"AUROC of {name} x 100", *(_mean(values) for values in aurocs)])
-    head = ["class", *(LABELS.get(row, row) for row in rows)]
-    return str(tabulate(lines, head, "pipe", disable_numparse=True)) + "\n"
+        return None
+    classes = {
+        tuple(r.result.get("class_names", ())) for r in records.values() if r and r.miou is not None
+    } - {()}
+    if len(classes) > 1:
+        raise StvmError(
+            f"study {table.manifest.base}: its records have different class names: "
+            "set the older ones aside and run them again"
+        )
+    lines: dict[str, dict[str, Row]] = {}
+    for number, name in enumerate(next(iter(classes), ())):
+        lines[str(name)] = collect(records, _iou(number), ROWS)
+    lines["mIoU"] = have
+    for score in ("confidence", "reliability"):
+        found = collect(records, _auroc(score), ROWS)
+        if any(row.values for row in found.values()):
+            lines[f"AUROC of {score} x 100"] = found
+    columns = [Column(LABELS.get(row, row), "right", row) for row in rows]
+    return Sheet(
+        "table4_per_class",
+        notes.tuned_mark("Table IV by class", table.pooled),
+        notes.heading(table.manifest),
+        table.manifest.rule,
+        (Column("class", "left", "class"), *columns),
+        tuple(
+            (Cell(name), *(figure(line[row].estimate.mean, line[row].trials) for row in rows))
+            for name, line in lines.items()
+        ),
+        breaks=(list(lines).index("mIoU"),),
+        notes=(
+            notes.pool_note(table.pooled, table.manifest.dataset),
+            "IoU in per cent, the mean over the trials in which the class occurs; AUROC: how well "
+            "the score tells right labels of the labelling network from wrong ones.",
+        ),
+    )
 
 
-def _mean(values: list[float | None]) -> str:
-    known = [value for value in values if value is not None]
-    return f"{100 * sum(known) / len(known):.1f}" if known else ""
+def _iou(number: int) -> Callable[[Record], float | None]:
+    def of(record: Record) -> float | None:
+        values = record.result.get("iou", ())
+        return values[number] if number < len(values) else None
+
+    return of
+
+
+def _auroc(score: str) -> Callable[[Record], float | None]:
+    return lambda record: record.result.get("auroc", {}).get(score)

@@ -13,12 +13,14 @@ class Column:
         align: of its cells.
         published: figures of the paper and not measured here.
         key: name in the CSV file.
+        interval: the CSV file has KEY_low and KEY_high in its place.
     """
 
     head: str
     align: Literal["left", "right", "center"]
     key: str
     published: bool = False
+    interval: bool = False
 
 
 @dataclass(frozen=True)
@@ -30,12 +32,16 @@ class Cell:
         value: the figure unrounded, for the CSV file; None writes `text`.
         mark: among the measured rows of its column.
         trials: hashes of the records behind the figure.
+        ends: of an interval, unrounded.
+        key: in the CSV file in place of the text.
     """
 
     text: str
     value: float | None = None
     mark: Literal["", "best", "second"] = ""
     trials: tuple[str, ...] = ()
+    ends: tuple[float, float] | None = None
+    key: str = ""
 
 
 @dataclass(frozen=True)

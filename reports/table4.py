@@ -1,15 +1,25 @@
-"""Table IV, the ablation: recorded trials to rows with deltas and paired intervals."""
+"""Table IV, the ablation: rows with deltas to the row above and their paired intervals."""
 
 import csv
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from reports.paired import Estimate, Key, estimate, order, paired
-from reports.read_results import Manifest, Record, Trial, outcome
-from stvm.errors import StvmError
+from reports import notes
+from reports.cells import (
+    difference,
+    difference_columns,
+    figure,
+    mark,
+    measured_cells,
+    measured_columns,
+)
+from reports.manifests import Manifest
+from reports.paired import Estimate, paired
+from reports.rows import Pool, Records, Row, by_realisation, collect, pool
+from reports.sheet import Cell, Column, Sheet
 
-TOGGLES = ("st", "aug", "mt", "mgs", "mocm")
+TOGGLES = {"st": "ST", "aug": "Aug", "mt": "MT", "mgs": "MGS", "mocm": "MOCM"}
 ABOVE = {
     "Source": None,
     "ST": "Source",
@@ -24,50 +34,45 @@ ABOVE = {
 ROWS = tuple(ABOVE)
 LABELS = {"Oracle": "Oracle (target labels)"}
 _PAPER = Path(__file__).parent / "paper" / "table4.csv"
-_NAMED = 10
+_DELTA = (
+    "Delta is to the row above (AdaBN: to Source; Oracle: none), the mean over complete pairs "
+    "of equal realisation and seed; a row without seed pairs with every seed of its "
+    "realisation. The interval is the 95 % t interval of these paired differences. It takes "
+    "pairs as independent, but those of one realisation share images and source model."
+)
 
 
 @dataclass(frozen=True)
 class PaperRow:
     """A row as published, GTA5 to Cityscapes; figures in per cent."""
 
-    toggles: tuple[bool, ...]
+    toggles: tuple[bool, ...] = (False,) * len(TOGGLES)
     miou: float | None = None
     delta: float | None = None
 
 
 @dataclass(frozen=True)
-class Row:
-    """A measured row beside the published one; measured figures are fractions.
+class Line:
+    """A measured row beside the published one.
 
     Attributes:
-        miou: over the done trials of the row.
+        measured: mIoU, as fractions.
+        above: the row that the delta is to.
         delta: over the complete pairs with the row above.
-        listed: trials that the study lists for the row.
-        failed: how many of them failed.
-        values: mIoU of each done trial.
     """
 
-    name: str
-    paper: PaperRow
-    miou: Estimate
+    measured: Row
+    above: Row | None
     delta: Estimate
-    listed: int
-    failed: int
-    values: dict[Key, float]
+    paper: PaperRow
+
+    @property
+    def name(self) -> str:
+        return self.measured.name
 
     @property
     def label(self) -> str:
         return LABELS.get(self.name, self.name)
-
-
-@dataclass(frozen=True)
-class Section:
-    """The rows over some realisations, which are all tuned on or all fresh."""
-
-    realisations: tuple[int, ...]
-    tuned: bool
-    rows: tuple[Row, ...]
 
 
 @dataclass(frozen=True)
@@ -76,14 +81,13 @@ class Table:
 
     Attributes:
         pooled: over the fresh realisations; over those tuned on where there is no fresh one.
-        single: one section a realisation, ascending.
-        notes: plain sentences that belong under the table.
+        lines: of the pooled realisations.
     """
 
     manifest: Manifest
-    pooled: Section
-    single: tuple[Section, ...]
-    notes: tuple[str, ...]
+    records: Records
+    pooled: Pool
+    lines: tuple[Line, ...]
 
 
 def read_paper(path: Path = _PAPER) -> dict[str, PaperRow]:
@@ -99,121 +103,115 @@ def read_paper(path: Path = _PAPER) -> dict[str, PaperRow]:
         }
 
 
-def _rows(records: dict[Trial, Record | None]) -> tuple[Row, ...]:
+def _lines(records: Records) -> tuple[Line, ...]:
     paper = read_paper()
-    values: dict[str, dict[Key, float]] = {name: {} for name in ROWS}
-    listed, failed = dict.fromkeys(ROWS, 0), dict.fromkeys(ROWS, 0)
-    for trial, record in records.items():
-        listed[trial.row] += 1
-        failed[trial.row] += outcome(record) == "failed"
-        if record is not None and record.miou is not None:
-            values[trial.row][trial.realisation, trial.seed] = record.miou
-    return tuple(
-        Row(
-            name,
-            paper.get(name, PaperRow((False,) * len(TOGGLES))),
-            estimate(values[name][key] for key in sorted(values[name], key=order)),
-            paired(values[name], values[above]) if above else Estimate(0),
-            listed[name],
-            failed[name],
-            values[name],
-        )
-        for name, above in ABOVE.items()
+    rows = collect(records, names=ROWS)
+    lines = []
+    for name, above in ABOVE.items():
+        base = rows[above] if above else None
+        delta = paired(rows[name].values, base.values) if base else Estimate(0)
+        lines.append(Line(rows[name], base, delta, paper.get(name, PaperRow())))
+    return tuple(lines)
+
+
+def build_table(manifest: Manifest, records: Records) -> Table:
+    """Table IV of `manifest`; realisations tuned on are never pooled with fresh ones."""
+    pooled = pool(records)
+    return Table(manifest, records, pooled, _lines(pooled.records))
+
+
+_COLUMNS = (
+    Column("Name", "left", "name"),
+    *(Column(head, "center", key) for key, head in TOGGLES.items()),
+    *measured_columns(),
+    *difference_columns(),
+    Column("paper mIoU", "right", "paper_miou", published=True),
+    Column("paper Δ", "right", "paper_delta", published=True),
+)
+_MIOU = 1 + len(TOGGLES)
+
+
+def _cells(line: Line) -> tuple[Cell, ...]:
+    rows = (line.measured, line.above) if line.above else (line.measured,)
+    return (
+        Cell(line.label, key=line.name),
+        *(Cell("✓" if toggle else "", int(toggle)) for toggle in line.paper.toggles),
+        *measured_cells(line.measured),
+        *difference(line.delta, *rows),
+        figure(line.paper.miou, scale=1),
+        figure(line.paper.delta, scale=1, sign=True),
     )
 
 
-def _section(records: dict[Trial, Record | None], realisations: Iterable[int]) -> Section:
-    chosen = tuple(sorted(realisations))
-    part = {trial: record for trial, record in records.items() if trial.realisation in chosen}
-    return Section(chosen, any(trial.tuned for trial in part), _rows(part))
+def _marked(lines: Iterable[Line]) -> list[tuple[Cell, ...]]:
+    return mark([_cells(line) for line in lines], _MIOU, range(ROWS.index("Oracle")))
 
 
-def _pool_note(pooled: Section, tuned: set[int], dataset: str) -> str:
-    if dataset != "streets":
-        return "One data set and one source model; the trials of a row differ in the seed."
-    names = ", ".join(map(str, pooled.realisations))
-    if pooled.tuned:
-        return (
-            f"TUNED ON: every realisation of this study ({names}) was used to choose settings, "
-            "so these figures are optimistic; none is fresh."
-        )
-    left_out = f"; tuned on and left out: {', '.join(map(str, sorted(tuned)))}" if tuned else ""
-    return f"Fresh realisations pooled: {names}{left_out}."
-
-
-def _some(items: list[str]) -> str:
-    more = len(items) - _NAMED
-    return "; ".join(items[:_NAMED]) + (f"; and {more} more" if more > 0 else "")
-
-
-def _short(pooled: Section) -> list[str]:
-    short = [row for row in pooled.rows if ABOVE[row.name] and row.delta.n < row.miou.n]
-    return [f"Delta of {row.name}: complete pairs {row.delta.n}." for row in short]
-
-
-def _unlisted(rows: Iterable[Row]) -> list[str]:
-    names = [row.name for row in rows if not row.listed]
-    why = " (no labels of target training images)" if names == ["Oracle"] else ""
-    return [f"Not part of this study: {', '.join(names)}{why}."] if names else []
-
-
-def _gaps(records: dict[Trial, Record | None]) -> list[str]:
-    ordered = sorted(records, key=lambda t: (ROWS.index(t.row), order((t.realisation, t.seed))))
-    failed, missing = [], []
-    for trial in ordered:
-        record = records[trial]
-        if record is None:
-            missing.append(str(trial))
-        elif record.error is not None:
-            failed.append(f"{trial}: {record.error}")
-    notes = []
-    if failed:
-        notes.append(f"Failed trials, left out ({len(failed)}): {_some(failed)}.")
-    if missing:
-        notes.append(f"Trials not recorded yet ({len(missing)}): {_some(missing)}.")
-    return notes
-
-
-def _notes(manifest: Manifest, records: dict[Trial, Record | None]) -> list[str]:
-    splits = sorted({r.split for r in records.values() if r is not None and r.split})
-    notes = [
-        "Measured figures are per cent; mIoU and sd (n - 1 in the denominator) are over the n "
-        "recorded (realisation, seed) trials.",
-        "Delta is to the row above (AdaBN: to Source; Oracle: none), the mean over complete pairs "
-        "of equal realisation and seed; a row without seed pairs with every seed of its "
-        "realisation. The interval is the 95 % t interval of these paired differences. It takes "
-        "pairs as independent, but those of one realisation share images and source model.",
-        "† Published figures for GTA5 to Cityscapes: other data and another network.",
+def _notes(table: Table) -> tuple[str, ...]:
+    short = [
+        f"Delta of {line.name}: complete pairs {line.delta.n}."
+        for line in table.lines
+        if line.above and line.delta.n < line.measured.estimate.n
     ]
-    if len(splits) == 1:
-        notes.append(f"Split: {splits[0]}.")
-    elif splits:
-        notes.append(f"WARNING: trials of different splits are mixed: {', '.join(splits)}.")
-    notes += _gaps(records)
-    if manifest.others:
-        options = ", ".join(f"--study {base}" for base in manifest.others)
-        notes.append(f"This is study {manifest.base}; other ablation studies: {options}.")
-    return notes
-
-
-def build_table(manifest: Manifest, records: dict[Trial, Record | None]) -> Table:
-    """Table IV of `manifest`; realisations tuned on are never pooled with fresh ones.
-
-    Raises:
-        StvmError: the study lists no trial.
-    """
-    tuned = {trial.realisation for trial in records if trial.tuned}
-    everything = {trial.realisation for trial in records}
-    if not everything:
-        raise StvmError(
-            f"study {manifest.base} lists no trial: run `python studies/ablation.py` again"
-        )
-    pooled = _section(records, everything - tuned or tuned)
-    single = tuple(_section(records, [number]) for number in sorted(everything))
-    notes = (
-        _pool_note(pooled, tuned, manifest.dataset),
-        *_notes(manifest, records),
-        *_short(pooled),
-        *_unlisted(pooled.rows),
+    absent = [line.name for line in table.lines if not line.measured.listed]
+    why = " (no labels of target training images)" if absent == ["Oracle"] else ""
+    return (
+        notes.pool_note(table.pooled, table.manifest.dataset),
+        notes.SPREAD,
+        _DELTA,
+        notes.BEST.format(" without the oracle"),
+        notes.PUBLISHED,
+        *notes.study_notes(table.manifest, table.records),
+        *short,
+        *notes.unlisted_note(absent, why),
     )
-    return Table(manifest, pooled, single, notes)
+
+
+def sheet(table: Table) -> Sheet:
+    """The pooled rows."""
+    return Sheet(
+        "table4",
+        notes.tuned_mark("Table IV", table.pooled),
+        notes.heading(table.manifest),
+        table.manifest.rule,
+        _COLUMNS,
+        tuple(_marked(table.lines)),
+        breaks=(ROWS.index("AdaBN"),),
+        notes=_notes(table),
+    )
+
+
+def realisation_sheet(table: Table) -> Sheet | None:
+    """Every realisation by itself; None where there is only one."""
+    parts = by_realisation(table.records)
+    if len(parts) < 2:
+        return None
+    rows: list[tuple[Cell, ...]] = []
+    breaks = []
+    for part in parts:
+        number = part.realisations[0]
+        state = Cell("tuned on" if part.tuned else "fresh", int(part.tuned))
+        breaks.append(len(rows))
+        for cells in _marked(_lines(part.records)):
+            rows.append((Cell(str(number), number), state, *cells))
+    columns = (
+        Column("realisation", "left", "realisation"),
+        Column("status", "left", "tuned"),
+        *_COLUMNS,
+    )
+    return Sheet(
+        "table4_by_realisation",
+        "Table IV by realisation",
+        notes.heading(table.manifest),
+        table.manifest.rule,
+        columns,
+        tuple(rows),
+        breaks=tuple(breaks[1:]),
+        notes=(
+            notes.SPREAD,
+            _DELTA,
+            notes.BEST.format(" without the oracle"),
+            notes.PUBLISHED,
+            *notes.gap_notes(table.records),
+        ),
+    )

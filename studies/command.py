@@ -38,9 +38,15 @@ def _parser(about: str, seeds: Sequence[int]) -> argparse.ArgumentParser:
         help="of the embedded benchmark: new images and a new source model each",
     )
     parser.add_argument("--results", type=Path, default=Path("results"), metavar="DIR")
-    parser.add_argument("--cache", type=Path, default=Path(".cache"), metavar="DIR")
     parser.add_argument("--list", action="store_true", help="show the trials and run nothing")
     parser.add_argument("--retry-failed", action="store_true", help="run failed trials again")
+    add_machine_options(parser)
+    return parser
+
+
+def add_machine_options(parser: argparse.ArgumentParser) -> None:
+    """The options that `machine_of` reads."""
+    parser.add_argument("--cache", type=Path, default=Path(".cache"), metavar="DIR")
     parser.add_argument("--cpus-per-trial", type=_positive, metavar="N")
     parser.add_argument("--gpus-per-trial", type=_share, metavar="X", help="a part, 0, 1, 2, ...")
     parser.add_argument("--address", help="of a running Ray cluster")
@@ -49,7 +55,17 @@ def _parser(about: str, seeds: Sequence[int]) -> argparse.ArgumentParser:
         action="store_true",
         help="curves and pictures of each trial below DIR/tensorboard",
     )
-    return parser
+
+
+def machine_of(options: argparse.Namespace) -> Machine:
+    """What a trial may use, as the command line says."""
+    return Machine(
+        options.cpus_per_trial,
+        options.gpus_per_trial,
+        options.address,
+        options.cache,
+        options.tensorboard,
+    )
 
 
 def _number(text: str, least: int = 0) -> int:
@@ -154,14 +170,7 @@ def command(
         if options.list:
             list_trials(study, results)
             return 0
-        machine = Machine(
-            options.cpus_per_trial,
-            options.gpus_per_trial,
-            options.address,
-            options.cache,
-            options.tensorboard,
-        )
-        return run(study, results, machine, options.retry_failed)
+        return run(study, results, machine_of(options), options.retry_failed)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0

@@ -138,6 +138,9 @@ def connected(machine: Machine) -> Iterator[list[dict[str, float]]]:
         reason = str(error).splitlines()[0]
         raise StvmError(f"Ray cannot be reached {where}: {reason}; check --address") from None
     logging.getLogger("ray.tune").setLevel(logging.ERROR)
+    # Ray prints a page of its nodes' logs when one dies; what it means for a trial is told by us.
+    if hasattr(ray._private.worker, "print_to_stdstream"):
+        ray._private.worker.print_to_stdstream = lambda *_, **__: None
     try:
         yield [node["Resources"] for node in alive()]
     finally:

@@ -13,6 +13,7 @@ from typing import Any, Literal
 os.environ.setdefault("RAY_CHDIR_TO_TRIAL_DIR", "0")
 os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")
 os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")
+os.environ.setdefault("TUNE_PRINT_ALL_TRIAL_ERRORS", "0")
 # Tune's own handler ends fit() as if all were well.
 os.environ.setdefault("TUNE_DISABLE_SIGINT_HANDLER", "1")
 

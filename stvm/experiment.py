@@ -14,7 +14,7 @@ import torch
 from filelock import FileLock
 from numpy.typing import NDArray
 
-from stvm.checkpoints import Keeper
+from stvm.checkpoints import EVERY_S, Keeper
 from stvm.data.access import (
     LabelledImages,
     class_colours,
@@ -32,7 +32,7 @@ from stvm.records import replacing
 from stvm.scores import SCORED_IMAGES, has_collapsed, label_free_scores, spread_out
 from stvm.settings import Settings
 from stvm.sources import source_path
-from stvm.supervised import adapt_batch_norm, load_source, train_oracle, train_source
+from stvm.supervised import adapt_batch_norm, load_source, silent, train_oracle, train_source
 from stvm.trainer import Course, Curve, Progress, adapt
 
 SAMPLE_IMAGES = 4
@@ -78,7 +78,11 @@ def check_inputs(trials: Iterable[Settings]) -> None:
 
 
 def ensure_source(
-    settings: Settings, cache: Path, device: torch.device, progress: Progress | None = None
+    settings: Settings,
+    cache: Path,
+    device: torch.device,
+    progress: Progress | None = None,
+    every_s: float = EVERY_S,
 ) -> Path:
     """The source model's file; the first process trains it, the others wait."""
     path = source_path(settings, cache)
@@ -89,12 +93,14 @@ def ensure_source(
         lock.acquire()
     try:
         if not path.exists():
-            network = train_source(settings, cache, device, progress or (lambda *_: None))
+            keeper = Keeper(path.with_suffix(".state"), {"hash": path.stem}, every_s)
+            network = train_source(settings, cache, device, progress or silent, keeper)
             # torch's own writer turns a full disk into a RuntimeError; Python's into an OSError.
             weights = io.BytesIO()
             torch.save(network.state_dict(), weights)
             with writing(path.parent), replacing(path) as temporary:
                 temporary.write_bytes(weights.getbuffer())
+            keeper.drop()
     finally:
         lock.release()
     return path
@@ -114,7 +120,7 @@ def run_trial(
         cache: of rendered data and source models.
         device: to train on.
         progress: told how far it is.
-        keeper: keeps the state of the adaptation, from which an interrupted one goes on.
+        keeper: keeps the state of the training, from which an interrupted one goes on.
 
     Raises:
         StvmError: data or checkpoint that cannot be used.
@@ -129,16 +135,16 @@ def run_trial(
     images = open_target_images(settings.data, cache)
     unlabelled = spread_out(images, SCORED_IMAGES, device)
     reader = None
+    if keeper:
+        keeper.bind(source_sha256=sha256)
     if settings.method.st:
-        if keeper:
-            keeper.bind(source_sha256=sha256)
         adaptation, course = adapt(settings, source, images, classes, progress, keeper)
         reader = Reader(settings, adaptation)
         network = adaptation.reported(settings.training.evaluated)
         result = _adapted(settings, adaptation, course, measure)
         result |= measure_adaptation(reader, held_out, unlabelled, classes, device)
     else:
-        network = _yardstick(settings, source, cache, device, progress)
+        network = _yardstick(settings, source, cache, device, progress, keeper)
         result = measure(network).as_dict() | {"iteration": 0}
         result["scores"] = label_free_scores(network, unlabelled, None) | {"silhouette": None}
         if settings.method.procedure == "adapt":
@@ -182,6 +188,7 @@ def _yardstick(
     cache: Path,
     device: torch.device,
     progress: Progress | None,
+    keeper: Keeper | None,
 ) -> SegmentationNetwork:
     """The source model as it is, with the target's batch norm, or trained on target labels."""
     if settings.method.procedure == "adapt":
@@ -191,7 +198,7 @@ def _yardstick(
         adapt_batch_norm(network, open_target_images(settings.data, cache), device)
         return network
     labelled = open_target_labelled(settings.data, "train", cache)
-    return train_oracle(network, labelled, settings, progress or (lambda *_: None))
+    return train_oracle(network, labelled, settings, progress or silent, keeper)
 
 
 def _on_source(

@@ -55,8 +55,8 @@ class Reader:
             raise ValueError("no metric network was trained")
         labels, _, features = self._label(pixels)
         embeddings = self.adaptation.metric.embed(features)
-        full = upsample(embeddings, (pixels.shape[-2], pixels.shape[-1]))
-        return F.normalize(full.permute(0, 2, 3, 1).flatten(0, 2).double(), dim=1), labels.flatten()
+        full = F.normalize(upsample(embeddings, (pixels.shape[-2], pixels.shape[-1])), dim=1)
+        return full.permute(0, 2, 3, 1).flatten(0, 2), labels.flatten()
 
     def _label(self, pixels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         return Labeller(self.adaptation.step.label.network, "eval")(pixels)

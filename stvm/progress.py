@@ -205,6 +205,8 @@ def reason_of_death(error: str) -> str:
         )
     if "node has died" in low or "node was terminated" in low or "nodediederror" in low:
         return f"its node died{where}: look at that machine, then run again"
+    if "is unavailable" in low:
+        return f"its process or node{where} cannot be reached any more: look there, then run again"
     if "worker process has died" in low or "worker unexpectedly exits" in low:
         return (
             f"its process was killed or crashed{where}: look for the out-of-memory killer in "

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import orjson
 from filelock import FileLock
 from numpy.typing import NDArray
 
@@ -111,7 +112,7 @@ def read_json(path: Path) -> dict[str, Any]:
         StvmError: unreadable or no object.
     """
     try:
-        data = json.loads(path.read_text(encoding="utf-8"))
+        data = orjson.loads(path.read_bytes())
     except (OSError, ValueError) as error:
         reason = " ".join(str(error).split())
         raise StvmError(f"cannot read {path}: {reason}; move it away and run again") from None

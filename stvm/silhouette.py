@@ -5,7 +5,7 @@ the cluster's count n, sum S and sum of squares Q: |x|^2 - 2 x.S/n + Q/n. Two pa
 points replace the matrix of all pairs (Rousseeuw 1987).
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import torch
@@ -16,6 +16,9 @@ from stvm.data.classes import IGNORE_ID
 
 Batch = tuple[Tensor, dict[str, Tensor]]
 """Features (P, D), and labels (P,) by the name of the labelling; 255 is left out."""
+
+
+_PART = 4096
 
 
 class ClusterSums:
@@ -33,10 +36,11 @@ class ClusterSums:
 
     def add(self, features: Tensor, labels: Tensor) -> None:
         """Count features (P, D) with labels (P,) in."""
-        members = F.one_hot(labels, len(self.count)).T.double()
-        self.count += members.sum(1)
-        self.squares += members @ features.double().square().sum(1)
-        self.total += members @ features.double()
+        for x, own in _parts(features, labels):
+            members = F.one_hot(own, len(self.count)).T.double()
+            self.count += members.sum(1)
+            self.squares += members @ x.square().sum(1)
+            self.total += members @ x
 
     def silhouette(self, features: Tensor, labels: Tensor) -> Tensor:
         """(b - a) / max(a, b) of each feature, (P,); 0 for the only member of a cluster.
@@ -44,7 +48,9 @@ class ClusterSums:
         a is the mean squared distance to the other members of its cluster, b the least mean
         squared distance to another cluster. All clusters must have been added before.
         """
-        x = features.double()
+        return torch.cat([self._values(x, own) for x, own in _parts(features, labels)])
+
+    def _values(self, x: Tensor, labels: Tensor) -> Tensor:
         mean = self.total / self.count.clamp(min=1).unsqueeze(1)
         spread = self.squares / self.count.clamp(min=1)
         far = x.square().sum(1, keepdim=True) - 2 * x @ mean.T + spread
@@ -56,6 +62,13 @@ class ClusterSums:
         widest = torch.maximum(a, b)
         value = torch.where(widest > 0, (b - a) / widest, torch.zeros_like(b))
         return torch.where((count > 1) & b.isfinite(), value, torch.zeros_like(b))
+
+
+def _parts(features: Tensor, labels: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
+    """Parts of the features in float64, small enough for a processor's cache on the CPU."""
+    size = _PART if features.device.type == "cpu" else len(labels)
+    for x, own in zip(features.split(size), labels.split(size), strict=True):
+        yield x.double(), own
 
 
 def silhouettes(
@@ -75,19 +88,25 @@ def silhouettes(
         fewer than two classes.
     """
     sums: dict[str, ClusterSums] = {}
-    for features, labellings in batches():
-        for name, labels in labellings.items():
-            if name not in sums:
-                sums[name] = ClusterSums(num_classes, dimension, device)
-            known = labels != IGNORE_ID
-            sums[name].add(features[known], labels[known])
+    for name, features, labels in _known(batches()):
+        if name not in sums:
+            sums[name] = ClusterSums(num_classes, dimension, device)
+        sums[name].add(features, labels)
     totals = {name: torch.zeros_like(sums[name].count) for name in sums}
-    for features, labellings in batches():
+    for name, features, labels in _known(batches()):
+        values = sums[name].silhouette(features, labels)
+        totals[name] += torch.bincount(labels, weights=values, minlength=num_classes)
+    return {name: _summary(totals[name], sums[name].count) for name in sums}
+
+
+def _known(batches: Iterable[Batch]) -> Iterator[tuple[str, Tensor, Tensor]]:
+    """Each labelling of each batch, without the points it leaves out."""
+    for features, labellings in batches:
         for name, labels in labellings.items():
             known = labels != IGNORE_ID
-            values = sums[name].silhouette(features[known], labels[known])
-            totals[name] += F.one_hot(labels[known], num_classes).T.double() @ values
-    return {name: _summary(totals[name], sums[name].count) for name in sums}
+            yield (
+                (name, features, labels) if known.all() else (name, features[known], labels[known])
+            )
 
 
 def _summary(total: Tensor, count: Tensor) -> dict[str, Any] | None:

@@ -7,11 +7,13 @@ import pickle
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from stvm.checkpoints import Keeper
 from stvm.data.access import Images, LabelledImages, class_names, open_source
 from stvm.data.classes import IGNORE_ID
 from stvm.data.crops import LabelledCrops, batches, class_pixels
@@ -19,13 +21,20 @@ from stvm.errors import StvmError
 from stvm.method.photometric import PhotometricAugmentation, no_augmentation
 from stvm.method.teacher import batch_norms
 from stvm.networks import SegmentationNetwork, build_network, load_weights
-from stvm.optimisation import FirstNonFinite, PolynomialDecay, seed_everything, sgd
+from stvm.optimisation import (
+    FirstNonFinite,
+    PolynomialDecay,
+    random_states,
+    restore_random_states,
+    seed_everything,
+    sgd,
+)
 from stvm.settings import Settings
 
 Progress = Callable[[int, int], None]
 
 
-def silent(done: int, total: int) -> None:
+def silent(done: int, total: int, watch: object = None) -> None:
     """Progress nobody looks at."""
 
 
@@ -37,13 +46,17 @@ def new_network(settings: Settings, device: torch.device) -> SegmentationNetwork
 
 
 def train_source(
-    settings: Settings, cache: Path, device: torch.device, progress: Progress = silent
+    settings: Settings,
+    cache: Path,
+    device: torch.device,
+    progress: Progress = silent,
+    keeper: Keeper | None = None,
 ) -> SegmentationNetwork:
     """The source model, trained on labelled source images from random weights."""
     seed_everything(settings.source.source_seed)
     network = new_network(settings, device)
     images = open_source(settings.data, "train", cache)
-    train_supervised(network, images, settings, progress)
+    train_supervised(network, images, settings, progress, keeper)
     return network
 
 
@@ -52,11 +65,72 @@ def train_oracle(
     images: LabelledImages,
     settings: Settings,
     progress: Progress = silent,
+    keeper: Keeper | None = None,
 ) -> SegmentationNetwork:
     """The source model trained on with target labels by the source's recipe: an upper bound."""
     seed_everything(settings.source.source_seed + 1)
-    train_supervised(source, images, settings, progress)
+    train_supervised(source, images, settings, progress, keeper)
     return source
+
+
+class SupervisedTraining:
+    """Cross-entropy, SGD with one learning rate and poly decay, as one state that can be kept.
+
+    Args:
+        network: to be trained, on its device.
+        settings: with the recipe.
+        weights: of the classes, (C,); None for none.
+    """
+
+    def __init__(
+        self, network: SegmentationNetwork, settings: Settings, weights: Tensor | None
+    ) -> None:
+        recipe, training = settings.source, settings.training
+        self.network = network.train()
+        self.device = next(network.parameters()).device
+        self.weights = None if weights is None else weights.to(self.device)
+        self.augment: Callable[[Tensor], Tensor] = no_augmentation
+        if recipe.source_augment > 0:
+            self.augment = PhotometricAugmentation(recipe.source_augment, 0.8, 0.5)
+        one_rate = {"lr": recipe.source_lr, "head_lr_factor": 1.0}
+        self.optimizer = sgd(network, training.model_copy(update=one_rate))
+        self.decay = PolynomialDecay(
+            [self.optimizer], recipe.source_iterations, training.poly_power
+        )
+        self.finite = FirstNonFinite(recipe.source_seed, self.device, "source_lr")
+
+    def step(self, pixels: Tensor, labels: Tensor, iteration: int) -> None:
+        """Train on uint8 images (N, 3, h, w) with labels (N, h, w).
+
+        Raises:
+            DivergenceError: a loss that is not finite.
+        """
+        logits = self.network(self.augment(pixels.to(self.device, non_blocking=True).float() / 255))
+        loss = F.cross_entropy(logits, labels.to(self.device), self.weights, ignore_index=IGNORE_ID)
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        self.optimizer.step()
+        self.decay.step()
+        self.finite.see(iteration, loss.detach())
+
+    def state_dict(self, iteration: int) -> dict[str, Any]:
+        """All of it after an iteration."""
+        return {
+            "iteration": iteration,
+            "network": self.network.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "decay": self.decay.state_dict(),
+            "finite": self.finite.state_dict(),
+            "random": random_states(),
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from what `state_dict` gave."""
+        self.network.load_state_dict(state["network"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.decay.load_state_dict(state["decay"])
+        self.finite.load_state_dict(state["finite"])
+        restore_random_states(state["random"])
 
 
 def train_supervised(
@@ -64,45 +138,40 @@ def train_supervised(
     images: LabelledImages,
     settings: Settings,
     progress: Progress,
+    keeper: Keeper | None = None,
 ) -> None:
-    """Cross-entropy, SGD with one learning rate and poly decay; `network` is changed.
+    """Train `network` in place, to the last iteration, from the state that `keeper` has.
 
     Raises:
         DivergenceError: a loss that is not finite.
+        StvmError: a state that cannot be written.
     """
-    recipe, training = settings.source, settings.training
-    device = next(network.parameters()).device
+    recipe, sizes = settings.source, settings.training
     crops = LabelledCrops(
         images,
-        (training.crop_height, training.crop_width),
+        (sizes.crop_height, sizes.crop_width),
         recipe.source_seed,
         recipe.source_iterations * recipe.source_batch,
         recipe.source_rare,
         recipe.source_scale,
         len(class_names(settings.data)),
     )
-    augment: Callable[[Tensor], Tensor] = no_augmentation
-    if recipe.source_augment > 0:
-        augment = PhotometricAugmentation(recipe.source_augment, 0.8, 0.5)
-    optimizer = sgd(network, training.model_copy(update=_one_rate(recipe.source_lr)))
-    decay = PolynomialDecay([optimizer], recipe.source_iterations, training.poly_power)
-    watch = FirstNonFinite(recipe.source_seed, device, "source_lr")
     weights = None
     if recipe.source_balance > 0:
-        weights = class_weights(images, crops.num_classes, recipe.source_balance).to(device)
-    network.train()
-    for iteration, (pixels, labels) in enumerate(
-        batches(crops, recipe.source_batch, training.workers), start=1
-    ):
-        logits = network(augment(pixels.to(device, non_blocking=True).float() / 255))
-        loss = F.cross_entropy(logits, labels.to(device), weights, ignore_index=IGNORE_ID)
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        optimizer.step()
-        decay.step()
-        watch.see(iteration, loss.detach())
+        weights = class_weights(images, crops.num_classes, recipe.source_balance)
+    training = SupervisedTraining(network, settings, weights)
+    state = keeper.load() if keeper else None
+    done = int(state["iteration"]) if state else 0
+    loaded = batches(crops, recipe.source_batch, sizes.workers, done)
+    # The loader has drawn from torch's generator by now: the state comes after it.
+    if state:
+        training.load_state_dict(state)
+    for iteration, (pixels, labels) in enumerate(loaded, start=done + 1):
+        training.step(pixels, labels, iteration)
+        if keeper and keeper.due():
+            keeper.save(training.state_dict(iteration))
         progress(iteration, recipe.source_iterations)
-    watch.check()
+    training.finite.check()
     network.eval()
 
 
@@ -119,10 +188,6 @@ def class_weights(images: LabelledImages, num_classes: int, power: float) -> Ten
     weights = torch.ones(num_classes, dtype=torch.float64)
     weights[seen] = (frequency[seen].median() / frequency[seen]) ** power
     return weights.float()
-
-
-def _one_rate(rate: float) -> dict[str, float]:
-    return {"lr": rate, "head_lr_factor": 1.0}
 
 
 @torch.no_grad()

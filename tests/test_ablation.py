@@ -76,7 +76,7 @@ def test_list_runs_nothing_and_settings_may_follow_lists(
 ) -> None:
     arguments = ["--results", str(tmp_path / "r"), "--list", "--seeds", "0", "1", *ASSIGNMENTS]
     assert main(arguments) == 0
-    assert "0 of 13 recorded" in capsys.readouterr().out
+    assert "13 cells, 13 trials: 0 recorded" in capsys.readouterr().out
     assert not (tmp_path / "r").exists()
 
 

@@ -124,6 +124,7 @@ def test_the_table_is_for_terminals(monkeypatch: pytest.MonkeyPatch) -> None:
             "memory ran out",
         ),
         ("Worker unexpectedly exits with a connection error code 2.", "killed or crashed"),
+        ("The actor d5 is unavailable: The actor is temporarily unavailable", "cannot be reached"),
         ("something new", "something new"),
         ("", "Ray gives no reason"),
     ],

@@ -113,6 +113,28 @@ def test_every_variant_resumes_alike(changes: dict[str, Any], cache: Path, tmp_p
     assert not list((tmp_path / "b" / "checkpoints").glob("*.pt"))
 
 
+def test_an_interrupted_source_model_and_oracle_end_the_same_to_the_bit(
+    cache: Path, tmp_path: Path
+) -> None:
+    settings = tiny(**(ALL | {"source_iterations": 20, "source_augment": 0.5}))
+    whole = ensure_source(settings, cache, CPU)
+    with pytest.raises(Stop):
+        ensure_source(settings, tmp_path, CPU, stop_at(13), every_s=0)
+    assert list((tmp_path / "sources").glob("*.state"))
+    again = ensure_source(settings, tmp_path, CPU)
+    state = torch.load(again, weights_only=True)
+    assert equal(state, torch.load(whole, weights_only=True))
+    assert not list((tmp_path / "sources").glob("*.state"))
+
+    off = {"st": False, "aug": False, "mt": False, "mgs": False, "mocm": False}
+    oracle = settings.replace(procedure="oracle", **off)
+    expected = run_and_record(oracle, Results(tmp_path / "a"), cache, CPU)
+    with pytest.raises(Stop):
+        run_and_record(oracle, Results(tmp_path / "b"), cache, CPU, "", False, stop_at(11), 0)
+    resumed = run_and_record(oracle, Results(tmp_path / "b"), cache, CPU)
+    assert resumed["run"]["resumed_from"] == 11 and resumed["result"] == expected["result"]
+
+
 def test_the_state_holds_all_that_an_iteration_changes(cache: Path) -> None:
     settings = tiny(**ALL)
     source = load_source(settings, ensure_source(settings, cache, CPU), CPU)

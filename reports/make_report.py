@@ -1,0 +1,176 @@
+"""`python reports/make_report.py`: everything recorded, as one HTML page that needs no other."""
+
+import argparse
+import base64
+import hashlib
+import sys
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import UTC
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+
+from reports.manifests import Manifest
+from reports.report_data import Recorded, read_results
+from reports.report_sections import KINDS, build_sections
+from reports.report_svg import style
+from reports.report_trials import TrialGroup, list_trials
+from reports.tables import Chosen, bases_of
+from stvm.errors import StvmError
+
+_HERE = Path(__file__).resolve().parent
+TITLE = "STvM: measured results"
+
+
+@dataclass(frozen=True)
+class Link:
+    """Where a figure leads: one trial, or a list of several."""
+
+    one: str = ""
+    set: str = ""
+
+
+class Links:
+    """The trials behind figures; equal lists stand in the page once."""
+
+    def __init__(self, groups: Iterable[TrialGroup]) -> None:
+        self._items = {item.entry.hash: item for group in groups for item in group.items}
+        self._sets: dict[tuple[str, ...], str] = {}
+
+    def __call__(self, trials: tuple[str, ...]) -> Link:
+        known = tuple(dict.fromkeys(name for name in trials if name in self._items))
+        if len(known) < 2:
+            return Link(one=known[0] if known else "")
+        return Link(set=self._sets.setdefault(known, f"set-{len(self._sets) + 1}"))
+
+    @property
+    def sets(self) -> list[dict[str, Any]]:
+        """Every list that a figure has asked for, in the order of asking."""
+        return [
+            {"id": name, "trials": [(t, self._items[t].label, self._items[t].miou) for t in trials]}
+            for trials, name in self._sets.items()
+        ]
+
+
+def _in_order(studies: Sequence[Manifest]) -> list[Manifest]:
+    """Those updated last of each kind in the page's order, then the others."""
+    places = {kind.study: place for place, kind in enumerate(KINDS)}
+    seen: Counter[str] = Counter()
+    keys = {}
+    for study in studies:
+        keys[study.study, study.base] = (seen[study.study], places.get(study.study, len(places)))
+        seen[study.study] += 1
+    return sorted(studies, key=lambda s: (*keys[s.study, s.base], s.study))
+
+
+def _summary(recorded: Recorded, study: Manifest) -> dict[str, Any]:
+    names = dict.fromkeys(trial.hash for trial in study.trials)
+    counts = Counter(recorded.entries[name].status for name in names)
+    return {
+        "title": study.title,
+        "base": study.base,
+        "older": sum(other.title == study.title for other in recorded.studies) > 1,
+        "preset": study.preset,
+        "listed": len(names),
+        **{status: counts[status] for status in ("done", "failed", "missing")},
+        "updated": study.updated.astimezone(UTC).strftime("%Y-%m-%d %H:%M UTC"),
+    }
+
+
+def _rules(studies: Iterable[Manifest]) -> list[tuple[str, str]]:
+    rules: dict[str, list[str]] = {}
+    for study in studies:
+        rules.setdefault(study.rule, []).append(study.title)
+    return [(rule, "; ".join(dict.fromkeys(titles))) for rule, titles in rules.items()]
+
+
+def _counts(recorded: Recorded) -> dict[str, int]:
+    counts = Counter(entry.status for entry in recorded.entries.values())
+    collapsed = sum(entry.collapsed for entry in recorded.entries.values())
+    return {s: counts[s] for s in ("done", "failed", "missing")} | {"collapsed": collapsed}
+
+
+def build_page(results: Path, bases: Sequence[str] = ()) -> str:
+    """The whole page; the same results give the same text.
+
+    Args:
+        results: folder of records and manifests.
+        bases: of studies to show in place of those updated last.
+
+    Raises:
+        StvmError: nothing to read, or something unreadable.
+    """
+    recorded = read_results(results)
+    studies = _in_order(recorded.studies)
+    groups = list_trials(recorded, studies)
+    links = Links(groups)
+    chosen = Chosen(results, bases_of(results, bases)) if studies or bases else None
+    with style():
+        sections = build_sections(recorded, chosen)
+    script = (_HERE / "report.js").read_text(encoding="utf-8")
+    digest = base64.b64encode(hashlib.sha256(f"\n{script}".encode()).digest()).decode()
+    environment = Environment(
+        loader=FileSystemLoader(_HERE), autoescape=True, undefined=StrictUndefined
+    )
+    return environment.get_template("report.html.j2").render(
+        title=TITLE,
+        style=Markup((_HERE / "report.css").read_text(encoding="utf-8")),
+        script=Markup(script),
+        script_hash=f"sha256-{digest}",
+        counts=_counts(recorded),
+        studies=[_summary(recorded, study) for study in studies],
+        rules=_rules(studies),
+        sections=sections,
+        groups=groups,
+        links=links,
+    )
+
+
+def write_page(page: str, out: Path) -> None:
+    """Write the page, making its folder.
+
+    Raises:
+        StvmError: it cannot be written.
+    """
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        out.write_text(page + "\n", encoding="utf-8", newline="\n")
+    except OSError as error:
+        raise StvmError(f"cannot write {out}: {error.strerror}; choose another --out") from None
+
+
+def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="make_report.py", description=__doc__)
+    parser.add_argument("--results", type=Path, default=Path("results"), metavar="DIR")
+    parser.add_argument("--out", type=Path, metavar="FILE", help="default: RESULTS/report.html")
+    parser.add_argument(
+        "--study",
+        nargs="+",
+        default=[],
+        metavar="BASE",
+        help="default: of each kind the study updated last",
+    )
+    return parser.parse_args(argv)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Returns 0, or 2 after one line on stderr."""
+    arguments = _arguments(argv)
+    out = arguments.out or arguments.results / "report.html"
+    try:
+        write_page(build_page(arguments.results, arguments.study), out)
+    except StvmError as error:
+        print(f"make_report: {error}", file=sys.stderr)
+        return 2
+    print(out)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,134 @@
+"""Pictures in the page: predictions on test images, and the plots that the search wrote."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from reports.make_figure import IMAGES, SHOWN, choose_trials, picture_columns, read_sample
+from reports.manifests import Manifest, Trial
+from reports.report_data import Recorded
+from reports.report_svg import data_url, to_png
+from stvm.errors import StvmError
+
+_WIDEST = 480
+_SEARCHES = ("search", "searches")
+
+
+@dataclass(frozen=True)
+class Picture:
+    """An image in the page.
+
+    Attributes:
+        url: data URL.
+        title: above it.
+        alt: what it shows.
+    """
+
+    url: str
+    title: str
+    alt: str
+    width: int
+    height: int
+
+
+@dataclass(frozen=True)
+class Swatch:
+    """A class and its colour in the maps, as in "#804080"."""
+
+    name: str
+    colour: str
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """What some trials predict on test images.
+
+    Attributes:
+        caption: which trials.
+        trials: one of each shown row.
+        images: for each test image, its pictures.
+        classes: those that occur, with their colours.
+    """
+
+    caption: str
+    trials: tuple[Trial, ...]
+    images: tuple[tuple[Picture, ...], ...]
+    classes: tuple[Swatch, ...]
+
+
+def _pixels(picture: NDArray[np.generic]) -> NDArray[np.uint8]:
+    grey = picture.ndim == 2
+    array = np.asarray(picture, dtype=np.float64) if grey else picture
+    scaled = np.clip(np.rint(255 * array), 0, 255).astype(np.uint8) if grey else array
+    height, width = scaled.shape[:2]
+    if width <= _WIDEST:
+        return np.asarray(scaled, dtype=np.uint8)
+    size = (_WIDEST, round(height * _WIDEST / width))
+    small = Image.fromarray(scaled.astype(np.uint8)).resize(size, Image.Resampling.NEAREST)
+    return np.asarray(small, dtype=np.uint8)
+
+
+def _picture(title: str, pixels: NDArray[np.uint8], number: int) -> Picture:
+    height, width = pixels.shape[:2]
+    alt = f"Test image {number + 1}: {title.replace(chr(10), ', ')}"
+    return Picture(to_png(pixels), title, alt, width, height)
+
+
+def predictions(recorded: Recorded, study: Manifest) -> Pictures | None:
+    """Image, label, predictions, reliability and errors; None without samples of all rows.
+
+    Raises:
+        StvmError: a file of samples is unreadable, or they show different images.
+    """
+    listed = [trial for trial in study.trials if recorded.is_done(trial.hash)]
+    try:
+        trials = choose_trials(recorded.root, listed)
+    except StvmError:
+        return None
+    paths = {row: recorded.root / "samples" / f"{t.hash}.npz" for row, t in trials.items()}
+    samples = {row: read_sample(path) for row, path in paths.items()}
+    first, last = samples[SHOWN[0]], trials[SHOWN[-1]]
+    for row, sample in samples.items():
+        if not np.array_equal(sample.images, first.images):
+            raise StvmError(f"{paths[row]}: shows other images than {paths[SHOWN[0]]}: run both")
+    columns = [(title, pictures) for title, pictures in picture_columns(samples)]
+    images = tuple(
+        tuple(_picture(title, _pixels(pictures[k]), k) for title, pictures in columns)
+        for k in range(min(IMAGES, len(first.images)))
+    )
+    seen = sorted({int(c) for s in samples.values() for c in np.unique(s.predictions)})
+    names = recorded.entries[last.hash].result.get("class_names") or []
+    swatches = tuple(
+        Swatch(names[c], "#" + bytes(first.palette[c]).hex())
+        for c in seen
+        if c < len(names) and c < len(first.palette)
+    )
+    tuned = "used for tuning" if last.tuned else "fresh"
+    caption = f"Realisation {last.realisation} ({tuned}), seed {last.seed}."
+    return Pictures(caption, tuple(trials.values()), images, swatches)
+
+
+def search_plots(results: Path) -> tuple[Picture, ...]:
+    """The PNG files that the search left in the results.
+
+    Raises:
+        StvmError: one is no image.
+    """
+    paths = [p for folder in _SEARCHES for p in sorted(results.glob(f"{folder}/**/*.png"))]
+    return tuple(_plot(path) for path in paths)
+
+
+def _plot(path: Path) -> Picture:
+    try:
+        data = path.read_bytes()
+        with Image.open(path) as image:
+            width, height = image.size
+    except OSError as error:
+        reason = " ".join(str(error).split())
+        raise StvmError(f"cannot read {path}: {reason}; run the search again") from None
+    where = "" if path.parent.name in _SEARCHES else f" of {path.parent.name}"
+    title = f"{path.stem.replace('_', ' ').capitalize()}{where}"
+    return Picture(data_url(data), title, f"Plot of the search: {title}", width, height)

@@ -1,0 +1,76 @@
+"""`python -m studies COMMAND`: what is recorded, and what to do with it."""
+
+import argparse
+import difflib
+import importlib
+import os
+import sys
+from collections.abc import Sequence
+from typing import NoReturn
+
+from stvm.errors import StvmError
+
+COMMANDS = {
+    "status": ("studies.status", "what is recorded, running, failed and why, by study"),
+    "replay": ("studies.replay", "run one recorded trial again and compare it with its record"),
+    "retry-failed": ("studies.retry", "run failed trials again; their records are set aside"),
+    "export": ("studies.export", "all records as one Parquet file"),
+    "settings": ("studies.settings_list", "all settings: defaults, ranges, what they do"),
+}
+"""Name to module, imported when asked for (torch and ray take seconds), and one line of help."""
+
+
+class _Parser(argparse.ArgumentParser):
+    """A parser whose complaint is one line."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"error: {message}; see {self.prog} --help\n")
+
+
+def _overview() -> str:
+    lines = [f"  {name:14s}{about}" for name, (_, about) in COMMANDS.items()]
+    return "\n".join(
+        ["usage: python -m studies COMMAND [options]", "", *lines, ""]
+        + ["python -m studies COMMAND --help shows the options of a command."]
+    )
+
+
+def _module(name: str) -> str:
+    if name in COMMANDS:
+        return COMMANDS[name][0]
+    near = difflib.get_close_matches(name, COMMANDS, n=1, cutoff=0.0)[0]
+    raise StvmError(
+        f"unknown command '{name}': did you mean '{near}'? there are {', '.join(COMMANDS)}"
+    )
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The command; returns its exit code: 0, 1 failures or differences, 2 bad input, 130 stopped.
+
+    Raises:
+        SystemExit: after --help, or for an option that does not exist.
+    """
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    if not given or given[0] in ("-h", "--help"):
+        print(_overview(), file=sys.stdout if given else sys.stderr)
+        return 0 if given else 2
+    try:
+        module = importlib.import_module(_module(given[0]))
+        parser = _Parser(prog=f"python -m studies {given[0]}", description=module.__doc__)
+        module.add_options(parser)
+        code: int = module.run(parser.parse_args(given[1:]))
+        sys.stdout.flush()
+        return code
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return 130
+    except StvmError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,107 @@
+"""What the commands over results share: manifests, hashes by prefix, settings of a record."""
+
+import difflib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from stvm.errors import StvmError
+from stvm.records import Results, read_json
+from stvm.settings import Settings
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What a study lists.
+
+    Attributes:
+        name: NAME-BASE, as in its file.
+        title: one line for people.
+        entries: of `stvm.study.Trial.entry`; a trial may stand in several rows.
+    """
+
+    name: str
+    title: str
+    entries: tuple[dict[str, Any], ...]
+
+
+def open_results(root: Path) -> Results:
+    """The results folder, which must exist.
+
+    Raises:
+        StvmError: there is none.
+    """
+    if not root.is_dir():
+        raise StvmError(f"no results folder {root}: run a study first, or name another --results")
+    return Results(root)
+
+
+def manifest_paths(results: Results) -> list[Path]:
+    """Files of all manifests, sorted."""
+    return sorted((results.root / "studies").glob("[!.]*.json"))
+
+
+def read_manifest(path: Path) -> Manifest:
+    """A study's manifest.
+
+    Raises:
+        StvmError: unreadable, or no list of trials in it.
+    """
+    data = read_json(path)
+    entries = data.get("trials")
+    if not isinstance(entries, list) or not all(
+        isinstance(entry, dict) and isinstance(entry.get("hash"), str) and "row" in entry
+        for entry in entries
+    ):
+        raise StvmError(f"{path}: 'trials' is no list of trials; move it away and run the study")
+    return Manifest(path.stem, str(data.get("title", "")), tuple(entries))
+
+
+def entry_label(entry: dict[str, Any]) -> str:
+    """A manifest's entry for people, as `stvm.study.Trial.label` has it."""
+    seed = "" if entry.get("seed") is None else f" seed {entry['seed']}"
+    return f"{entry['row']} realisation {entry.get('realisation', 0)}{seed}"
+
+
+def find_name(prefix: str, names: Sequence[str], what: str = "record of trial") -> str:
+    """The one name that is, or alone begins with, `prefix`.
+
+    Raises:
+        StvmError: none does (the nearest is proposed), or several do.
+    """
+    found = [name for name in names if prefix and name.startswith(prefix)]
+    if prefix in found or len(found) == 1:
+        return prefix if prefix in found else found[0]
+    if found:
+        raise StvmError(f"'{prefix}' is the beginning of {', '.join(found)}: give more of it")
+    near = difflib.get_close_matches(prefix, names, n=1, cutoff=0.0)
+    proposal = f"did you mean '{near[0]}'?" if near else "there is none at all"
+    raise StvmError(f"no {what} '{prefix}': {proposal}")
+
+
+def settings_of(record: dict[str, Any], path: Path, anyway: bool = False) -> Settings:
+    """Settings of a recorded trial.
+
+    Args:
+        record: of the trial.
+        path: of the record, for messages.
+        anyway: take the settings as this version reads them, whatever the trial's hash.
+
+    Raises:
+        StvmError: a setting that this version does not know or allow, or another hash.
+    """
+    version = (record.get("run") or {}).get("stvm", "unknown")
+    try:
+        settings = Settings().replace(**record["settings"])
+    except (KeyError, TypeError):
+        raise StvmError(f"{path}: no settings in it; move it away and run again") from None
+    except StvmError as error:
+        raise StvmError(f"{path}: recorded by stvm {version}: {error}") from None
+    name = settings.hash()
+    if name != record["hash"] and not anyway:
+        raise StvmError(
+            f"{path}: recorded by stvm {version}; this version names the trial of these settings "
+            f"{name}, so it may compute something else"
+        )
+    return settings

@@ -1,0 +1,30 @@
+"""Trials that several test files look at; they are run once."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from stvm.records import Results
+from stvm.trial import run_and_record
+from tests.recorded import DIVERGING
+from tests.tiny import tiny
+
+
+@pytest.fixture(scope="session")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture(scope="session")
+def recorded(tmp_path_factory: pytest.TempPathFactory, cache: Path) -> Path:
+    """One trial that is done, one without adaptation, and one that diverged."""
+    root = tmp_path_factory.mktemp("recorded")
+    off = dict.fromkeys(("st", "aug", "mt", "mgs", "mocm"), False)
+    for settings, variant in (
+        (tiny(), "STvM realisation 0 seed 0"),
+        (tiny(**off), "Source realisation 0"),
+        (tiny(**DIVERGING), "STvM realisation 0 seed 0"),
+    ):
+        run_and_record(settings, Results(root), cache, torch.device("cpu"), variant)
+    return root
