@@ -12,6 +12,7 @@ import os
 import random
 import resource
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -268,7 +269,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parts = ("study", "search", "disk", "nan")
     parser.add_argument("--only", nargs="+", choices=parts, default=list(parts))
     parser.add_argument("--keep", type=Path, metavar="DIR", help="keep results and logs here")
+    parser.add_argument("--iterations", type=int, default=SMALL["iterations"], help="of a trial")
     options = parser.parse_args(arguments)
+    SMALL["iterations"] = options.iterations
+    # So that a request to end ends what was started, too.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     rng = random.Random(options.seed)
     folder = options.keep or Path(tempfile.mkdtemp(prefix="stvm-kills-"))
     work: dict[str, Callable[[Path], bool]] = {

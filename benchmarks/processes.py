@@ -97,7 +97,7 @@ class Driver:
         """Exit code; None while it runs."""
         return self.process.poll() if self.process else None
 
-    def kill(self, group: bool, patience: float = 30.0) -> None:
+    def kill(self, group: bool, patience: float = 5.0) -> None:
         """SIGKILL to it, or to its whole group; then all it started must go.
 
         Args:
