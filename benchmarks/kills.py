@@ -55,6 +55,7 @@ def words(script: str, folder: Path, *more: str, **changes: Any) -> list[str]:
     """A study's command on small trials."""
     places = ["--results", str(folder / "results"), "--cache", str(folder / "cache")]
     settings = [f"{name}={value}" for name, value in (SMALL | changes).items()]
+    places += ["--keep-every", "1"]
     return [sys.executable, str(ROOT / "studies" / script), *places, *more, *settings]
 
 

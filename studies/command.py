@@ -8,8 +8,9 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from stvm.cluster import Machine
 from stvm.errors import StvmError
-from stvm.execute import Interrupted, Machine, execute
+from stvm.execute import Interrupted, execute
 from stvm.presets import PRESETS
 from stvm.records import Results
 from stvm.settings import parse_assignments
@@ -19,21 +20,22 @@ from stvm.study import Study
 Builder = Callable[[str, dict[str, str], Sequence[int], Sequence[int] | None], Study]
 """Preset, changed settings, seeds and realisations to a study."""
 
-_ASSIGNMENT = re.compile(r"[A-Za-z_]\w*=")
+ASSIGNMENT = re.compile(r"[A-Za-z_]\w*=")
 
 
-def _parser(about: str, seeds: Sequence[int]) -> argparse.ArgumentParser:
+def study_parser(about: str, seeds: Sequence[int]) -> argparse.ArgumentParser:
+    """The options that every study has."""
     parser = argparse.ArgumentParser(
         description=about,
         usage="%(prog)s [options] [setting=value ...]",
         epilog="any setting of stvm/groups.py can be changed, as in alpha=4 iterations=400",
     )
     parser.add_argument("--preset", default="demo", help=f"one of {', '.join(PRESETS)}")
-    parser.add_argument("--seeds", nargs="+", type=_number, default=list(seeds), metavar="N")
+    parser.add_argument("--seeds", nargs="+", type=whole_number, default=list(seeds), metavar="N")
     parser.add_argument(
         "--realisations",
         nargs="+",
-        type=_number,
+        type=whole_number,
         metavar="N",
         help="of the embedded benchmark: new images and a new source model each",
     )
@@ -47,13 +49,21 @@ def _parser(about: str, seeds: Sequence[int]) -> argparse.ArgumentParser:
 def add_machine_options(parser: argparse.ArgumentParser) -> None:
     """The options that `machine_of` reads."""
     parser.add_argument("--cache", type=Path, default=Path(".cache"), metavar="DIR")
-    parser.add_argument("--cpus-per-trial", type=_positive, metavar="N")
+    parser.add_argument("--cpus-per-trial", type=positive, metavar="N")
     parser.add_argument("--gpus-per-trial", type=_share, metavar="X", help="a part, 0, 1, 2, ...")
     parser.add_argument("--address", help="of a running Ray cluster")
     parser.add_argument(
         "--tensorboard",
         action="store_true",
         help="curves and pictures of each trial below DIR/tensorboard",
+    )
+
+    parser.add_argument(
+        "--keep-every",
+        type=positive,
+        default=300,
+        metavar="S",
+        help="seconds between the states from which an interrupted trial goes on (300)",
     )
 
 
@@ -65,17 +75,20 @@ def machine_of(options: argparse.Namespace) -> Machine:
         options.address,
         options.cache,
         options.tensorboard,
+        options.keep_every,
     )
 
 
-def _number(text: str, least: int = 0) -> int:
+def whole_number(text: str, least: int = 0) -> int:
+    """For argparse."""
     if not text.isdecimal() or int(text) < least:
         raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from {least} on")
     return int(text)
 
 
-def _positive(text: str) -> int:
-    return _number(text, least=1)
+def positive(text: str) -> int:
+    """For argparse."""
+    return whole_number(text, least=1)
 
 
 def _share(text: str) -> float:
@@ -88,7 +101,8 @@ def _share(text: str) -> float:
     return value
 
 
-def _refuse_other_files(study: Study, results: Results) -> None:
+def refuse_other_files_of(study: Study, results: Results) -> None:
+    """As `stvm.trial.refuse_other_files`, for a whole study."""
     given = [trial.settings for trial in study.trials if brings_files(trial.settings)]
     if given:
         # Imports torch, for which the embedded benchmark need not wait.
@@ -160,13 +174,15 @@ def command(
     """A study as a command; returns its exit code: 0, 1 failures, 2 bad input, 130 stopped."""
     given = list(sys.argv[1:] if arguments is None else arguments)
     # Taken out first: `--seeds 0 1 alpha=4` would else read alpha=4 as a seed.
-    assignments = [item for item in given if _ASSIGNMENT.match(item)]
-    options = _parser(about, seeds).parse_args([item for item in given if item not in assignments])
+    assignments = [item for item in given if ASSIGNMENT.match(item)]
+    options = study_parser(about, seeds).parse_args(
+        [item for item in given if item not in assignments]
+    )
     try:
         changes = parse_assignments(assignments)
         study = build(options.preset, changes, options.seeds, options.realisations)
         results = Results(options.results)
-        _refuse_other_files(study, results)
+        refuse_other_files_of(study, results)
         if options.list:
             list_trials(study, results)
             return 0

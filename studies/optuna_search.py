@@ -23,7 +23,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import optuna
 
-from studies.command import _ASSIGNMENT, _number, _parser, _positive, _refuse_other_files
+from studies.command import ASSIGNMENT, positive, refuse_other_files_of, study_parser, whole_number
 from studies.listing import unique
 from studies.search_report import (
     compare,
@@ -34,8 +34,9 @@ from studies.search_report import (
     search_study,
     title,
 )
+from stvm.cluster import Machine
 from stvm.errors import StvmError
-from stvm.execute import Interrupted, Machine, execute
+from stvm.execute import Interrupted, execute
 from stvm.objectives import OBJECTIVES, find_objective
 from stvm.presets import find_preset
 from stvm.records import Results
@@ -71,10 +72,10 @@ SEARCH_SEED = 1000
 
 def parser() -> argparse.ArgumentParser:
     """The options of every study and those of a search."""
-    options = _parser(__doc__ or "", REPORT_SEEDS)
+    options = study_parser(__doc__ or "", REPORT_SEEDS)
     options.formatter_class = argparse.RawDescriptionHelpFormatter
     add = options.add_argument_group("search").add_argument
-    add("--trials", type=_positive, default=30, metavar="N", help="finished trials in all (30)")
+    add("--trials", type=positive, default=30, metavar="N", help="finished trials in all (30)")
     add("--objective", default=DEFAULT_OBJECTIVE, help=f"{', '.join(OBJECTIVES)}; miou: an oracle")
     add(
         "--parameters",
@@ -84,18 +85,24 @@ def parser() -> argparse.ArgumentParser:
         help=f"of {', '.join(searchable())}",
     )
     add("--sampler", default="tpe", help=f"one of {', '.join(SAMPLERS)}")
-    add("--sampler-seed", type=_number, default=0, metavar="N", help="seed of the suggestions (0)")
+    add(
+        "--sampler-seed",
+        type=whole_number,
+        default=0,
+        metavar="N",
+        help="seed of the suggestions (0)",
+    )
     add("--pruner", default="none", help=f"one of {', '.join(PRUNERS)}")
     add(
         "--search-seed",
-        type=_number,
+        type=whole_number,
         default=SEARCH_SEED,
         metavar="N",
         help=f"seed of the search trials ({SEARCH_SEED}), none of --seeds",
     )
     add(
         "--search-realisation",
-        type=_number,
+        type=whole_number,
         metavar="N",
         help="of the embedded benchmark, for the search trials",
     )
@@ -239,7 +246,7 @@ def _report(
     facts = find_facts(plan, running.study, place, seeds)
     study = search_study(plan, running.study, facts)
     study = replace(study, trials=report_trials(plan, preset, best, seeds, realisations))
-    _refuse_other_files(study, results)
+    refuse_other_files_of(study, results)
     if best == default_values(plan.parameters, plan.base):
         print("the default is the best setting found")
     try:
@@ -260,7 +267,7 @@ def _report(
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command; returns its exit code: 0, 1 failures, 2 bad input, 130 stopped."""
     given = list(sys.argv[1:] if arguments is None else arguments)
-    assignments = [item for item in given if _ASSIGNMENT.match(item)]
+    assignments = [item for item in given if ASSIGNMENT.match(item)]
     options = parser().parse_args([item for item in given if item not in assignments])
     try:
         return search(options, parse_assignments(assignments))

@@ -14,7 +14,8 @@ from studies.recorded import (
     read_manifest,
     settings_of,
 )
-from stvm.execute import Interrupted, Machine, execute
+from stvm.cluster import Machine
+from stvm.execute import Interrupted, execute
 from stvm.records import Results
 from stvm.settings import digest
 from stvm.study import Study, Trial

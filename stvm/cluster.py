@@ -39,6 +39,7 @@ class Machine:
         address: of a running Ray cluster; None starts Ray on this machine.
         cache: of rendered data and source models.
         tensorboard: each trial also leaves event files.
+        keep_every: seconds between the states from which an interrupted trial goes on.
     """
 
     cpus: int | None
@@ -46,6 +47,7 @@ class Machine:
     address: str | None
     cache: Path
     tensorboard: bool = False
+    keep_every: float = 300.0
 
 
 @dataclass(frozen=True)

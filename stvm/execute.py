@@ -19,28 +19,21 @@ os.environ.setdefault("TUNE_DISABLE_SIGINT_HANDLER", "1")
 
 from ray import tune
 
-from stvm.cluster import Machine, Resources, Slots, check_nodes, cpus_of, free_resources, plan_slots
-from stvm.cluster import connected as _cluster
-from stvm.errors import StvmError
+from stvm.cluster import (
+    Machine,
+    Resources,
+    Slots,
+    check_nodes,
+    connected,
+    free_resources,
+    plan_slots,
+)
 from stvm.progress import Lines, watcher
 from stvm.records import Results
 from stvm.settings import Settings
 from stvm.sources import brings_files, source_path
 from stvm.study import Study, Trial
 from stvm.tensorboard import require_tensorboard, write_missing
-
-__all__ = [
-    "Finished",
-    "Interrupted",
-    "Lines",
-    "Machine",
-    "Slots",
-    "StvmError",
-    "_cluster",
-    "cpus_of",
-    "execute",
-    "plan_slots",
-]
 
 RETRIES = 2
 """How often a task whose process or node died runs again; records make that safe."""
@@ -83,21 +76,21 @@ def _execute(study: Study, results: Results, machine: Machine, retry_failed: boo
     if not todo:
         study.write_manifest(results)
         return Finished(())
-    _check([trial.settings for trial in todo if brings_files(trial.settings)])
-    with _interruptible(), _cluster(machine) as nodes:
-        slots = _prepare(machine, nodes, results)
+    check_files([trial.settings for trial in todo if brings_files(trial.settings)])
+    with interruptible(), connected(machine) as nodes:
+        slots = prepare_slots(machine, nodes, results)
         study.write_manifest(results)
-        sources = _missing_sources(todo, machine.cache)
+        sources = missing_sources(todo, machine.cache)
         errors: tuple[str, ...] = ()
         if sources:
-            errors = _run("source", sources, results, machine, slots, retry_failed)
+            errors = run_tasks("source", sources, results, machine, slots, retry_failed)
             todo = [t for t in todo if _has_source(t, machine.cache)]
         if todo:
-            errors += _run("trial", todo, results, machine, slots, retry_failed)
+            errors += run_tasks("trial", todo, results, machine, slots, retry_failed)
         return Finished(errors)
 
 
-def _check(settings: Sequence[Settings]) -> None:
+def check_files(settings: Sequence[Settings]) -> None:
     # torch takes seconds to import, while which Ray could start: only for those who bring files.
     if settings:
         from stvm.experiment import check_inputs
@@ -112,7 +105,7 @@ def work(config: dict[str, Any]) -> None:
     trainable(config)
 
 
-def _prepare(machine: Machine, nodes: Sequence[Resources], results: Results) -> Slots:
+def prepare_slots(machine: Machine, nodes: Sequence[Resources], results: Results) -> Slots:
     """Slots on a cluster that is fit for the study."""
     if not machine.address:
         return plan_slots(nodes, machine.cpus, machine.gpus)
@@ -127,7 +120,7 @@ def _has_source(trial: Trial, cache: Path) -> bool:
     return bool(given) or source_path(trial.settings, cache).exists()
 
 
-def _missing_sources(todo: Sequence[Trial], cache: Path) -> list[Trial]:
+def missing_sources(todo: Sequence[Trial], cache: Path) -> list[Trial]:
     """One trial for each source model that has no file yet."""
     wanted: dict[Path, Trial] = {}
     for trial in todo:
@@ -136,7 +129,7 @@ def _missing_sources(todo: Sequence[Trial], cache: Path) -> list[Trial]:
     return list(wanted.values())
 
 
-def _run(
+def run_tasks(
     kind: Literal["source", "trial"],
     trials: Sequence[Trial],
     results: Results,
@@ -150,11 +143,11 @@ def _run(
     gpus = f" and {slots.gpus:g} GPU" if slots.gpus else ""
     cores = f"{slots.cpus} core{'s' if slots.cpus > 1 else ''}"
     print(f"{len(trials)} {what}, {at_once} at a time, {cores}{gpus} each", flush=True)
-    tasks = [_task(kind, trial, results, machine.cache, slots, retry_failed) for trial in trials]
+    tasks = [task_of(kind, trial, results, machine, slots, retry_failed) for trial in trials]
     shown = watcher(len(tasks), at_once, what, tasks)
     for task in tasks:
-        task |= {"tensorboard": machine.tensorboard, "report_every": shown.report_every}
-    with shown, _experiment(shown, kind) as run_config:
+        task["report_every"] = shown.report_every
+    with shown, experiment(shown, kind) as run_config:
         tune.Tuner(
             tune.with_resources(work, {"cpu": slots.cpus, "gpu": slots.gpus}),
             param_space={"task": tune.grid_search(tasks)},
@@ -165,7 +158,7 @@ def _run(
 
 
 @contextlib.contextmanager
-def _experiment(shown: Lines, name: str) -> Iterator[tune.RunConfig]:
+def experiment(shown: Lines, name: str) -> Iterator[tune.RunConfig]:
     """Settings of a Tune run that leaves nothing behind."""
     storage = Path(tempfile.mkdtemp(prefix="stvm-tune-"))
     try:
@@ -180,9 +173,10 @@ def _experiment(shown: Lines, name: str) -> Iterator[tune.RunConfig]:
         shutil.rmtree(storage, ignore_errors=True)
 
 
-def _task(
-    kind: str, trial: Trial, results: Results, cache: Path, slots: Slots, retry_failed: bool
+def task_of(
+    kind: str, trial: Trial, results: Results, machine: Machine, slots: Slots, retry_failed: bool
 ) -> dict[str, Any]:
+    """What a worker is told of one source model or trial."""
     label = f"source model of realisation {trial.realisation}" if kind == "source" else trial.label
     return {
         "kind": kind,
@@ -191,11 +185,13 @@ def _task(
         "label": label,
         "settings": _groups(trial.settings),
         "results": str(results.root),
-        "cache": str(cache.resolve()),
+        "cache": str(machine.cache.resolve()),
         "directory": os.getcwd(),
         "threads": slots.cpus,
         "gpu": slots.gpus > 0,
         "retry_failed": retry_failed,
+        "keep_every": machine.keep_every,
+        "tensorboard": machine.tensorboard,
     }
 
 
@@ -215,7 +211,7 @@ def _groups(settings: Settings) -> dict[str, Any]:
 
 
 @contextlib.contextmanager
-def _interruptible() -> Iterator[None]:
+def interruptible() -> Iterator[None]:
     """Ctrl-C and SIGTERM end the block with `Interrupted`."""
 
     def stop(number: int, frame: object) -> None:

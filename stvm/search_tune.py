@@ -1,26 +1,23 @@
 """Ray Tune as the executor of a search: one trial a slot, asked for when the slot is free."""
 
 import time
-from pathlib import Path
 from typing import Any
 
 from ray import tune
 from ray.tune.search import Searcher
 from ray.tune.stopper import Stopper
 
-from stvm.cluster import connected
+from stvm.cluster import Machine, Slots, connected
 from stvm.errors import StvmError
 from stvm.execute import (
     Finished,
-    Machine,
-    Slots,
-    _check,
-    _experiment,
-    _interruptible,
-    _missing_sources,
-    _prepare,
-    _run,
-    _task,
+    check_files,
+    experiment,
+    interruptible,
+    missing_sources,
+    prepare_slots,
+    run_tasks,
+    task_of,
     work,
 )
 from stvm.progress import Lines, Table, watcher
@@ -45,18 +42,18 @@ def run_search(search: Search, results: Results, machine: Machine) -> Finished:
     """
     if machine.tensorboard:
         require_tensorboard()
-    with _interruptible():
+    with interruptible():
         first = search.next()
         if first is None:
             return Finished(())
         settings = first.trial.settings
-        _check([settings] if brings_files(settings) else [])
+        check_files([settings] if brings_files(settings) else [])
         with connected(machine) as nodes:
-            slots = _prepare(machine, nodes, results)
-            sources = _missing_sources([first.trial], machine.cache)
+            slots = prepare_slots(machine, nodes, results)
+            sources = missing_sources([first.trial], machine.cache)
             errors: tuple[str, ...] = ()
             if sources:
-                errors = _run("source", sources, results, machine, slots, False)
+                errors = run_tasks("source", sources, results, machine, slots, False)
             return Finished(errors or _fit(search, first, results, machine, slots))
 
 
@@ -69,13 +66,12 @@ def _fit(
     live = isinstance(watcher(left, at_once, "trials"), Table)
     shown = (SearchTable if live else SearchLines)(left, at_once, "trials")
     extras = {
-        "tensorboard": machine.tensorboard,
         "report_every": shown.report_every,
         "prunes": search.plan.pruner != "none",
     }
-    asker = Asker(search, first, results, machine.cache, slots, at_once, extras)
+    asker = Asker(search, first, results, machine, slots, at_once, extras)
     shown.watch(asker)
-    with shown, _experiment(shown, "search") as run_config:
+    with shown, experiment(shown, "search") as run_config:
         run_config.stop = Pruning(asker)
         tune.Tuner(
             tune.with_resources(work, {"cpu": slots.cpus, "gpu": slots.gpus}),
@@ -101,13 +97,13 @@ class Asker(Searcher):
         search: Search,
         first: Suggestion,
         results: Results,
-        cache: Path,
+        machine: Machine,
         slots: Slots,
         at_once: int,
         extras: dict[str, Any],
     ) -> None:
         super().__init__()
-        self.search, self.results, self.cache = search, results, cache
+        self.search, self.results, self.machine = search, results, machine
         self.slots, self.at_once, self.extras = slots, at_once, extras
         self.first: Suggestion | None = first
         self.running: dict[str, Suggestion] = {}
@@ -129,7 +125,7 @@ class Asker(Searcher):
         if suggestion is None:
             return Searcher.FINISHED
         self.running[trial_id] = suggestion
-        task = _task("trial", suggestion.trial, self.results, self.cache, self.slots, False)
+        task = task_of("trial", suggestion.trial, self.results, self.machine, self.slots, False)
         return {"task": task | self.extras | {"label": suggestion.label}}
 
     def stops(self, trial_id: str, result: dict[str, Any]) -> bool:

@@ -82,13 +82,20 @@ def _do(task: dict[str, Any], device: torch.device) -> dict[str, Any]:
     cache = Path(task["cache"])
     reporter = _Reporter(task.get("report_every", 30.0), task.get("prunes", False))
     if task["kind"] == "source":
-        ensure_source(settings, cache, device, reporter)
+        ensure_source(settings, cache, device, reporter, task["keep_every"])
         return {"status": "done"}
     results = Results(Path(task["results"]))
     record = run_and_record(
-        settings, results, cache, device, task["label"], task["retry_failed"], reporter
+        settings,
+        results,
+        cache,
+        device,
+        task["label"],
+        task["retry_failed"],
+        reporter,
+        task["keep_every"],
     )
-    if task.get("tensorboard"):
+    if task["tensorboard"]:
         write_trial(results, record)
     if record["status"] == "failed":
         return {"status": "failed", "reason": record["failure"]["error"]}

@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 
 from studies.ablation import build_study, main
+from stvm.cluster import plan_slots
 from stvm.errors import StvmError
-from stvm.execute import plan_slots
 from stvm.records import Results
 from tests.tiny import ASSIGNMENTS, TINY
 
