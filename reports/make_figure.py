@@ -16,11 +16,13 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from reports import table5
 from reports.curves import draw_sensitivity
+from reports.dots import draw_silhouette, draw_variance
 from reports.manifests import Trial, choose_manifest
 from reports.paired import order
 from reports.picture import save
 from reports.read_results import read_records
 from reports.table4 import ROWS, Line, Table, build_table
+from reports.tables import Chosen
 from stvm.errors import StvmError
 
 SHOWN = ("Source", "ST_MT", "STvM")
@@ -230,14 +232,35 @@ def _sensitivity(results: Path, study: str | None) -> Figure:
     return draw_sensitivity(table5.build_table(manifest, read_records(results, manifest)))
 
 
+def _variance(results: Path, study: str | None) -> Figure:
+    base = choose_manifest(results, None, study, "variance").base
+    chosen = Chosen(results, {"variance": base})
+    manifest, records = chosen["variance"]
+    return draw_variance(manifest, records, chosen.ablation_of(manifest))
+
+
+def _silhouette(results: Path, study: str | None) -> Figure:
+    manifest = choose_manifest(results, None, study, "silhouette")
+    return draw_silhouette(manifest, read_records(results, manifest))
+
+
+FIGURES = {
+    "bars": ("Table IV as dots", _bars),
+    "sensitivity": ("Table V as curves", _sensitivity),
+    "variance": ("Table VI as dots", _variance),
+    "silhouette": ("Table VII over mIoU", _silhouette),
+}
+"""Option to what it draws."""
+
+
 def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="make_figure.py", description=__doc__)
     parser.add_argument("--results", type=Path, default=Path("results"), metavar="DIR")
     parser.add_argument(
         "--out", type=Path, metavar="FILE", help="images and predictions: docs/adaptation.png"
     )
-    parser.add_argument("--bars", type=Path, metavar="FILE", help="Table IV as dots")
-    parser.add_argument("--sensitivity", type=Path, metavar="FILE", help="Table V as curves")
+    for name, (about, _) in FIGURES.items():
+        parser.add_argument(f"--{name}", type=Path, metavar="FILE", help=about)
     parser.add_argument("--study", metavar="BASE", help="default: the study updated last")
     return parser.parse_args(argv)
 
@@ -246,13 +269,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Returns 0, or 2 after one line on stderr."""
     arguments = _arguments(argv)
     results, study, out = arguments.results, arguments.study, arguments.out
-    if not (arguments.bars or arguments.sensitivity or out):
+    wanted = {name: path for name in FIGURES if (path := getattr(arguments, name))}
+    if not (wanted or out):
         out = Path("docs/adaptation.png")
     try:
-        if arguments.bars:
-            save(_bars(results, study), arguments.bars)
-        if arguments.sensitivity:
-            save(_sensitivity(results, study), arguments.sensitivity)
+        for name, path in wanted.items():
+            save(FIGURES[name][1](results, study), path)
         if out:
             save(_grid(results, study), out)
     except StvmError as error:

@@ -83,7 +83,7 @@ def _published() -> list[tuple[Cell, ...]]:
     ]
 
 
-def _beside(row: Row, ablation: Records) -> dict[str, Row]:
+def beside(row: Row, ablation: Records) -> dict[str, Row]:
     """Rows of an ablation that have two seeds on a realisation of `row`."""
     realisations = {realisation for realisation, _ in row.values}
     part = {t: r for t, r in ablation.items() if t.realisation in realisations}
@@ -105,8 +105,8 @@ def sheet(
     row = collect(pooled.records, names=(NAME,))[NAME]
     reference = spread(row.values)
     base = ablation[0].base if ablation else ""
-    beside = _beside(row, ablation[1]) if ablation else {}
-    rows = [_cells(f"{name} (ablation)", other, reference) for name, other in beside.items()]
+    others = beside(row, ablation[1]) if ablation else {}
+    rows = [_cells(f"{name} (ablation)", other, reference) for name, other in others.items()]
     rows.append(_cells(NAME, row, None))
     breaks = [len(rows)]
     for column, lowest in ((_MEAN, False), (_SD, True), (_MIN, False)):
@@ -138,7 +138,7 @@ def sheet(
             "Over several realisations the sd is that within realisations: squares about the mean "
             "of each, summed, over n less the number of realisations.",
             "The interval of the sd is the chi-square interval, which takes mIoU as normal.",
-            *(source if beside else []),
+            *(source if others else []),
             f"{notes.PUBLISHED} URMA's protocol: five seeds.",
             *notes.study_notes(manifest, pooled.records),
         ),

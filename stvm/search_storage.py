@@ -30,7 +30,6 @@ _IDENTITY = "stvm_search"
 _VERSIONS = "versions"
 
 optuna.logging.set_verbosity(optuna.logging.ERROR)
-warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)
 
 
 DATABASE_ERRORS = (SQLAlchemyError, optuna.exceptions.StorageInternalError)
@@ -94,6 +93,8 @@ def open_storage(storage: str | None, results: Path, name: str) -> BaseStorage:
 @contextlib.contextmanager
 def only_driver(results: Path, name: str) -> Iterator[None]:
     """One process at a time works on a study in these results; the lock dies with it.
+
+    Two folders of results that share a storage need two --name: the lock does not see both.
 
     Raises:
         StvmError: another one does.
@@ -201,8 +202,12 @@ def make_sampler(name: str, seed: int, number: int) -> optuna.samplers.BaseSampl
     if name == "cmaes":
         return optuna.samplers.CmaEsSampler(seed=mixed, warn_independent_sampling=False)
     if name == "qmc":
-        # One sequence: its scrambling must not change, its position is kept in the storage.
-        return optuna.samplers.QMCSampler(seed=seed, scramble=True, warn_independent_sampling=False)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+            # One sequence: its scrambling must not change, its position is kept in the storage.
+            return optuna.samplers.QMCSampler(
+                seed=seed, scramble=True, warn_independent_sampling=False
+            )
     return optuna.samplers.TPESampler(seed=mixed)
 
 

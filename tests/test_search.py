@@ -26,6 +26,7 @@ from stvm.search_plan import Plan, Suggestion, best_trial
 from stvm.search_plots import importances, write_plots
 from stvm.search_space import default_values, find_parameters, searchable
 from stvm.search_storage import (
+    PRUNERS,
     SAMPLERS,
     find_name,
     make_sampler,
@@ -284,6 +285,22 @@ def test_where_lower_is_better_the_pruner_still_keeps_high_intermediate_values(
         bench.search.finish(usual)
     assert not bench.search.report(next_of(bench.search), 400, 800, 2.0)
     assert bench.search.report(next_of(bench.search), 400, 800, 0.5)
+
+
+@pytest.mark.parametrize("pruner", [name for name in PRUNERS if name != "none"])
+def test_every_pruner_stops_what_stays_far_behind(pruner: str, tmp_path: Path) -> None:
+    bench = Bench(tmp_path, trials=12, pruner=pruner)
+    stopped = []
+    while suggestion := bench.search.next():
+        score = 1.0 if suggestion.number < 6 else -float(suggestion.number)
+        reports = (bench.search.report(suggestion, i, 800, score) for i in range(80, 800, 80))
+        stop = any(reports)
+        if not stop:
+            bench.record(suggestion, score)
+        bench.search.finish(suggestion, pruned=stop)
+        stopped += [suggestion.number] * stop
+    assert stopped and min(stopped) >= 6
+    assert bench.states() == {"COMPLETE": 12 - len(stopped), "PRUNED": len(stopped)}
 
 
 def test_another_search_under_the_same_name_is_refused(tmp_path: Path) -> None:

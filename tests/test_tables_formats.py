@@ -6,11 +6,13 @@ import re
 import shutil
 import subprocess
 
+import numpy as np
 import pytest
 from PIL import Image
 
 from reports.cells import interval, mark, number
 from reports.curves import draw_fig1, draw_sensitivity
+from reports.dots import draw_silhouette, draw_variance
 from reports.formats import escape_latex, to_csv, to_document, to_latex, to_markdown
 from reports.make_figure import main as make_figure
 from reports.picture import save
@@ -133,3 +135,44 @@ def test_no_grid_is_one_line(tmp_path, capsys):
     assert make_figure(["--results", str(tmp_path), "--sensitivity", str(tmp_path / "s.png")]) == 2
     error = capsys.readouterr().err.splitlines()
     assert len(error) == 1 and "run `python studies/hparam_grid.py` first" in error[0]
+
+
+@pytest.mark.parametrize("option", ["--bars", "--variance", "--silhouette"])
+def test_a_figure_of_each_table_is_drawn_and_a_missing_study_named(tmp_path, capsys, option):
+    picture = tmp_path / "figure.png"
+    assert (
+        make_figure(["--results", str(make_results(tmp_path / "all")), option, str(picture)]) == 0
+    )
+    assert picture.read_bytes().startswith(b"\x89PNG")
+    none = make_results(tmp_path / "none", ["pseudo_labels"])
+    assert make_figure(["--results", str(none), option, str(picture)]) == 2
+    assert "run `python studies/" in capsys.readouterr().err
+
+
+def test_table_sixs_dots_are_the_seeds_about_their_mean_and_the_published_sds(tmp_path):
+    chosen = Chosen(make_results(tmp_path))
+    manifest, records = chosen["variance"]
+    left, right = draw_variance(manifest, records, None).axes
+    values = np.array([100 * record.miou for record in records.values()])
+    dots = left.lines[0].get_xdata()
+    np.testing.assert_allclose(sorted(dots), sorted(values - values.mean()))
+    np.testing.assert_allclose(left.lines[1].get_xdata()[1], values.std(ddof=1))
+    assert [line.get_xdata()[1] for line in right.lines] == [1.49, 0.64, 0.88, 2.18, 0.25]
+
+
+def test_table_sevens_dots_pair_each_trials_miou_with_its_silhouette(tmp_path):
+    manifest, records = Chosen(make_results(tmp_path))["silhouette"]
+    truth = draw_silhouette(manifest, records).axes[0]
+    overall = [line for line in truth.lines if line.get_markerfacecolor() == "black"]
+    found = {
+        (round(x, 6), round(y, 6))
+        for line in overall
+        for x, y in zip(line.get_xdata(), line.get_ydata(), strict=True)
+    }
+    assert found == {
+        (
+            round(100 * r.miou, 6),
+            round(100 * r.result["silhouette"]["truth"]["overall_mean"], 6),
+        )
+        for r in records.values()
+    }
