@@ -145,6 +145,7 @@ def test_what_has_not_run_says_how_to_run_it(page: str, tmp_path: Path) -> None:
     assert "0 trials done, 0 failed, 0 not run yet" in empty
 
 
+@pytest.mark.slow
 def test_another_process_writes_the_same_bytes(results: Path, page: str) -> None:
     command = [sys.executable, "reports/make_report.py", "--results", str(results)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
