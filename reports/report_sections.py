@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from reports import report_search, scores, table5, tables
+from reports import scores, table5, tables
 from reports.manifests import Manifest, command
 from reports.report_curves import collapse_watch, training_curves
 from reports.report_data import Recorded
@@ -118,8 +118,10 @@ def _scores(chosen: Chosen) -> list[Part]:
 
 
 def _search(recorded: Recorded, chosen: Chosen) -> list[Part]:
-    found = report_search.sheet(*chosen["search"]) if "search" in chosen else None
-    return [Part(sheet=found), Part("Optuna's plots", pictures=search_plots(recorded.root))]
+    if "search" not in chosen:
+        return []
+    name = chosen["search"][0].facts.get("study")
+    return [Part("Optuna's plots", pictures=search_plots(recorded.root, name))]
 
 
 def _drawn(recorded: Recorded, chosen: Chosen, kind: str) -> list[Part]:
