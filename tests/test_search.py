@@ -20,7 +20,13 @@ from scipy import stats
 
 from reports.make_tables import main as make_tables
 from studies.optuna_search import build_plan, main, parser
-from studies.search_report import find_facts, report_trials, rule, search_study
+from studies.search_report import (
+    find_facts,
+    refuse_other_files_of_search,
+    report_trials,
+    rule,
+    search_study,
+)
 from stvm.errors import StvmError
 from stvm.objectives import find_objective
 from stvm.presets import find_preset
@@ -39,8 +45,10 @@ from stvm.search_storage import (
     storage_place,
 )
 from stvm.search_tune import SearchLines
-from stvm.settings import Settings
+from stvm.settings import Settings, parse_assignments
 from stvm.study import Trial
+from stvm.trial import images_of
+from tests.test_trial import make_folder
 from tests.tiny import ASSIGNMENTS, tiny
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -512,6 +520,30 @@ def test_bad_input_is_one_line_and_code_2(
     captured = capsys.readouterr()
     assert message in captured.err and captured.err.count("\n") == 1
     assert not (tmp_path / "r").exists()
+
+
+def test_a_search_whose_images_were_exchanged_is_refused_before_it_runs(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    make_folder(tmp_path / "source", "train", 4, True, 0)
+    make_folder(tmp_path / "target", "train", 4, False, 1)
+    make_folder(tmp_path / "target", "test", 2, True, 2)
+    given = ASSIGNMENTS + ["dataset=folder", "classes=7:road,8:sidewalk", "height=32", "width=48"]
+    given += [f"{part}_root={tmp_path / part}" for part in ("source", "target")]
+    options = ["--results", str(tmp_path / "r"), "--trials", "1", "--seeds", "0"]
+    made = build_plan(parser().parse_args(options), parse_assignments(given))
+    results = Results(tmp_path / "r")
+    search = Search(made, open_storage(None, results.root, made.name), "here", results, 1)
+    trial = next_of(search).trial
+    results.write({"hash": trial.hash, "status": "failed", "failure": {"error": "loss is nan"}}
+                  | {"run": {"images_sha256": images_of(trial.settings)}})  # fmt: skip
+    search.finish(Suggestion(0, {}, trial))
+    refuse_other_files_of_search(made, search.study, results)
+    (tmp_path / "target" / "train" / "images" / "3.png").unlink()
+    assert main(options + given) == 2
+    captured = capsys.readouterr()
+    assert "recorded with other files in" in captured.err and captured.err.count("\n") == 1
+    assert "measured on the split of the report, test" in captured.out
 
 
 def test_list_makes_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
