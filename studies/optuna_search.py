@@ -65,7 +65,7 @@ from stvm.search_storage import (
 from stvm.search_tune import print_told, run_search
 from stvm.settings import parse_assignments
 
-DEFAULT_OBJECTIVE = "information_maximisation"
+DEFAULT_OBJECTIVE = "agreement"
 REPORT_SEEDS = [0, 1, 2, 3, 4]
 SEARCH_SEED = 1000
 
