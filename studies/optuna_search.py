@@ -74,7 +74,7 @@ from stvm.search_storage import (
 from stvm.search_tune import print_told, run_search
 from stvm.study import Study, Trial
 
-DEFAULT_OBJECTIVE = "information_maximisation"
+DEFAULT_OBJECTIVE = "agreement"
 REPORT_SEEDS = [0, 1, 2, 3, 4]
 SEARCH_SEED = 1000
 
