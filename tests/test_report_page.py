@@ -15,8 +15,8 @@ from PIL import Image
 from scipy import stats
 
 from reports.make_report import build_page, main
-from reports.report_curves import band, effective_classes
-from reports.report_svg import panel, to_svg
+from reports.page.curves import band, effective_classes
+from reports.page.svg import panel, to_svg
 from stvm.errors import StvmError
 from stvm.presets import PRESETS
 from tests.synthetic import change, fail, make_results, make_study

@@ -3,13 +3,14 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from reports import report_search, scores, table5, tables
+from reports import scores, table5, tables
 from reports.manifests import Manifest, command
-from reports.report_curves import collapse_watch, training_curves
-from reports.report_data import Recorded
-from reports.report_pictures import Picture, Pictures, predictions, search_plots
-from reports.report_plots import class_dots, score_plots, sensitivity, share_curve
-from reports.report_svg import Plot
+from reports.page import search
+from reports.page.curves import collapse_watch, training_curves
+from reports.page.data import Recorded
+from reports.page.pictures import Picture, Pictures, predictions, search_plots
+from reports.page.plots import class_dots, score_plots, sensitivity, share_curve
+from reports.page.svg import Plot
 from reports.sheet import Sheet
 from reports.tables import Chosen, build_tables
 
@@ -118,7 +119,7 @@ def _scores(chosen: Chosen) -> list[Part]:
 
 
 def _search(recorded: Recorded, chosen: Chosen) -> list[Part]:
-    found = report_search.sheet(*chosen["search"]) if "search" in chosen else None
+    found = search.sheet(*chosen["search"]) if "search" in chosen else None
     return [Part(sheet=found), Part("Optuna's plots", pictures=search_plots(recorded.root))]
 
 

@@ -10,8 +10,8 @@ from matplotlib.axes import Axes
 from numpy.typing import NDArray
 
 from reports.manifests import Manifest, Trial
-from reports.report_data import Entry, Recorded
-from reports.report_svg import Plot, legend_above, line, panel, to_svg
+from reports.page.data import Entry, Recorded
+from reports.page.svg import Plot, legend_above, line, panel, to_svg
 
 _MEASURES = {
     "loss": "self-training loss",
