@@ -21,6 +21,7 @@ from reports.page.data import Recorded, read_results
 from reports.page.sections import KINDS, build_sections
 from reports.page.svg import style
 from reports.page.trials import TrialGroup, list_trials
+from reports.read_results import Reader
 from reports.tables import Chosen, bases_of
 from stvm.errors import StvmError
 
@@ -106,11 +107,12 @@ def build_page(results: Path, bases: Sequence[str] = ()) -> str:
     Raises:
         StvmError: nothing to read, or something unreadable.
     """
-    recorded = read_results(results)
+    reader = Reader(results, curves=True)
+    recorded = read_results(reader)
     studies = _in_order(recorded.studies)
     groups = list_trials(recorded, studies)
     links = Links(groups)
-    chosen = Chosen(results, bases_of(results, bases)) if studies or bases else None
+    chosen = Chosen(results, bases_of(results, bases), reader) if studies or bases else None
     with style():
         sections = build_sections(recorded, chosen)
     script = (_PAGE / "page.js").read_text(encoding="utf-8")

@@ -32,16 +32,22 @@ class Chosen:
     Args:
         results: folder of records and manifests.
         studies: base by kind of study; of other kinds the study updated last.
+        reader: of the records, to be shared.
 
     Raises:
         StvmError: nothing to read, or a base that no study has.
     """
 
-    def __init__(self, results: Path, studies: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        results: Path,
+        studies: Mapping[str, str] | None = None,
+        reader: Reader | None = None,
+    ) -> None:
         self.results = results
         self._paths = find_manifests(results)
         self._bases = dict(studies or {})
-        self._reader = Reader(results)
+        self._reader = reader or Reader(results)
         self._found: dict[str, tuple[Manifest, Records]] = {}
         for kind, base in self._bases.items():
             if base not in self._paths.get(kind, {}):

@@ -1,13 +1,13 @@
 """What the page is made of: the studies of a results folder and what is recorded of each trial."""
 
-import math
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-from reports.manifests import Manifest, Trial, command, field_of, read_json, read_manifest
+from reports.manifests import Manifest, Trial, command, read_manifest
 from reports.paired import order
+from reports.read_results import Outcome, Points, Reader, Record, outcome
 from stvm.errors import StvmError
 
 
@@ -16,24 +16,52 @@ class Entry:
     """A trial and what is recorded of it.
 
     Attributes:
-        settings: by name; empty when the trial is missing.
-        result: of the record; empty unless the trial is done.
-        run: when, where and how long.
-        failure: first line of the error; empty unless the trial failed.
-        variant: label that the record gives itself.
+        record: None when the trial is missing.
     """
 
     hash: str
-    status: Literal["done", "failed", "missing"]
-    settings: dict[str, Any] = field(default_factory=dict)
-    result: dict[str, Any] = field(default_factory=dict)
-    run: dict[str, Any] = field(default_factory=dict)
-    failure: str = ""
-    variant: str = ""
+    record: Record | None
+
+    @property
+    def status(self) -> Outcome:
+        return outcome(self.record)
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """By name; empty when the trial is missing."""
+        return self.record.settings if self.record else {}
+
+    @property
+    def result(self) -> dict[str, Any]:
+        """Of the record; empty unless the trial is done."""
+        return self.record.result if self.record else {}
+
+    @property
+    def run(self) -> dict[str, Any]:
+        """When, where and how long."""
+        return self.record.run if self.record else {}
+
+    @property
+    def failure(self) -> str:
+        """First line of the error; empty unless the trial failed."""
+        return (self.record.error if self.record else None) or ""
+
+    @property
+    def variant(self) -> str:
+        """Label that the record gives itself."""
+        return self.record.variant if self.record else ""
 
     @property
     def collapsed(self) -> bool:
-        return bool(self.result.get("collapsed"))
+        return self.record is not None and self.record.collapsed
+
+    @property
+    def curve(self) -> Points:
+        return self.record.curve if self.record else []
+
+    @property
+    def watch(self) -> Points:
+        return self.record.watch if self.record else []
 
 
 def reported(study: Manifest) -> tuple[Trial, ...]:
@@ -65,70 +93,25 @@ class Recorded:
         return self.entries[name].status == "done"
 
 
-_SHOWN: dict[str, type] = {
-    "curve": list,
-    "watch": list,
-    "scores": dict,
-    "class_names": list,
-    "iou": list,
-}
-"""Fields of a result that the page shows beside its mIoU; each may be absent or null."""
-
-
-def _is_point(point: Any, field_name: str) -> bool:
-    if not isinstance(point, dict) or not isinstance(point.get("iteration"), int):
-        return False
-    numbers = point.get("shares") if field_name == "watch" else [v for v in point.values() if v]
-    return isinstance(numbers, list) and all(isinstance(v, int | float) for v in numbers)
-
-
-def _check(result: dict[str, Any], path: Path) -> None:
-    """Absent fields are missing; those that are there are what they should be."""
-    miou = result.get("miou")
-    if isinstance(miou, bool) or not isinstance(miou, int | float) or not math.isfinite(miou):
-        raise StvmError(f"{path}: 'miou' is {miou!r}, not a number; delete it and run again")
-    for name, kind in _SHOWN.items():
-        value = result.get(name)
-        good = value is None or isinstance(value, kind)
-        if good and value and name in ("curve", "watch"):
-            good = all(_is_point(point, name) for point in value)
-        if not good:
-            raise StvmError(f"{path}: '{name}' is not readable; delete it and run again")
-
-
-def _entry(path: Path, name: str) -> Entry:
-    if not path.exists():
-        return Entry(name, "missing")
-    data = read_json(path)
-    status = data.get("status")
-    if data.get("hash") != name or status not in ("done", "failed"):
-        raise StvmError(f"{path}: not a record of trial {name}; move it away and run again")
-    settings, run = (field_of(data, key, dict, path) for key in ("settings", "run"))
-    variant = str(data.get("variant", ""))
-    if status == "failed":
-        lines = str((data.get("failure") or {}).get("error", "")).strip().splitlines()
-        reason = lines[0] if lines else "no reason recorded"
-        return Entry(name, "failed", settings, {}, run, reason, variant)
-    result = field_of(data, "result", dict, path)
-    _check(result, path)
-    return Entry(name, "done", settings, result, run, "", variant)
-
-
 def _newest_first(manifests: Iterable[Manifest]) -> tuple[Manifest, ...]:
     dated = sorted(manifests, key=lambda m: (m.updated, m.base), reverse=True)
     return tuple(sorted(dated, key=lambda m: m.study))
 
 
-def read_results(results: Path) -> Recorded:
+def read_results(reader: Reader) -> Recorded:
     """Every manifest and every record of a folder.
+
+    Args:
+        reader: of its records, with their curves.
 
     Raises:
         StvmError: no such folder, or a file that is not what its name says.
     """
+    results = reader.results
     if not results.is_dir():
         raise StvmError(f"no results folder {results}: run `{command('ablation')}` first")
     studies = _newest_first(read_manifest(path) for path in results.glob("studies/[!.]*-*.json"))
     names = dict.fromkeys(trial.hash for study in studies for trial in study.trials)
     names |= dict.fromkeys(sorted(p.stem for p in results.glob("records/[!.]*.json")))
-    entries = {name: _entry(results / "records" / f"{name}.json", name) for name in names}
+    entries = {name: Entry(name, reader.record(name)) for name in names}
     return Recorded(results, studies, entries)
