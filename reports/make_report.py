@@ -17,14 +17,15 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from reports.manifests import Manifest
-from reports.report_data import Recorded, read_results
-from reports.report_sections import KINDS, build_sections
-from reports.report_svg import style
-from reports.report_trials import TrialGroup, list_trials
+from reports.page.data import Recorded, read_results
+from reports.page.sections import KINDS, build_sections
+from reports.page.svg import style
+from reports.page.trials import TrialGroup, list_trials
+from reports.read_results import Reader
 from reports.tables import Chosen, bases_of
 from stvm.errors import StvmError
 
-_HERE = Path(__file__).resolve().parent
+_PAGE = Path(__file__).resolve().parent / "page"
 TITLE = "STvM: measured results"
 
 
@@ -106,21 +107,22 @@ def build_page(results: Path, bases: Sequence[str] = ()) -> str:
     Raises:
         StvmError: nothing to read, or something unreadable.
     """
-    recorded = read_results(results)
+    reader = Reader(results, curves=True)
+    recorded = read_results(reader)
     studies = _in_order(recorded.studies)
     groups = list_trials(recorded, studies)
     links = Links(groups)
-    chosen = Chosen(results, bases_of(results, bases)) if studies or bases else None
+    chosen = Chosen(results, bases_of(results, bases), reader) if studies or bases else None
     with style():
         sections = build_sections(recorded, chosen)
-    script = (_HERE / "report.js").read_text(encoding="utf-8")
+    script = (_PAGE / "page.js").read_text(encoding="utf-8")
     digest = base64.b64encode(hashlib.sha256(f"\n{script}".encode()).digest()).decode()
     environment = Environment(
-        loader=FileSystemLoader(_HERE), autoescape=True, undefined=StrictUndefined
+        loader=FileSystemLoader(_PAGE), autoescape=True, undefined=StrictUndefined
     )
-    return environment.get_template("report.html.j2").render(
+    return environment.get_template("page.html.j2").render(
         title=TITLE,
-        style=Markup((_HERE / "report.css").read_text(encoding="utf-8")),
+        style=Markup((_PAGE / "page.css").read_text(encoding="utf-8")),
         script=Markup(script),
         script_hash=f"sha256-{digest}",
         counts=_counts(recorded),

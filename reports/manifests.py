@@ -7,11 +7,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
-import orjson
-
+from stvm import records
 from stvm.errors import StvmError
 
-SCHEMA = 1
 _HASH = re.compile(r"[0-9a-f]{12}")
 T = TypeVar("T")
 
@@ -64,16 +62,11 @@ def read_json(path: Path) -> dict[str, Any]:
     Raises:
         StvmError: unreadable, not JSON, not an object, or of another schema.
     """
-    try:
-        data = orjson.loads(path.read_bytes())
-    except (OSError, ValueError) as error:
-        reason = " ".join(str(error).split())
-        raise StvmError(f"cannot read {path}: {reason}; delete it and run again") from None
-    if not isinstance(data, dict):
-        raise StvmError(f"cannot read {path}: not a JSON object; delete it and run again")
-    if data.get("schema") != SCHEMA:
+    data = records.read_json(path)
+    if data.get("schema") != records.SCHEMA:
         raise StvmError(
-            f"unsupported schema {data.get('schema')!r} in {path}: this version reads {SCHEMA}"
+            f"unsupported schema {data.get('schema')!r} in {path}: this version reads "
+            f"{records.SCHEMA}"
         )
     return data
 

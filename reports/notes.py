@@ -3,8 +3,8 @@
 from collections.abc import Iterable
 
 from reports.cells import COLLAPSED
+from reports.manifests import Manifest, Trial
 from reports.paired import order
-from reports.read_results import Manifest, Trial
 from reports.rows import Pool, Records
 
 PUBLISHED = "† Published figures for GTA5 to Cityscapes: other data and another network."

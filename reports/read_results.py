@@ -5,29 +5,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from reports.manifests import (
-    Manifest,
-    Trial,
-    choose_manifest,
-    field_of,
-    read_json,
-    read_manifest,
-)
+from reports.manifests import Manifest, Trial, field_of, read_json
 from stvm.errors import StvmError
 
-__all__ = [
-    "Manifest",
-    "Outcome",
-    "Reader",
-    "Record",
-    "Trial",
-    "choose_manifest",
-    "outcome",
-    "read_json",
-    "read_manifest",
-    "read_record",
-    "read_records",
-]
+Points = list[dict[str, Any]]
+"""Of a curve over the iterations; each has `iteration`."""
 
 
 @dataclass(frozen=True)
@@ -35,20 +17,49 @@ class Record:
     """What became of a trial.
 
     Attributes:
+        path: of the file.
         miou: fraction; None when the trial failed.
-        split: images it was measured on; empty when the trial failed.
         error: first line of the failure; None when the trial is done.
-        result: the part of a done trial's result that tables show.
-        adapts: the trial trained on the target.
-        collapsed: its predictions fell to few classes.
+        result: as recorded, without what is null and without the curves; empty when the trial
+            failed.
+        settings: by name.
+        run: when, where and how long.
+        variant: label that the record gives itself.
+        curve: losses and the like over the iterations.
+        watch: shares of the predicted classes over the iterations.
     """
 
+    path: Path
     miou: float | None
-    split: str
     error: str | None
     result: dict[str, Any] = field(default_factory=dict)
-    adapts: bool = False
-    collapsed: bool = False
+    settings: dict[str, Any] = field(default_factory=dict)
+    run: dict[str, Any] = field(default_factory=dict)
+    variant: str = ""
+    curve: Points = field(default_factory=list)
+    watch: Points = field(default_factory=list)
+
+    @property
+    def split(self) -> str:
+        """Images it was measured on; empty when the trial failed."""
+        return str(self.result.get("split", ""))
+
+    @property
+    def adapts(self) -> bool:
+        """The trial trained on the target."""
+        return isinstance(self.result.get("student"), dict)
+
+    @property
+    def collapsed(self) -> bool:
+        """Its predictions fell to few classes."""
+        return self.result.get("collapsed") is True
+
+
+def _is_point(point: Any, name: str) -> bool:
+    if not isinstance(point, dict) or not isinstance(point.get("iteration"), int):
+        return False
+    numbers = point.get("shares") if name == "watch" else list(point.values())
+    return isinstance(numbers, list) and all(map(_is_figure, numbers))
 
 
 _SHOWN = ("iou", "class_names", "auroc", "scores", "silhouette")
@@ -79,54 +90,81 @@ def _is_sound(name: str, value: Any) -> bool:
 _MEANS = ("class", "overall")
 
 
-def _done(data: dict[str, Any], path: Path) -> Record:
+def _unsound(path: Path, name: str) -> StvmError:
+    return StvmError(f"{path}: '{name}' holds no figures; move it away and run it again")
+
+
+def _result(data: dict[str, Any], path: Path) -> dict[str, Any]:
     result = field_of(data, "result", dict, path)
     miou = result.get("miou")
     if isinstance(miou, bool) or not isinstance(miou, int | float) or not math.isfinite(miou):
-        raise StvmError(f"{path}: 'miou' is {miou!r}, not a number; delete it and run again")
+        raise StvmError(f"{path}: 'miou' is {miou!r}, not a number; move it away and run it again")
     if not 0 <= miou <= 1:
         raise StvmError(f"{path}: 'miou' is {miou}, not a fraction between 0 and 1")
-    shown = {name: result[name] for name in _SHOWN if result.get(name) is not None}
-    for name, value in shown.items():
-        if not _is_sound(name, value):
-            raise StvmError(f"{path}: '{name}' holds no figures; move it away and run it again")
-    return Record(
-        float(miou),
-        str(result.get("split", "")),
-        None,
-        shown | {"miou": float(miou)},
-        isinstance(result.get("student"), dict),
-        result.get("collapsed") is True,
-    )
+    found = {name: value for name, value in result.items() if value is not None}
+    for name in _SHOWN:
+        if name in found and not _is_sound(name, found[name]):
+            raise _unsound(path, name)
+    return found | {"miou": float(miou)}
 
 
-def read_record(results: Path, trial: Trial) -> Record | None:
-    """What is recorded of `trial`; None when nothing is.
+def _points(result: dict[str, Any], name: str, path: Path) -> Points:
+    points = result.get(name, [])
+    if not isinstance(points, list) or not all(_is_point(point, name) for point in points):
+        raise _unsound(path, name)
+    return points
+
+
+def _optional(data: dict[str, Any], name: str, path: Path) -> dict[str, Any]:
+    return field_of(data, name, dict, path) if data.get(name) is not None else {}
+
+
+_CURVES = ("curve", "watch")
+
+
+def read_record(path: Path, curves: bool = True) -> Record | None:
+    """The record in a file `HASH.json`; None when there is none.
+
+    Args:
+        path: of the file.
+        curves: keep them, which are most of a record.
 
     Raises:
-        StvmError: unreadable, or of another trial than its name says.
+        StvmError: unreadable, of another trial than its name says, or a field is not what it
+            should be.
     """
-    path = results / "records" / f"{trial.hash}.json"
     if not path.exists():
         return None
     data = read_json(path)
-    settings = field_of(data, "settings", dict, path)
-    _check_trial({"hash": data.get("hash")} | settings, trial, path)
-    status: str = field_of(data, "status", str, path)
+    if data.get("hash") != path.stem:
+        raise StvmError(
+            f"{path}: hash is {data.get('hash')!r}, so it is no record of trial {path.stem}; "
+            "move it away and run again"
+        )
+    about: dict[str, Any] = {
+        "settings": field_of(data, "settings", dict, path),
+        "run": _optional(data, "run", path),
+        "variant": str(data.get("variant", "")),
+    }
+    status = field_of(data, "status", str, path)
     if status == "done":
-        return _done(data, path)
+        result = _result(data, path)
+        if curves:
+            about |= {name: _points(result, name, path) for name in _CURVES}
+        shown = {name: value for name, value in result.items() if name not in _CURVES}
+        return Record(path, result["miou"], None, shown, **about)
     if status != "failed":
         raise StvmError(f"{path}: status is {status!r}, neither 'done' nor 'failed'")
-    failure: dict[str, Any] = data.get("failure") or {}
-    lines = str(failure.get("error", "")).strip().splitlines()
-    return Record(None, "", lines[0] if lines else "no reason recorded")
+    lines = str(_optional(data, "failure", path).get("error", "")).strip().splitlines()
+    return Record(path, None, lines[0] if lines else "no reason recorded", **about)
 
 
-def _check_trial(found: dict[str, Any], trial: Trial, path: Path) -> None:
-    for name in ("hash", "realisation", "seed"):
+def _check_trial(record: Record, trial: Trial) -> None:
+    for name in ("realisation", "seed"):
         expected = getattr(trial, name)
-        if expected is not None and found.get(name, expected) != expected:
-            raise StvmError(f"{path}: {name} is {found[name]!r}, the study lists {expected!r}")
+        found = record.settings.get(name, expected)
+        if expected is not None and found != expected:
+            raise StvmError(f"{record.path}: {name} is {found!r}, the study lists {expected!r}")
 
 
 Outcome = Literal["done", "failed", "missing"]
@@ -140,24 +178,40 @@ def outcome(record: Record | None) -> Outcome:
 
 
 class Reader:
-    """Records of a results folder, each read once however many studies list it."""
+    """Records of a results folder, each read once however many studies list it.
 
-    def __init__(self, results: Path) -> None:
+    Args:
+        results: the folder.
+        curves: keep the curves of the records, for which tables have no use.
+    """
+
+    def __init__(self, results: Path, curves: bool = False) -> None:
         self.results = results
-        self._read: dict[tuple[str, int, int | None], Record | None] = {}
+        self.curves = curves
+        self._read: dict[str, Record | None] = {}
+
+    def record(self, name: str) -> Record | None:
+        """What is recorded of the trial with this hash; None when nothing is.
+
+        Raises:
+            StvmError: as `read_record`.
+        """
+        if name not in self._read:
+            self._read[name] = read_record(self.results / "records" / f"{name}.json", self.curves)
+        return self._read[name]
 
     def records(self, manifest: Manifest) -> dict[Trial, Record | None]:
         """Records of the trials that `manifest` lists, and of no other.
 
         Raises:
-            StvmError: a record is unreadable, or of another trial than its name says.
+            StvmError: as `read_record`, or another seed or realisation than the study lists.
         """
         found = {}
         for trial in manifest.trials:
-            key = (trial.hash, trial.realisation, trial.seed)
-            if key not in self._read:
-                self._read[key] = read_record(self.results, trial)
-            found[trial] = self._read[key]
+            record = self.record(trial.hash)
+            if record is not None:
+                _check_trial(record, trial)
+            found[trial] = record
         return found
 
 

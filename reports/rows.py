@@ -4,8 +4,9 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
+from reports.manifests import Trial
 from reports.paired import Estimate, Key, estimate, order
-from reports.read_results import Record, Trial, outcome
+from reports.read_results import Record, outcome
 
 Records = Mapping[Trial, Record | None]
 """What is recorded of each listed trial; None where nothing is."""

@@ -10,6 +10,7 @@ from reports.rank import LEAST, Pair, regret, spearman
 from reports.read_results import Record
 from reports.rows import Records
 from reports.sheet import Cell, Column, Sheet
+from stvm.errors import StvmError
 from stvm.objectives import OBJECTIVES, Objective
 
 SCORES = tuple(objective for objective in OBJECTIVES.values() if not objective.oracle)
@@ -44,12 +45,45 @@ class Group:
 Listed = list[tuple[Trial, Record | None]]
 
 
+def _training(trial: Trial, record: Record | None) -> str:
+    """Hash of the trial, of its twin where a metric network was trained alongside, unused.
+
+    Twins have bit-equal results but for the silhouette, which only this trial has.
+    """
+    if record is None or not record.settings.get("metric_alongside"):
+        return trial.hash
+    # Here, since the settings take longer to load than this table to make.
+    from stvm.settings import Settings
+
+    try:
+        return Settings().replace(**(record.settings | {"metric_alongside": False})).hash()
+    except StvmError:
+        return trial.hash
+
+
+def _known(record: Record | None) -> int:
+    """How many scores a trial has; a trial without a result has less than none."""
+    if record is None or record.miou is None:
+        return -1
+    return sum(score.value(record.result) is not None for score in SCORES)
+
+
+def _once(records: Listed) -> Listed:
+    """Each training once, as the trial that has the most scores, or else the first."""
+    found: dict[str, tuple[Trial, Record | None]] = {}
+    for trial, record in records:
+        name = _training(trial, record)
+        if name not in found or _known(record) > _known(found[name][1]):
+            found[name] = trial, record
+    return list(found.values())
+
+
 def _groups(label: str, records: Listed) -> dict[str, Group]:
     """A group for each split: figures of different images are not compared."""
-    once = {trial.hash: (trial, record) for trial, record in reversed(records)}
-    lost = sum(record is None or record.error is not None for _, record in once.values())
+    once = _once(records)
+    lost = sum(record is None or record.error is not None for _, record in once)
     splits: dict[str, list[tuple[Trial, Record]]] = {}
-    for trial, record in sorted(once.values(), key=lambda p: (p[0].realisation, p[0].hash)):
+    for trial, record in sorted(once, key=lambda p: (p[0].realisation, p[0].hash)):
         if record is not None and record.adapts and record.miou is not None:
             splits.setdefault(record.split, []).append((trial, record))
     most = max(splits, key=lambda split: (len(splits[split]), split), default="")
@@ -150,7 +184,10 @@ def sheet(studies: Studies) -> Sheet | None:
         breaks=tuple(range(size, len(rows), size)),
         notes=(
             "Each score is turned so that higher is better. Trials that adapt, each once: one "
-            "setting with two seeds is two trials. Trials of different splits are not mixed.",
+            "setting with two seeds is two trials, and a metric network trained alongside, unused, "
+            "makes no other. Trials of different splits are not mixed.",
+            "Agreement is between student and mean teacher where there is one, and between "
+            "student and frozen source model elsewhere.",
             "ρ is Spearman's correlation with mIoU within a realisation of at least "
             f"{LEAST} trials, averaged with weights n - 3; the interval is Fisher's with the "
             "standard error of Bonett and Wright. It takes trials as independent, which those "

@@ -57,6 +57,7 @@ class Sheet:
         rows: each as long as `columns`.
         breaks: rows (from 0) above which a line is drawn.
         notes: plain sentences below the table.
+        published_rows: rows (from 0) of the paper and not measured here.
     """
 
     name: str
@@ -67,3 +68,4 @@ class Sheet:
     rows: tuple[tuple[Cell, ...], ...]
     breaks: tuple[int, ...] = ()
     notes: tuple[str, ...] = ()
+    published_rows: tuple[int, ...] = ()

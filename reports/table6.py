@@ -116,6 +116,7 @@ def sheet(
             single = collect(part.records, names=(NAME,))[NAME]
             rows.append(_cells(f"{NAME}, realisation {part.realisations[0]}", single, None))
         breaks.append(len(rows))
+    published = _published()
     source = [
         f"Rows marked (ablation) are those of study {base} on the same realisations; "
         f"the ratio of variances has an F interval, which takes rows as independent though they "
@@ -128,7 +129,7 @@ def sheet(
         notes.heading(manifest),
         manifest.rule,
         _COLUMNS,
-        tuple(rows + _published()),
+        tuple(rows + published),
         breaks=tuple(breaks),
         notes=(
             notes.pool_note(pooled, manifest.dataset),
@@ -142,4 +143,5 @@ def sheet(
             f"{notes.PUBLISHED} URMA's protocol: five seeds.",
             *notes.study_notes(manifest, pooled.records),
         ),
+        published_rows=tuple(range(len(rows), len(rows) + len(published))),
     )

@@ -5,7 +5,7 @@ from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 
-from reports import fig1, per_class, report_search, scores, table4, table5, table6, table7
+from reports import fig1, per_class, scores, search, table4, table5, table6, table7
 from reports.manifests import Manifest, command, find_manifests, newest, read_manifest
 from reports.read_results import Reader
 from reports.rows import Records
@@ -33,16 +33,22 @@ class Chosen:
     Args:
         results: folder of records and manifests.
         studies: base by kind of study; of other kinds the study updated last.
+        reader: of the records, to be shared.
 
     Raises:
         StvmError: nothing to read, or a base that no study has.
     """
 
-    def __init__(self, results: Path, studies: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        results: Path,
+        studies: Mapping[str, str] | None = None,
+        reader: Reader | None = None,
+    ) -> None:
         self.results = results
         self._paths = find_manifests(results)
         self._bases = dict(studies or {})
-        self._reader = Reader(results)
+        self._reader = reader or Reader(results)
         self._found: dict[str, tuple[Manifest, Records]] = {}
         for kind, base in self._bases.items():
             if base not in self._paths.get(kind, {}):
@@ -134,7 +140,7 @@ def _fig1(chosen: Chosen) -> list[Sheet | None]:
 
 def _search(chosen: Chosen) -> list[Sheet | None]:
     manifest, records = chosen["search"]
-    return [report_search.sheet(manifest, records), report_search.importance_sheet(manifest)]
+    return [search.sheet(manifest, records), search.importance_sheet(manifest)]
 
 
 _BUILDERS: dict[str, Callable[[Chosen], list[Sheet | None]]] = dict(

@@ -40,7 +40,13 @@ def study_parser(about: str, seeds: Sequence[int]) -> argparse.ArgumentParser:
         help="of the embedded benchmark: new images and a new source model each",
     )
     parser.add_argument("--results", type=Path, default=Path("results"), metavar="DIR")
-    parser.add_argument("--list", action="store_true", help="show the trials and run nothing")
+    parser.add_argument(
+        "--list",
+        nargs="?",
+        const="all",
+        choices=("all", "missing"),
+        help="show the trials, all or those that are missing, and run nothing",
+    )
     parser.add_argument("--retry-failed", action="store_true", help="run failed trials again")
     add_machine_options(parser)
     return parser
@@ -111,14 +117,15 @@ def refuse_other_files_of(trials: Iterable[Trial], results: Results) -> None:
         refuse_other_files(given, results)
 
 
-def list_trials(study: Study, results: Results) -> None:
-    """Print every trial with what is recorded of it."""
+def list_trials(study: Study, results: Results, only_missing: bool = False) -> None:
+    """Print every trial with what is recorded of it, or those of which nothing is."""
     print(study.title)
     first: dict[str, str] = {}
     recorded = failed = 0
     for trial in study.trials:
         if trial.hash in first:
-            print(f"  {trial.hash}  {trial.label:32s}  the same trial as {first[trial.hash]}")
+            if not only_missing:
+                print(f"  {trial.hash}  {trial.label:32s}  the same trial as {first[trial.hash]}")
             continue
         first[trial.hash] = trial.label
         record = results.read(trial.hash)
@@ -129,7 +136,8 @@ def list_trials(study: Study, results: Results) -> None:
         elif record:
             state = f"mIoU {100 * record['result']['miou']:.1f}"
         recorded += record is not None
-        print(f"  {trial.hash}  {trial.label:32s}  {state}")
+        if record is None or not only_missing:
+            print(f"  {trial.hash}  {trial.label:32s}  {state}")
     and_failed = f", {failed} of them failed" if failed else ""
     print(
         f"{len(study.trials)} cells, {len(first)} trials: {recorded} recorded{and_failed} in "
@@ -212,7 +220,7 @@ def command(
         results = Results(options.results)
         refuse_other_files_of(study.trials, results)
         if options.list:
-            list_trials(study, results)
+            list_trials(study, results, only_missing=options.list == "missing")
             return 0
         return run(study, results, machine_of(options), options.retry_failed)
 

@@ -42,7 +42,7 @@ LEVELS = {
 """mIoU about which the trials of a variant lie."""
 METRIC = ("ST_MT", "STvM_Raw", "STvM")
 KINDS = ("ablation", "hparam_grid", "variance", "silhouette", "pseudo_labels", "search")
-TABLE = dict(zip(KINDS, (4, 5, 6, 7, 0, 0), strict=True))
+TABLE = dict(zip((*KINDS, "readings"), (4, 5, 6, 7, 0, 0, 0), strict=True))
 
 Cell = tuple[str, str, dict[str, Any]]
 """Row, variant and changed settings."""
@@ -65,6 +65,9 @@ def cells(kind: str) -> list[Cell]:
     if kind == "silhouette":
         unused = {"mgs": False, "metric": True}
         return [(row, row, unused if row == "ST_MT" else {}) for row in METRIC]
+    if kind == "readings":
+        order = {"patch_order": "random"}
+        return [("STvM", "STvM", {}), ("STvM, patch_order=random", "STvM", order)]
     return [(row, row, {}) for row in (LEVELS if kind == "ablation" else ["STvM"])]
 
 

@@ -80,6 +80,28 @@ def test_list_runs_nothing_and_settings_may_follow_lists(
     assert not (tmp_path / "r").exists()
 
 
+def test_list_missing_names_exactly_the_trials_without_a_record(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    results = Results(tmp_path)
+    hashes = [t.hash for t in build_study("demo", SMALL, [0], None).trials]
+    results.write({"hash": hashes[0], "status": "done", "result": {"miou": 0.5}})
+    results.write({"hash": hashes[5], "status": "failed", "failure": {"error": "loss is nan"}})
+    arguments = ["--results", str(tmp_path), *ASSIGNMENTS, "--seeds", "0"]
+
+    def listed(*more: str) -> list[str]:
+        assert main([*arguments, *more]) == 0
+        out = capsys.readouterr().out
+        assert f"2 recorded, 1 of them failed in {tmp_path}, 6 missing" in out
+        return [line.split()[0] for line in out.splitlines() if line.startswith("  ")]
+
+    missing = [h for h in hashes if h not in (hashes[0], hashes[5])]
+    assert listed("--list", "missing") == listed("--list", "missing", "alpha=2") == missing
+    assert listed("--list") == listed("--list", "all") == hashes
+    with pytest.raises(SystemExit, match="2"):
+        main([*arguments, "--list", "mising"])
+
+
 def test_manifests_grow_and_never_shrink(tmp_path: Path) -> None:
     results = Results(tmp_path)
     for seeds in ([0], [1], [0]):

@@ -14,6 +14,10 @@ RAY = {
     "stvm.progress",
     "stvm.search_tune",
 }
+_TRAINS = (
+    *("stvm.data", "stvm.method", "stvm.trainer", "stvm.evaluate", "stvm.experiment"),
+    *("stvm.trial", "stvm.trainable"),
+)
 FORBIDDEN = {
     # module prefix: what it must not import
     "stvm.settings": ("stvm.data", "stvm.method", "stvm.trainer", "ray", "torch"),
@@ -28,10 +32,48 @@ FORBIDDEN = {
     "stvm.trial": ("stvm.study", "stvm.execute", "ray"),
     "stvm.study": ("stvm.trial", "stvm.trainer", "stvm.execute", "ray", "torch"),
     "stvm.objectives": ("stvm.settings", "stvm.data", "ray", "torch"),
+    "stvm.presets": ("stvm.data", "stvm.method", "stvm.trainer", "ray", "torch"),
+    "stvm.groups": ("stvm.settings", "stvm.data", "stvm.method", "stvm.trainer", "ray", "torch"),
+    "stvm.sources": ("stvm.data", "stvm.method", "stvm.trainer", "stvm.experiment", "ray", "torch"),
+    "stvm.estimate": ("stvm.data", "stvm.method", "stvm.trainer", "ray", "torch", "optuna"),
+    "stvm.checkpoints": (
+        *("stvm.settings", "stvm.data", "stvm.method", "stvm.trainer", "stvm.experiment"),
+        *("stvm.study", "ray"),
+    ),
+    "stvm.scores": (
+        *("stvm.settings", "stvm.method", "stvm.trainer", "stvm.experiment", "stvm.records"),
+        *("stvm.study", "ray"),
+    ),
+    "stvm.silhouette": (
+        *("stvm.settings", "stvm.method", "stvm.trainer", "stvm.experiment", "stvm.records"),
+        *("stvm.study", "ray"),
+    ),
+    "stvm.measures": ("stvm.experiment", "stvm.records", "stvm.trial", "stvm.study", "ray"),
+    "stvm.cluster": (
+        *("stvm.settings", "stvm.data", "stvm.method", "stvm.trainer", "stvm.experiment"),
+        *("stvm.study", "stvm.execute", "torch"),
+    ),
+    "stvm.tensorboard": ("stvm.method", "stvm.trainer", "stvm.experiment", "stvm.study", "ray"),
+    # The search knows of records what every reader knows; what trains is known to its workers.
+    "stvm.search": (*_TRAINS, "stvm.execute", "stvm.search_tune", "ray", "torch"),
+    "stvm.search_plan": (
+        *(*_TRAINS, "stvm.execute", "stvm.search", "stvm.search_tune", "stvm.records"),
+        *("ray", "torch"),
+    ),
+    "stvm.search_plots": (*_TRAINS, "stvm.execute", "stvm.search", "ray", "torch"),
+    "stvm.search_space": (*_TRAINS, "stvm.execute", "stvm.search", "stvm.study", "ray", "torch"),
+    "stvm.search_storage": (*_TRAINS, "stvm.execute", "stvm.search", "stvm.study", "ray", "torch"),
+    "stvm.search_tune": (*_TRAINS, "torch"),
     "stvm.records": ("stvm.settings", "stvm.method", "stvm.trainer", "ray", "torch"),
     "stvm": ("reports", "studies"),
     "studies": ("reports",),
-    "reports": ("studies", "ray", "torch", "stvm.method", "stvm.trainer", "stvm.study"),
+    "reports": (
+        *(*_TRAINS, "stvm.execute", "stvm.cluster", "stvm.study", "stvm.search"),
+        *("stvm.search_plan", "stvm.search_plots", "stvm.search_space", "stvm.search_storage"),
+        *("stvm.search_tune", "stvm.tensorboard", "stvm.progress", "stvm.scores"),
+        *("stvm.silhouette", "stvm.measures", "stvm.checkpoints", "studies", "ray", "torch"),
+        "optuna",
+    ),
 }
 ALLOWED = {
     # The command prints the interval of the table, which must be the same one.

@@ -7,7 +7,9 @@ import sys
 import time
 from pathlib import Path
 
+import optuna
 import pytest
+from optuna.trial import TrialState
 
 from stvm.records import Results
 
@@ -26,13 +28,14 @@ def results_of(folder: Path, *noted: tuple[str, str]) -> Path:
     entries = [{"hash": "a"}, {"hash": "b"}]
     (folder / "studies" / "s.json").write_text(json.dumps({"trials": entries}))
     results.write({"hash": "b", "status": "done"})
+    os.utime(results.record_path("b"), (later := time.time() + 60, later))
     for event, name in noted:
         results.note(event, name)
     return folder
 
 
 def test_the_audit_counts_lost_trials_and_those_started_after_their_end(tmp_path: Path) -> None:
-    from kills import audit
+    from audits import audit
 
     sound = results_of(tmp_path / "1", ("start", "b"), ("start", "b"), ("done", "b"))
     assert audit(sound) == (1, 0)
@@ -42,6 +45,46 @@ def test_the_audit_counts_lost_trials_and_those_started_after_their_end(tmp_path
     assert audit(sound) == (0, 1)
     unrecorded = results_of(tmp_path / "2", ("start", "c"), ("done", "c"))
     assert audit(unrecorded) == (2, 0)
+
+
+def test_a_start_after_the_record_was_written_counts_though_its_end_was_not_noted(
+    tmp_path: Path,
+) -> None:
+    from audits import audit
+
+    results = results_of(tmp_path, ("start", "b"))
+    assert audit(results) == (1, 0)
+    path = Results(results).record_path("b")
+    os.utime(path, (earlier := time.time() - 60, earlier))
+    assert audit(results) == (1, 1)
+
+
+def test_a_search_is_compared_with_its_storage(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from audits import audit_search
+
+    results = Results(tmp_path)
+    (tmp_path / "searches").mkdir()
+    storage = f"sqlite:///{tmp_path}/searches/s.db"
+    study = optuna.create_study(study_name="s", storage=storage)
+
+    def told(name: str, value: float | None) -> None:
+        trial = study.ask({"x": optuna.distributions.FloatDistribution(0, 1)})
+        trial.set_user_attr("hash", name)
+        study.tell(trial, value, state=None if value is not None else TrialState.FAIL)
+
+    results.write({"hash": "a", "status": "done"})
+    results.write({"hash": "b", "status": "failed"})
+    told("a", 0.5)
+    told("b", None)
+    assert audit_search(tmp_path)
+    told("c", 0.5)
+    assert not audit_search(tmp_path) and "lost 1" in capsys.readouterr().out
+    results.write({"hash": "c", "status": "done"})
+    assert audit_search(tmp_path)
+    told("a", 0.5)
+    assert not audit_search(tmp_path) and "duplicate settings 1" in capsys.readouterr().out
 
 
 def test_what_a_killed_driver_had_started_is_waited_for_and_ended(tmp_path: Path) -> None:

@@ -14,9 +14,13 @@ import pytest
 from PIL import Image
 from scipy import stats
 
+from reports import read_results
 from reports.make_report import build_page, main
-from reports.report_curves import band, effective_classes
-from reports.report_svg import panel, to_svg
+from reports.page.curves import band, effective_classes
+from reports.page.svg import panel, to_svg
+from reports.table6 import read_paper
+from reports.tables import build_sheets
+from stvm import scores
 from stvm.errors import StvmError
 from stvm.presets import PRESETS
 from tests.synthetic import change, fail, make_results, make_study
@@ -45,7 +49,7 @@ def hashes(results: Path, kind: str, row: str) -> list[str]:
 @pytest.fixture(scope="module")
 def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Every study but the variance; one trial failed, one missing, one collapsed."""
-    kinds = ("ablation", "hparam_grid", "silhouette", "pseudo_labels", "search")
+    kinds = ("ablation", "hparam_grid", "silhouette", "pseudo_labels", "search", "readings")
     root = make_results(tmp_path_factory.mktemp("page") / "results", kinds, seeds=range(2))
     for row in ("Source", "ST_MT", "STvM"):
         sample(root, hashes(root, "ablation", row)[0], 0.4)
@@ -113,6 +117,32 @@ def test_every_listed_trial_has_its_entry_and_its_replay(results: Path, page: st
     assert page.count(f">python studies/hparam_grid.py --results {results}<") == 1
 
 
+def test_every_table_stands_in_the_page_once(results: Path, page: str) -> None:
+    names = [made.name for made in build_sheets(results)] + ["readings"]
+    shown = [name.removeprefix("sheet-") for name in re.findall(r'<table id="([^"]+)"', page)]
+    assert set(names) <= set(shown) and len(shown) == len(set(shown))
+    section = page.split('<h2 id="readings">')[1].split("</section>")[0]
+    assert "patch_order=random</th>" in section
+
+
+def test_published_rows_are_those_that_the_sheet_names(tmp_path: Path) -> None:
+    make_study(tmp_path, "variance", seeds=[0, 1])
+    (made,) = [s for s in build_sheets(tmp_path) if s.name == "table6"]
+    table = build_page(tmp_path).split('id="sheet-table6"')[1].split("</table>")[0]
+    rows = re.findall(r'<tr class="([^"]*)">(.*?)</tr>', table, re.S)
+    grey = [text for sort, text in rows if "published" in sort]
+    assert len(grey) == len(made.published_rows) == len(read_paper())
+    assert all("(published †)" in text and "href" not in text for text in grey)
+
+
+def test_each_record_is_read_once(results: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    read: list[str] = []
+    plain = read_results.read_json
+    monkeypatch.setattr(read_results, "read_json", lambda p: read.append(p.stem) or plain(p))
+    build_page(results)
+    assert sorted(read) == sorted(p.stem for p in (results / "records").glob("*.json"))
+
+
 def test_a_figure_leads_to_the_trials_it_is_the_mean_of(results: Path, page: str) -> None:
     names = hashes(results, "ablation", "STvM")
     records = [json.loads((results / f"records/{n}.json").read_text()) for n in names]
@@ -139,7 +169,6 @@ def test_text_of_records_is_never_markup(page: str) -> None:
 def test_what_has_not_run_says_how_to_run_it(page: str, tmp_path: Path) -> None:
     assert re.findall(r"Not run yet: <code>(.*?)</code>", page) == [
         "python studies/variance.py",
-        "python studies/readings.py",
     ]
     (tmp_path / "empty").mkdir()
     empty = build_page(tmp_path / "empty")
@@ -249,7 +278,9 @@ def test_a_band_is_mean_lowest_and_highest_of_the_curves() -> None:
 
 @pytest.mark.parametrize("shares", [[0.25] * 4, [1.0, 0.0], [0.7, 0.2, 0.1]])
 def test_effective_classes_is_scipys_perplexity(shares: list[float]) -> None:
-    assert effective_classes(shares) == pytest.approx(np.exp(stats.entropy(shares)))
+    found = effective_classes(shares)
+    assert found == pytest.approx(np.exp(stats.entropy(shares)))
+    assert found == pytest.approx(scores.effective_classes(shares)), "the collapse that is recorded"
 
 
 def test_a_figure_is_xml_with_ids_of_its_own() -> None:

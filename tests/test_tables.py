@@ -10,6 +10,7 @@ from scipy import stats
 from reports import read_results
 from reports.sheet import Cell, Sheet
 from reports.tables import build_sheets
+from stvm.presets import PRESETS
 from tests.synthetic import BASE, KINDS, change, fail, make_results, make_study, record
 
 
@@ -224,6 +225,37 @@ def test_each_record_is_read_once(results, monkeypatch):
     assert sorted(read) == sorted(p.stem for p in (results / "records").glob("*.json"))
 
 
+def test_a_metric_network_alongside_makes_no_second_trial_of_a_training(tmp_path):
+    """ST_MT of ablation and silhouettes are one training, counted with its silhouette."""
+    make_results(tmp_path, ("ablation", "silhouette"), seeds=range(5))
+    base = PRESETS["demo"].settings(realisation=0, mgs=False, mocm=False)
+    moved = {}
+    for seed in range(5):
+        alone = base.replace(seed=seed)
+        twin = alone.replace(metric_alongside=True)
+        assert alone.hash() != twin.hash()
+        for changes, settings in (({}, alone), ({"mgs": False, "metric": True}, twin)):
+            made = record("ST_MT", changes, 0, seed)
+            old = tmp_path / "records" / f"{made['hash']}.json"
+            moved[made["hash"]] = settings.hash()
+            made |= {"hash": settings.hash(), "settings": settings.canonical().flat()}
+            if settings is alone:
+                made["result"]["scores"]["silhouette"] = None
+            old.unlink()
+            old.with_stem(made["hash"]).write_text(json.dumps(made))
+    for path in (tmp_path / "studies").glob("*.json"):
+        text = path.read_text()
+        for name, other in moved.items():
+            text = text.replace(name, other)
+        path.write_text(text)
+    rows = keyed(sheet(tmp_path, "scores"), 0, 1)
+    label = "all that adapt (demo, test)"
+    assert rows["ablation", "mean entropy"]["n"].text == "25"
+    assert rows["silhouette", "silhouette"]["n"].text == "15"
+    assert rows[label, "mean entropy"]["n"].text == "25"
+    assert rows[label, "silhouette"]["n"].text == "15"
+
+
 def test_a_trial_that_several_rows_share_is_named_once(results):
     name = record("STvM", {}, 0, 1)["hash"]
     (results / "records" / f"{name}.json").unlink()
@@ -240,5 +272,6 @@ def test_realisations_tuned_on_stay_out_of_every_table_but_the_scores(tmp_path):
             continue
         assert "Fresh realisations pooled: 0; tuned on and left out: 100." in made.notes
         column = [column.key for column in made.columns].index("n")
-        counts = {row[column].value for row in made.rows if "published" not in row[0].text}
+        measured = [r for i, r in enumerate(made.rows) if i not in made.published_rows]
+        counts = {row[column].value for row in measured}
         assert counts <= {0, 1, 3}, made.name

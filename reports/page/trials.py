@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from reports.manifests import Manifest, Trial, command
-from reports.report_data import Entry, Recorded
+from reports.page.data import Entry, Recorded
 from stvm.errors import StvmError
 from stvm.presets import PRESETS
 from stvm.settings import MethodSettings, Settings

@@ -10,9 +10,9 @@ from reports.cells import number
 from reports.curves import draw_fig1, draw_sensitivity
 from reports.fig1 import Curve
 from reports.manifests import Manifest
+from reports.page.data import Recorded
+from reports.page.svg import PANEL, Plot, legend_above, line, panel, to_svg
 from reports.rank import regret, spearman
-from reports.report_data import Recorded
-from reports.report_svg import PANEL, Plot, legend_above, line, panel, to_svg
 from reports.scores import SCORES, Group
 from reports.table4 import LABELS
 from stvm.objectives import Objective

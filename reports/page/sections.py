@@ -3,13 +3,13 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from reports import scores, table5, tables
+from reports import readings, scores, table5, tables
 from reports.manifests import Manifest, command
-from reports.report_curves import collapse_watch, training_curves
-from reports.report_data import Recorded
-from reports.report_pictures import Picture, Pictures, predictions, search_plots
-from reports.report_plots import class_dots, score_plots, sensitivity, share_curve
-from reports.report_svg import Plot
+from reports.page.curves import collapse_watch, training_curves
+from reports.page.data import Recorded
+from reports.page.pictures import Picture, Pictures, predictions, search_plots
+from reports.page.plots import class_dots, score_plots, sensitivity, share_curve
+from reports.page.svg import Plot
 from reports.sheet import Sheet
 from reports.tables import Chosen, build_tables
 
@@ -53,12 +53,17 @@ class Section:
 
 @dataclass(frozen=True)
 class Kind:
-    """A kind of study in the page: its name in manifests, and the names its sheets begin with."""
+    """A kind of study in the page.
+
+    Attributes:
+        study: its name in manifests.
+        sheets: what the names of its tables begin with.
+    """
 
     study: str
     title: str
     about: str
-    sheets: tuple[str, ...]
+    sheets: str
 
 
 _SCORES = "scores"
@@ -67,28 +72,28 @@ _SCORES = "scores"
 KINDS = (
     Kind("ablation", "Table IV: what each part adds",
          "The source model, then self-training with one part more in each row.",
-         ("table4",)),
+         "table4"),
     Kind("hparam_grid", "Table V: hyperparameters",
          "Seven hyperparameters, one at a time around the preset's values; all else is fixed.",
-         ("table5",)),
+         "table5"),
     Kind("variance", "Table VI: spread over seeds",
-         "STvM with everything fixed but the seed.", ("table6",)),
+         "STvM with everything fixed but the seed.", "table6"),
     Kind("silhouette", "Table VII: silhouette of the metric features",
          "How well the metric features separate the classes, over every pixel of every image.",
-         ("table7",)),
+         "table7"),
     Kind("pseudo_labels", "Fig. 1: how many pseudo-labels",
          "Plain self-training on the most confident part of the predictions.",
-         ("fig1", "figure1", "pseudo")),
+         "fig1"),
     Kind(_SCORES, "Choosing without labels",
          "How well scores that need no target label would choose among the recorded trials. "
          "mIoU itself is computed from target labels: to choose by it is an oracle.",
-         ("scores", "objectives", "label_free")),
+         "scores"),
     Kind("search", "Search by Optuna",
          "Settings suggested by Optuna; the best are run again on seeds the search never saw.",
-         ("search",)),
+         "search"),
     Kind("readings", "Readings of the paper",
          "Where the paper is silent: each reading beside the default.",
-         ("readings",)),
+         "readings"),
 )  # fmt: skip
 
 
@@ -132,6 +137,8 @@ def _drawn(recorded: Recorded, chosen: Chosen, kind: str) -> list[Part]:
         return _search(recorded, chosen)
     if kind not in chosen:
         return []
+    if kind == "readings":
+        return [Part(sheet=readings.sheet(*chosen[kind]))]
     if kind == "ablation":
         return _ablation(recorded, chosen[kind][0])
     if kind == "hparam_grid":
@@ -152,7 +159,7 @@ def _table_parts(sheets: Sequence[Sheet]) -> list[Part]:
 
 
 def build_sections(recorded: Recorded, chosen: Chosen | None) -> tuple[Section, ...]:
-    """A section for each kind of study, run or not; then one for tables of no kind known here.
+    """A section for each kind of study, run or not.
 
     Args:
         recorded: the results folder.
@@ -161,12 +168,10 @@ def build_sections(recorded: Recorded, chosen: Chosen | None) -> tuple[Section, 
     Raises:
         StvmError: something unreadable.
     """
-    left = build_tables(chosen)[0] if chosen else []
+    sheets = build_tables(chosen)[0] if chosen else []
     sections = []
     for kind in KINDS:
-        own = [sheet for sheet in left if sheet.name.startswith(kind.sheets)]
-        left = [sheet for sheet in left if sheet not in own]
-        parts = _table_parts(own)
+        parts = _table_parts([s for s in sheets if s.name.startswith(kind.sheets)])
         if chosen:
             drawn = [part for part in _drawn(recorded, chosen, kind.study) if not part.empty]
             parts = drawn + parts if kind.study == "pseudo_labels" else parts + drawn
@@ -174,6 +179,4 @@ def build_sections(recorded: Recorded, chosen: Chosen | None) -> tuple[Section, 
         wanted = "" if parts or listed else command(kind.study)
         if parts or kind.study != _SCORES:
             sections.append(Section(kind.study, kind.title, kind.about, wanted, tuple(parts)))
-    if left:
-        sections.append(Section("further", "Further tables", "", "", tuple(_table_parts(left))))
     return tuple(sections)

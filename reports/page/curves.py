@@ -3,15 +3,14 @@
 from collections import defaultdict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
 from numpy.typing import NDArray
 
 from reports.manifests import Manifest, Trial
-from reports.report_data import Entry, Recorded
-from reports.report_svg import Plot, legend_above, line, panel, to_svg
+from reports.page.data import Entry, Recorded
+from reports.page.svg import Plot, legend_above, line, panel, to_svg
 
 _MEASURES = {
     "loss": "self-training loss",
@@ -61,17 +60,15 @@ def effective_classes(shares: Iterable[float]) -> float:
     return float(np.exp(-(array * np.log(array)).sum()))
 
 
-def _curve(result: dict[str, Any], measure: str) -> list[tuple[int, float]]:
+def _curve(entry: Entry, measure: str) -> list[tuple[int, float]]:
     """The points of a measure; none of one that stands still because its part is off."""
-    points = result.get("curve") or []
-    curve = [(p["iteration"], p[measure]) for p in points if p.get(measure) is not None]
+    curve = [(p["iteration"], p[measure]) for p in entry.curve if p.get(measure) is not None]
     still = len({value for _, value in curve}) == 1 and curve[0][1] in (0, 1)
     return [] if still else curve
 
 
-def _watch(result: dict[str, Any]) -> list[tuple[int, float]]:
-    points = result.get("watch") or []
-    return [(p["iteration"], effective_classes(p["shares"])) for p in points]
+def _watch(entry: Entry) -> list[tuple[int, float]]:
+    return [(p["iteration"], effective_classes(p["shares"])) for p in entry.watch]
 
 
 def _draw(axes: Axes, bands: dict[str, Band]) -> None:
@@ -96,16 +93,16 @@ def _draw(axes: Axes, bands: dict[str, Band]) -> None:
 def _bands(
     recorded: Recorded,
     study: Manifest,
-    curve: Callable[[dict[str, Any]], list[tuple[int, float]]],
+    curve: Callable[[Entry], list[tuple[int, float]]],
 ) -> dict[str, Band]:
     rows = dict.fromkeys(trial.row for trial in study.trials)
-    found = {r: band(curve(e.result) for _, e in recorded.done(study, r)) for r in rows}
+    found = {r: band(curve(e) for _, e in recorded.done(study, r)) for r in rows}
     return {row: values for row, values in found.items() if values.x}
 
 
 def _plot(recorded: Recorded, study: Manifest, name: str, label: str) -> Plot | None:
-    def curve(result: dict[str, Any]) -> list[tuple[int, float]]:
-        return _watch(result) if name == "watch" else _curve(result, name)
+    def curve(entry: Entry) -> list[tuple[int, float]]:
+        return _watch(entry) if name == "watch" else _curve(entry, name)
 
     bands = _bands(recorded, study, curve)
     if not bands:
@@ -144,14 +141,12 @@ def collapse_watch(recorded: Recorded, study: Manifest) -> list[Plot]:
     if summary is None:
         return []
     rows = list(dict.fromkeys(trial.row for trial in study.trials))
-    watched = [
-        pair for row in rows for pair in recorded.done(study, row) if pair[1].result.get("watch")
-    ]
+    watched = [pair for row in rows for pair in recorded.done(study, row) if pair[1].watch]
     stvm = [pair for pair in watched if pair[0].row == "STvM"]
     shown = {entry.hash: (trial, entry) for trial, entry in [(stvm or watched[-1:])[0]]}
     for trial in (trial for other in recorded.studies for trial in other.trials):
         entry = recorded.entries[trial.hash]
-        if entry.collapsed and entry.result.get("watch"):
+        if entry.collapsed and entry.watch:
             shown.setdefault(trial.hash, (trial, entry))
             break
     return [summary, *(_shares(trial, entry) for trial, entry in shown.values())]
@@ -172,7 +167,7 @@ def _largest(
 
 def _shares(trial: Trial, entry: Entry) -> Plot:
     """Stacked shares of the predicted classes; hatches tell neighbours apart without colour."""
-    points = entry.result["watch"]
+    points = entry.watch
     x = [p["iteration"] for p in points]
     shares = np.asarray([p["shares"] for p in points], dtype=np.float64).T
     names = entry.result.get("class_names") or [f"class {c}" for c in range(len(shares))]

@@ -9,8 +9,8 @@ from PIL import Image
 
 from reports.make_figure import IMAGES, SHOWN, choose_trials, picture_columns, read_sample
 from reports.manifests import Manifest, Trial
-from reports.report_data import Recorded
-from reports.report_svg import data_url, to_png
+from reports.page.data import Recorded
+from reports.page.svg import data_url, to_png
 from stvm.errors import StvmError
 
 _WIDEST = 480

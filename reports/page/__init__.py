@@ -1,0 +1,1 @@
+"""The HTML page: its sections, plots, pictures and trials."""
