@@ -5,7 +5,7 @@ from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 
-from reports import fig1, per_class, scores, table4, table5, table6, table7
+from reports import fig1, per_class, scores, search, table4, table5, table6, table7
 from reports.manifests import Manifest, command, find_manifests, newest, read_manifest
 from reports.read_results import Reader
 from reports.rows import Records
@@ -20,9 +20,10 @@ STUDY = {
     "6": "variance",
     "7": "silhouette",
     "fig1": "pseudo_labels",
+    "search": "search",
 }
 """Kind of study of each table; the scores are of every study."""
-TABLES = ("4", "5", "6", "7", "scores", "fig1")
+TABLES = ("4", "5", "6", "7", "scores", "fig1", "search")
 _ROWS = {"ablation": table4.ROWS}
 
 
@@ -137,8 +138,13 @@ def _fig1(chosen: Chosen) -> list[Sheet | None]:
     return [fig1.sheet(chosen.curve)]
 
 
+def _search(chosen: Chosen) -> list[Sheet | None]:
+    manifest, records = chosen["search"]
+    return [search.sheet(manifest, records), search.importance_sheet(manifest)]
+
+
 _BUILDERS: dict[str, Callable[[Chosen], list[Sheet | None]]] = dict(
-    zip(TABLES, (_table4, _table5, _table6, _table7, _scores, _fig1), strict=True)
+    zip(TABLES, (_table4, _table5, _table6, _table7, _scores, _fig1, _search), strict=True)
 )
 
 
@@ -164,7 +170,9 @@ def build_tables(chosen: Chosen, tables: Iterable[str] = TABLES) -> tuple[list[S
         )
         sheets += made
         if not made:
-            missing.append(f"{_name(table)}: {_missing(study)}")
+            missing.append(
+                f"{_name(table)}: {_missing(study, study is not None and study in chosen)}"
+            )
     return sheets, missing
 
 
@@ -172,10 +180,10 @@ def _name(table: str) -> str:
     return f"table {table}" if table.isdecimal() else table
 
 
-def _missing(study: str | None) -> str:
+def _missing(study: str | None, listed: bool) -> str:
     if study is None:
         return f"no record with scores yet: run `{command('ablation')}`"
-    return f"no study yet: run `{command(study)}`"
+    return f"no {'result' if listed else 'study'} yet: run `{command(study)}`"
 
 
 def build_sheets(results: Path, studies: Mapping[str, str] | None = None) -> list[Sheet]:

@@ -5,17 +5,17 @@ import os
 import re
 import sys
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from stvm.cluster import Machine
 from stvm.errors import StvmError
-from stvm.execute import Interrupted, execute
+from stvm.execute import Finished, Interrupted, execute
 from stvm.presets import PRESETS
 from stvm.records import Results
 from stvm.settings import parse_assignments
 from stvm.sources import brings_files
-from stvm.study import Study
+from stvm.study import Study, Trial
 
 Builder = Callable[[str, dict[str, str], Sequence[int], Sequence[int] | None], Study]
 """Preset, changed settings, seeds and realisations to a study."""
@@ -107,9 +107,9 @@ def _share(text: str) -> float:
     return value
 
 
-def refuse_other_files_of(study: Study, results: Results) -> None:
-    """As `stvm.trial.refuse_other_files`, for a whole study."""
-    given = [trial.settings for trial in study.trials if brings_files(trial.settings)]
+def refuse_other_files_of(trials: Iterable[Trial], results: Results) -> None:
+    """As `stvm.trial.refuse_other_files`, for the trials of a study."""
+    given = [trial.settings for trial in trials if brings_files(trial.settings)]
     if given:
         # Imports torch, for which the embedded benchmark need not wait.
         from stvm.trial import refuse_other_files
@@ -145,6 +145,12 @@ def list_trials(study: Study, results: Results, only_missing: bool = False) -> N
     )
 
 
+def print_errors(finished: Finished) -> None:
+    """Each error once on stderr."""
+    for error, count in Counter(finished.errors).items():
+        print(f"error: {error}{f' ({count} times)' if count > 1 else ''}", file=sys.stderr)
+
+
 def run(study: Study, results: Results, machine: Machine, retry_failed: bool) -> int:
     """Run what is missing and say what came of it; the exit code."""
     total = len({trial.hash for trial in study.trials})
@@ -163,14 +169,42 @@ def run(study: Study, results: Results, machine: Machine, retry_failed: bool) ->
             file=sys.stderr,
         )
         return 130
-    for error, count in Counter(finished.errors).items():
-        print(f"error: {error}{f' ({count} times)' if count > 1 else ''}", file=sys.stderr)
+    print_errors(finished)
     failed = [t for t in study.trials if (r := results.read(t.hash)) and r["status"] == "failed"]
     for trial in failed:
         record = results.read(trial.hash)
         print(f"failed: {trial.label}: {record['failure']['error']}", file=sys.stderr)  # type: ignore[index]
     print(f"{recorded()} of {total} trials recorded in {results.root}", flush=True)
     return 1 if finished.errors or failed else 0
+
+
+def obey(
+    parser: argparse.ArgumentParser,
+    act: Callable[[argparse.Namespace, dict[str, str]], int],
+    arguments: Sequence[str] | None,
+) -> int:
+    """Read a command line and act; the exit code, which is 2 and one line for bad input.
+
+    Args:
+        parser: of the options.
+        act: given the options and the changed settings.
+        arguments: None for those of the process.
+    """
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    # Taken out first: `--seeds 0 1 alpha=4` would else read alpha=4 as a seed.
+    assignments = [item for item in given if ASSIGNMENT.match(item)]
+    options = parser.parse_args([item for item in given if item not in assignments])
+    try:
+        return act(options, parse_assignments(assignments))
+    except KeyboardInterrupt:
+        print("interrupted: the same command goes on", file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except StvmError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
 
 
 def command(
@@ -180,24 +214,14 @@ def command(
     seeds: Sequence[int] = (0,),
 ) -> int:
     """A study as a command; returns its exit code: 0, 1 failures, 2 bad input, 130 stopped."""
-    given = list(sys.argv[1:] if arguments is None else arguments)
-    # Taken out first: `--seeds 0 1 alpha=4` would else read alpha=4 as a seed.
-    assignments = [item for item in given if ASSIGNMENT.match(item)]
-    options = study_parser(about, seeds).parse_args(
-        [item for item in given if item not in assignments]
-    )
-    try:
-        changes = parse_assignments(assignments)
+
+    def act(options: argparse.Namespace, changes: dict[str, str]) -> int:
         study = build(options.preset, changes, options.seeds, options.realisations)
         results = Results(options.results)
-        refuse_other_files_of(study, results)
+        refuse_other_files_of(study.trials, results)
         if options.list:
             list_trials(study, results, only_missing=options.list == "missing")
             return 0
         return run(study, results, machine_of(options), options.retry_failed)
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
-    except StvmError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+
+    return obey(study_parser(about, seeds), act, arguments)

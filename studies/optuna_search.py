@@ -9,12 +9,13 @@ preset, and only these are compared.
 --objective miou looks at target labels: an oracle. --pruner stops trials by a label-free score
 on unlabelled images, never by mIoU. With one trial at a time the search repeats exactly; with more,
 suggestions depend on the order in which trials end.
+
+--retry-failed concerns the trials of the report. A search trial that failed counts as finished;
+once its record is done, as after `python -m studies retry`, the search learns its result.
 """
 
 import argparse
-import os
 import sys
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -23,20 +24,29 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import optuna
 
-from studies.command import ASSIGNMENT, positive, refuse_other_files_of, study_parser, whole_number
+from studies.command import (
+    machine_of,
+    obey,
+    positive,
+    print_errors,
+    refuse_other_files_of,
+    run,
+    study_parser,
+    whole_number,
+)
 from studies.listing import unique
 from studies.search_report import (
     compare,
     conclude,
     find_facts,
     list_search,
+    refuse_other_files_of_search,
     report_trials,
     search_study,
     title,
 )
-from stvm.cluster import Machine
 from stvm.errors import StvmError
-from stvm.execute import Interrupted, execute
+from stvm.execute import Interrupted
 from stvm.objectives import OBJECTIVES, find_objective
 from stvm.presets import find_preset
 from stvm.records import Results
@@ -44,7 +54,6 @@ from stvm.search import Search
 from stvm.search_plan import NoBest, Plan
 from stvm.search_space import (
     DEFAULT_PARAMETERS,
-    Values,
     default_values,
     find_parameters,
     search_split,
@@ -63,9 +72,9 @@ from stvm.search_storage import (
     storage_place,
 )
 from stvm.search_tune import print_told, run_search
-from stvm.settings import parse_assignments
+from stvm.study import Study, Trial
 
-DEFAULT_OBJECTIVE = "information_maximisation"
+DEFAULT_OBJECTIVE = "agreement"
 REPORT_SEEDS = [0, 1, 2, 3, 4]
 SEARCH_SEED = 1000
 
@@ -164,58 +173,42 @@ def search(options: argparse.Namespace, changes: dict[str, str]) -> int:
                     study = optuna.load_study(study_name=plan.name, storage=storage)
         list_search(plan, study, place)
         return 0
-    machine = Machine(
-        options.cpus_per_trial,
-        options.gpus_per_trial,
-        options.address,
-        options.cache,
-        options.tensorboard,
-    )
     with only_driver(results.root, plan.name), storage_faults(place, DATABASE_ERRORS):
         storage = open_storage(options.storage, results.root, plan.name)
         running = Search(plan, storage, place, results, options.trials, print_told)
-        code = _run(plan, running, results, machine, place, options.seeds)
+        code = _run(plan, running, results, options)
         if code:
             return code
         folder = results.root / "searches" / plan.name
         try:
-            best = conclude(plan, running.study, changes, folder)
+            conclude(plan, running.study, changes, folder)
         except NoBest as error:
             print(f"error: {error}", file=sys.stderr)
             return 1
-        return _report(plan, running, results, machine, best, options, place)
+        return _report(plan, running, results, options)
 
 
-def _run(
-    plan: Plan,
-    running: Search,
-    results: Results,
-    machine: Machine,
-    place: str,
-    seeds: Sequence[int],
-) -> int:
+def _run(plan: Plan, running: Search, results: Results, options: argparse.Namespace) -> int:
     """The search itself; its exit code."""
-    print(f"{title(plan)}\nstudy {plan.name} in {place}")
+    print(f"{title(plan)}\nstudy {plan.name} in {running.place}")
+    split = search_split(plan.base)
     if plan.objective.oracle:
-        print(
-            f"oracle: trials are chosen by labels of the target's {search_split(plan.base)} split"
-        )
-    if search_split(plan.base) != "val":
-        print("no target split val: search trials are measured on the split of the report")
+        print(f"oracle: trials are chosen by labels of the target's {split} split")
+    if plan.same_split:
+        print(f"search trials are measured on the split of the report, {split}")
     default = default_values(plan.parameters, plan.base)
     if not all(p.holds(default[p.name]) for p in plan.parameters):
         print(f"the default {words(default)} lies outside the search range: not the first trial")
+    refuse_other_files_of_search(plan, running.study, results)
     print(f"{running.finished()} of {running.wanted} trials finished", flush=True)
     try:
-        finished = run_search(running, results, machine)
+        finished = run_search(running, results, machine_of(options))
     except Interrupted:
         print(f"interrupted: {_progress(running)}; the same command goes on", file=sys.stderr)
         return 130
     finally:
-        facts = find_facts(plan, running.study, place, seeds)
-        search_study(plan, running.study, facts).write_manifest(results)
-    for error, count in Counter(finished.errors).items():
-        print(f"error: {error}{f' ({count} times)' if count > 1 else ''}", file=sys.stderr)
+        _study(plan, running, options)[0].write_manifest(results)
+    print_errors(finished)
     print(_progress(running), flush=True)
     if running.left():
         print("not a result of the trials: the same command goes on", file=sys.stderr)
@@ -230,56 +223,35 @@ def _progress(running: Search) -> str:
     return f"{running.finished()} of {running.wanted} trials finished, {left} left ({states})"
 
 
-def _report(
-    plan: Plan,
-    running: Search,
-    results: Results,
-    machine: Machine,
-    best: Values,
-    options: argparse.Namespace,
-    place: str,
-) -> int:
+def _study(
+    plan: Plan, running: Search, options: argparse.Namespace
+) -> tuple[Study, tuple[Trial, ...]]:
+    """The search as it stands, and the trials of its report: none before there is a best."""
+    preset, seeds = find_preset(plan.preset), unique(options.seeds)
+    facts = find_facts(plan, running.study, running.place, seeds)
+    report: tuple[Trial, ...] = ()
+    if facts["best"] is not None:
+        realisations = unique(options.realisations or [preset.realisation])
+        report = report_trials(plan, preset, facts["best"], seeds, realisations)
+    return search_study(plan, running.study, facts, report), report
+
+
+def _report(plan: Plan, running: Search, results: Results, options: argparse.Namespace) -> int:
     """Best and default over the seeds of the report; the exit code."""
-    preset = find_preset(plan.preset)
-    realisations = unique(options.realisations or [preset.realisation])
-    seeds = unique(options.seeds)
-    facts = find_facts(plan, running.study, place, seeds)
-    study = search_study(plan, running.study, facts)
-    study = replace(study, trials=report_trials(plan, preset, best, seeds, realisations))
-    refuse_other_files_of(study, results)
-    if best == default_values(plan.parameters, plan.base):
+    whole, report = _study(plan, running, options)
+    study = replace(whole, trials=report)
+    refuse_other_files_of(report, results)
+    if whole.facts["best"] == default_values(plan.parameters, plan.base):
         print("the default is the best setting found")
-    try:
-        finished = execute(study, results, machine, options.retry_failed)
-    except Interrupted:
-        left = len(study.missing(results))
-        print(f"interrupted: {left} trials of the report left; the same command goes on")
-        return 130
-    for error in dict.fromkeys(finished.errors):
-        print(f"error: {error}", file=sys.stderr)
-    compare(plan, results, study.trials)
-    states = [
-        (results.read(trial.hash) or {"status": "missing"})["status"] for trial in study.trials
-    ]
-    return 0 if set(states) == {"done"} else 1
+    code = run(study, results, machine_of(options), options.retry_failed)
+    if code != 130:
+        compare(plan, results, report)
+    return code
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command; returns its exit code: 0, 1 failures, 2 bad input, 130 stopped."""
-    given = list(sys.argv[1:] if arguments is None else arguments)
-    assignments = [item for item in given if ASSIGNMENT.match(item)]
-    options = parser().parse_args([item for item in given if item not in assignments])
-    try:
-        return search(options, parse_assignments(assignments))
-    except KeyboardInterrupt:
-        print("interrupted: the same command goes on", file=sys.stderr)
-        return 130
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
-    except StvmError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+    return obey(parser(), search, arguments)
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ from typing import Any
 import optuna
 
 from reports.paired import Estimate, Key, paired
+from studies.command import refuse_other_files_of
 from studies.listing import evaluation_rule
 from stvm.presets import Preset
 from stvm.records import Results
@@ -16,27 +17,38 @@ from stvm.search_plots import importances, write_plots
 from stvm.search_space import Values, default_values, search_split, words
 from stvm.study import Study, Trial
 
+REPORTED = ("default", "best")
+"""Rows of the report; the others are search trials."""
+
 
 def report_trials(
     plan: Plan, preset: Preset, best: Values, seeds: Sequence[int], realisations: Sequence[int]
 ) -> tuple[Trial, ...]:
     """The best setting and the default over the seeds of the report."""
     trials = []
-    for row, values in (("default", {}), ("best", best)):
+    for row, values in zip(REPORTED, ({}, best), strict=True):
         for number in realisations:
-            looked = plan.objective.oracle and row == "best" and number == plan.realisation
+            tuned = number in preset.tuned or plan.looked_at(number)
             here = plan.base.replace(
                 realisation=number, source_seed=plan.base.source.source_seed + number, **values
             )
-            trials += [
-                Trial(row, seed, number, looked or number in preset.tuned, here.replace(seed=seed))
-                for seed in seeds
-            ]
+            trials += [Trial(row, seed, number, tuned, here.replace(seed=seed)) for seed in seeds]
     return tuple(trials)
 
 
-def search_study(plan: Plan, study: optuna.Study, facts: dict[str, Any]) -> Study:
-    """The search as a study: its recorded trials and what reports need."""
+def search_study(
+    plan: Plan, study: optuna.Study, facts: dict[str, Any], report: Sequence[Trial]
+) -> Study:
+    """The search as a study: its recorded trials, what reports need, and the report's trials.
+
+    The best setting changes as a search goes on: the manifest keeps none of an earlier best.
+
+    Args:
+        plan: what was searched.
+        study: Optuna's.
+        facts: from `find_facts`.
+        report: from `report_trials`, of the best setting in `facts`.
+    """
     told = [t for t in study.get_trials(deepcopy=False) if t.state.name in ("COMPLETE", "FAIL")]
     return Study(
         name="search",
@@ -46,9 +58,20 @@ def search_study(plan: Plan, study: optuna.Study, facts: dict[str, Any]) -> Stud
         title=title(plan),
         rule=rule(plan),
         dataset=plan.base.data.dataset,
-        trials=tuple(plan.trial(t.number, t.user_attrs["settings"]) for t in told),
+        trials=(*(plan.trial(t.number, t.user_attrs["settings"]) for t in told), *report),
         facts=facts,
+        replaces=REPORTED,
     )
+
+
+def refuse_other_files_of_search(plan: Plan, study: optuna.Study, results: Results) -> None:
+    """As `refuse_other_files_of`, for the search trials of earlier runs.
+
+    Raises:
+        StvmError: one of them read other files below the same path.
+    """
+    begun = [t for t in study.get_trials(deepcopy=False) if "settings" in t.user_attrs]
+    refuse_other_files_of((plan.trial(t.number, t.user_attrs["settings"]) for t in begun), results)
 
 
 def rule(plan: Plan) -> str:
@@ -61,7 +84,12 @@ def rule(plan: Plan) -> str:
         if plan.objective.oracle
         else ("unlabelled target images")
     )
-    return f"Settings are chosen by {plan.objective.label} on {seen}, seed {plan.seed}. {measured}"
+    split = search_split(plan.base)
+    same = f" Search trials too are measured on the split {split}." if plan.same_split else ""
+    return (
+        f"Settings are chosen by {plan.objective.label} on {seen}, seed {plan.seed}. "
+        f"{measured}{same}"
+    )
 
 
 def title(plan: Plan) -> str:
@@ -81,12 +109,15 @@ def find_facts(plan: Plan, study: optuna.Study, place: str, seeds: Sequence[int]
         "defaults": default_values(plan.parameters, plan.base),
         "report_seeds": list(seeds),
         "states": dict(Counter(t.state.name for t in study.get_trials(deepcopy=False))),
+        "importances": shares if isinstance(shares := importances(study), dict) else None,
         "best": None,
         "best_trial": None,
+        "best_value": None,
     }
     if facts["states"].get("COMPLETE"):
         best = best_trial(study)
         facts |= {"best": best.user_attrs["settings"], "best_trial": best.number}
+        facts["best_value"] = best.value
     return facts
 
 
@@ -150,7 +181,10 @@ def conclude(plan: Plan, study: optuna.Study, changes: dict[str, str], folder: P
     others = " ".join(f"{k}={v}" for k, v in changes.items() if k not in values)
     command = f"python studies/ablation.py --preset {plan.preset} {others} {words(values)}"
     print(f"to use it: {' '.join(command.split())}")
-    print(f"importances for {plan.objective.label}: {importances(study)}")
+    shares = importances(study)
+    if isinstance(shares, dict):
+        shares = ", ".join(f"{name} {share:.2f}" for name, share in shares.items())
+    print(f"importances for {plan.objective.label}: {shares}")
     for line in write_plots(study, plan.objective.label, folder):
         print(line)
     return values

@@ -8,10 +8,18 @@ from typing import Any
 
 import torch
 
+from stvm import __version__
 from stvm.files import writing
 from stvm.records import replacing
 
 EVERY_S = 300.0
+FORMAT = "1"
+"""Raised whenever a state holds other things than before."""
+_SHARE = 0.02
+"""Most of a trial's time that goes into keeping states."""
+
+UNFIT = (KeyError, RuntimeError, TypeError, ValueError)
+"""What loading a state of another shape raises."""
 
 
 class Keeper:
@@ -23,15 +31,18 @@ class Keeper:
         every_s: least seconds between two states; 0 keeps every iteration's.
 
     Attributes:
-        resumed_from: iteration gone on from; 0 for a trial begun afresh.
+        resumed: iteration gone on from, and the device and threads of the process that kept it;
+            empty for a trial begun afresh. Weights end alike to the bit if these are the same.
+        set_aside: where a state went that could not be gone on from; None if there was none.
     """
 
     def __init__(self, path: Path, identity: dict[str, str], every_s: float = EVERY_S) -> None:
         self.path = path
         self.identity = identity
         self.every_s = every_s
-        self.resumed_from = 0
-        self.saved = time.monotonic()
+        self.resumed: dict[str, Any] = {}
+        self.set_aside: Path | None = None
+        self.next = time.monotonic() + every_s
 
     def bind(self, **facts: str) -> None:
         """Say what else a state must have been made from."""
@@ -40,8 +51,8 @@ class Keeper:
     def load(self) -> dict[str, Any] | None:
         """The state kept last, with its "iteration"; None where there is none to go on from.
 
-        One that cannot be read, or was made from other settings, another source model or another
-        torch, is moved aside: the trial begins afresh, and nothing is lost.
+        One that cannot be read, or was made from other settings, images or source model, or by
+        another version, is moved aside: the trial begins afresh, and nothing is lost.
         """
         if not self.path.exists():
             return None
@@ -52,32 +63,47 @@ class Keeper:
             # Whatever torch finds wrong with it: a state is worth no more than its time.
             fits = False
         if not fits:
-            os.replace(self.path, self.path.with_suffix(".unusable"))
+            self.refuse()
             return None
         state: dict[str, Any] = kept["state"]
-        self.resumed_from = int(state["iteration"])
+        self.resumed = {"iteration": int(state["iteration"])} | kept["process"]
         return state
+
+    def refuse(self) -> None:
+        """Move the state aside: it cannot be gone on from."""
+        self.resumed = {}
+        self.set_aside = self.path.with_suffix(".unusable")
+        os.replace(self.path, self.set_aside)
 
     def due(self) -> bool:
         """It is time to keep a state."""
-        return time.monotonic() - self.saved >= self.every_s
+        return time.monotonic() >= self.next
 
-    def save(self, state: dict[str, Any]) -> None:
+    def save(self, state: dict[str, Any], device: torch.device) -> None:
         """Keep a state in place of the one before.
+
+        Args:
+            state: with its "iteration".
+            device: that the trial runs on.
 
         Raises:
             StvmError: no space, no permission.
         """
+        started = time.monotonic()
+        process = {"device": device.type, "threads": torch.get_num_threads()}
         # torch's own writer turns a full disk into a RuntimeError; Python's into an OSError.
         content = io.BytesIO()
-        torch.save({"identity": self._identity(), "state": state}, content)
+        torch.save({"identity": self._identity(), "process": process, "state": state}, content)
         with writing(self.path.parent), replacing(self.path) as temporary:
             temporary.write_bytes(content.getbuffer())
-        self.saved = time.monotonic()
+        ended = time.monotonic()
+        self.next = ended + (self.every_s and max(self.every_s, (ended - started) / _SHARE))
 
     def drop(self) -> None:
-        """The trial has its record: its state is of no more use."""
-        self.path.unlink(missing_ok=True)
+        """The trial has its record: its state is of no more use, nor are files a kill left."""
+        for path in (self.path, *self.path.parent.glob(f".{self.path.name}-*")):
+            path.unlink(missing_ok=True)
 
     def _identity(self) -> dict[str, str]:
-        return self.identity | {"torch": str(torch.__version__)}
+        versions = {"format": FORMAT, "stvm": __version__, "torch": str(torch.__version__)}
+        return self.identity | versions

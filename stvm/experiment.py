@@ -3,6 +3,7 @@
 import copy
 import hashlib
 import io
+import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
@@ -23,6 +24,7 @@ from stvm.data.access import (
     open_target_images,
     open_target_labelled,
 )
+from stvm.errors import DivergenceError
 from stvm.evaluate import Score, check_labels, evaluate
 from stvm.files import writing
 from stvm.measures import Reader, measure_adaptation
@@ -149,6 +151,7 @@ def run_trial(
         result["scores"] = label_free_scores(network, unlabelled, None) | {"silhouette": None}
         if settings.method.procedure == "adapt":
             result["source_val_miou"] = _on_source(settings, network, cache, device)
+    _refuse_nan(settings, result["scores"]["entropy"])
     result |= {
         "class_names": list(class_names(settings.data)),
         "evaluated": settings.training.evaluated,
@@ -157,6 +160,19 @@ def run_trial(
     sample = _sample(settings, network, reader, held_out, device)
     sample["miou"] = np.float64(result["miou"])  # type: ignore[assignment]
     return Outcome(result, sample, sha256)
+
+
+def _refuse_nan(settings: Settings, entropy: float) -> None:
+    """Weights may be finite and so large that the predictions are not.
+
+    Raises:
+        DivergenceError: the mean entropy of the predictions is not finite.
+    """
+    if not math.isfinite(entropy):
+        training = settings.training
+        iteration = training.iterations if settings.method.st else settings.source.source_iterations
+        rates = "lr or metric_lr" if settings.method.st else "source_lr"
+        raise DivergenceError(iteration, training.seed, entropy, rates)
 
 
 def _adapted(

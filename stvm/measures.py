@@ -74,7 +74,8 @@ def metric_silhouette(
         return None
 
     def batches() -> Iterator[Batch]:
-        for pixels, labels in labelled_batches(images, device):
+        # One image at a time: its features at full resolution may take a gigabyte.
+        for pixels, labels in labelled_batches(images, device, batch=1):
             features, predicted = reader.directions(pixels)
             yield features, {"truth": labels.flatten().long(), "prediction": predicted}
 
@@ -88,7 +89,7 @@ def unlabelled_silhouette(reader: Reader, pixels: Tensor, num_classes: int) -> f
         return None
 
     def batches() -> Iterator[Batch]:
-        for batch in pixels.split(8):
+        for batch in pixels.split(1):
             features, predicted = reader.directions(batch)
             yield features, {"prediction": predicted}
 
@@ -120,7 +121,9 @@ def measure_adaptation(
     def classes_of_the_other(pixels: Tensor) -> Tensor:
         return Labeller(other, "eval")(pixels)[0]
 
-    scores = label_free_scores(network, unlabelled, classes_of_the_other)
+    # A student that labels for itself agrees with itself: that is no score.
+    agree = None if other is network else classes_of_the_other
+    scores = label_free_scores(network, unlabelled, agree)
     scores["silhouette"] = unlabelled_silhouette(reader, unlabelled, num_classes)
     return {
         "auroc": judge_labels(reader.maps, held_out, device),

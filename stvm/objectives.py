@@ -60,7 +60,8 @@ _ALL = (
         "teacher-student agreement",
         True,
         False,
-        "Share of pixels to which the labelling network and the student give one class.",
+        "Share of pixels to which student and labelling network (mean teacher, or without MT the "
+        "frozen source model) give one class.",
     ),
 )
 OBJECTIVES = {objective.name: objective for objective in _ALL}

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from stvm.errors import DivergenceError
 from stvm.networks import SegmentationNetwork
@@ -30,7 +30,7 @@ def random_states() -> dict[str, Any]:
         "python": random.getstate(),
         "numpy": drawn | {"state": {"key": key, "pos": int(drawn["state"]["pos"])}},
         "torch": torch.get_rng_state(),
-        "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
+        "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else [],
     }
 
 
@@ -125,6 +125,14 @@ class FirstNonFinite:
         """Go on from what `state_dict` gave."""
         self.iteration = state["iteration"].to(self.iteration.device)
         self.value = state["value"].to(self.value.device)
+
+    def check_weights(self, iteration: int, *networks: nn.Module) -> None:
+        """Raise if the last update, which no loss has seen, left a weight or buffer not finite."""
+        self.check()
+        for network in networks:
+            for value in (*network.parameters(), *network.buffers()):
+                if value.is_floating_point() and not bool(value.isfinite().all()):
+                    raise DivergenceError(iteration, self.seed, float("nan"), self.rates)
 
     def check(self) -> None:
         """Raise if any iteration so far was not finite."""

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import orjson
@@ -94,10 +94,17 @@ class Results:
     def note(self, event: str, name: str, **details: Any) -> None:
         """Append a line to the log of events."""
         line = {"time": now(), "event": event, "hash": name, "pid": os.getpid()} | details
-        with writing(self.root), open(self.root / "events.jsonl", "a", encoding="utf-8") as file:
-            file.write(json.dumps(line) + "\n")
+        with writing(self.root), open(self.root / "events.jsonl", "ab+") as file:
+            # A line torn by a full disk or a kill must not swallow this one.
+            torn = file.tell() and _last_byte(file) != b"\n"
+            file.write((b"\n" if torn else b"") + json.dumps(line).encode() + b"\n")
             file.flush()
             os.fsync(file.fileno())
+
+
+def _last_byte(file: BinaryIO) -> bytes:
+    file.seek(-1, os.SEEK_END)
+    return file.read(1)
 
 
 def now() -> str:

@@ -18,14 +18,23 @@ from optuna.trial import TrialState
 from stvm.records import Results
 from stvm.search_plan import Plan, Suggestion, judged
 from stvm.search_space import default_values
-from stvm.search_storage import STEPS, make_pruner, make_sampler, open_study, storage_faults
+from stvm.search_storage import (
+    STEPS,
+    make_pruner,
+    make_sampler,
+    open_study,
+    results_id,
+    storage_faults,
+)
 
 MOST_STRIKES = 3
 """Errors in a row, none of them a result, after which nothing more is started."""
+MOST_ATTEMPTS = 3
+"""Runs of one trial without result after which it is told FAIL."""
+_ATTEMPTS, _AGAIN = "attempts", "again"
 
-
-Told = Callable[[Suggestion, str], None]
-"""Called for a suggestion that is told without a run, with what is known of it."""
+Told = Callable[[Suggestion, str, TrialState], None]
+"""Called for a suggestion that is told without a run, with what is known of it and its state."""
 
 
 class Search:
@@ -40,7 +49,7 @@ class Search:
         told: hears of suggestions that need no run.
 
     Raises:
-        StvmError: the storage fails, or holds another search under this name.
+        StvmError: the storage fails, or holds another search or another folder's under this name.
     """
 
     def __init__(
@@ -50,18 +59,20 @@ class Search:
         place: str,
         results: Results,
         trials: int,
-        told: Told = lambda suggestion, news: None,
+        told: Told = lambda suggestion, news, state: None,
     ) -> None:
         self.plan, self.storage, self.place = plan, storage, place
         self.results, self.wanted, self.told = results, trials, told
         self.live: dict[str, list[Suggestion]] = {}
         self.strikes = 0
+        owner = results_id(results)
         with storage_faults(place):
             maximise = plan.objective.higher_is_better
-            self.study = open_study(storage, plan.name, plan.identity(), maximise)
+            self.study = open_study(storage, plan.name, plan.identity(), maximise, owner)
             self.study.pruner = make_pruner(plan.pruner)
             self.left_running = deque(self._in_state(TrialState.RUNNING))
             self._queue_first()
+            self._tell_again()
 
     def next(self) -> Suggestion | None:
         """What to run now; None when nothing more is to be started.
@@ -73,10 +84,10 @@ class Search:
                 if suggestion.trial.hash in self.live:
                     self.live[suggestion.trial.hash].append(suggestion)
                 elif self.results.read(suggestion.trial.hash):
-                    self.told(suggestion, self._tell(suggestion))
+                    self.told(suggestion, *self._tell(suggestion))
                 elif suggestion.trial.hash in self._pruned():
                     self._tell_pruned(suggestion)
-                    self.told(suggestion, "pruned before")
+                    self.told(suggestion, "pruned before", TrialState.PRUNED)
                 else:
                     self.live[suggestion.trial.hash] = [suggestion]
                     return suggestion
@@ -108,23 +119,28 @@ class Search:
         """Take note that a trial has ended; what is known of it.
 
         Its record is its result. Without one, and unless it was pruned, it is told nothing: it
-        stays RUNNING in the storage and the next run continues it.
+        stays RUNNING in the storage and the next run continues it, until `MOST_ATTEMPTS` have
+        come to nothing.
         """
         same = self.live.pop(suggestion.trial.hash, [suggestion])
         with storage_faults(self.place):
             if self.results.read(suggestion.trial.hash):
                 self.strikes = 0
-                news = [self._tell(one) for one in same][0]
+                news, state = [self._tell(one) for one in same][0]
             elif pruned:
                 self.strikes = 0
                 for one in same:
                     self._tell_pruned(one)
-                news = "pruned"
-            else:
+                news, state = "pruned", TrialState.PRUNED
+            elif self._attempt(suggestion) < MOST_ATTEMPTS:
                 self.strikes += 1
                 return "no result"
+            else:
+                news, state = self._reason(suggestion), TrialState.FAIL
+                for one in same:
+                    self._tell_failed(one.number, news)
         for one in same[1:]:
-            self.told(one, news)
+            self.told(one, news, state)
         return news
 
     def counts(self) -> dict[str, int]:
@@ -133,8 +149,10 @@ class Search:
             return dict(Counter(t.state.name for t in self.study.get_trials(deepcopy=False)))
 
     def finished(self) -> int:
-        """Trials that are COMPLETE, PRUNED or FAIL."""
-        return sum(self.counts().get(state, 0) for state in ("COMPLETE", "PRUNED", "FAIL"))
+        """Trials that are COMPLETE, PRUNED or FAIL, each once."""
+        ended = sum(self.counts().get(state, 0) for state in ("COMPLETE", "PRUNED", "FAIL"))
+        with storage_faults(self.place):
+            return ended - len(self._told_again())
 
     def left(self) -> int:
         """Trials to finish: those wanted, and those a dead driver left running."""
@@ -156,11 +174,13 @@ class Search:
             self.study.enqueue_trial(point, skip_if_exists=True)
 
     def _continued(self) -> Suggestion | None:
-        return self._suggestion(self.left_running.popleft()) if self.left_running else None
+        if not self.left_running or self.strikes >= MOST_STRIKES:
+            return None
+        return self._suggestion(self.left_running.popleft())
 
     def _asked(self) -> Suggestion | None:
         trials = self.study.get_trials(deepcopy=False)
-        begun = sum(t.state != TrialState.WAITING for t in trials)
+        begun = sum(t.state != TrialState.WAITING for t in trials) - len(self._told_again())
         if begun >= self.wanted or self.strikes >= MOST_STRIKES:
             return None
         plan = self.plan
@@ -184,17 +204,59 @@ class Search:
         self._attribute(number, "settings", values)
         return suggestion
 
-    def _tell(self, suggestion: Suggestion) -> str:
-        """Tell a trial's record to the study; the words for it."""
+    def _tell(self, suggestion: Suggestion) -> tuple[str, TrialState]:
+        """Tell a trial's record to the study; the words for it and its state."""
         record = self.results.read(suggestion.trial.hash)
         assert record is not None
         value, news = judged(record, self.plan.objective)
         if value is None:
-            self._attribute(suggestion.number, "reason", news)
-            self.study.tell(suggestion.number, state=TrialState.FAIL)
-        else:
-            self.study.tell(suggestion.number, value)
-        return news
+            self._tell_failed(suggestion.number, news)
+            return news, TrialState.FAIL
+        self.study.tell(suggestion.number, value)
+        return news, TrialState.COMPLETE
+
+    def _tell_failed(self, number: int, reason: str) -> None:
+        self._attribute(number, "reason", reason)
+        self.study.tell(number, state=TrialState.FAIL)
+
+    def _attempt(self, suggestion: Suggestion) -> int:
+        """One run without result more; how many there are."""
+        frozen = self.storage.get_trial(self._id(suggestion.number))
+        attempts = int(frozen.user_attrs.get(_ATTEMPTS, 0)) + 1
+        self._attribute(suggestion.number, _ATTEMPTS, attempts)
+        return attempts
+
+    def _reason(self, suggestion: Suggestion) -> str:
+        """Why a trial is given up: the last line of its traceback, if there is one."""
+        path = self.results.root / "errors" / f"{suggestion.trial.hash}.txt"
+        text = path.read_text(encoding="utf-8", errors="replace") if path.exists() else ""
+        last = "".join(f": {line}" for line in text.strip().splitlines()[-1:])
+        return f"failed: no result in {MOST_ATTEMPTS} attempts{last}"
+
+    def _tell_again(self) -> None:
+        """Add what failed and has a result by now: Optuna never changes a trial that has ended."""
+        before = self._told_again()
+        for t in self.study.get_trials(deepcopy=False, states=(TrialState.FAIL,)):
+            record = self.results.read(t.user_attrs.get("hash", ""))
+            if t.number in before or record is None:
+                continue
+            value, _ = judged(record, self.plan.objective)
+            if value is None:
+                continue
+            known = {key: t.user_attrs[key] for key in ("hash", "settings")}
+            self.study.add_trial(
+                optuna.trial.create_trial(
+                    params=t.params,
+                    distributions=t.distributions,
+                    value=value,
+                    user_attrs=known | {_AGAIN: t.number},
+                )
+            )
+
+    def _told_again(self) -> set[int]:
+        """Numbers of FAIL trials whose result stands under another number."""
+        trials = self.study.get_trials(deepcopy=False)
+        return {t.user_attrs[_AGAIN] for t in trials if _AGAIN in t.user_attrs}
 
     def _tell_pruned(self, suggestion: Suggestion) -> None:
         self.study.tell(suggestion.number, state=TrialState.PRUNED)

@@ -28,7 +28,7 @@ class Plan:
         pruner: name.
         seed: of every search trial; none of the report's.
         realisation: of the embedded benchmark, searched on.
-        tuned: this realisation's labels were looked at before.
+        tuned: this realisation's labels were looked at before the search.
         given_name: of the study; empty derives one.
     """
 
@@ -60,6 +60,15 @@ class Plan:
             "split": search_split(self.base),
         }
 
+    def looked_at(self, realisation: int) -> bool:
+        """Whether the search itself looks at target labels of this realisation."""
+        return self.objective.oracle and realisation == self.realisation
+
+    @property
+    def same_split(self) -> bool:
+        """Search trials are measured on the split of the report."""
+        return search_split(self.base) == self.base.training.eval_split
+
     @property
     def hash(self) -> str:
         """Name of the search among others."""
@@ -83,7 +92,8 @@ class Plan:
     def trial(self, number: int, values: Values) -> Trial:
         """The search trial of this number."""
         row = f"trial {number}"
-        return Trial(row, self.seed, self.realisation, self.tuned, self.settings(values))
+        tuned = self.tuned or self.looked_at(self.realisation)
+        return Trial(row, self.seed, self.realisation, tuned, self.settings(values))
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,6 @@
 """What Optuna shows of a search: importances, and plots as files."""
 
+import math
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -32,21 +33,19 @@ LEAST = 2
 """Complete trials without which nothing can be compared."""
 
 
-def importances(study: optuna.Study) -> str:
-    """Share of each parameter in the objective's variation, in words."""
+def importances(study: optuna.Study) -> dict[str, float] | str:
+    """Share of each parameter in the objective's variation, or why there is none."""
     if _complete(study) < LEAST:
         return f"missing: they need {LEAST} complete trials"
-    try:
-        found = _importances(study)
-    except (ValueError, RuntimeError) as error:
-        return f"missing: {error}"
-    return ", ".join(f"{name} {share:.2f}" for name, share in found.items())
-
-
-def _importances(study: optuna.Study) -> dict[str, float]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        return optuna.importance.get_param_importances(study)
+        try:
+            found = optuna.importance.get_param_importances(study)
+        except (ValueError, RuntimeError) as error:
+            return f"missing: {error}"
+    if not all(map(math.isfinite, found.values())):
+        return "missing: they are not finite"
+    return found
 
 
 def write_plots(study: optuna.Study, target: str, folder: Path) -> list[str]:

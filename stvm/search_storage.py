@@ -5,6 +5,7 @@ import difflib
 import importlib.util
 import json
 import re
+import uuid
 import warnings
 from collections.abc import Iterator
 from importlib.metadata import version
@@ -20,6 +21,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from stvm.errors import StvmError
 from stvm.files import writing
+from stvm.records import Results, replacing
 
 STEPS = 10
 """A pruner's steps: tenths of the iterations, so that trials are compared at equal progress."""
@@ -28,6 +30,7 @@ SAMPLERS = ("tpe", "random", "gp", "qmc", "cmaes", "grid")
 PRUNERS = ("none", "median", "percentile", "successive_halving", "hyperband")
 _IDENTITY = "stvm_search"
 _VERSIONS = "versions"
+_OWNER = "stvm_results"
 
 optuna.logging.set_verbosity(optuna.logging.ERROR)
 
@@ -90,11 +93,25 @@ def open_storage(storage: str | None, results: Path, name: str) -> BaseStorage:
             return get_storage(f"sqlite:///{path}")
 
 
+def results_id(results: Results) -> str:
+    """A name for a results folder that stays when it is moved, drawn when first asked for.
+
+    Raises:
+        StvmError: it can be neither read nor written.
+    """
+    path = results.root / "searches" / "ID"
+    with results.lock("searches-ID"), writing(path.parent):
+        if not path.exists():
+            with replacing(path) as temporary:
+                temporary.write_text(f"{uuid.uuid4().hex}\n", encoding="utf-8")
+        return path.read_text(encoding="utf-8").strip()
+
+
 @contextlib.contextmanager
 def only_driver(results: Path, name: str) -> Iterator[None]:
     """One process at a time works on a study in these results; the lock dies with it.
 
-    Two folders of results that share a storage need two --name: the lock does not see both.
+    The lock does not see another folder of results that shares the storage; `open_study` does.
 
     Raises:
         StvmError: another one does.
@@ -116,7 +133,7 @@ def only_driver(results: Path, name: str) -> Iterator[None]:
 
 
 def open_study(
-    storage: BaseStorage, name: str, identity: dict[str, Any], maximise: bool
+    storage: BaseStorage, name: str, identity: dict[str, Any], maximise: bool, owner: str
 ) -> optuna.Study:
     """The study of a search, made or continued.
 
@@ -125,9 +142,11 @@ def open_study(
         name: of the study.
         identity: what must be equal for trials to be compared; JSON values.
         maximise: direction of the objective.
+        owner: id of the results folder that holds the records, from `results_id`.
 
     Raises:
-        StvmError: a study of this name is another search, or not one of ours.
+        StvmError: a study of this name is another search, another results folder's, or not one
+            of ours.
     """
     direction = StudyDirection.MAXIMIZE if maximise else StudyDirection.MINIMIZE
     wanted = json.loads(json.dumps(identity))
@@ -135,10 +154,13 @@ def open_study(
     if name in names:
         study = optuna.load_study(study_name=name, storage=storage)
         _refuse_another(study, wanted)
+        _refuse_another_folder(study, owner)
     else:
         study = optuna.create_study(study_name=name, storage=storage, direction=direction)
     if _IDENTITY not in study.user_attrs:
         study.set_user_attr(_IDENTITY, wanted)
+    if _OWNER not in study.user_attrs:
+        study.set_user_attr(_OWNER, owner)
     now = {package: version(package) for package in ("optuna", "torch", "ray")}
     seen = study.user_attrs.get(_VERSIONS, [])
     if now not in seen:
@@ -165,6 +187,15 @@ def _refuse_another(study: optuna.Study, wanted: dict[str, Any]) -> None:
                 f"study '{study.study_name}' was started with {key} {json.dumps(before.get(key))}, "
                 f"not {json.dumps(now[key])}: choose another --name, or change it back"
             )
+
+
+def _refuse_another_folder(study: optuna.Study, owner: str) -> None:
+    # Its RUNNING trials may be at work there, and their records will never be found here.
+    if study.user_attrs.get(_OWNER, owner) != owner:
+        raise StvmError(
+            f"study '{study.study_name}' in the storage belongs to another results folder: "
+            "choose another --name, or the --results it was started with"
+        )
 
 
 def find_name(name: str, names: tuple[str, ...], what: str) -> str:

@@ -3,6 +3,7 @@
 import time
 from typing import Any
 
+from optuna.trial import TrialState
 from ray import tune
 from ray.tune.search import Searcher
 from ray.tune.stopper import Stopper
@@ -184,9 +185,10 @@ class SearchLines(Lines):
         self.asker = asker
         asker.search.told = self.told
 
-    def told(self, suggestion: Suggestion, news: str) -> None:
+    def told(self, suggestion: Suggestion, news: str, state: TrialState) -> None:
         """A suggestion that needed no run."""
-        self.done += 1
+        self.done += state != TrialState.FAIL
+        self.failed += state == TrialState.FAIL
         self.estimate.end("", time.monotonic(), counts=False)
         ended = self.done + self.failed
         self.say(f"[{ended}/{self.total}] {suggestion.label}  already known: {news}")
@@ -216,6 +218,6 @@ class SearchTable(SearchLines, Table):
     """The same above a live table."""
 
 
-def print_told(suggestion: Suggestion, news: str) -> None:
+def print_told(suggestion: Suggestion, news: str, state: TrialState) -> None:
     """A line for a suggestion that needed no run, before there is anything else to show."""
     print(f"{suggestion.label}  already known: {news}", flush=True)

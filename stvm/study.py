@@ -62,6 +62,7 @@ class Study:
         dataset: setting of its trials; realisations mean something for "streets" alone.
         trials: in the order in which they run.
         facts: what reports of this kind of study need beside the trials.
+        replaces: rows of which the manifest keeps no trial that is not listed here.
     """
 
     name: str
@@ -73,6 +74,7 @@ class Study:
     dataset: str
     trials: tuple[Trial, ...]
     facts: dict[str, Any] = field(default_factory=dict)
+    replaces: tuple[str, ...] = ()
 
     def missing(self, results: Results, retry_failed: bool = False) -> list[Trial]:
         """Trials without a record, each hash once."""
@@ -84,10 +86,11 @@ class Study:
         return list(todo.values())
 
     def write_manifest(self, results: Results) -> None:
-        """Add the trials to the study's manifest; trials listed earlier stay listed."""
+        """Add the trials to the study's manifest; earlier ones stay, but for rows it replaces."""
         path = results.root / "studies" / f"{self.name}-{self.base}.json"
         with results.lock(path.stem):
             old = read_json(path)["trials"] if path.exists() else []
+            old = [entry for entry in old if entry["row"] not in self.replaces]
             merged = _merge(old, (trial.entry() for trial in self.trials))
             write_json(path, self._head() | {"updated": now(), "trials": merged})
 

@@ -3,6 +3,7 @@
 AdaBN (Li et al. 2018) is here too: the source model with batch-norm statistics of the target.
 """
 
+import copy
 import pickle
 import zipfile
 from collections.abc import Callable
@@ -13,7 +14,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from stvm.checkpoints import Keeper
+from stvm.checkpoints import UNFIT, Keeper
 from stvm.data.access import Images, LabelledImages, class_names, open_source
 from stvm.data.classes import IGNORE_ID
 from stvm.data.crops import LabelledCrops, batches, class_pixels
@@ -125,12 +126,11 @@ class SupervisedTraining:
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from what `state_dict` gave."""
+        """Go on from what `state_dict` gave, but for the random states."""
         self.network.load_state_dict(state["network"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.decay.load_state_dict(state["decay"])
         self.finite.load_state_dict(state["finite"])
-        restore_random_states(state["random"])
 
 
 def train_supervised(
@@ -159,20 +159,36 @@ def train_supervised(
     weights = None
     if recipe.source_balance > 0:
         weights = class_weights(images, crops.num_classes, recipe.source_balance)
-    training = SupervisedTraining(network, settings, weights)
-    state = keeper.load() if keeper else None
+    training, state = _begin(network, settings, weights, keeper)
     done = int(state["iteration"]) if state else 0
     loaded = batches(crops, recipe.source_batch, sizes.workers, done)
-    # The loader has drawn from torch's generator by now: the state comes after it.
+    # The loader has drawn from torch's generator by now: its state comes after it.
     if state:
-        training.load_state_dict(state)
+        restore_random_states(state["random"])
     for iteration, (pixels, labels) in enumerate(loaded, start=done + 1):
         training.step(pixels, labels, iteration)
         if keeper and keeper.due():
-            keeper.save(training.state_dict(iteration))
+            keeper.save(training.state_dict(iteration), training.device)
         progress(iteration, recipe.source_iterations)
-    training.finite.check()
+    training.finite.check_weights(recipe.source_iterations, network)
     network.eval()
+
+
+def _begin(
+    network: SegmentationNetwork, settings: Settings, weights: Tensor | None, keeper: Keeper | None
+) -> tuple[SupervisedTraining, dict[str, Any] | None]:
+    """A training, and the state it goes on from; one that does not fit is moved aside."""
+    training = SupervisedTraining(network, settings, weights)
+    state = keeper.load() if keeper else None
+    if keeper and state:
+        first = copy.deepcopy(network.state_dict())
+        try:
+            training.load_state_dict(state)
+        except UNFIT:
+            keeper.refuse()
+            network.load_state_dict(first)
+            return SupervisedTraining(network, settings, weights), None
+    return training, state
 
 
 def class_weights(images: LabelledImages, num_classes: int, power: float) -> Tensor:

@@ -1,12 +1,13 @@
 """The adaptation of one source model to unlabelled target images; it knows no study."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from typing import Any, Protocol
 
 import torch
 
-from stvm.checkpoints import Keeper
+from stvm.checkpoints import UNFIT, Keeper
 from stvm.data.access import Images
 from stvm.data.crops import TargetCrops, batches
 from stvm.method.build import Adaptation, build_adaptation
@@ -107,12 +108,11 @@ class Training:
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from what `state_dict` gave."""
+        """Go on from what `state_dict` gave, but for the random states."""
         self.adaptation.load_state_dict(state["adaptation"])
         self.decay.load_state_dict(state["decay"])
         self.finite.load_state_dict(state["finite"])
         self.course = Course(**state["course"])
-        restore_random_states(state["random"])
 
 
 def adapt(
@@ -141,26 +141,40 @@ def adapt(
         StvmError: a state that cannot be written.
     """
     settings_, device = settings.training, next(source.parameters()).device
-    training = Training(settings, source, images, num_classes)
-    state = keeper.load() if keeper else None
+    training, state = _begin(partial(Training, settings, source, images, num_classes), keeper)
     done = int(state["iteration"]) if state else 0
     size = (settings_.crop_height, settings_.crop_width)
     crops = TargetCrops(images, size, settings_.seed, settings_.iterations * settings_.batch)
     loaded = batches(crops, settings_.batch, settings_.workers, done)
-    # The loader has drawn from torch's generator by now: the state comes after it.
+    # The loader has drawn from torch's generator by now: its state comes after it.
     if state:
-        training.load_state_dict(state)
+        restore_random_states(state["random"])
     else:
         training.look(0)
     for iteration, pixels in enumerate(loaded, start=done + 1):
         batch = pixels.to(device, non_blocking=True).float() / 255
         seen = training.step(batch, iteration)
         if keeper and keeper.due():
-            keeper.save(training.state_dict(iteration))
+            keeper.save(training.state_dict(iteration), device)
         if progress:
             progress(iteration, settings_.iterations, seen)
-    training.finite.check()
+    training.finite.check_weights(settings_.iterations, *training.adaptation.networks())
     return training.adaptation, training.course
+
+
+def _begin(
+    make: Callable[[], Training], keeper: Keeper | None
+) -> tuple[Training, dict[str, Any] | None]:
+    """A training, and the state it goes on from; one that does not fit is moved aside."""
+    training = make()
+    state = keeper.load() if keeper else None
+    if keeper and state:
+        try:
+            training.load_state_dict(state)
+        except UNFIT:
+            keeper.refuse()
+            return make(), None
+    return training, state
 
 
 def _point(iteration: int, report: StepReport) -> dict[str, float]:

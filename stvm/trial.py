@@ -46,14 +46,15 @@ def run_and_record(
     """
     settings, name = settings.canonical(), settings.hash()
     with results.lock(name):
+        states = results.root / "checkpoints" / f"{name}.pt"
+        keeper = Keeper(states, {"hash": name}, every_s)
         record = results.read(name)
         if record and not (retry_failed and record["status"] == "failed"):
+            keeper.drop()
             return record
         if record:
             results.set_aside(name)
         results.note("start", name, variant=variant)
-        states = results.root / "checkpoints" / f"{name}.pt"
-        keeper = Keeper(states, {"hash": name}, every_s)
         record = _run(settings, results, cache, device, progress, keeper) | {"variant": variant}
         results.write(record)
         results.note(record["status"], name)
@@ -117,6 +118,7 @@ def _run(
     }
     images = images_of(settings)
     run: dict[str, Any] = {"images_sha256": images} if images else {}
+    keeper.bind(images_sha256=images or "")
     try:
         outcome = run_trial(settings, cache, device, progress, keeper)
         results.write_sample(settings.hash(), outcome.sample)
@@ -129,8 +131,11 @@ def _run(
             "iteration": error.iteration,
             "seed": error.seed,
         }
-    if keeper.resumed_from:
-        run["resumed_from"] = keeper.resumed_from
+    if keeper.resumed:
+        run["resumed_from"] = keeper.resumed["iteration"]
+        run["state_of"] = {name: keeper.resumed[name] for name in ("device", "threads")}
+    if keeper.set_aside:
+        run["state_set_aside"] = str(keeper.set_aside)
     return record | {"run": run | _circumstances(started, clock, device)}
 
 

@@ -161,7 +161,13 @@ def make_study(
     manifest: dict[str, Any] = {"schema": 1, "study": kind, "table": TABLE[kind], "preset": "demo"}
     manifest |= {"base": base, "title": f"{kind}, preset demo", "dataset": "streets"}
     manifest |= {"rule": "the teacher, last iteration", "updated": "2026-01-01T00:00:00+00:00"}
-    facts = {"defaults": DEFAULTS, "grid": GRID} if kind == "hparam_grid" else {}
+    facts: dict[str, Any] = {}
+    if kind == "hparam_grid":
+        facts = {"defaults": DEFAULTS, "grid": GRID}
+    elif kind == "search":
+        facts = {"objective": "information_maximisation", "oracle": False, "sampler": "tpe"}
+        facts |= {"study": "demo", "states": {"COMPLETE": 8}, "defaults": {"alpha": 2.0}}
+        facts |= {"best": {"alpha": 1.5}, "best_trial": 4, "importances": {"alpha": 1.0}}
     manifest |= {"facts": facts, "trials": trials}
     (root / "studies" / f"{kind}-{base}.json").write_text(json.dumps(manifest, indent=1))
     return manifest

@@ -60,6 +60,8 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
     change(root, hashes(root, "hparam_grid", "alpha=8")[0], collapsed=True, watch=watch)
     (root / "searches/demo").mkdir(parents=True)
     Image.new("L", (40, 20)).save(root / "searches/demo/history.png")
+    (root / "searches/older").mkdir()
+    Image.new("L", (40, 20)).save(root / "searches/older/history.png")
     return root
 
 

@@ -1,5 +1,6 @@
 """An interrupted trial goes on from its last state and ends as if nothing had happened."""
 
+import copy
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,8 @@ import torch
 from stvm.checkpoints import Keeper
 from stvm.data.access import open_target_images
 from stvm.experiment import ensure_source
+from stvm.method.build import build_bank
+from stvm.optimisation import restore_random_states
 from stvm.records import Results
 from stvm.settings import Settings
 from stvm.supervised import load_source
@@ -17,6 +20,7 @@ from stvm.trial import run_and_record
 from tests.tiny import tiny
 
 CPU = torch.device("cpu")
+THREADS = torch.get_num_threads()
 ALL = {
     "ema_period": 4,
     "iterations": 12,
@@ -48,7 +52,7 @@ def equal(a: Any, b: Any) -> bool:
     if isinstance(a, torch.Tensor):
         same = a.dtype == b.dtype and a.shape == b.shape
         # By bytes, since a threshold of a class not met yet is nan.
-        return same and a.cpu().numpy().tobytes() == b.cpu().numpy().tobytes()
+        return same and a.detach().numpy().tobytes() == b.detach().numpy().tobytes()
     if isinstance(a, dict):
         return a.keys() == b.keys() and all(equal(a[k], b[k]) for k in a)
     if isinstance(a, list | tuple):
@@ -87,7 +91,7 @@ def test_interrupted_and_resumed_ends_with_the_same_weights_to_the_bit(
     torch.randn(100)
     again = Keeper(tmp_path / "state.pt", {"hash": "x"}, every_s=1e9)
     resumed = final_state(settings, cache, again)
-    assert again.resumed_from == iteration
+    assert again.resumed == {"iteration": iteration, "device": "cpu", "threads": THREADS}
     assert equal(resumed, whole)
 
 
@@ -135,24 +139,83 @@ def test_an_interrupted_source_model_and_oracle_end_the_same_to_the_bit(
     assert resumed["run"]["resumed_from"] == 11 and resumed["result"] == expected["result"]
 
 
-def test_the_state_holds_all_that_an_iteration_changes(cache: Path) -> None:
+def everything(training: Training) -> dict[str, Any]:
+    """What a step may change, looked up where it lives and not by `state_dict`."""
+    adaptation = training.adaptation
+    metric, bank = adaptation.metric, adaptation.step.bank
+    assert metric
+    return {
+        "student": dict(adaptation.student.named_parameters()),
+        "buffers": dict(adaptation.student.named_buffers()),
+        "teacher": dict(adaptation.teacher.named_parameters()),
+        "teacher buffers": dict(adaptation.teacher.named_buffers()),
+        "metric": dict(metric.network.named_parameters()),
+        "proxies": metric.proxies,
+        "thresholds": metric.thresholds.values,
+        "draws": [metric.generator.get_state(), bank.generator.get_state()],
+        "patches": [[vars(patch) for patch in buffer] for buffer in bank.buffers],
+        "rates": [[g["lr"] for g in o.param_groups] for o in adaptation.optimizers],
+        "moments": [
+            list(values.values()) for o in adaptation.optimizers for values in o.state.values()
+        ],
+        "torch": torch.get_rng_state(),
+    }
+
+
+def test_a_restored_training_takes_the_same_next_step(cache: Path) -> None:
     settings = tiny(**ALL)
     source = load_source(settings, ensure_source(settings, cache, CPU), CPU)
     images = open_target_images(settings.data, cache)
-    one, two = (Training(settings, source, images, 19) for _ in range(2))
-    batch = torch.rand(2, 3, 32, 32)
-    for iteration in (1, 2, 3):
+    batches = [torch.rand(2, 3, 32, 32) for _ in range(4)]
+    one = Training(settings, source, images, 19)
+    for iteration, batch in enumerate(batches[:3], start=1):
         one.step(batch, iteration)
-    state = one.state_dict(3)
+    state = copy.deepcopy(one.state_dict(3))
+    before = copy.deepcopy(everything(one))
+    one.step(batches[3], 4)
+    expected = everything(one)
+    two = Training(settings, source, images, 19)
     two.load_state_dict(state)
-    assert equal(two.state_dict(3), state)
-    one.step(batch, 4)
-    assert not equal(one.state_dict(3)["adaptation"], two.state_dict(3)["adaptation"])
+    restore_random_states(state["random"])
+    assert equal(everything(two), before)
+    two.step(batches[3], 4)
+    found = everything(two)
+    assert {k for k in expected if not equal(found[k], expected[k])} == set()
+    assert not [k for k in expected if equal(before[k], expected[k])]
+
+
+def test_patches_come_back_on_the_device_of_the_networks() -> None:
+    bank = build_bank(tiny(mocm=True), 19)
+    patch = {"image": torch.rand(3, 2, 2), "mask": torch.ones(2, 2, dtype=torch.bool)}
+    patch |= {"reliability": torch.rand(2, 2)}
+    kept = [[patch | {"top": 0, "left": 0, "area": 4}]] + [[]] * 18
+    state = {"buffers": kept, "generator": torch.Generator().get_state()}
+    bank.load_state_dict(state, torch.device("meta"))
+    tensors = [v for v in vars(bank.buffers[0][0]).values() if isinstance(v, torch.Tensor)]
+    assert [t.device.type for t in tensors] == ["meta"] * 3
+
+
+def test_a_state_of_another_shape_is_moved_aside_and_the_trial_begins_afresh(
+    cache: Path, tmp_path: Path
+) -> None:
+    settings = tiny(**ALL)
+    results = Results(tmp_path / "b")
+    with pytest.raises(Stop):
+        run_and_record(settings, results, cache, CPU, progress=stop_at(7), every_s=0)
+    path = next((tmp_path / "b" / "checkpoints").glob("*.pt"))
+    kept = torch.load(path, weights_only=True)
+    del kept["state"]["adaptation"]["metric"]
+    torch.save(kept, path)
+    afresh = run_and_record(settings, results, cache, CPU)
+    whole = run_and_record(settings, Results(tmp_path / "a"), cache, CPU)
+    assert afresh["result"] == whole["result"]
+    assert "resumed_from" not in afresh["run"]
+    assert Path(afresh["run"]["state_set_aside"]).exists()
 
 
 def test_a_state_of_something_else_or_damaged_is_moved_aside(tmp_path: Path) -> None:
     path = tmp_path / "state.pt"
-    Keeper(path, {"hash": "a"}).save({"iteration": 3})
+    Keeper(path, {"hash": "a"}).save({"iteration": 3}, CPU)
     assert (Keeper(path, {"hash": "a"}).load() or {})["iteration"] == 3
     assert Keeper(path, {"hash": "b"}).load() is None
     assert not path.exists() and path.with_suffix(".unusable").exists()

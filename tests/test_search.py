@@ -1,5 +1,6 @@
 """The search: what is asked, told and continued, without Ray; then the command, killed."""
 
+import csv
 import json
 import os
 import signal
@@ -10,18 +11,27 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import optuna
 import pytest
 from optuna.storages import BaseStorage
 from optuna.trial import TrialState
+from scipy import stats
 
+from reports.make_tables import main as make_tables
 from studies.optuna_search import build_plan, main, parser
-from studies.search_report import report_trials
+from studies.search_report import (
+    find_facts,
+    refuse_other_files_of_search,
+    report_trials,
+    rule,
+    search_study,
+)
 from stvm.errors import StvmError
 from stvm.objectives import find_objective
 from stvm.presets import find_preset
 from stvm.records import Results
-from stvm.search import MOST_STRIKES, Search
+from stvm.search import MOST_ATTEMPTS, MOST_STRIKES, Search
 from stvm.search_plan import Plan, Suggestion, best_trial
 from stvm.search_plots import importances, write_plots
 from stvm.search_space import default_values, find_parameters, searchable
@@ -34,7 +44,11 @@ from stvm.search_storage import (
     open_storage,
     storage_place,
 )
-from stvm.settings import Settings
+from stvm.search_tune import SearchLines
+from stvm.settings import Settings, parse_assignments
+from stvm.study import Trial
+from stvm.trial import images_of
+from tests.test_trial import make_folder
 from tests.tiny import ASSIGNMENTS, tiny
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -65,6 +79,7 @@ class Bench:
     def __init__(self, folder: Path, trials: int = 6, **changes: Any) -> None:
         self.results, self.plan = Results(folder), plan(**changes)
         self.heard: list[tuple[int, str]] = []
+        self.states_heard: list[TrialState] = []
         self.trials = trials
         self.search = self.open()
 
@@ -77,8 +92,9 @@ class Bench:
         journal = self.results.root / f"{self.plan.name}.log"
         return open_storage(str(journal), self.results.root, self.plan.name)
 
-    def hear(self, suggestion: Suggestion, news: str) -> None:
+    def hear(self, suggestion: Suggestion, news: str, state: TrialState) -> None:
         self.heard.append((suggestion.number, news))
+        self.states_heard.append(state)
 
     def record(self, suggestion: Suggestion, value: float | None, status: str = "done") -> None:
         failure = {"error": "loss is nan at iteration 3", "iteration": 3, "seed": 1000}
@@ -253,6 +269,75 @@ def test_trouble_with_the_machine_is_told_nothing_and_stops_after_some(tmp_path:
     assert [s.number for s in done] == list(range(10)) and bench.states() == {"COMPLETE": 10}
 
 
+def test_settings_that_always_crash_are_given_up_and_block_nothing(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, trials=10)
+    (tmp_path / "errors").mkdir()
+    bad: set[int] = set()
+    for attempt in range(1, MOST_ATTEMPTS + 1):
+        search = bench.open()
+        ran = []
+        while suggestion := search.next():
+            trace = tmp_path / "errors" / f"{suggestion.trial.hash}.txt"
+            trace.write_text("Traceback:\n  File\nValueError: no such thing\n\n")
+            ran.append(suggestion.number)
+            news = search.finish(suggestion)
+            if suggestion.number in bad and attempt == MOST_ATTEMPTS:
+                assert news.endswith("no result in 3 attempts: ValueError: no such thing")
+            else:
+                assert news == "no result"
+        bad = bad or set(ran)
+        assert set(ran) >= bad == {0, 1, 2}
+    assert bench.states() == {"FAIL": 3, "RUNNING": MOST_STRIKES}
+    reasons = [t.user_attrs["reason"] for t in search.study.trials[:3]]
+    assert all("ValueError: no such thing" in reason for reason in reasons)
+    bench.run(bench.open())
+    assert bench.states() == {"FAIL": 3, "COMPLETE": 7}
+
+
+def test_after_too_many_strikes_nothing_that_was_left_running_starts_either(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, trials=10)
+    for _ in range(MOST_STRIKES + 2):
+        next_of(bench.search)
+    search = bench.open()
+    for _ in range(MOST_STRIKES):
+        search.finish(next_of(search))
+    assert search.next() is None
+    assert bench.states() == {"RUNNING": MOST_STRIKES + 2}
+
+
+def test_what_failed_and_is_done_by_now_is_told_again_once(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, trials=3)
+    failed = next_of(bench.search)
+    bench.record(failed, None, status="failed")
+    bench.search.finish(failed)
+    bench.run(bench.search)
+    assert bench.states() == {"FAIL": 1, "COMPLETE": 2}
+    assert bench.open().study.best_trial.number != 0
+    bench.results.set_aside(failed.trial.hash)
+    bench.record(failed, 9.0)
+    for _ in range(2):
+        search = bench.open()
+        assert search.next() is None and search.finished() == 3 and search.left() == 0
+        best = best_trial(search.study)
+        assert (best.value, best.user_attrs["hash"]) == (9.0, failed.trial.hash)
+        assert best.params == search.study.trials[0].params
+        assert bench.states() == {"FAIL": 1, "COMPLETE": 3}
+    bench.trials = 4
+    assert len(bench.run(bench.open())) == 1
+
+
+def test_a_known_failure_is_heard_as_one(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, trials=2)
+    values = default_values(bench.plan.parameters, tiny())
+    bench.record(Suggestion(0, {}, bench.plan.trial(0, values)), None, status="failed")
+    next_of(bench.search)
+    assert bench.states_heard == [TrialState.FAIL]
+    shown = SearchLines(2, 1, "trials")
+    for state in (TrialState.FAIL, TrialState.COMPLETE, TrialState.PRUNED):
+        shown.told(Suggestion(0, values, bench.plan.trial(0, values)), "news", state)
+    assert (shown.done, shown.failed) == (2, 1)
+
+
 def test_pruning_compares_label_free_values_at_equal_progress(tmp_path: Path) -> None:
     bench = Bench(tmp_path, trials=8, pruner="median")
     for _ in range(5):
@@ -318,6 +403,20 @@ def test_another_search_under_the_same_name_is_refused(tmp_path: Path) -> None:
     study.ask()
     with pytest.raises(StvmError, match="was not made by this command"):
         Bench(tmp_path, given_name="theirs")
+
+
+def test_a_storage_that_another_results_folder_uses_is_refused(tmp_path: Path) -> None:
+    def opened(folder: Path, **changes: Any) -> Search:
+        made = plan(**changes)
+        storage = open_storage(str(tmp_path / "shared.log"), folder, made.name)
+        return Search(made, storage, "shared", Results(folder), 3)
+
+    next_of(opened(tmp_path / "a"))
+    with pytest.raises(StvmError, match="belongs to another results folder: .*--name"):
+        opened(tmp_path / "b")
+    next_of(opened(tmp_path / "b", given_name="mine"))
+    os.rename(tmp_path / "a", tmp_path / "moved")
+    assert opened(tmp_path / "moved").left() == 3
 
 
 def test_versions_are_kept(tmp_path: Path) -> None:
@@ -394,7 +493,11 @@ def test_report_and_search_share_no_seed_and_the_oracles_realisation_is_marked()
         made = build_plan(options, {})
         trials = report_trials(made, preset, {"alpha": 3.0}, options.seeds, [0, 5])
         assert Counter(t.row for t in trials) == {"default": 10, "best": 10}
-        assert {t.tuned for t in trials if t.row == "best"} == tuned
+        for row in ("best", "default"):
+            assert {t.tuned for t in trials if t.row == row} == tuned
+            looked_at = {t.realisation for t in trials if t.row == row and t.tuned}
+            assert looked_at == ({made.realisation} if objective == "miou" else set())
+        assert made.trial(0, {}).tuned == (objective == "miou")
         assert {t.settings.training.eval_split for t in trials} == {"test"}
         assert made.seed not in {t.settings.training.seed for t in trials}
 
@@ -419,11 +522,120 @@ def test_bad_input_is_one_line_and_code_2(
     assert not (tmp_path / "r").exists()
 
 
+def test_a_search_whose_images_were_exchanged_is_refused_before_it_runs(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    make_folder(tmp_path / "source", "train", 4, True, 0)
+    make_folder(tmp_path / "target", "train", 4, False, 1)
+    make_folder(tmp_path / "target", "test", 2, True, 2)
+    given = ASSIGNMENTS + ["dataset=folder", "classes=7:road,8:sidewalk", "height=32", "width=48"]
+    given += [f"{part}_root={tmp_path / part}" for part in ("source", "target")]
+    options = ["--results", str(tmp_path / "r"), "--trials", "1", "--seeds", "0"]
+    made = build_plan(parser().parse_args(options), parse_assignments(given))
+    results = Results(tmp_path / "r")
+    search = Search(made, open_storage(None, results.root, made.name), "here", results, 1)
+    trial = next_of(search).trial
+    results.write({"hash": trial.hash, "status": "failed", "failure": {"error": "loss is nan"}}
+                  | {"run": {"images_sha256": images_of(trial.settings)}})  # fmt: skip
+    search.finish(Suggestion(0, {}, trial))
+    refuse_other_files_of_search(made, search.study, results)
+    (tmp_path / "target" / "train" / "images" / "3.png").unlink()
+    assert main(options + given) == 2
+    captured = capsys.readouterr()
+    assert "recorded with other files in" in captured.err and captured.err.count("\n") == 1
+    assert "measured on the split of the report, test" in captured.out
+
+
 def test_list_makes_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--results", str(tmp_path / "r"), "--list", "--objective", "miou"]) == 0
     said = capsys.readouterr().out
     assert "oracle" in said and "no trials yet" in said
     assert not (tmp_path / "r").exists()
+
+
+def listed(root: Path) -> list[dict[str, Any]]:
+    (path,) = (root / "studies").glob("search-*.json")
+    entries: list[dict[str, Any]] = json.loads(path.read_text())["trials"]
+    return entries
+
+
+def write_report(bench: Bench, seeds: list[int], realisations: list[int]) -> tuple[Trial, ...]:
+    """The manifest as the command writes it; the trials of the report."""
+    facts = find_facts(bench.plan, bench.search.study, "here", seeds)
+    report = report_trials(bench.plan, find_preset("demo"), facts["best"], seeds, realisations)
+    search_study(bench.plan, bench.search.study, facts, report).write_manifest(bench.results)
+    return report
+
+
+def write_record(bench: Bench, trial: Trial, miou: float) -> None:
+    scores = {SCORE: 2 * miou, "entropy": 1 - miou}
+    bench.results.write(
+        {
+            "hash": trial.hash,
+            "status": "done",
+            "settings": trial.settings.flat(),
+            "result": {"miou": miou, "scores": scores, "split": "test"},
+            "failure": None,
+        }
+    )
+
+
+@pytest.mark.parametrize("objective", ["miou", SCORE])
+def test_a_search_ends_in_a_table(objective: str, tmp_path: Path) -> None:
+    bench = Bench(tmp_path, trials=4, objective=objective)
+    for number in range(4):
+        suggestion = next_of(bench.search)
+        write_record(bench, suggestion.trial, 0.1 * number)
+        bench.search.finish(suggestion)
+    report = write_report(bench, [0, 1, 2], [0])
+    miou = {"default": [0.5, 0.52, 0.55], "best": [0.56, 0.57, 0.63]}
+    for trial in report:
+        assert trial.seed is not None
+        write_record(bench, trial, miou[trial.row][trial.seed])
+    oracle = objective == "miou"
+    assert {entry["tuned"] for entry in listed(tmp_path)} == {oracle}
+    assert make_tables(["--results", str(tmp_path), "--tables", "search"]) == 0
+    with open(tmp_path / "tables/search.csv") as file:
+        default, best = csv.DictReader(file)
+    delta = np.subtract(miou["best"], miou["default"])
+    interval = stats.ttest_1samp(delta, 0).confidence_interval(0.95)
+    assert float(best["miou_mean"]) == pytest.approx(100 * np.mean(miou["best"]))
+    assert float(best["delta"]) == pytest.approx(100 * delta.mean())
+    ends = [float(best["delta_low"]), float(best["delta_high"])]
+    assert ends == pytest.approx([100 * interval.low, 100 * interval.high])
+    scale = 100 if oracle else 2
+    assert float(default["objective"]) == pytest.approx(scale * np.mean(miou["default"]))
+    text = (tmp_path / "tables/search.md").read_text()
+    assert ("(oracle)" in text and "TUNED ON" in text) == oracle
+    with open(tmp_path / "tables/search_importances.csv") as file:
+        shares = {row["setting"]: float(row["importance"]) for row in csv.DictReader(file)}
+    assert shares == pytest.approx(optuna.importance.get_param_importances(bench.search.study))
+
+
+def test_when_the_best_changes_its_old_rows_are_gone(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, trials=1)
+    bench.run(bench.search)
+    write_report(bench, [0, 1, 2], [0, 5])
+    old = {entry["hash"] for entry in listed(tmp_path) if entry["row"] == "best"}
+    bench.trials = 4
+    bench.search = bench.open()
+    while suggestion := bench.search.next():
+        bench.record(suggestion, 10.0 + suggestion.number)
+        bench.search.finish(suggestion)
+    report = write_report(bench, [0, 1], [0])
+    kept = listed(tmp_path)
+    assert {e["hash"] for e in kept if e["row"] == "best"} == {
+        t.hash for t in report if t.row == "best"
+    }
+    assert Counter(e["row"].split()[0] for e in kept) == {"trial": 4, "default": 2, "best": 2}
+    assert not old & {entry["hash"] for entry in kept if entry["row"] == "best"}
+
+
+def test_a_search_on_the_split_of_the_report_says_so() -> None:
+    for split, same in (("val", True), ("test", False)):
+        made = plan(base=tiny(eval_split=split))
+        assert made.same_split == same
+        assert ("Search trials too are measured on the split val" in rule(made)) == same
 
 
 def test_plots_and_importances(tmp_path: Path) -> None:

@@ -95,6 +95,25 @@ def test_a_nan_loss_is_a_failed_record_with_iteration_and_seed(tmp_path: Path, c
     assert [event["event"] for event in starts] == ["start", "failed"] * 2
 
 
+def test_weights_that_are_nan_after_the_last_update_are_a_failed_record(
+    tmp_path: Path, cache: Path
+) -> None:
+    record = run(tiny(lr=1e30, iterations=1), tmp_path, cache)
+    assert record["status"] == "failed"
+    assert record["failure"]["iteration"] == 1 and "lower lr" in record["failure"]["error"]
+
+
+def test_an_event_after_a_torn_line_is_kept(tmp_path: Path) -> None:
+    results = Results(tmp_path)
+    results.note("start", "a")
+    with open(tmp_path / "events.jsonl", "a") as file:
+        file.write('{"time": "2026-01')
+    results.note("done", "a")
+    lines = (tmp_path / "events.jsonl").read_text().splitlines()
+    assert [json.loads(line)["event"] for line in (lines[0], lines[2])] == ["start", "done"]
+    assert len(lines) == 3
+
+
 def test_a_recorded_trial_is_not_run_again_and_not_overwritten(tmp_path: Path, cache: Path) -> None:
     record = run(tiny(), tmp_path, cache)
     path = Results(tmp_path).record_path(record["hash"])

@@ -14,7 +14,6 @@ from reports.page.svg import data_url, to_png
 from stvm.errors import StvmError
 
 _WIDEST = 480
-_SEARCHES = ("search", "searches")
 
 
 @dataclass(frozen=True)
@@ -111,14 +110,19 @@ def predictions(recorded: Recorded, study: Manifest) -> Pictures | None:
     return Pictures(caption, tuple(trials.values()), images, swatches)
 
 
-def search_plots(results: Path) -> tuple[Picture, ...]:
-    """The PNG files that the search left in the results.
+def search_plots(results: Path, name: object) -> tuple[Picture, ...]:
+    """The PNG files that a search left in the results; none where its manifest has no name.
+
+    Args:
+        results: folder.
+        name: of the search in Optuna's storage.
 
     Raises:
         StvmError: one is no image.
     """
-    paths = [p for folder in _SEARCHES for p in sorted(results.glob(f"{folder}/**/*.png"))]
-    return tuple(_plot(path) for path in paths)
+    if not isinstance(name, str):
+        return ()
+    return tuple(_plot(path) for path in sorted((results / "searches" / name).glob("*.png")))
 
 
 def _plot(path: Path) -> Picture:
@@ -129,6 +133,5 @@ def _plot(path: Path) -> Picture:
     except OSError as error:
         reason = " ".join(str(error).split())
         raise StvmError(f"cannot read {path}: {reason}; run the search again") from None
-    where = "" if path.parent.name in _SEARCHES else f" of {path.parent.name}"
-    title = f"{path.stem.replace('_', ' ').capitalize()}{where}"
+    title = path.stem.replace("_", " ").capitalize()
     return Picture(data_url(data), title, f"Plot of the search: {title}", width, height)

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 
 from reports import readings, scores, table5, tables
 from reports.manifests import Manifest, command
-from reports.page import search
 from reports.page.curves import collapse_watch, training_curves
 from reports.page.data import Recorded
 from reports.page.pictures import Picture, Pictures, predictions, search_plots
@@ -124,8 +123,10 @@ def _scores(chosen: Chosen) -> list[Part]:
 
 
 def _search(recorded: Recorded, chosen: Chosen) -> list[Part]:
-    found = search.sheet(*chosen["search"]) if "search" in chosen else None
-    return [Part(sheet=found), Part("Optuna's plots", pictures=search_plots(recorded.root))]
+    if "search" not in chosen:
+        return []
+    name = chosen["search"][0].facts.get("study")
+    return [Part("Optuna's plots", pictures=search_plots(recorded.root, name))]
 
 
 def _drawn(recorded: Recorded, chosen: Chosen, kind: str) -> list[Part]:

@@ -1,6 +1,7 @@
 """Builds the adaptation of one trial: the only place that looks at the toggles."""
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Literal
@@ -42,6 +43,10 @@ class Adaptation:
         """The network that the setting names; without MT the teacher is the student."""
         return self.teacher if evaluated == "teacher" else self.student
 
+    def networks(self) -> list[nn.Module]:
+        """All that are trained or follow."""
+        return [self.student, self.teacher] + ([self.metric.network] if self.metric else [])
+
     def state_dict(self) -> dict[str, Any]:
         """All that changes in a step; a frozen source model that labels does not."""
         return {
@@ -59,7 +64,7 @@ class Adaptation:
             self.teacher.load_state_dict(state["teacher"])
         if self.metric:
             self.metric.load_state_dict(state["metric"])
-        self.step.bank.load_state_dict(state["bank"])
+        self.step.bank.load_state_dict(state["bank"], device_of(self.student))
         for optimizer, kept in zip(self.optimizers, state["optimizers"], strict=True):
             optimizer.load_state_dict(kept)
 
@@ -87,10 +92,9 @@ def build_adaptation(
         metric = build_metric(settings, num_classes, device_of(student))
         learn_metric = metric.train_and_read
     elif method.metric_alongside:
-        # Its random weights are drawn aside: the trial goes as it would without it.
-        with torch.random.fork_rng():
+        with drawing_aside(device_of(student)):
             metric = build_metric(settings, num_classes, device_of(student))
-        learn_metric = metric.train_and_read
+        learn_metric = partial(learn_aside, metric)
     if method.mt:
         labelling: SegmentationNetwork = teacher
         update = MeanTeacher(
@@ -118,6 +122,19 @@ def build_adaptation(
     )
     optimizers = [optimizer] + ([metric.optimizer] if metric else [])
     return Adaptation(step, student, teacher if method.mt else student, metric, optimizers)
+
+
+def drawing_aside(device: torch.device) -> AbstractContextManager[None]:
+    """What is drawn in the block leaves torch's generators where they were."""
+    return torch.random.fork_rng([device] if device.type == "cuda" else [])
+
+
+def learn_aside(
+    metric: MetricLearner, features: Tensor, pseudo_labels: Tensor, confidence: Tensor
+) -> MetricReading:
+    """Train a metric network that nothing uses, so that the trial goes as it would without it."""
+    with drawing_aside(features.device):
+        return metric.train_and_read(features, pseudo_labels, confidence)
 
 
 def build_student(

@@ -129,11 +129,11 @@ class PatchBank:
             "generator": self.generator.get_state(),
         }
 
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from what `state_dict` gave."""
+    def load_state_dict(self, state: dict[str, Any], device: torch.device) -> None:
+        """Go on from what `state_dict` gave, with the patches on `device`."""
         for buffer, kept in zip(self.buffers, state["buffers"], strict=True):
             buffer.clear()
-            buffer.extend(Patch(**patch) for patch in kept)
+            buffer.extend(_on(device, patch) for patch in kept)
         self.generator.set_state(state["generator"].cpu())
 
     def _draw(self) -> list[tuple[int, Patch]]:
@@ -146,6 +146,13 @@ class PatchBank:
             for i, place in zip(chosen, places, strict=True)
         ]
         return sorted(drawn, key=lambda d: -d[1].area) if self.order == "large_first" else drawn
+
+
+def _on(device: torch.device, values: dict[str, Any]) -> Patch:
+    moved: dict[str, Any] = {
+        k: v.to(device) if isinstance(v, Tensor) else v for k, v in values.items()
+    }
+    return Patch(**moved)
 
 
 class NoPatches:
@@ -166,7 +173,7 @@ class NoPatches:
         """Nothing."""
         return {}
 
-    def load_state_dict(self, state: dict[str, Any]) -> None:
+    def load_state_dict(self, state: dict[str, Any], device: torch.device) -> None:
         """Take nothing."""
 
 
