@@ -5,7 +5,9 @@ import hashlib
 import logging
 import os
 import secrets
+import signal
 import socket
+import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -133,12 +135,16 @@ def connected(machine: Machine) -> Iterator[list[dict[str, float]]]:
         cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else None
         # Without "local" Ray would join whichever cluster was last started on this machine.
         options |= {"address": "local", "num_cpus": cores, "include_dashboard": False}
+    on_request = signal.getsignal(signal.SIGTERM)
     try:
         ray.init(**options)
     except (ConnectionError, RuntimeError, ValueError) as error:
         where = f"at {machine.address}" if machine.address else "on this machine"
         reason = str(error).splitlines()[0]
         raise StvmError(f"Ray cannot be reached {where}: {reason}; check --address") from None
+    # Ray puts a handler of its own in place, which ends the process without a word of ours.
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, on_request)
     logging.getLogger("ray.tune").setLevel(logging.ERROR)
     # Ray prints a page of its nodes' logs when one dies; what it means for a trial is told by us.
     if hasattr(ray._private.worker, "print_to_stdstream"):

@@ -164,8 +164,9 @@ def test_killed_at_random_moments_each_trial_is_recorded_once(tmp_path: Path) ->
 
 
 @pytest.mark.slow
-def test_ctrl_c_is_130_with_k_of_n_and_a_diverging_trial_does_not_stop_the_others(
-    tmp_path: Path,
+@pytest.mark.parametrize("asked", [signal.SIGINT, signal.SIGTERM], ids=["int", "term"])
+def test_stopped_is_130_with_k_of_n_and_a_diverging_trial_does_not_stop_the_others(
+    asked: signal.Signals, tmp_path: Path
 ) -> None:
     results, cache = tmp_path / "results", tmp_path / "cache"
     diverging = ["lr=1e30", "iterations=60"]
@@ -178,7 +179,7 @@ def test_ctrl_c_is_130_with_k_of_n_and_a_diverging_trial_does_not_stop_the_other
     )
     while driver.poll() is None and not list((results / "records").glob("*.json")):
         time.sleep(0.1)
-    driver.send_signal(signal.SIGINT)
+    driver.send_signal(asked)
     _, said = driver.communicate(timeout=60)
     assert driver.returncode == 130, said
     assert "of 8 trials recorded" in said and "left" in said
