@@ -13,7 +13,7 @@ from audits import ROOT, SMALL, audit, audit_search, events, kept_studies, searc
 
 from stvm.records import Results
 
-DISK = 2 * 2**20
+DISK = 4 * 2**20
 """Bytes of the disk that fills up."""
 FULL = re.compile(r"No space left|disk is full")
 """What the system says of it, and what SQLite says."""
@@ -60,7 +60,7 @@ def small_disk(folder: Path) -> Iterator[bool]:
         mounted = not subprocess.run(mount, capture_output=True).returncode
     except OSError:
         mounted = False
-    print(f"  by {'a tmpfs of 2 MiB' if mounted else 'a limit on file sizes: no right to mount'}")
+    print(f"  by {'a tmpfs of 4 MiB' if mounted else 'a limit on file sizes: no right to mount'}")
     try:
         yield mounted
     finally:
