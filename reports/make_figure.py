@@ -257,7 +257,10 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="make_figure.py", description=__doc__)
     parser.add_argument("--results", type=Path, default=Path("results"), metavar="DIR")
     parser.add_argument(
-        "--out", type=Path, metavar="FILE", help="images and predictions: docs/adaptation.png"
+        "--out",
+        type=Path,
+        metavar="FILE",
+        help="images and predictions; without any option: RESULTS/adaptation.png",
     )
     for name, (about, _) in FIGURES.items():
         parser.add_argument(f"--{name}", type=Path, metavar="FILE", help=about)
@@ -271,7 +274,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     results, study, out = arguments.results, arguments.study, arguments.out
     wanted = {name: path for name in FIGURES if (path := getattr(arguments, name))}
     if not (wanted or out):
-        out = Path("docs/adaptation.png")
+        out = results / "adaptation.png"
     try:
         for name, path in wanted.items():
             save(FIGURES[name][1](results, study), path)

@@ -174,7 +174,8 @@ def run(study: Study, results: Results, machine: Machine, retry_failed: bool) ->
     for trial in failed:
         record = results.read(trial.hash)
         print(f"failed: {trial.label}: {record['failure']['error']}", file=sys.stderr)  # type: ignore[index]
-    print(f"{recorded()} of {total} trials recorded in {results.root}", flush=True)
+    and_failed = f", {len({t.hash for t in failed})} of them failed" if failed else ""
+    print(f"{recorded()} of {total} trials recorded{and_failed} in {results.root}", flush=True)
     return 1 if finished.errors or failed else 0
 
 

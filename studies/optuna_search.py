@@ -11,7 +11,7 @@ on unlabelled images, never by mIoU. With one trial at a time the search repeats
 suggestions depend on the order in which trials end.
 
 --retry-failed concerns the trials of the report. A search trial that failed counts as finished;
-once its record is done, as after `python -m studies retry`, the search learns its result.
+once its record is done, as after `python -m studies retry-failed`, the search learns its result.
 """
 
 import argparse

@@ -75,8 +75,12 @@ def find_name(prefix: str, names: Sequence[str], what: str = "record of trial") 
         return prefix if prefix in found else found[0]
     if found:
         raise StvmError(f"'{prefix}' is the beginning of {', '.join(found)}: give more of it")
-    near = difflib.get_close_matches(prefix, names, n=1, cutoff=0.0)
-    proposal = f"did you mean '{near[0]}'?" if near else "there is none at all"
+    near = difflib.get_close_matches(prefix, names, n=1, cutoff=0.6)
+    if not names:
+        raise StvmError(f"no {what} '{prefix}': there is none at all")
+    proposal = (
+        f"did you mean '{near[0]}'?" if near else f"there are {len(names)}, `status` counts them"
+    )
     raise StvmError(f"no {what} '{prefix}': {proposal}")
 
 

@@ -260,7 +260,12 @@ def test_where_every_trial_diverges_the_search_says_so(tmp_path: Path) -> None:
 def test_ctrl_c_says_what_is_left_and_leaves_it_to_the_next_run(tmp_path: Path) -> None:
     options = ["--trials", "3", "--seeds", "0", "iterations=200"]
     driver = subprocess.Popen(
-        command(tmp_path, *options), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        command(tmp_path, *options),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        # What runs in the background of a shell ignores Ctrl-C, and so would its children.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
     )
     events = tmp_path / "results" / "events.jsonl"
     while driver.poll() is None and not events.exists():
