@@ -75,7 +75,8 @@ def find_name(prefix: str, names: Sequence[str], what: str = "record of trial") 
         return prefix if prefix in found else found[0]
     if found:
         raise StvmError(f"'{prefix}' is the beginning of {', '.join(found)}: give more of it")
-    near = difflib.get_close_matches(prefix, names, n=1, cutoff=0.6)
+    heads = {name[: len(prefix)]: name for name in names}
+    near = [heads[head] for head in difflib.get_close_matches(prefix, heads, n=1, cutoff=0.6)]
     if not names:
         raise StvmError(f"no {what} '{prefix}': there is none at all")
     proposal = (

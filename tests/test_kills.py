@@ -2,7 +2,6 @@
 
 import json
 import os
-import subprocess
 import sys
 import time
 from pathlib import Path
@@ -101,11 +100,3 @@ def test_what_a_killed_driver_had_started_is_waited_for_and_ended(tmp_path: Path
     driver.kill(group=False, patience=0.2)
     assert driver.forced >= 1 and not any(p.alive() for p in family)
     assert not [p for p in marked(mark) if p.alive()]
-
-
-@pytest.mark.slow
-def test_the_efficiency_benchmark_measures_both_executors() -> None:
-    script = [sys.executable, str(BENCHMARKS / "study.py"), "--batches", "2x1", "--slots", "2"]
-    done = subprocess.run(script, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    assert "study" in done.stdout and "pool" in done.stdout

@@ -114,7 +114,7 @@ def test_failed_trials_keep_row_and_label_and_others_stay_out(tmp_path: Path) ->
     assert trials[unlisted.hash()].label == "ST_MT realisation 0 seed 3"
     only = build_retry(Results(tmp_path), "one").trials
     assert [t.hash for t in only] == [listed.hash()]
-    with pytest.raises(StvmError, match="no study 'tow': did you mean 'one-a'"):
+    with pytest.raises(StvmError, match="no study 'tow': there are"):
         build_retry(Results(tmp_path), "tow")
 
 
