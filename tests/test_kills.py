@@ -98,5 +98,8 @@ def test_what_a_killed_driver_had_started_is_waited_for_and_ended(tmp_path: Path
     while not (family := descendants(driver.process.pid)):
         time.sleep(0.02)
     driver.kill(group=False, patience=0.2)
+    until = time.monotonic() + 10
+    while any(p.alive() for p in family) and time.monotonic() < until:
+        time.sleep(0.05)
     assert driver.forced >= 1 and not any(p.alive() for p in family)
     assert not [p for p in marked(mark) if p.alive()]

@@ -55,6 +55,7 @@ SMALLER = {
     "studies/ablation.py": ["--seeds", "0"],
     "studies/optuna_search.py": ["--trials", "3", "--seeds", "0"],
     "studies/variance.py": ["--seeds", "0", "1"],
+    "studies/readings.py": ["--list"],
 }
 """Options that make a command of the README short enough for a test."""
 
