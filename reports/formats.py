@@ -3,11 +3,13 @@
 import csv
 import io
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 from tabulate import tabulate
 
 from reports.sheet import Cell, Column, Sheet
+from stvm.errors import StvmError
 
 _MARKDOWN = str.maketrans({c: "\\" + c for c in "\\`*<|"})
 _LATEX = str.maketrans(
@@ -199,3 +201,26 @@ def to_csv(sheet: Sheet) -> str:
         pairs = [_csv_cells(column, cell) for column, cell in zip(sheet.columns, row, strict=True)]
         writer.writerow([text for pair in pairs for text in pair])
     return text.getvalue()
+
+
+def files_of(sheet: Sheet) -> dict[str, str]:
+    """Name and text of its files: .md, .tex and .csv."""
+    return {
+        f"{sheet.name}.md": to_markdown(sheet),
+        f"{sheet.name}.tex": to_latex(sheet),
+        f"{sheet.name}.csv": to_csv(sheet),
+    }
+
+
+def write_files(files: Mapping[str, str], out: Path) -> None:
+    """Write texts by name into `out`, which is made where it does not exist.
+
+    Raises:
+        StvmError: `out` cannot be written.
+    """
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        for name, text in files.items():
+            (out / name).write_text(text, encoding="utf-8", newline="\n")
+    except OSError as error:
+        raise StvmError(f"cannot write {out}: {error.strerror}; choose another --out") from None

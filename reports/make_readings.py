@@ -8,27 +8,10 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from reports import readings
-from reports.formats import to_csv, to_latex, to_markdown
+from reports.formats import files_of, to_markdown, write_files
 from reports.manifests import choose_manifest
 from reports.read_results import read_records
-from reports.sheet import Sheet
 from stvm.errors import StvmError
-
-
-def write(sheet: Sheet, out: Path) -> None:
-    """The sheet as .md, .tex and .csv into `out`.
-
-    Raises:
-        StvmError: `out` cannot be written.
-    """
-    texts = {"md": to_markdown(sheet), "tex": to_latex(sheet), "csv": to_csv(sheet)}
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        for kind, text in texts.items():
-            path = out / f"{sheet.name}.{kind}"
-            path.write_text(text, encoding="utf-8", newline="\n")
-    except OSError as error:
-        raise StvmError(f"cannot write {out}: {error.strerror}; choose another --out") from None
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -41,7 +24,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         manifest = choose_manifest(options.results, None, options.study, "readings")
         sheet = readings.sheet(manifest, read_records(options.results, manifest))
-        write(sheet, options.out or options.results / "tables")
+        write_files(files_of(sheet), options.out or options.results / "tables")
     except StvmError as error:
         print(f"make_readings: {error}", file=sys.stderr)
         return 2

@@ -9,7 +9,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from reports.formats import to_csv, to_document, to_latex, to_markdown
+from reports.formats import files_of, to_document, to_markdown, write_files
 from reports.sheet import Sheet
 from reports.tables import TABLES, Chosen, bases_of, build_tables
 from stvm.errors import StvmError
@@ -57,15 +57,8 @@ def write_sheets(sheets: Sequence[Sheet], out: Path) -> None:
     """
     files = {"tables.tex": to_document(sheets)}
     for sheet in sheets:
-        files[f"{sheet.name}.md"] = to_markdown(sheet)
-        files[f"{sheet.name}.tex"] = to_latex(sheet)
-        files[f"{sheet.name}.csv"] = to_csv(sheet)
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        for name, text in files.items():
-            (out / name).write_text(text, encoding="utf-8", newline="\n")
-    except OSError as error:
-        raise StvmError(f"cannot write {out}: {error.strerror}; choose another --out") from None
+        files |= files_of(sheet)
+    write_files(files, out)
 
 
 def make(results: Path, out: Path, tables: Sequence[str] | None, bases: Sequence[str]) -> str:

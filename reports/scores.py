@@ -127,7 +127,8 @@ _COLUMNS = (
 _RHO, _LOST = 2, 4
 
 
-def _by_realisation(scored: list[tuple[Trial, float, float]]) -> dict[int, list[Pair]]:
+def by_realisation(scored: list[tuple[Trial, float, float]]) -> dict[int, list[Pair]]:
+    """(score, mIoU) of the trials of each realisation."""
     found: dict[int, list[Pair]] = {}
     for trial, value, miou in scored:
         found.setdefault(trial.realisation, []).append((value, miou))
@@ -140,7 +141,7 @@ def _rows(group: Group) -> list[tuple[Cell, ...]]:
     hashes: tuple[str, ...] = ()
     for score in SCORES:
         scored = group.scored(score)
-        pairs = _by_realisation(scored)
+        pairs = by_realisation(scored)
         rho = spearman(pairs)
         loss = regret(pairs)
         trials = tuple(trial.hash for trial, _, _ in scored)

@@ -1,14 +1,13 @@
 """`python -m studies COMMAND`: what is recorded, and what to do with it."""
 
 import argparse
-import difflib
 import importlib
 import os
 import sys
 from collections.abc import Sequence
 from typing import NoReturn
 
-from stvm.errors import StvmError
+from stvm.errors import StvmError, unknown
 
 COMMANDS = {
     "status": ("studies.status", "what is recorded, running, failed and why, by study"),
@@ -38,10 +37,7 @@ def _overview() -> str:
 def _module(name: str) -> str:
     if name in COMMANDS:
         return COMMANDS[name][0]
-    near = difflib.get_close_matches(name, COMMANDS, n=1, cutoff=0.0)[0]
-    raise StvmError(
-        f"unknown command '{name}': did you mean '{near}'? there are {', '.join(COMMANDS)}"
-    )
+    raise unknown("command", name, COMMANDS)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

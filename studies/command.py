@@ -63,13 +63,13 @@ def add_machine_options(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="curves and pictures of each trial below DIR/tensorboard",
     )
-
     parser.add_argument(
         "--keep-every",
         type=positive,
-        default=300,
+        default=Machine.keep_every,
         metavar="S",
-        help="seconds between the states from which an interrupted trial goes on (300)",
+        help="seconds between the states from which an interrupted trial goes on "
+        f"({Machine.keep_every:g})",
     )
 
 
@@ -170,11 +170,13 @@ def run(study: Study, results: Results, machine: Machine, retry_failed: bool) ->
         )
         return 130
     print_errors(finished)
-    failed = [t for t in study.trials if (r := results.read(t.hash)) and r["status"] == "failed"]
-    for trial in failed:
+    failed: set[str] = set()
+    for trial in study.trials:
         record = results.read(trial.hash)
-        print(f"failed: {trial.label}: {record['failure']['error']}", file=sys.stderr)  # type: ignore[index]
-    and_failed = f", {len({t.hash for t in failed})} of them failed" if failed else ""
+        if record and record["status"] == "failed":
+            failed.add(trial.hash)
+            print(f"failed: {trial.label}: {record['failure']['error']}", file=sys.stderr)
+    and_failed = f", {len(failed)} of them failed" if failed else ""
     print(f"{recorded()} of {total} trials recorded{and_failed} in {results.root}", flush=True)
     return 1 if finished.errors or failed else 0
 

@@ -18,10 +18,9 @@ import pyarrow.parquet as pq
 from studies.recorded import manifest_paths, open_results, read_manifest
 from stvm.errors import StvmError
 from stvm.files import writing
-from stvm.groups import Group
 from stvm.objectives import OBJECTIVES
 from stvm.records import Results, replacing
-from stvm.settings import Settings
+from stvm.settings import GROUPS
 
 _TEXT, _COUNT, _REAL, _FLAG = pa.string(), pa.int64(), pa.float64(), pa.bool_()
 _REALS = pa.list_(_REAL)
@@ -58,11 +57,9 @@ def known_columns() -> dict[str, pa.DataType]:
 
 
 def _setting_columns() -> dict[str, pa.DataType]:
-    groups = (field.annotation for field in Settings.model_fields.values())
     return {
         f"setting.{name}": _BY_PYTHON.get(field.annotation, _TEXT)
-        for group in groups
-        if isinstance(group, type) and issubclass(group, Group)
+        for group in GROUPS.values()
         for name, field in group.model_fields.items()
     }
 

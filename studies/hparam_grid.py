@@ -14,8 +14,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from studies.ablation import VARIANTS
 from studies.command import command
-from studies.listing import Base, unique
-from stvm.groups import MethodSettings
+from studies.listing import Base
+from stvm.settings import field_of
 from stvm.study import Study
 
 PARAMETERS = ("tau_mocm", "n_mocm", "n_f", "temperature", "q_m", "alpha", "beta")
@@ -24,7 +24,7 @@ PARAMETERS = ("tau_mocm", "n_mocm", "n_f", "temperature", "q_m", "alpha", "beta"
 
 def grid_of(name: str) -> list[float]:
     """The paper's values of a setting."""
-    facts: Any = MethodSettings.model_fields[name].json_schema_extra
+    facts: Any = field_of(name).json_schema_extra
     values: list[float] = facts["grid"]
     return values
 
@@ -43,15 +43,14 @@ def build_study(
     base = Base(preset_name, changes, realisations)
     flat = base.settings.flat()
     grid = {name: sorted({*grid_of(name), flat[name]}) for name in PARAMETERS}
-    trials = []
-    for number in base.numbers:
-        for seed in unique(seeds):
-            here = base.at(number).replace(seed=seed, **VARIANTS["STvM"])
-            trials += [
-                base.trial(f"{name}={value:g}", seed, number, here.replace(**{name: value}))
-                for name, values in grid.items()
-                for value in values
-            ]
+    trials = [
+        base.trial(
+            f"{name}={value:g}", seed, number, here.replace(**(VARIANTS["STvM"] | {name: value}))
+        )
+        for number, seed, here in base.seeded(seeds)
+        for name, values in grid.items()
+        for value in values
+    ]
     defaults = {name: flat[name] for name in PARAMETERS}
     return base.study(
         "hparam_grid", 5, "Hyperparameters one at a time", trials, defaults=defaults, grid=grid

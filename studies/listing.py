@@ -1,6 +1,6 @@
 """What the builders of studies share: the base settings, a realisation's, and the study's head."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from stvm.errors import StvmError
@@ -52,9 +52,14 @@ class Base:
         self.numbers = unique(realisations or [self.preset.realisation])
 
     def at(self, number: int) -> Settings:
-        """The settings on a realisation: its images and its own source model."""
-        source_seed = self.settings.source.source_seed + number
-        return self.settings.replace(realisation=number, source_seed=source_seed)
+        """The settings on a realisation."""
+        return self.settings.on_realisation(number)
+
+    def seeded(self, seeds: Iterable[int]) -> Iterator[tuple[int, int, Settings]]:
+        """Realisation, seed and settings of both, for every seed of every realisation."""
+        for number in self.numbers:
+            for seed in unique(seeds):
+                yield number, seed, self.at(number).replace(seed=seed)
 
     def trial(self, row: str, seed: int | None, number: int, settings: Settings) -> Trial:
         """A trial of the study."""

@@ -160,7 +160,7 @@ def build_plan(options: argparse.Namespace, changes: dict[str, str]) -> Plan:
 def search(options: argparse.Namespace, changes: dict[str, str]) -> int:
     """List, or search and report; the exit code."""
     plan, results = build_plan(options, changes), Results(options.results)
-    place = storage_place(options.storage, results.root, plan.name)
+    place = storage_place(options.storage, plan.name)
     file = storage_file(options.storage, results.root, plan.name)
     if options.list:
         known = file is None or file.exists()

@@ -13,7 +13,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from studies.ablation import VARIANTS
 from studies.command import command
-from studies.listing import Base, unique
+from studies.listing import Base
 from stvm.settings import Settings
 from stvm.study import Study
 
@@ -64,9 +64,8 @@ def build_study(
     base = Base(preset_name, changes, realisations)
     trials = [
         base.trial(name, seed, number, settings)
-        for number in base.numbers
-        for seed in unique(seeds)
-        for name, settings in _rows(base.at(number).replace(seed=seed))
+        for number, seed, here in base.seeded(seeds)
+        for name, settings in _rows(here)
     ]
     return base.study("readings", 0, "Readings of the paper", trials)
 

@@ -2,11 +2,10 @@
 
 import argparse
 import sys
-from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from studies.command import add_machine_options, machine_of
+from studies.command import add_machine_options, machine_of, print_errors
 from studies.recorded import (
     find_name,
     manifest_paths,
@@ -96,8 +95,7 @@ def retry(study: Retry, results: Results, machine: Machine) -> int:
             file=sys.stderr,
         )
         return 130
-    for error, times in Counter(finished.errors).items():
-        print(f"error: {error}{f' ({times} times)' if times > 1 else ''}", file=sys.stderr)
+    print_errors(finished)
     records = [(trial, results.read(trial.hash)) for trial in study.trials]
     done = sum(record is not None and record["status"] == "done" for _, record in records)
     for trial, record in records:

@@ -29,9 +29,7 @@ def report_trials(
     for row, values in zip(REPORTED, ({}, best), strict=True):
         for number in realisations:
             tuned = number in preset.tuned or plan.looked_at(number)
-            here = plan.base.replace(
-                realisation=number, source_seed=plan.base.source.source_seed + number, **values
-            )
+            here = plan.base.on_realisation(number).replace(**values)
             trials += [Trial(row, seed, number, tuned, here.replace(seed=seed)) for seed in seeds]
     return tuple(trials)
 
@@ -164,7 +162,7 @@ def _interval(found: Estimate) -> str:
     )
 
 
-def conclude(plan: Plan, study: optuna.Study, changes: dict[str, str], folder: Path) -> Values:
+def conclude(plan: Plan, study: optuna.Study, changes: dict[str, str], folder: Path) -> None:
     """Print the best setting, its command and the importances, and write the plots.
 
     Raises:
@@ -187,4 +185,3 @@ def conclude(plan: Plan, study: optuna.Study, changes: dict[str, str], folder: P
     print(f"importances for {plan.objective.label}: {shares}")
     for line in write_plots(study, plan.objective.label, folder):
         print(line)
-    return values

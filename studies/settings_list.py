@@ -6,17 +6,10 @@ from typing import Any, Literal, get_args, get_origin
 from pydantic.fields import FieldInfo
 from tabulate import tabulate
 
-from stvm.groups import Group
 from stvm.presets import PRESETS, find_preset
-from stvm.settings import Settings, group_of
+from stvm.settings import GROUPS, field_of, group_of
 
 _BOUNDS = (("ge", "at least"), ("gt", "above"), ("le", "at most"), ("lt", "below"))
-
-
-def groups() -> dict[str, type[Group]]:
-    """Groups of settings by name, in order."""
-    found = {name: field.annotation for name, field in Settings.model_fields.items()}
-    return {n: g for n, g in found.items() if isinstance(g, type) and issubclass(g, Group)}
 
 
 def shown(value: Any) -> str:
@@ -66,8 +59,7 @@ def describe(name: str, preset: str | None = None) -> str:
     Raises:
         StvmError: no such setting or preset.
     """
-    group = group_of(name)
-    field = groups()[group].model_fields[name]
+    group, field = group_of(name), field_of(name)
     lines = [(f"  {head}", value) for head, value in facts(name, field, preset).items() if value]
     table: str = tabulate(lines, tablefmt="plain", disable_numparse=True, preserve_whitespace=True)
     return f"{name} ({group}): {field.description}\n{table}"
@@ -80,7 +72,7 @@ def list_all(preset: str | None = None) -> str:
         StvmError: no such preset.
     """
     parts = []
-    for group, model in groups().items():
+    for group, model in GROUPS.items():
         rows = []
         for name, field in model.model_fields.items():
             row = {"setting": name} | facts(name, field, preset)

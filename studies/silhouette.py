@@ -12,7 +12,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from studies.ablation import VARIANTS
 from studies.command import command
-from studies.listing import Base, unique
+from studies.listing import Base
 from stvm.study import Study
 
 ROWS = {
@@ -35,9 +35,8 @@ def build_study(
     """
     base = Base(preset_name, changes, realisations, varied=["metric_alongside"])
     trials = [
-        base.trial(row, seed, number, base.at(number).replace(seed=seed, **toggles))
-        for number in base.numbers
-        for seed in unique(seeds)
+        base.trial(row, seed, number, here.replace(**toggles))
+        for number, seed, here in base.seeded(seeds)
         for row, toggles in ROWS.items()
     ]
     return base.study("silhouette", 7, "Silhouette of the metric features", trials)

@@ -81,7 +81,9 @@ def look(results: Results) -> Overview:
     for name in (entry["hash"] for manifest in manifests for entry in manifest.entries):
         states.setdefault(name, State("missing", labels[name]))
     troubles = {
-        path.stem: Trouble(labels.get(path.stem, ""), _last_line(path))
+        path.stem: Trouble(
+            labels.get(path.stem, ""), f"{results.last_error(path.stem) or 'no message'} ({path})"
+        )
         for path in sorted((results.root / "errors").glob("*.txt"))
         if path.stem not in states or states[path.stem].state == "missing"
     }
@@ -142,13 +144,6 @@ def _running(results: Results, recorded: dict[str, State]) -> tuple[list[str], t
         except OSError as error:
             unreadable.append(f"{path}: {error.strerror}: whether its trial runs is unknown")
     return running, tuple(unreadable)
-
-
-def _last_line(path: Path) -> str:
-    """The error that ends a traceback, and where the rest is."""
-    lines = path.read_text(encoding="utf-8", errors="replace").split("\n")
-    said = [line.strip() for line in lines if line.strip()]
-    return f"{said[-1] if said else 'no message'} ({path})"
 
 
 def count(states: Iterable[State]) -> dict[str, int]:

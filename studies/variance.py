@@ -8,7 +8,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from studies.ablation import VARIANTS
 from studies.command import command
-from studies.listing import Base, unique
+from studies.listing import Base
 from stvm.study import Study
 
 SEEDS = (0, 1, 2, 3, 4)
@@ -27,9 +27,8 @@ def build_study(
     """
     base = Base(preset_name, changes, realisations)
     trials = [
-        base.trial("STvM", seed, number, base.at(number).replace(seed=seed, **VARIANTS["STvM"]))
-        for number in base.numbers
-        for seed in unique(seeds)
+        base.trial("STvM", seed, number, here.replace(**VARIANTS["STvM"]))
+        for number, seed, here in base.seeded(seeds)
     ]
     return base.study("variance", 6, "Variance over seeds", trials)
 

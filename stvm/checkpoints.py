@@ -3,8 +3,9 @@
 import io
 import os
 import time
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
 import torch
 
@@ -18,7 +19,7 @@ FORMAT = "1"
 _SHARE = 0.02
 """Most of a trial's time that goes into keeping states."""
 
-UNFIT = (KeyError, RuntimeError, TypeError, ValueError)
+_UNFIT = (KeyError, RuntimeError, TypeError, ValueError)
 """What loading a state of another shape raises."""
 
 
@@ -107,3 +108,30 @@ class Keeper:
     def _identity(self) -> dict[str, str]:
         versions = {"format": FORMAT, "stvm": __version__, "torch": str(torch.__version__)}
         return self.identity | versions
+
+
+class Resumable(Protocol):
+    """A training that can go on from a state."""
+
+    def load_state_dict(self, state: dict[str, Any]) -> None: ...
+
+
+T = TypeVar("T", bound=Resumable)
+
+
+def begin(make: Callable[[], T], keeper: Keeper | None) -> tuple[T, dict[str, Any] | None]:
+    """A training, and the state it goes on from; one that does not fit is moved aside.
+
+    Args:
+        make: makes the training afresh, however far one that it made before has come.
+        keeper: of its state; None keeps none.
+    """
+    training = make()
+    state = keeper.load() if keeper else None
+    if keeper and state:
+        try:
+            training.load_state_dict(state)
+        except _UNFIT:
+            keeper.refuse()
+            return make(), None
+    return training, state

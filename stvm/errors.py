@@ -1,8 +1,20 @@
 """The errors a user can cause or meet; each message is one line that says what to do."""
 
+import difflib
+from collections.abc import Iterable
+
 
 class StvmError(Exception):
     """A problem the user can mend: the message names the file, key or value and what to do."""
+
+
+def unknown(what: str, name: str, names: Iterable[str]) -> StvmError:
+    """The error for a name that none of `names` is; it proposes the nearest and lists all."""
+    known = list(names)
+    near = difflib.get_close_matches(name, known, n=1, cutoff=0.0)[0]
+    return StvmError(
+        f"unknown {what} '{name}': did you mean '{near}'? there are {', '.join(known)}"
+    )
 
 
 class DivergenceError(StvmError):

@@ -5,7 +5,7 @@ import os
 import shutil
 import signal
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -76,7 +76,7 @@ def _execute(study: Study, results: Results, machine: Machine, retry_failed: boo
     if not todo:
         study.write_manifest(results)
         return Finished(())
-    check_files([trial.settings for trial in todo if brings_files(trial.settings)])
+    check_files(todo)
     with interruptible(), connected(machine) as nodes:
         slots = prepare_slots(machine, nodes, results)
         study.write_manifest(results)
@@ -90,12 +90,18 @@ def _execute(study: Study, results: Results, machine: Machine, retry_failed: boo
         return Finished(errors)
 
 
-def check_files(settings: Sequence[Settings]) -> None:
+def check_files(trials: Iterable[Trial]) -> None:
+    """Look for the images and checkpoints that the user brings.
+
+    Raises:
+        StvmError: one is missing or does not fit.
+    """
+    brought = [trial.settings for trial in trials if brings_files(trial.settings)]
     # torch takes seconds to import, while which Ray could start: only for those who bring files.
-    if settings:
+    if brought:
         from stvm.experiment import check_inputs
 
-        check_inputs(settings)
+        check_inputs(brought)
 
 
 def work(config: dict[str, Any]) -> None:

@@ -1,10 +1,9 @@
 """What a trial can be chosen by: target mIoU, an oracle, and scores that need no target label."""
 
-import difflib
 from dataclasses import dataclass
 from typing import Any
 
-from stvm.errors import StvmError
+from stvm.errors import unknown
 
 
 @dataclass(frozen=True)
@@ -76,7 +75,4 @@ def find_objective(name: str) -> Objective:
     """
     if name in OBJECTIVES:
         return OBJECTIVES[name]
-    near = difflib.get_close_matches(name, OBJECTIVES, n=1, cutoff=0.0)[0]
-    raise StvmError(
-        f"unknown objective '{name}': did you mean '{near}'? there are {', '.join(OBJECTIVES)}"
-    )
+    raise unknown("objective", name, OBJECTIVES)

@@ -1,10 +1,9 @@
 """Named settings to start from; a preset differs from another in settings only."""
 
-import difflib
 from dataclasses import dataclass
 from typing import Any
 
-from stvm.errors import StvmError
+from stvm.errors import unknown
 from stvm.settings import Settings
 
 
@@ -113,7 +112,4 @@ def find_preset(name: str) -> Preset:
     """
     if name in PRESETS:
         return PRESETS[name]
-    near = difflib.get_close_matches(name, PRESETS, n=1, cutoff=0.0)[0]
-    raise StvmError(
-        f"unknown preset '{name}': did you mean '{near}'? there are {', '.join(PRESETS)}"
-    )
+    raise unknown("preset", name, PRESETS)

@@ -15,7 +15,7 @@ from rich.text import Text
 
 from stvm.estimate import Estimate, duration
 
-__all__ = ["Lines", "Table", "duration", "reason_of_death", "watcher"]
+__all__ = ["Lines", "Table", "duration", "on_terminal", "reason_of_death", "watcher"]
 
 
 class Lines(Callback):
@@ -176,8 +176,12 @@ def watcher(
     total: int, slots: int, what: str, tasks: Sequence[Mapping[str, Any]] = ()
 ) -> Lines | Table:
     """The table on a terminal, lines elsewhere."""
-    live = sys.stdout.isatty() and Console().is_terminal
-    return (Table if live else Lines)(total, slots, what, tasks)
+    return (Table if on_terminal() else Lines)(total, slots, what, tasks)
+
+
+def on_terminal() -> bool:
+    """Somebody looks at a terminal that can show a live table."""
+    return sys.stdout.isatty() and Console().is_terminal
 
 
 def _error_of(trial: Any) -> str:

@@ -34,6 +34,20 @@ class Results:
         """Where the record of the trial with this hash stands or will stand."""
         return self.root / "records" / f"{name}.json"
 
+    def state_path(self, name: str) -> Path:
+        """Where the trial with this hash keeps its state while it runs."""
+        return self.root / "checkpoints" / f"{name}.pt"
+
+    def error_path(self, name: str) -> Path:
+        """Where the traceback of a task that ended in trouble is kept."""
+        return self.root / "errors" / f"{name}.txt"
+
+    def last_error(self, name: str) -> str:
+        """The error that ends that traceback; empty where there is none."""
+        path = self.error_path(name)
+        text = path.read_text(encoding="utf-8", errors="replace") if path.exists() else ""
+        return "".join(text.strip().split("\n")[-1:]).strip()
+
     def read(self, name: str) -> dict[str, Any] | None:
         """The record of a trial; None when there is none.
 

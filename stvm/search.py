@@ -70,6 +70,7 @@ class Search:
             maximise = plan.objective.higher_is_better
             self.study = open_study(storage, plan.name, plan.identity(), maximise, owner)
             self.study.pruner = make_pruner(plan.pruner)
+            self.study_id = storage.get_study_id_from_name(plan.name)
             self.left_running = deque(self._in_state(TrialState.RUNNING))
             self._queue_first()
             self._tell_again()
@@ -228,10 +229,8 @@ class Search:
 
     def _reason(self, suggestion: Suggestion) -> str:
         """Why a trial is given up: the last line of its traceback, if there is one."""
-        path = self.results.root / "errors" / f"{suggestion.trial.hash}.txt"
-        text = path.read_text(encoding="utf-8", errors="replace") if path.exists() else ""
-        last = "".join(f": {line}" for line in text.strip().splitlines()[-1:])
-        return f"failed: no result in {MOST_ATTEMPTS} attempts{last}"
+        last = self.results.last_error(suggestion.trial.hash)
+        return f"failed: no result in {MOST_ATTEMPTS} attempts" + (f": {last}" if last else "")
 
     def _tell_again(self) -> None:
         """Add what failed and has a result by now: Optuna never changes a trial that has ended."""
@@ -260,8 +259,7 @@ class Search:
 
     def _tell_pruned(self, suggestion: Suggestion) -> None:
         self.study.tell(suggestion.number, state=TrialState.PRUNED)
-        states = self.results.root / "checkpoints"
-        (states / f"{suggestion.trial.hash}.pt").unlink(missing_ok=True)
+        self.results.state_path(suggestion.trial.hash).unlink(missing_ok=True)
 
     def _pruned(self) -> set[str]:
         trials = self.study.get_trials(deepcopy=False, states=(TrialState.PRUNED,))
@@ -274,8 +272,7 @@ class Search:
         return {p.name: p.distribution for p in self.plan.parameters}
 
     def _id(self, number: int) -> int:
-        study = self.storage.get_study_id_from_name(self.plan.name)
-        return self.storage.get_trial_id_from_study_id_trial_number(study, number)
+        return self.storage.get_trial_id_from_study_id_trial_number(self.study_id, number)
 
     def _attribute(self, number: int, key: str, value: Any) -> None:
         self.storage.set_trial_user_attr(self._id(number), key, value)

@@ -81,13 +81,8 @@ class Plan:
 
     def settings(self, values: Values) -> Settings:
         """Of a search trial."""
-        return self.base.replace(
-            realisation=self.realisation,
-            source_seed=self.base.source.source_seed + self.realisation,
-            seed=self.seed,
-            eval_split=search_split(self.base),
-            **values,
-        )
+        here = self.base.on_realisation(self.realisation)
+        return here.replace(seed=self.seed, eval_split=search_split(self.base), **values)
 
     def trial(self, number: int, values: Values) -> Trial:
         """The search trial of this number."""

@@ -1,6 +1,5 @@
 """The space of a search: settings with a `search` range, as Optuna's distributions."""
 
-import types
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,7 +8,7 @@ from typing import Any
 from optuna.distributions import FloatDistribution, IntDistribution
 
 from stvm.errors import StvmError
-from stvm.settings import Settings, group_of
+from stvm.settings import Settings, field_of, group_of
 
 DEFAULT_PARAMETERS = ("alpha", "beta", "temperature")
 DIGITS = 3
@@ -107,18 +106,12 @@ def search_split(base: Settings) -> str:
 
 def _parameter(name: str) -> Parameter:
     low, high = _extra(name)["search"]
-    integer = _field(name).annotation is int
+    integer = field_of(name).annotation is int
     grid = tuple(int(v) if integer else float(v) for v in _extra(name).get("grid", ()))
     inside = tuple(v for v in grid if low <= v <= high)
     return Parameter(name, low, high, low > 0 and high / low >= 10, integer, inside)
 
 
 def _extra(name: str) -> dict[str, Any]:
-    extra = _field(name).json_schema_extra
+    extra = field_of(name).json_schema_extra
     return extra if isinstance(extra, dict) else {}
-
-
-def _field(name: str) -> Any:
-    group = Settings.model_fields[group_of(name)].annotation
-    assert group is not None and not isinstance(group, types.UnionType)
-    return group.model_fields[name]

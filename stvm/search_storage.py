@@ -1,7 +1,6 @@
 """Optuna's side of a search: its storage, samplers and pruners by name, who may continue it."""
 
 import contextlib
-import difflib
 import importlib.util
 import json
 import re
@@ -19,7 +18,7 @@ from optuna.storages.journal import JournalFileBackend
 from optuna.study import StudyDirection
 from sqlalchemy.exc import SQLAlchemyError
 
-from stvm.errors import StvmError
+from stvm.errors import StvmError, unknown
 from stvm.files import writing
 from stvm.records import Results, replacing
 
@@ -63,7 +62,7 @@ def storage_faults(place: str, kinds: tuple[type[Exception], ...] = (Exception,)
         ) from error
 
 
-def storage_place(storage: str | None, results: Path, name: str) -> str:
+def storage_place(storage: str | None, name: str) -> str:
     """The storage as people may see it: a path below the results, or a URL without password."""
     if storage is None:
         return f"searches/{name}.db"
@@ -84,7 +83,7 @@ def open_storage(storage: str | None, results: Path, name: str) -> BaseStorage:
         StvmError: it cannot be opened.
     """
     path = storage_file(storage, results, name)
-    with storage_faults(storage_place(storage, results, name)):
+    with storage_faults(storage_place(storage, name)):
         if path is None:
             return get_storage(storage)
         with writing(path.parent):
@@ -205,10 +204,7 @@ def find_name(name: str, names: tuple[str, ...], what: str) -> str:
         StvmError: it is not, or it needs a package that is not installed.
     """
     if name not in names:
-        near = difflib.get_close_matches(name, names, n=1, cutoff=0.0)[0]
-        raise StvmError(
-            f"unknown {what} '{name}': did you mean '{near}'? there are {', '.join(names)}"
-        )
+        raise unknown(what, name, names)
     if name == "cmaes" and importlib.util.find_spec("cmaes") is None:
         raise StvmError("sampler 'cmaes' needs a package: pip install cmaes, or --sampler tpe")
     return name

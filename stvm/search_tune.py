@@ -21,11 +21,10 @@ from stvm.execute import (
     task_of,
     work,
 )
-from stvm.progress import Lines, Table, watcher
+from stvm.progress import Lines, Table, on_terminal
 from stvm.records import Results
 from stvm.search import Search
 from stvm.search_plan import Suggestion, judged
-from stvm.sources import brings_files
 from stvm.tensorboard import require_tensorboard
 
 
@@ -47,8 +46,7 @@ def run_search(search: Search, results: Results, machine: Machine) -> Finished:
         first = search.next()
         if first is None:
             return Finished(())
-        settings = first.trial.settings
-        check_files([settings] if brings_files(settings) else [])
+        check_files([first.trial])
         with connected(machine) as nodes:
             slots = prepare_slots(machine, nodes, results)
             sources = missing_sources([first.trial], machine.cache)
@@ -64,8 +62,7 @@ def _fit(
     left = search.left()
     at_once = min(slots.count, left)
     print(f"{left} trial{'s' * (left > 1)}, {at_once} at a time", flush=True)
-    live = isinstance(watcher(left, at_once, "trials"), Table)
-    shown = (SearchTable if live else SearchLines)(left, at_once, "trials")
+    shown = (SearchTable if on_terminal() else SearchLines)(left, at_once, "trials")
     extras = {
         "report_every": shown.report_every,
         "prunes": search.plan.pruner != "none",

@@ -6,6 +6,7 @@ import json
 from typing import Any, Self
 
 from pydantic import ValidationError, model_validator
+from pydantic.fields import FieldInfo
 
 from stvm.errors import StvmError
 from stvm.groups import (
@@ -18,6 +19,7 @@ from stvm.groups import (
 )
 
 __all__ = [
+    "GROUPS",
     "DataSettings",
     "MethodSettings",
     "NetworkSettings",
@@ -26,6 +28,7 @@ __all__ = [
     "TrainingSettings",
     "build_settings",
     "digest",
+    "field_of",
     "parse_assignments",
 ]
 
@@ -69,6 +72,10 @@ class Settings(Group):
         for name, value in changes.items():
             groups[group_of(name)][name] = value
         return build_settings(groups)
+
+    def on_realisation(self, number: int) -> "Settings":
+        """The same on a draw of the embedded benchmark: its images and its own source model."""
+        return self.replace(realisation=number, source_seed=self.source.source_seed + number)
 
     def canonical(self) -> "Settings":
         """The same trial with every setting that cannot matter to it at its default.
@@ -146,13 +153,13 @@ def _default(name: str) -> Any:
 _SOURCE_TRAINING = ("crop_height", "crop_width", "momentum", "weight_decay", "poly_power")
 """Training settings that the source model depends on too."""
 
-_GROUPS = {name: field.annotation for name, field in Settings.model_fields.items()}
-_GROUP_OF = {
-    name: group
-    for group, cls in _GROUPS.items()
-    if isinstance(cls, type) and issubclass(cls, Group)
-    for name in cls.model_fields
+GROUPS: dict[str, type[Group]] = {
+    name: field.annotation
+    for name, field in Settings.model_fields.items()
+    if isinstance(field.annotation, type) and issubclass(field.annotation, Group)
 }
+"""Groups of settings by name, in order."""
+_GROUP_OF = {name: group for group, cls in GROUPS.items() for name in cls.model_fields}
 
 
 def digest(values: dict[str, Any]) -> str:
@@ -171,6 +178,15 @@ def group_of(name: str) -> str:
         return _GROUP_OF[name]
     near = difflib.get_close_matches(name, _GROUP_OF, n=1, cutoff=0.0)
     raise StvmError(f"unknown setting '{name}': did you mean '{near[0]}'?")
+
+
+def field_of(name: str) -> FieldInfo:
+    """Type, bounds, default and description of the setting `name`.
+
+    Raises:
+        StvmError: no such setting; the message proposes the nearest name.
+    """
+    return GROUPS[group_of(name)].model_fields[name]
 
 
 def build_settings(groups: dict[str, dict[str, Any]]) -> Settings:

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from stvm.checkpoints import UNFIT, Keeper
+from stvm.checkpoints import Keeper, begin
 from stvm.data.access import Images, LabelledImages, class_names, open_source
 from stvm.data.classes import IGNORE_ID
 from stvm.data.crops import LabelledCrops, batches, class_pixels
@@ -159,7 +159,13 @@ def train_supervised(
     weights = None
     if recipe.source_balance > 0:
         weights = class_weights(images, crops.num_classes, recipe.source_balance)
-    training, state = _begin(network, settings, weights, keeper)
+    first = copy.deepcopy(network.state_dict())
+
+    def make() -> SupervisedTraining:
+        network.load_state_dict(first)
+        return SupervisedTraining(network, settings, weights)
+
+    training, state = begin(make, keeper)
     done = int(state["iteration"]) if state else 0
     loaded = batches(crops, recipe.source_batch, sizes.workers, done)
     # The loader has drawn from torch's generator by now: its state comes after it.
@@ -172,23 +178,6 @@ def train_supervised(
         progress(iteration, recipe.source_iterations)
     training.finite.check_weights(recipe.source_iterations, network)
     network.eval()
-
-
-def _begin(
-    network: SegmentationNetwork, settings: Settings, weights: Tensor | None, keeper: Keeper | None
-) -> tuple[SupervisedTraining, dict[str, Any] | None]:
-    """A training, and the state it goes on from; one that does not fit is moved aside."""
-    training = SupervisedTraining(network, settings, weights)
-    state = keeper.load() if keeper else None
-    if keeper and state:
-        first = copy.deepcopy(network.state_dict())
-        try:
-            training.load_state_dict(state)
-        except UNFIT:
-            keeper.refuse()
-            network.load_state_dict(first)
-            return SupervisedTraining(network, settings, weights), None
-    return training, state
 
 
 def class_weights(images: LabelledImages, num_classes: int, power: float) -> Tensor:

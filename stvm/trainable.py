@@ -29,7 +29,7 @@ def trainable(config: dict[str, Any]) -> None:
     reason nor tries again.
 
     Args:
-        config: with the key `task`, made by `stvm.execute.Task.config`.
+        config: with the key `task`, made by `stvm.execute.task_of`.
     """
     task = config["task"]
     try:
@@ -38,7 +38,7 @@ def trainable(config: dict[str, Any]) -> None:
         tune.report({"error": str(error)})
     except Exception as error:
         reason = " ".join(str(error).split())[:200]
-        where = _keep_traceback(Path(task["results"]) / "errors" / f"{task['name']}.txt")
+        where = _keep_traceback(Results(Path(task["results"])).error_path(task["name"]))
         tune.report({"error": f"{type(error).__name__}: {reason} ({where})"})
 
 

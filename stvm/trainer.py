@@ -1,13 +1,13 @@
 """The adaptation of one source model to unlabelled target images; it knows no study."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from typing import Any, Protocol
 
 import torch
 
-from stvm.checkpoints import UNFIT, Keeper
+from stvm.checkpoints import Keeper, begin
 from stvm.data.access import Images
 from stvm.data.crops import TargetCrops, batches
 from stvm.method.build import Adaptation, build_adaptation
@@ -141,7 +141,7 @@ def adapt(
         StvmError: a state that cannot be written.
     """
     settings_, device = settings.training, next(source.parameters()).device
-    training, state = _begin(partial(Training, settings, source, images, num_classes), keeper)
+    training, state = begin(partial(Training, settings, source, images, num_classes), keeper)
     done = int(state["iteration"]) if state else 0
     size = (settings_.crop_height, settings_.crop_width)
     crops = TargetCrops(images, size, settings_.seed, settings_.iterations * settings_.batch)
@@ -160,21 +160,6 @@ def adapt(
             progress(iteration, settings_.iterations, seen)
     training.finite.check_weights(settings_.iterations, *training.adaptation.networks())
     return training.adaptation, training.course
-
-
-def _begin(
-    make: Callable[[], Training], keeper: Keeper | None
-) -> tuple[Training, dict[str, Any] | None]:
-    """A training, and the state it goes on from; one that does not fit is moved aside."""
-    training = make()
-    state = keeper.load() if keeper else None
-    if keeper and state:
-        try:
-            training.load_state_dict(state)
-        except UNFIT:
-            keeper.refuse()
-            return make(), None
-    return training, state
 
 
 def _point(iteration: int, report: StepReport) -> dict[str, float]:

@@ -46,8 +46,7 @@ def run_and_record(
     """
     settings, name = settings.canonical(), settings.hash()
     with results.lock(name):
-        states = results.root / "checkpoints" / f"{name}.pt"
-        keeper = Keeper(states, {"hash": name}, every_s)
+        keeper = Keeper(results.state_path(name), {"hash": name}, every_s)
         record = results.read(name)
         if record and not (retry_failed and record["status"] == "failed"):
             keeper.drop()

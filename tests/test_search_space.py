@@ -81,8 +81,8 @@ def test_storages(tmp_path: Path) -> None:
         with pytest.raises(StvmError, match="check --storage") as error:
             open_storage(wrong, tmp_path, "x")
         assert "secret" not in str(error.value) and "\n" not in str(error.value)
-    assert storage_place("mysql://me:secret@host/db", tmp_path, "x") == "mysql://me:***@host/db"
-    assert storage_place(None, tmp_path, "x") == "searches/x.db"
+    assert storage_place("mysql://me:secret@host/db", "x") == "mysql://me:***@host/db"
+    assert storage_place(None, "x") == "searches/x.db"
 
 
 def test_the_space() -> None:

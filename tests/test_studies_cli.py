@@ -11,11 +11,11 @@ import pytest
 from studies.__main__ import COMMANDS, main
 from studies.ablation import build_study
 from studies.retry import build_retry
-from studies.settings_list import allowed, groups
+from studies.settings_list import allowed
 from stvm.errors import StvmError
 from stvm.groups import MethodSettings
 from stvm.records import Results
-from stvm.settings import Settings
+from stvm.settings import GROUPS, Settings
 from tests.recorded import DIVERGING, NAMES, content, manifest, put, refused, synthetic
 from tests.tiny import ASSIGNMENTS, tiny
 
@@ -92,7 +92,7 @@ def test_what_is_said_to_be_allowed_is() -> None:
             if part.startswith(("above", "below")):
                 with pytest.raises(StvmError, match=name):
                     Settings().replace(**{name: part.split()[1]})
-    assert {name for group in groups().values() for name in group.model_fields} == set(
+    assert {name for group in GROUPS.values() for name in group.model_fields} == set(
         Settings().flat()
     )
 

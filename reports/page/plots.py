@@ -13,7 +13,7 @@ from reports.manifests import Manifest
 from reports.page.data import Recorded
 from reports.page.svg import PANEL, Plot, legend_above, line, panel, to_svg
 from reports.rank import regret, spearman
-from reports.scores import SCORES, Group
+from reports.scores import SCORES, Group, by_realisation
 from reports.table4 import LABELS
 from stvm.objectives import Objective
 
@@ -114,12 +114,12 @@ def _score_plot(group: Group, score: Objective) -> Plot:
     collapsed = {trial.hash for trial, record in group.done if record.collapsed}
     whole: Points = []
     fallen: Points = []
-    by_realisation: dict[int, Points] = {}
-    for trial, value, miou in group.scored(score):
+    scored = group.scored(score)
+    for trial, value, miou in scored:
         (fallen if trial.hash in collapsed else whole).append((value, miou))
-        by_realisation.setdefault(trial.realisation, []).append((value, miou))
-    chosen = [max(points, key=lambda p: p[0]) for points in by_realisation.values()]
-    best = [max(points, key=lambda p: p[1]) for points in by_realisation.values()]
+    pairs = by_realisation(scored)
+    chosen = [max(points, key=lambda p: p[0]) for points in pairs.values()]
+    best = [max(points, key=lambda p: p[1]) for points in pairs.values()]
     figure, axes = panel(PANEL)
     sign = 1 if score.higher_is_better else -1
     grey = {"color": "0.35", "mfc": "none", "markersize": 5}
@@ -131,12 +131,12 @@ def _score_plot(group: Group, score: Objective) -> Plot:
     direction = "higher" if score.higher_is_better else "lower"
     axes.set(xlabel=f"{score.label} ({direction} taken as better)", ylabel="mIoU, % (oracle)")
     legend_above(axes, 2)
-    caption = _score_caption(score, by_realisation)
+    caption = _score_caption(score, pairs)
     return Plot(to_svg(figure, f"score-{score.name}", caption), caption)
 
 
-def _score_caption(score: Objective, by_realisation: dict[int, Points]) -> str:
-    rho, loss = spearman(by_realisation).rho, regret(by_realisation)
+def _score_caption(score: Objective, pairs: dict[int, Points]) -> str:
+    rho, loss = spearman(pairs).rho, regret(pairs)
     texts = ["undefined" if rho is None else number(rho, 1, sign=True, digits=2)]
     texts += [f"choosing by it loses {number(loss[0])} points of mIoU"] if loss else []
     return f"{score.label.capitalize()}: Spearman's correlation with mIoU {'; '.join(texts)}."
