@@ -28,7 +28,7 @@ def study_parser(about: str, seeds: Sequence[int]) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         description=about,
         usage="%(prog)s [options] [setting=value ...]",
-        epilog="any setting of stvm/groups.py can be changed, as in alpha=4 iterations=400",
+        epilog="any setting of stvm/groups/ can be changed, as in alpha=4 iterations=400",
     )
     parser.add_argument("--preset", default="demo", help=f"one of {', '.join(PRESETS)}")
     parser.add_argument("--seeds", nargs="+", type=whole_number, default=list(seeds), metavar="N")

@@ -19,7 +19,7 @@ from stvm.settings import field_of
 from stvm.study import Study
 
 PARAMETERS = ("tau_mocm", "n_mocm", "n_f", "temperature", "q_m", "alpha", "beta")
-"""In the order of Table V; the values stand beside the defaults in `stvm/groups.py`."""
+"""In the order of Table V; the values stand beside the defaults in `stvm/groups/`."""
 
 
 def grid_of(name: str) -> list[float]:

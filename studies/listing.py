@@ -77,13 +77,13 @@ class Base:
             trials: in the order in which they run.
             facts: for its reports.
         """
-        flat = self.settings.flat()
+        naming = self.settings.naming()
         overrides = "".join(f" {name}={value}" for name, value in self.changes.items())
         return Study(
             name=name,
             table=table,
             preset=self.preset_name,
-            base=digest({k: v for k, v in flat.items() if k not in self.varied}),
+            base=digest({k: v for k, v in naming.items() if k not in self.varied}),
             title=f"{about}, preset {self.preset_name}{overrides}",
             rule=evaluation_rule(self.settings),
             dataset=self.settings.data.dataset,

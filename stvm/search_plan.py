@@ -46,7 +46,7 @@ class Plan:
 
     def identity(self) -> dict[str, Any]:
         """What must be equal for two trials to belong to one search."""
-        settings = {k: v for k, v in self.base.flat().items() if k != "workers"}
+        settings = self.base.naming()
         return {
             "settings": settings,
             "base": digest(settings),

@@ -10,17 +10,23 @@ from pydantic.fields import FieldInfo
 
 from stvm.errors import StvmError
 from stvm.groups import (
+    OFFICIAL,
+    ComputeSettings,
     DataSettings,
+    EvaluationSettings,
     Group,
     MethodSettings,
     NetworkSettings,
     SourceSettings,
     TrainingSettings,
+    is_later,
 )
 
 __all__ = [
     "GROUPS",
+    "ComputeSettings",
     "DataSettings",
+    "EvaluationSettings",
     "MethodSettings",
     "NetworkSettings",
     "Settings",
@@ -45,6 +51,8 @@ class Settings(Group):
     source: SourceSettings = SourceSettings()
     method: MethodSettings = MethodSettings()
     training: TrainingSettings = TrainingSettings()
+    evaluation: EvaluationSettings = EvaluationSettings()
+    compute: ComputeSettings = ComputeSettings()
 
     @model_validator(mode="after")
     def _crop_fits(self) -> Self:
@@ -56,7 +64,21 @@ class Settings(Group):
                 f"crop {self.training.crop_height}x{self.training.crop_width} is larger than the "
                 f"image {self.data.height}x{self.data.width}: lower crop_height or crop_width"
             )
+        crop, size = self.source_crop(), self.data.source_size()
+        if crop[0] > size[0] or crop[1] > size[1]:
+            raise ValueError(
+                f"source crop {crop[0]}x{crop[1]} is larger than the source image "
+                f"{size[0]}x{size[1]}: lower source_crop_height or source_crop_width"
+            )
         return self
+
+    def source_crop(self) -> tuple[int, int]:
+        """Height and width of the crops of source training in pixels."""
+        source, training = self.source, self.training
+        return (
+            source.source_crop_height or training.crop_height,
+            source.source_crop_width or training.crop_width,
+        )
 
     def flat(self) -> dict[str, Any]:
         """Name to value, without the groups: what a record keeps and a command line sets."""
@@ -86,23 +108,37 @@ class Settings(Group):
 
     def hash(self) -> str:
         """Name of the trial: 12 hex digits over the settings that matter to it."""
-        flat = self.canonical().flat()
-        named = {name: value for name, value in flat.items() if name != "workers"}
-        return digest(named | self._version())
+        return digest(self.canonical().naming() | self._version())
 
     def source_hash(self) -> str:
         """Name of the source model: the settings it depends on and no other."""
-        flat = self.flat()
         names = [*NetworkSettings.model_fields, *SourceSettings.model_fields]
         names += [n for n in DataSettings.model_fields if n not in _TARGET_ONLY]
-        names += _SOURCE_TRAINING
-        return digest({name: flat[name] for name in names} | self._version())
+        names += [*_SOURCE_TRAINING, *ComputeSettings.model_fields]
+        naming = self.naming()
+        return digest({name: naming[name] for name in names if name in naming} | self._version())
+
+    def naming(self) -> dict[str, Any]:
+        """What may name a trial, by setting.
+
+        Not how it is loaded, nor where published data lie; a setting that joined later counts
+        where it is changed.
+        """
+        roots = ("source_root", "target_root") if self.data.dataset in OFFICIAL else ()
+        return {
+            name: value
+            for name, value in self.flat().items()
+            if name not in (*_NOT_NAMED, *roots)
+            and not (is_later(field_of(name)) and value == field_of(name).default)
+        }
 
     def _version(self) -> dict[str, int]:
         return {"streets_version": STREETS_VERSION} if self.data.dataset == "streets" else {}
 
 
-_TARGET_ONLY = ("target_images", "eval_images", "gap", "target_root")
+_NOT_NAMED = ("workers", "keep_model")
+"""Settings that change nothing in a record."""
+_TARGET_ONLY = ("target_images", "eval_images", "gap", "target_root", "city")
 _IDLE_WITHOUT = {
     "aug": ("aug_strength", "aug_probability", "blur_probability"),
     "mt": ("ema_momentum", "ema_period", "teacher_bn"),

@@ -1,0 +1,24 @@
+"""The segmentation network of source model, student and teacher."""
+
+from typing import Literal
+
+from pydantic import Field
+
+from stvm.groups.base import Group, later
+
+
+class NetworkSettings(Group):
+    """The segmentation network of source model, student and teacher."""
+
+    network: Literal["small_deeplab", "deeplabv2_resnet101", "deeplabv3_resnet50"] = Field(
+        "small_deeplab", description="Architecture; the metric network copies its classifier."
+    )
+    channels: int = Field(64, ge=8, description="small_deeplab: channels of the features.")
+    auxiliary: bool = later(
+        False,
+        description="A second classifier on layer 3, trained with the source model alone.",
+    )
+    aspp_branches: Literal["auto", "two", "four"] = later(
+        "auto",
+        description="DeepLabV2: how many of the rates 6, 12, 18, 24 count; auto: as trained.",
+    )

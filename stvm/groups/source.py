@@ -1,0 +1,56 @@
+"""How the source model is trained, or where it comes from."""
+
+from typing import Literal
+
+from pydantic import Field
+
+from stvm.groups.base import Group, later
+
+
+class SourceSettings(Group):
+    """How the source model is trained; it is cached under the hash of these and the data's."""
+
+    source_checkpoint: str = Field(
+        "", description="State dict to start from; without one the source model is trained."
+    )
+    checkpoint_family: Literal[
+        "auto",
+        "stvm",
+        "adaptsegnet",
+        "maxsquare",
+        "advent",
+        "crst",
+        "dacs",
+        "fada",
+        "dasac",
+        "tllib",
+        "mmseg",
+        "torchvision",
+    ] = later("auto", description="Whose code wrote source_checkpoint, where it cannot be told.")
+    source_init: str = later(
+        "", description="Weights of the backbone that source training starts from; else random."
+    )
+    source_seed: int = Field(0, ge=0, description="Seed of the source model.")
+    source_iterations: int = Field(3500, ge=1, description="Iterations of source training.")
+    source_batch: int = Field(8, ge=1, description="Images a source batch.")
+    source_lr: float = Field(0.02, gt=0, description="Learning rate of source training.")
+    source_head_lr_factor: float = later(
+        1.0, gt=0, description="Classifier's rate over the extractor's in source training."
+    )
+    source_auxiliary: float = later(
+        0.1, ge=0, description="Weight of the auxiliary classifier's loss in source training."
+    )
+    source_crop_height: int = later(0, ge=0, description="Of source crops; 0: as crop_height.")
+    source_crop_width: int = later(0, ge=0, description="Of source crops; 0: as crop_width.")
+    source_augment: float = Field(
+        0.0, ge=0, le=1, description="Strength of photometric augmentation in source training."
+    )
+    source_scale: float = Field(
+        0.0, ge=0, lt=1, description="Source images are zoomed in by up to 1/(1 - this)."
+    )
+    source_rare: float = Field(
+        0.0, ge=0, le=1, description="Share of source crops centred on a class drawn uniformly."
+    )
+    source_balance: float = Field(
+        0.0, ge=0, le=1, description="Power of (median frequency / frequency) that weighs a class."
+    )
