@@ -63,10 +63,14 @@ class SegmentationNetwork(nn.Module):
         features: Tensor = self.features((images - self.mean) / self.std)
         return features
 
+    def logits(self, images: Tensor) -> Tensor:
+        """Logits (N, num_classes, h, w) at the features' size of images (N, 3, H, W) in [0, 1]."""
+        logits: Tensor = self.classifier(self.extract(images))
+        return logits
+
     def forward(self, images: Tensor) -> Tensor:
         """Logits (N, num_classes, H, W) of images (N, 3, H, W) in [0, 1]."""
-        size = (images.shape[-2], images.shape[-1])
-        return upsample(self.classifier(self.extract(images)), size)
+        return upsample(self.logits(images), (images.shape[-2], images.shape[-1]))
 
 
 class SummedAspp(nn.Module):
