@@ -30,11 +30,9 @@ def build_study(preset_name: str, changes: dict[str, str], seeds: Sequence[int])
     Raises:
         StvmError: unknown preset or setting, a value out of range, a setting the study varies.
     """
-    for name in ("dataset", "network", "city"):
+    for name in ("dataset", "city"):
         if name in changes:
-            raise StvmError(
-                f"'{name}' is what --scenario, --network and --cities say: leave it out"
-            )
+            raise StvmError(f"'{name}' is what --scenario and --cities say: leave it out")
     base = Base(preset_name, changes, None)
     here = base.at(0)
     trials = [base.trial(row, None, 0, here.replace(**YARDSTICKS[row])) for row in ROWS]
