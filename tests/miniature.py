@@ -151,7 +151,7 @@ def streets(name: str, count: int, size: tuple[int, int]) -> tuple[Scene, ...]:
 @lru_cache(maxsize=32)
 def _streets(name: str, count: int, size: tuple[int, int]) -> tuple[Scene, ...]:
     seed, style = zlib.crc32(name.encode()), _style(name.split()[0])
-    drawn = [render_scene((seed, i), style, size[1], size[0]) for i in range(60)]
+    drawn = [render_scene((seed, i), style, size[1], size[0]) for i in range(24)]
     chosen: list[int] = []
     missing = set(range(len(CLASSES)))
     held = [set(np.unique(label).tolist()) for _, label in drawn]
