@@ -20,6 +20,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from studies.command import positive
 from stvm.data.cache import Store
 from stvm.data.decode import Size
+from stvm.data.decoders import Decoders
 from stvm.data.official import source_part, target_part
 from stvm.data.parts import Part
 from stvm.data.prepare import Watch, check_room, fill, gigabytes, missing_items
@@ -156,9 +157,9 @@ def write(stores: Sequence[Store], workers: int) -> list[str]:
         print(f"  {store.folder}: {gigabytes(store.nbytes)}, {state}", flush=True)
     check_room(list(stores))
     faults: list[str] = []
-    with watching(sum(todo)) as watch:
+    with watching(sum(todo)) as watch, Decoders(workers) as decoders:
         for store in stores:
-            faults += fill(store, workers, watch)
+            faults += fill(store, decoders, watch)
     return faults
 
 

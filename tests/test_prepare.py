@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 import studies.prepare
+import stvm.data.decoders
 import stvm.data.prepare
 from studies.__main__ import main
 from stvm.data.access import open_source, open_target_images, open_target_labelled
@@ -246,7 +247,7 @@ def test_an_interruption_keeps_what_is_done(
     made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     given, calls = assignments(made, "gta5_cityscapes"), 0
-    decode = stvm.data.prepare.decode_image
+    decode = stvm.data.decoders.decode_image
 
     def interrupted(*args: Any) -> Any:
         nonlocal calls
@@ -255,7 +256,7 @@ def test_an_interruption_keeps_what_is_done(
             raise KeyboardInterrupt
         return decode(*args)
 
-    monkeypatch.setattr(stvm.data.prepare, "decode_image", interrupted)
+    monkeypatch.setattr(stvm.data.decoders, "decode_image", interrupted)
     assert prepare(tmp_path, given) == 130
     assert next(tmp_path.rglob("done")).read_bytes() == b"\1" * 3 + b"\0" * 5
 

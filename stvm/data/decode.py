@@ -6,7 +6,14 @@ import numpy as np
 from PIL import Image
 
 from stvm.data.layouts import Layout
-from stvm.data.reading import Uint8Array, read_first_channel, read_ids, read_rgb, read_size
+from stvm.data.reading import (
+    Uint8Array,
+    check_intact,
+    read_first_channel,
+    read_ids,
+    read_rgb,
+    read_size,
+)
 from stvm.errors import StvmError
 
 ASPECT_TOLERANCE = 0.02
@@ -22,6 +29,7 @@ def decode_image(path: Path, size: Size) -> Uint8Array:
     Raises:
         StvmError: the file cannot be read.
     """
+    check_intact(path)
     image = read_rgb(path)
     return np.array(_resized(image, size, Image.Resampling.BICUBIC), dtype=np.uint8)
 
@@ -39,6 +47,7 @@ def decode_ids(layout: Layout, path: Path, image_path: Path, size: Size) -> Uint
         StvmError: the file cannot be read, is stored otherwise than published, has other
             proportions than its image or holds ids that the data set does not have.
     """
+    check_intact(path)
     stored = read_first_channel(path) if layout.sixteen_bits else read_ids(path)
     ids = layout.ids.checked(path, stored)
     width, height = read_size(image_path)

@@ -4,25 +4,18 @@ An item is marked as done only when it lies on the disk; the index, which makes 
 is read, follows the last of them.
 """
 
-import multiprocessing
 import os
 import shutil
-import signal
-import threading
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
-from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from filelock import FileLock, Timeout
 
 from stvm.data.cache import Store, map_array
-from stvm.data.decode import Size, decode_ids, decode_image
-from stvm.data.layouts import LAYOUTS
+from stvm.data.decoders import Decoders, Item
 from stvm.errors import StvmError
 from stvm.files import writing
 from stvm.records import replacing, write_json
@@ -34,19 +27,6 @@ MOST_FAULTS = 20
 
 Watch = Callable[[int], None]
 """Told how many items more are done."""
-
-
-@dataclass(frozen=True)
-class _Item:
-    """One item to decode and write."""
-
-    number: int
-    array_path: Path
-    offset: int
-    layout: str
-    image: Path
-    label: Path | None
-    size: Size
 
 
 def missing_items(store: Store) -> list[int]:
@@ -85,12 +65,12 @@ def gigabytes(size: int) -> str:
     return f"{size / 1e9:.1f} GB" if size >= 5e7 else f"{size / 1e6:.1f} MB"
 
 
-def fill(store: Store, workers: int, watch: Watch) -> list[str]:
+def fill(store: Store, decoders: Decoders, watch: Watch) -> list[str]:
     """Write what is missing of an array.
 
     Args:
         store: the array.
-        workers: processes; with 1 this one does it.
+        decoders: at work.
         watch: told of progress.
 
     Returns:
@@ -105,7 +85,7 @@ def fill(store: Store, workers: int, watch: Watch) -> list[str]:
             return []
         _make_files(store)
         todo = missing_items(store)
-        faults = _write(store, todo, workers, watch)
+        faults = _write(store, todo, decoders, watch)
         if not faults:
             _complete(store)
     return faults
@@ -113,14 +93,14 @@ def fill(store: Store, workers: int, watch: Watch) -> list[str]:
 
 @contextmanager
 def _alone(store: Store) -> Iterator[None]:
-    lock = FileLock(store.folder.with_name(store.folder.name + ".lock"))
-    try:
-        with writing(store.folder):
+    with writing(store.folder):
+        lock = FileLock(store.folder / "lock")
+        try:
             lock.acquire(timeout=0)
-    except Timeout:
-        raise StvmError(
-            f"{store.folder}: another process prepares it; wait for it, or stop it"
-        ) from None
+        except Timeout:
+            raise StvmError(
+                f"{store.folder}: another process prepares it; wait for it, or stop it"
+            ) from None
     try:
         yield
     finally:
@@ -152,12 +132,12 @@ def _make_files(store: Store) -> None:
         _marks_path(store).write_bytes(bytes(len(store.images)))
 
 
-def _write(store: Store, todo: list[int], workers: int, watch: Watch) -> list[str]:
+def _write(store: Store, todo: list[int], decoders: Decoders, watch: Watch) -> list[str]:
     first = int(map_array(store.array_path).offset)  # type: ignore[attr-defined]
     item_bytes = store.nbytes // len(store.images)
     labels = store.part.labels(store.images) if store.kind == "labels" else None
     items = (
-        _Item(
+        Item(
             number,
             store.array_path,
             first + number * item_bytes,
@@ -170,7 +150,7 @@ def _write(store: Store, todo: list[int], workers: int, watch: Watch) -> list[st
     )
     faults: list[str] = []
     with writing(store.folder), _Marker(store) as marker:
-        for number, fault in _results(items, workers):
+        for number, fault in decoders.results(items):
             if fault is None:
                 marker.add(number)
                 watch(1)
@@ -214,68 +194,6 @@ class _Marker:
         finally:
             os.close(self._array)
             os.close(self._marks)
-
-
-def _results(items: Iterator[_Item], workers: int) -> Iterator[tuple[int, str | None]]:
-    """Number and fault of each item as it is done."""
-    if workers == 1:
-        yield from map(_decode_and_write, items)
-        return
-    # Children that were forked while threads run may hang; these import no torch and start soon.
-    context = multiprocessing.get_context("spawn")
-    pool = ProcessPoolExecutor(workers, context, initializer=_begin_worker)
-    try:
-        running: set[Future[tuple[int, str | None]]] = set()
-        more = True
-        while more or running:
-            while more and len(running) < 4 * workers:
-                item = next(items, None)
-                more = item is not None
-                if item is not None:
-                    running.add(pool.submit(_decode_and_write, item))
-            ended, running = wait(running, return_when=FIRST_COMPLETED)
-            for future in ended:
-                yield future.result()
-    except BrokenProcessPool:
-        raise StvmError(
-            "a process that decodes images was killed: look for the out-of-memory killer in dmesg, "
-            "or lower --workers; the same command goes on"
-        ) from None
-    finally:
-        pool.shutdown(cancel_futures=True)
-
-
-def _begin_worker() -> None:
-    """Ctrl-C is the parent's to handle, and nobody works on when the parent was killed."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    parent = multiprocessing.parent_process()
-    assert parent is not None
-
-    def watch() -> None:
-        parent.join()
-        os._exit(1)
-
-    threading.Thread(target=watch, daemon=True).start()
-
-
-def _decode_and_write(item: _Item) -> tuple[int, str | None]:
-    """Decodes an item into its place; the fault of its file, if it has one."""
-    try:
-        if item.label is None:
-            array = decode_image(item.image, item.size)
-        else:
-            array = decode_ids(LAYOUTS[item.layout], item.label, item.image, item.size)
-    except StvmError as error:
-        return item.number, str(error)
-    file = os.open(item.array_path, os.O_RDWR)
-    try:
-        content = memoryview(array.tobytes())
-        while content:
-            written = os.pwrite(file, content, item.offset + array.nbytes - len(content))
-            content = content[written:]
-    finally:
-        os.close(file)
-    return item.number, None
 
 
 def _complete(store: Store) -> None:

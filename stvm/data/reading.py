@@ -63,7 +63,8 @@ def read_ids(path: Path) -> Uint8Array:
 def read_first_channel(path: Path) -> NDArray[np.uint16]:
     """First channel (H, W) of a PNG file of three 16-bit channels, which holds SYNTHIA's classes.
 
-    Pillow reads the upper byte of each value and so finds class 0 everywhere.
+    Pillow reads the upper byte of each value and so finds class 0 everywhere. OpenCV does not, but
+    fills up what is missing of a file that was cut off: see `check_intact`.
 
     Raises:
         StvmError: the file cannot be read or is stored otherwise.
@@ -75,15 +76,24 @@ def read_first_channel(path: Path) -> NDArray[np.uint16]:
                 f"{path}: label mode is {raw_mode}, not three channels of 16 bits; take the "
                 "file as it was published: one that was saved again may have lost its classes"
             )
-        try:
-            # OpenCV would fill up what is missing of a file that was cut off.
-            label.verify()
-        except _READ_ERRORS as error:
-            raise _unreadable(path, "PNG", error) from error
     blue_green_red = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_UNCHANGED)
     if blue_green_red is None:
         raise _unreadable(path, "PNG", OSError("damaged"))
     return np.ascontiguousarray(blue_green_red[..., 2], dtype=np.uint16)
+
+
+def check_intact(path: Path) -> None:
+    """Compare a PNG file with the checksums in it, which decoding does not look at.
+
+    Raises:
+        StvmError: it is cut off, or was damaged when it was copied.
+    """
+    with opened(path, ("PNG", "JPEG")) as image:
+        kind = str(image.format)
+        try:
+            image.verify()
+        except _READ_ERRORS as error:
+            raise _unreadable(path, kind, error) from error
 
 
 def opened(path: Path, formats: tuple[str, ...]) -> Image.Image:
