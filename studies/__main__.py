@@ -10,6 +10,7 @@ from typing import NoReturn
 from stvm.errors import StvmError, unknown
 
 COMMANDS = {
+    "prepare": ("studies.prepare", "check the folders of published data sets and decode them"),
     "status": ("studies.status", "what is recorded, running, failed and why, by study"),
     "replay": ("studies.replay", "run one recorded trial again and compare it with its record"),
     "retry-failed": ("studies.retry", "run failed trials again; their records are set aside"),
@@ -54,7 +55,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         module = importlib.import_module(_module(given[0]))
         parser = _Parser(prog=f"python -m studies {given[0]}", description=module.__doc__)
         module.add_options(parser)
-        code: int = module.run(parser.parse_args(given[1:]))
+        code: int = module.run(parser.parse_intermixed_args(given[1:]))
         sys.stdout.flush()
         return code
     except BrokenPipeError:

@@ -20,6 +20,7 @@ from stvm.data.access import (
     LabelledImages,
     class_colours,
     class_names,
+    has_source_val,
     open_source,
     open_target_images,
     open_target_labelled,
@@ -70,7 +71,7 @@ def check_inputs(trials: Iterable[Settings]) -> None:
         (s.data, s.network, s.training.eval_split, s.source.source_checkpoint): s for s in trials
     }
     for (data, _, split, checkpoint), settings in distinct.items():
-        if data.dataset == "folder":
+        if data.dataset != "streets":
             if not checkpoint:
                 open_source(data, "train", Path())
             open_target_images(data, Path())
@@ -222,7 +223,7 @@ def _on_source(
 ) -> float | None:
     """mIoU on held-out source images, where the source has a split `val`."""
     data = settings.data
-    if data.dataset == "folder" and not (Path(data.source_root) / "val").is_dir():
+    if not has_source_val(data):
         return None
     images = open_source(data, "val", cache)
     return evaluate(network, images, len(class_names(data)), device).miou
