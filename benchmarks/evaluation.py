@@ -33,7 +33,8 @@ def write_maps(folder: Path, count: int) -> tuple[list[str], list[str]]:
     rng = np.random.default_rng(0)
     ids = np.array([*TRAIN_IDS, 4], np.uint8)
     shape = (HEIGHT // 16, WIDTH // 16)
-    predictions, labels = [], []
+    predictions: list[str] = []
+    labels: list[str] = []
     for number in range(count):
         truth = rng.integers(0, 20, shape)
         guess = np.where(rng.random(shape) < 0.9, truth % 19, rng.integers(0, 19, shape))

@@ -206,10 +206,10 @@ def protocol_notes(records: Records) -> list[str]:
 
 def _protocol(result: Mapping[str, Any]) -> str:
     given = result.get("protocol") or {}
-    sizes = [given.get(f"{what}_size") for what in ("input", "label")]
+    sizes = [given.get(f"{what}_size") or [] for what in ("input", "label")]
     if not given.get("name") or not all(isinstance(s, list) and len(s) == 2 for s in sizes):
-        return ""
-    images, labels = (f"{size[1]}x{size[0]}" for size in sizes)
+        return str(given.get("name", ""))
+    images, labels = (f"{width}x{height}" for height, width in sizes)
     corners = "aligned" if given.get("align_corners") else "not aligned"
     return (
         f"{given['name']} (images of {images}, labels of {labels}, logits enlarged with corners "

@@ -248,16 +248,16 @@ def _sample(
     device: torch.device,
 ) -> dict[str, NDArray[Any]]:
     rows = np.linspace(0, len(images) - 1, min(SAMPLE_IMAGES, len(images))).round().astype(int)
-    pixels = np.stack([images.image(int(i)) for i in rows])
+    shown = [images.image(int(i)) for i in rows]
     network.eval()
     predictions, reliabilities = [], []
-    for part in as_input(pixels, device).split(batch_size(pixels[0, ..., 0].size)):
+    for part in as_input(shown, device).split(batch_size(shown[0][..., 0].size)):
         predictions.append(network(part).argmax(1).to(torch.uint8).cpu().numpy())
         maps = reader.maps(part) if reader else {}
         if "reliability" in maps:
             reliabilities.append(maps["reliability"].cpu().numpy().astype(np.float32))
     arrays: dict[str, NDArray[Any]] = {
-        "images": pixels,
+        "images": np.stack(shown),
         "labels": np.stack([images.label(int(i)) for i in rows]),
         "predictions": np.concatenate(predictions),
         "palette": np.array(class_colours(settings.data), np.uint8),

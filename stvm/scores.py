@@ -25,7 +25,7 @@ def spread_out(images: Images, count: int, device: torch.device) -> Tensor:
 
 
 def _batches(pixels: Tensor) -> tuple[Tensor, ...]:
-    return pixels.split(batch_size(pixels.shape[-2] * pixels.shape[-1]))
+    return tuple(pixels.split(batch_size(pixels.shape[-2] * pixels.shape[-1])))
 
 
 @dataclass(frozen=True)
