@@ -5,6 +5,7 @@ from typing import Any
 
 from stvm.errors import StvmError
 from stvm.presets import Preset, find_preset
+from stvm.protocols import find_protocol
 from stvm.settings import Settings, digest
 from stvm.study import Study, Trial
 
@@ -116,9 +117,11 @@ def evaluation_rule(settings: Settings) -> str:
         "teacher": "the teacher (without MT: the student)",
         "student": "the student",
     }[settings.training.evaluated]
+    protocol, data = find_protocol(settings.evaluation.protocol), settings.data
+    also = f"; {protocol.multi_scale_sentence()}" if settings.evaluation.multi_scale else ""
     return (
         f"Every row that adapts: {network} after the last of {settings.training.iterations} "
-        f"iterations. All rows: mIoU over the {settings.data.height}x{settings.data.width} images "
-        f"of the target's {settings.training.eval_split} split; nothing is selected by "
-        "target labels."
+        f"iterations. All rows: mIoU over the target's {settings.training.eval_split} split, "
+        f"{protocol.sentence(data.height, data.width)}{also}; nothing is selected by target "
+        "labels."
     )

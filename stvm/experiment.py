@@ -6,7 +6,6 @@ import io
 import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +14,7 @@ import torch
 from filelock import FileLock
 from numpy.typing import NDArray
 
+from stvm.batches import as_input, batch_size
 from stvm.checkpoints import EVERY_S, Keeper
 from stvm.data.access import (
     LabelledImages,
@@ -26,10 +26,11 @@ from stvm.data.access import (
     open_target_labelled,
 )
 from stvm.errors import DivergenceError
-from stvm.evaluate import Score, check_labels, evaluate
+from stvm.evaluate import check_labels, evaluate
 from stvm.files import writing
 from stvm.measures import Reader, measure_adaptation
 from stvm.method.build import Adaptation
+from stvm.miou import Miou, open_graded
 from stvm.networks import SegmentationNetwork
 from stvm.records import replacing
 from stvm.scores import SCORED_IMAGES, has_collapsed, label_free_scores, spread_out
@@ -68,14 +69,15 @@ def check_inputs(trials: Iterable[Settings]) -> None:
         StvmError: one is missing or does not fit.
     """
     distinct = {
-        (s.data, s.network, s.training.eval_split, s.source.source_checkpoint): s for s in trials
+        (s.data, s.network, s.training.eval_split, s.source.source_checkpoint, s.evaluation): s
+        for s in trials
     }
-    for (data, _, split, checkpoint), settings in distinct.items():
+    for (data, _, _, checkpoint, _), settings in distinct.items():
         if data.dataset != "streets":
             if not checkpoint:
                 open_source(data, "train", Path())
             open_target_images(data, Path())
-            open_target_labelled(data, split, Path())
+            open_graded(settings, Path())
         if checkpoint:
             load_source(settings, Path(checkpoint), torch.device("cpu"))
 
@@ -131,12 +133,11 @@ def run_trial(
     """
     path = ensure_source(settings, cache, device, progress)
     source, sha256 = load_source(settings, path, device), file_sha256(path)
-    held_out = open_target_labelled(settings.data, settings.training.eval_split, cache)
-    check_labels(held_out, settings.training.eval_split)
+    measure = Miou(settings, open_graded(settings, cache), device)
+    check_labels(measure.images, settings.training.eval_split)
+    held_out = _at_image_size(measure, cache)
     classes = len(class_names(settings.data))
-    measure = partial(evaluate, images=held_out, num_classes=classes, device=device)
     images = open_target_images(settings.data, cache)
-    unlabelled = spread_out(images, SCORED_IMAGES, device)
     reader = None
     if keeper:
         keeper.bind(source_sha256=sha256)
@@ -144,11 +145,13 @@ def run_trial(
         adaptation, course = adapt(settings, source, images, classes, progress, keeper)
         reader = Reader(settings, adaptation)
         network = adaptation.reported(settings.training.evaluated)
-        result = _adapted(settings, adaptation, course, measure)
+        result = _adapted(settings, adaptation, course, measure) | measure.about(network)
+        unlabelled = spread_out(images, SCORED_IMAGES, device)
         result |= measure_adaptation(reader, held_out, unlabelled, classes, device)
     else:
         network = _yardstick(settings, source, cache, device, progress, keeper)
-        result = measure(network).as_dict() | {"iteration": 0}
+        result = measure(network) | measure.about(network) | {"iteration": 0}
+        unlabelled = spread_out(images, SCORED_IMAGES, device)
         result["scores"] = label_free_scores(network, unlabelled, None) | {"silhouette": None}
         if settings.method.procedure == "adapt":
             result["source_val_miou"] = _on_source(settings, network, cache, device)
@@ -161,6 +164,14 @@ def run_trial(
     sample = _sample(settings, network, reader, held_out, device)
     sample["miou"] = np.float64(result["miou"])  # type: ignore[assignment]
     return Outcome(result, sample, sha256)
+
+
+def _at_image_size(measure: Miou, cache: Path) -> LabelledImages:
+    """The evaluated split with images and labels as large as the trial's."""
+    if not measure.protocol.resizes:
+        return measure.images
+    settings = measure.settings
+    return open_target_labelled(settings.data, settings.training.eval_split, cache)
 
 
 def _refuse_nan(settings: Settings, entropy: float) -> None:
@@ -180,14 +191,14 @@ def _adapted(
     settings: Settings,
     adaptation: Adaptation,
     course: Course,
-    measure: Callable[[SegmentationNetwork], Score],
+    measure: Callable[[SegmentationNetwork], dict[str, Any]],
 ) -> dict[str, Any]:
     student, teacher = adaptation.student, adaptation.teacher
     scores = {"student": measure(student)}
     scores["teacher"] = scores["student"] if teacher is student else measure(teacher)
-    result = scores[settings.training.evaluated].as_dict()
-    result |= {name: value.as_dict() for name, value in scores.items()}
-    return result | {
+    return {
+        **scores[settings.training.evaluated],
+        **scores,
         "iteration": settings.training.iterations,
         "curve": _finite(course.curve),
         "watch": course.watch,
@@ -238,16 +249,20 @@ def _sample(
     device: torch.device,
 ) -> dict[str, NDArray[Any]]:
     rows = np.linspace(0, len(images) - 1, min(SAMPLE_IMAGES, len(images))).round().astype(int)
-    pixels = np.stack([images.image(int(i)) for i in rows])
-    batch = torch.from_numpy(pixels).to(device).permute(0, 3, 1, 2).float() / 255
+    shown = [images.image(int(i)) for i in rows]
     network.eval()
+    predictions, reliabilities = [], []
+    for part in as_input(shown, device).split(batch_size(shown[0][..., 0].size)):
+        predictions.append(network(part).argmax(1).to(torch.uint8).cpu().numpy())
+        maps = reader.maps(part) if reader else {}
+        if "reliability" in maps:
+            reliabilities.append(maps["reliability"].cpu().numpy().astype(np.float32))
     arrays: dict[str, NDArray[Any]] = {
-        "images": pixels,
+        "images": np.stack(shown),
         "labels": np.stack([images.label(int(i)) for i in rows]),
-        "predictions": network(batch).argmax(1).to(torch.uint8).cpu().numpy(),
+        "predictions": np.concatenate(predictions),
         "palette": np.array(class_colours(settings.data), np.uint8),
     }
-    maps = reader.maps(batch) if reader else {}
-    if "reliability" in maps:
-        arrays["reliability"] = maps["reliability"].cpu().numpy().astype(np.float32)
+    if reliabilities:
+        arrays["reliability"] = np.concatenate(reliabilities)
     return arrays
