@@ -16,6 +16,7 @@ from filelock import FileLock
 from numpy.typing import NDArray
 
 from stvm.checkpoints import EVERY_S, Keeper
+from stvm.compute import computing
 from stvm.data.access import (
     LabelledImages,
     class_colours,
@@ -96,7 +97,8 @@ def ensure_source(
     try:
         if not path.exists():
             keeper = Keeper(path.with_suffix(".state"), {"hash": path.stem}, every_s)
-            network = train_source(settings, cache, device, progress or silent, keeper)
+            with computing(settings.compute, device):
+                network = train_source(settings, cache, device, progress or silent, keeper)
             # torch's own writer turns a full disk into a RuntimeError; Python's into an OSError.
             weights = io.BytesIO()
             torch.save(network.state_dict(), weights)
@@ -125,28 +127,42 @@ def run_trial(
         keeper: keeps the state of the training, from which an interrupted one goes on.
 
     Raises:
-        StvmError: data or checkpoint that cannot be used.
+        StvmError: data or checkpoint that cannot be used, or memory of a GPU that ran out.
         DivergenceError: a loss that is not finite.
     """
     path = ensure_source(settings, cache, device, progress)
+    with computing(settings.compute, device):
+        return _run(settings, path, cache, device, progress, keeper)
+
+
+def _run(
+    settings: Settings,
+    path: Path,
+    cache: Path,
+    device: torch.device,
+    progress: Progress | None,
+    keeper: Keeper | None,
+) -> Outcome:
     source, sha256 = load_source(settings, path, device), file_sha256(path)
     held_out = open_target_labelled(settings.data, settings.training.eval_split, cache)
     check_labels(held_out, settings.training.eval_split)
     classes = len(class_names(settings.data))
     measure = partial(evaluate, images=held_out, num_classes=classes, device=device)
     images = open_target_images(settings.data, cache)
-    unlabelled = spread_out(images, SCORED_IMAGES, device)
     reader = None
     if keeper:
         keeper.bind(source_sha256=sha256)
     if settings.method.st:
         adaptation, course = adapt(settings, source, images, classes, progress, keeper)
+        # Loaded now: beside the training they would take a GPU's memory.
+        unlabelled = spread_out(images, SCORED_IMAGES, device)
         reader = Reader(settings, adaptation)
         network = adaptation.reported(settings.training.evaluated)
         result = _adapted(settings, adaptation, course, measure)
         result |= measure_adaptation(reader, held_out, unlabelled, classes, device)
     else:
         network = _yardstick(settings, source, cache, device, progress, keeper)
+        unlabelled = spread_out(images, SCORED_IMAGES, device)
         result = measure(network).as_dict() | {"iteration": 0}
         result["scores"] = label_free_scores(network, unlabelled, None) | {"silhouette": None}
         if settings.method.procedure == "adapt":
