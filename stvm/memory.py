@@ -11,10 +11,11 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
+from unittest import mock
 
 import torch
-from torch import Tensor
-from torch._subclasses.fake_tensor import FakeTensorMode
+from torch import Tensor, nn
+from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
 from torch.nn import functional as F
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
@@ -131,7 +132,7 @@ def counting_saved(kept: Iterable[Tensor]) -> Iterator[dict[int, int]]:
         yield saved
 
 
-def values_of(*modules: torch.nn.Module) -> list[Tensor]:
+def values_of(*modules: nn.Module) -> list[Tensor]:
     """Parameters and buffers."""
     return [t for module in modules for t in (*module.parameters(), *module.buffers())]
 
@@ -147,10 +148,44 @@ def gradients_of(optimizer: torch.optim.Optimizer) -> list[Tensor]:
     return [p.grad for p in groups if p.grad is not None]
 
 
+@contextmanager
+def fake_tensors() -> Iterator[FakeTensorMode]:
+    """Tensors made within the block have sizes and no contents; modules move and copy as ever.
+
+    torch alone refuses to swap fake parameters for moved ones, and to copy fake buffers.
+    """
+
+    def apply(module: nn.Module, function: Callable[[Tensor], Tensor]) -> nn.Module:
+        for child in module.children():
+            apply(child, function)
+        for name, value in module._parameters.items():
+            if value is not None:
+                moved = nn.Parameter(function(value.detach()), value.requires_grad)
+                module._parameters[name] = moved
+        for name, buffer in module._buffers.items():
+            module._buffers[name] = None if buffer is None else function(buffer)
+        return module
+
+    def copied(tensor: Tensor, memo: dict[int, Any]) -> Tensor:
+        value = tensor.detach().clone()
+        if isinstance(tensor, nn.Parameter):
+            value = nn.Parameter(value, tensor.requires_grad)
+        memo[id(tensor)] = value
+        return value
+
+    with (
+        mock.patch.object(nn.Module, "_apply", apply),
+        mock.patch.object(FakeTensor, "__deepcopy__", copied, create=True),
+        torch.random.fork_rng([]),
+        FakeTensorMode() as mode,
+    ):
+        yield mode
+
+
 def phases(settings: Settings) -> list[Phase]:
     """The phases of a trial, the training of its source model first where there is one."""
     found = []
-    with FakeTensorMode(allow_non_fake_inputs=True), torch.random.fork_rng([]):
+    with fake_tensors():
         if not settings.source.source_checkpoint:
             found.append(_source_training(settings))
         source = new_network(settings, torch.device("cpu")).eval()

@@ -17,7 +17,7 @@ from stvm.method.photometric import PhotometricAugmentation, no_augmentation
 from stvm.method.step import AdaptationStep, Bank
 from stvm.method.teacher import Labeller, MeanTeacher, batch_norms, frozen_copy, no_update
 from stvm.method.thresholds import ClassThresholds, most_confident
-from stvm.networks import SegmentationNetwork, build_head
+from stvm.networks import SegmentationNetwork
 from stvm.optimisation import sgd
 from stvm.settings import MethodSettings, Settings
 
@@ -91,11 +91,11 @@ def build_adaptation(
     metric = None
     learn_metric: Callable[[Tensor, Tensor, Tensor], MetricReading] = no_metric
     if method.mgs or method.mocm:
-        metric = build_metric(settings, num_classes, device_of(student))
+        metric = build_metric(settings, source, num_classes)
         learn_metric = metric.train_and_read
     elif method.metric_alongside:
         with drawing_aside(device_of(student)):
-            metric = build_metric(settings, num_classes, device_of(student))
+            metric = build_metric(settings, source, num_classes)
         learn_metric = partial(learn_aside, metric)
     if method.mt:
         labelling: SegmentationNetwork = teacher
@@ -140,19 +140,27 @@ def learn_aside(
 
 
 def build_student(
-    source: SegmentationNetwork, bn: Literal["train", "frozen"]
+    source: SegmentationNetwork, bn: Literal["train", "statistics", "frozen"]
 ) -> SegmentationNetwork:
-    """A trainable copy of the source model; its batch norm may stay in eval mode, weights fixed."""
+    """A trainable copy of the source model.
+
+    Args:
+        source: read only.
+        bn: "train" trains the batch norms too; "statistics" fixes their weights, and their running
+            statistics follow; "frozen" leaves them as the source's, in eval mode.
+    """
     student = frozen_copy(source).requires_grad_(True).train()
-    for norm in batch_norms(student) if bn == "frozen" else []:
-        norm.eval().requires_grad_(False)
+    for norm in batch_norms(student) if bn != "train" else []:
+        norm.train(bn == "statistics").requires_grad_(False)
     return student
 
 
-def build_metric(settings: Settings, num_classes: int, device: torch.device) -> MetricLearner:
+def build_metric(
+    settings: Settings, source: SegmentationNetwork, num_classes: int
+) -> MetricLearner:
     """Metric network with the classifier's architecture, random proxies, Adam (section III-C)."""
-    method, network, passes = settings.method, settings.network, Passes(settings.compute)
-    head = passes.lay_out(build_head(network.network, network.channels, method.n_f).to(device))
+    method, device, passes = settings.method, device_of(source), Passes(settings.compute)
+    head = passes.lay_out(source.new_head(method.n_f).to(device))
     proxies = nn.Parameter(torch.randn(num_classes, method.n_f).to(device))
     return MetricLearner(
         head,
