@@ -15,6 +15,7 @@ COMMANDS = {
     "replay": ("studies.replay", "run one recorded trial again and compare it with its record"),
     "retry-failed": ("studies.retry", "run failed trials again; their records are set aside"),
     "export": ("studies.export", "all records as one Parquet file"),
+    "memory": ("studies.memory", "GPU memory that a trial is estimated to need"),
     "settings": ("studies.settings_list", "all settings: defaults, ranges, what they do"),
 }
 """Name to module, imported when asked for (torch and ray take seconds), and one line of help."""

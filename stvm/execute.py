@@ -81,6 +81,8 @@ def _execute(
     check_files(todo)
     with interruptible(), connected(machine) as nodes:
         slots = prepare_slots(machine, nodes, results)
+        if slots.gpus:
+            show_memory(todo, slots.gpus)
         study.write_manifest(results)
         sources = missing_sources(todo, machine.cache)
         errors: tuple[str, ...] = ()
@@ -104,6 +106,14 @@ def check_files(trials: Iterable[Trial]) -> None:
         from stvm.experiment import check_inputs
 
         check_inputs(brought)
+
+
+def show_memory(trials: Sequence[Trial], gpus: float) -> None:
+    """Print what the largest of the trials is estimated to need of its GPU."""
+    # Where there is a GPU, a study is longer than torch takes to import.
+    from stvm.memory_report import gpu_memory, largest, lines
+
+    print("\n".join(lines(largest(t.settings for t in trials), gpu_memory(), gpus)), flush=True)
 
 
 def work(config: dict[str, Any]) -> None:

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from stvm.batches import as_input, batch_size
 from stvm.checkpoints import EVERY_S, Keeper
+from stvm.compute import computing
 from stvm.data.access import (
     LabelledImages,
     class_colours,
@@ -99,7 +100,8 @@ def ensure_source(
     try:
         if not path.exists():
             keeper = Keeper(path.with_suffix(".state"), {"hash": path.stem}, every_s)
-            network = train_source(settings, cache, device, progress or silent, keeper)
+            with computing(settings.compute, device):
+                network = train_source(settings, cache, device, progress or silent, keeper)
             # torch's own writer turns a full disk into a RuntimeError; Python's into an OSError.
             weights = io.BytesIO()
             torch.save(network.state_dict(), weights)
@@ -128,10 +130,22 @@ def run_trial(
         keeper: keeps the state of the training, from which an interrupted one goes on.
 
     Raises:
-        StvmError: data or checkpoint that cannot be used.
+        StvmError: data or checkpoint that cannot be used, or memory of a GPU that ran out.
         DivergenceError: a loss that is not finite.
     """
     path = ensure_source(settings, cache, device, progress)
+    with computing(settings.compute, device):
+        return _run(settings, path, cache, device, progress, keeper)
+
+
+def _run(
+    settings: Settings,
+    path: Path,
+    cache: Path,
+    device: torch.device,
+    progress: Progress | None,
+    keeper: Keeper | None,
+) -> Outcome:
     source, sha256 = load_source(settings, path, device), file_sha256(path)
     measure = Miou(settings, open_graded(settings, cache), device)
     check_labels(measure.images, settings.training.eval_split)
@@ -146,6 +160,7 @@ def run_trial(
         reader = Reader(settings, adaptation)
         network = adaptation.reported(settings.training.evaluated)
         result = _adapted(settings, adaptation, course, measure) | measure.about(network)
+        # Loaded now: beside the training they would take a GPU's memory.
         unlabelled = spread_out(images, SCORED_IMAGES, device)
         result |= measure_adaptation(reader, held_out, unlabelled, classes, device)
     else:

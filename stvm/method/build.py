@@ -9,6 +9,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
+from stvm.compute import Passes
 from stvm.method.losses import reliability
 from stvm.method.metric import MetricLearner, MetricReading
 from stvm.method.patches import NoPatches, PatchBank
@@ -83,8 +84,9 @@ def build_adaptation(
         num_classes: C.
     """
     method, training = settings.method, settings.training
-    student = build_student(source, method.student_bn)
-    teacher = frozen_copy(source)
+    passes = Passes(settings.compute)
+    student = passes.lay_out(build_student(source, method.student_bn))
+    teacher = passes.lay_out(frozen_copy(source))
     optimizer = sgd(student, training)
     metric = None
     learn_metric: Callable[[Tensor, Tensor, Tensor], MetricReading] = no_metric
@@ -101,12 +103,12 @@ def build_adaptation(
             teacher, student, method.ema_momentum, method.ema_period, method.teacher_bn
         ).update
     else:
-        labelling = student if method.labeller == "student" else frozen_copy(source)
+        labelling = student if method.labeller == "student" else passes.lay_out(frozen_copy(source))
         update = no_update
     step = AdaptationStep(
-        student=student,
+        student=passes.predict(student),
         label=Labeller(
-            labelling, method.labeller_bn, track=method.mt and method.teacher_bn == "track"
+            labelling, method.labeller_bn, method.mt and method.teacher_bn == "track", passes
         ),
         learn_metric=learn_metric,
         weigh=partial(reliability, alpha=method.alpha, beta=method.beta)
@@ -157,8 +159,8 @@ def build_metric(
     settings: Settings, source: SegmentationNetwork, num_classes: int
 ) -> MetricLearner:
     """Metric network with the classifier's architecture, random proxies, Adam (section III-C)."""
-    method, device = settings.method, device_of(source)
-    head = source.new_head(method.n_f).to(device)
+    method, device, passes = settings.method, device_of(source), Passes(settings.compute)
+    head = passes.lay_out(source.new_head(method.n_f).to(device))
     proxies = nn.Parameter(torch.randn(num_classes, method.n_f).to(device))
     return MetricLearner(
         head,
@@ -169,6 +171,7 @@ def build_metric(
         method.pixels_per_class,
         method.metric_balance,
         torch.Generator().manual_seed(settings.training.seed),
+        passes,
     )
 
 
@@ -207,6 +210,7 @@ def build_bank(settings: Settings, num_classes: int) -> Bank:
         method.patch_order,
         method.patch_max_cover,
         torch.Generator().manual_seed(settings.training.seed + 1),
+        on_cpu=settings.compute.patches_on == "cpu",
     )
 
 
