@@ -1,6 +1,6 @@
 """What the builders of studies share: the base settings, a realisation's, and the study's head."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 
 from stvm.errors import StvmError
@@ -81,7 +81,7 @@ class Base:
             facts: for its reports.
         """
         naming = self.settings.naming()
-        overrides = "".join(f" {name}={value}" for name, value in self.changes.items())
+        overrides = told(self.changes)
         return Study(
             name=name,
             table=table,
@@ -93,6 +93,11 @@ class Base:
             trials=tuple(trials),
             facts=facts,
         )
+
+
+def told(changes: Mapping[str, Any]) -> str:
+    """Changed settings for a title; where published data lie says nothing of the trials."""
+    return "".join(f" {n}={v}" for n, v in changes.items() if not n.endswith("_root"))
 
 
 def unique(values: Iterable[T]) -> list[T]:

@@ -14,7 +14,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from studies.ablation import VARIANTS, YARDSTICKS
 from studies.command import obey, run_study, study_parser
-from studies.listing import Base, unique
+from studies.listing import Base, told, unique
 from stvm.errors import StvmError
 from stvm.presets import CITIES, NETWORKS, SCENARIOS, scenario_preset
 from stvm.study import Studies, Study
@@ -71,8 +71,7 @@ def build(options: argparse.Namespace, changes: dict[str, str]) -> Studies:
         )
         for city in cities
     )
-    given = "".join(f" {name}={value}" for name, value in changes.items())
-    return Studies(parts, f"{options.scenario} with {options.network}{given}")
+    return Studies(parts, f"{options.scenario} with {options.network}{told(changes)}")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
