@@ -16,6 +16,8 @@ COMMANDS = {
     "retry-failed": ("studies.retry", "run failed trials again; their records are set aside"),
     "export": ("studies.export", "all records as one Parquet file"),
     "memory": ("studies.memory", "GPU memory that a trial is estimated to need"),
+    "checkpoint": ("studies.checkpoint", "what a file of weights is, and whether it fits a preset"),
+    "export-model": ("studies.export_model", "a network as a state dict in its public layout"),
     "settings": ("studies.settings_list", "all settings: defaults, ranges, what they do"),
 }
 """Name to module, imported when asked for (torch and ray take seconds), and one line of help."""

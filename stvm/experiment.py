@@ -1,8 +1,6 @@
 """One trial from settings to result: data, source model, procedure, evaluation."""
 
 import copy
-import hashlib
-import io
 import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -33,11 +31,18 @@ from stvm.measures import Reader, measure_adaptation
 from stvm.method.build import Adaptation
 from stvm.miou import Miou, open_graded
 from stvm.networks import SegmentationNetwork
-from stvm.records import replacing
+from stvm.pretrained import save_network
 from stvm.scores import SCORED_IMAGES, has_collapsed, label_free_scores, spread_out
 from stvm.settings import Settings
+from stvm.source_model import (
+    file_sha256,
+    load_source,
+    new_network,
+    open_source_model,
+    source_facts,
+)
 from stvm.sources import source_path
-from stvm.supervised import adapt_batch_norm, load_source, silent, train_oracle, train_source
+from stvm.supervised import adapt_batch_norm, silent, train_oracle, train_source
 from stvm.trainer import Course, Curve, Progress, adapt
 
 SAMPLE_IMAGES = 4
@@ -50,17 +55,14 @@ class Outcome:
     Attributes:
         result: goes into the record.
         sample: arrays for pictures.
-        source_sha256: of the source model's file.
+        source: what the source model is, with the "sha256" of its file.
+        network: the one reported.
     """
 
     result: dict[str, Any]
     sample: dict[str, NDArray[Any]]
-    source_sha256: str
-
-
-def file_sha256(path: Path) -> str:
-    """SHA-256 of a file; empty where there is none."""
-    return hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else ""
+    source: dict[str, str | int | bool]
+    network: SegmentationNetwork
 
 
 def check_inputs(trials: Iterable[Settings]) -> None:
@@ -70,10 +72,13 @@ def check_inputs(trials: Iterable[Settings]) -> None:
         StvmError: one is missing or does not fit.
     """
     distinct = {
-        (s.data, s.network, s.training.eval_split, s.source.source_checkpoint, s.evaluation): s
+        (
+            *(s.data, s.network, s.training.eval_split, s.source.source_checkpoint),
+            *(s.source.checkpoint_family, s.source.source_init, s.evaluation),
+        ): s
         for s in trials
     }
-    for (data, _, _, checkpoint, _), settings in distinct.items():
+    for (data, _, _, checkpoint, _, start, _), settings in distinct.items():
         if data.dataset != "streets":
             if not checkpoint:
                 open_source(data, "train", Path())
@@ -81,6 +86,8 @@ def check_inputs(trials: Iterable[Settings]) -> None:
             open_graded(settings, Path())
         if checkpoint:
             load_source(settings, Path(checkpoint), torch.device("cpu"))
+        elif start:
+            new_network(settings)
 
 
 def ensure_source(
@@ -102,11 +109,9 @@ def ensure_source(
             keeper = Keeper(path.with_suffix(".state"), {"hash": path.stem}, every_s)
             with computing(settings.compute, device):
                 network = train_source(settings, cache, device, progress or silent, keeper)
-            # torch's own writer turns a full disk into a RuntimeError; Python's into an OSError.
-            weights = io.BytesIO()
-            torch.save(network.state_dict(), weights)
-            with writing(path.parent), replacing(path) as temporary:
-                temporary.write_bytes(weights.getbuffer())
+            start = settings.source.source_init
+            init = {"init_sha256": file_sha256(Path(start))} if start else {}
+            save_network(network, path, class_names(settings.data), **init)
             keeper.drop()
     finally:
         lock.release()
@@ -146,7 +151,9 @@ def _run(
     progress: Progress | None,
     keeper: Keeper | None,
 ) -> Outcome:
-    source, sha256 = load_source(settings, path, device), file_sha256(path)
+    checkpoint = open_source_model(settings, path)
+    source, facts = checkpoint.build().to(device), source_facts(checkpoint)
+    del checkpoint
     measure = Miou(settings, open_graded(settings, cache), device)
     check_labels(measure.images, settings.training.eval_split)
     held_out = _at_image_size(measure, cache)
@@ -154,7 +161,7 @@ def _run(
     images = open_target_images(settings.data, cache)
     reader = None
     if keeper:
-        keeper.bind(source_sha256=sha256)
+        keeper.bind(source_sha256=str(facts["sha256"]))
     if settings.method.st:
         adaptation, course = adapt(settings, source, images, classes, progress, keeper)
         reader = Reader(settings, adaptation)
@@ -178,7 +185,7 @@ def _run(
     }
     sample = _sample(settings, network, reader, held_out, device)
     sample["miou"] = np.float64(result["miou"])  # type: ignore[assignment]
-    return Outcome(result, sample, sha256)
+    return Outcome(result, sample, facts, network)
 
 
 def _at_image_size(measure: Miou, cache: Path) -> LabelledImages:

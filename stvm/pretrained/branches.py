@@ -32,7 +32,7 @@ def evidence(weights: Sequence[Tensor]) -> str:
         "two" or "four"; "none" where no branch was trained; "contradictory" for all else.
     """
     told = tuple(untouched(weight) for weight in weights)
-    known = {
+    known: dict[tuple[bool, ...], str] = {
         (False, False, True, True): "two",
         (False, False, False, False): "four",
         (True, True, True, True): "none",

@@ -1,106 +1,19 @@
 """What a checkpoint is: family, heads, rates that count, classes, backbone, input."""
 
 import re
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 
 from torch import Tensor
 
 from stvm.errors import StvmError
-from stvm.networks import (
-    FORMS,
-    NORMALISATIONS,
-    RESNET101,
-    Architecture,
-    Branches,
-    ResNetSize,
-    SegmentationNetwork,
-    assemble,
-    load_weights,
-)
+from stvm.networks import FORMS, NORMALISATIONS, RESNET101, Architecture, Branches, ResNetSize
 from stvm.pretrained.branches import evidence
+from stvm.pretrained.checkpoint import Checkpoint
 from stvm.pretrained.families import FAMILIES, LAYOUTS, Family
-from stvm.pretrained.fitting import fit, public_names, refuse_non_finite
 from stvm.pretrained.unwrapping import Found, unwrap
 
 _SAME = "their keys are alike, and their inputs are normalised differently"
-
-
-@dataclass(frozen=True)
-class Checkpoint:
-    """A file of weights and the network that they fit.
-
-    Attributes:
-        family: a name in `FAMILIES`.
-        found: the state dict.
-        architecture: of the network; None for one of this project that nothing describes.
-        notes: what else was seen.
-        size: of the backbone.
-    """
-
-    family: str
-    found: Found
-    architecture: Architecture | None
-    notes: tuple[str, ...] = field(default=())
-    size: ResNetSize = RESNET101
-
-    @property
-    def class_names(self) -> tuple[str, ...]:
-        """Where the file names them."""
-        names = self.found.metadata.get("class_names", "")
-        return tuple(names.split("\n")) if names else ()
-
-    def facts(self) -> dict[str, str | int | bool]:
-        """For the record."""
-        facts: dict[str, str | int | bool] = {"family": self.family}
-        if self.architecture:
-            described = self.architecture
-            facts |= {"network": described.network, "classes": described.num_classes}
-            facts |= {"auxiliary": described.auxiliary, "normalisation": described.normalisation}
-            if described.network == "deeplabv2_resnet101":
-                facts |= {"branches": described.aspp_branches, "backbone": described.backbone}
-        return facts
-
-    def line(self) -> str:
-        """What was detected, in one line."""
-        parts = [f"{self.family} ({FAMILIES[self.family].about})"]
-        described = self.architecture
-        if described is None:
-            return f"{parts[0]}: {len(self.found.state)} keys; the settings say what they fit"
-        parts.append(described.network)
-        if described.network == "deeplabv2_resnet101":
-            rates = {"two": "rates 6 and 12", "four": "rates 6, 12, 18 and 24"}
-            parts += [f"backbone {FORMS[described.backbone].about}", rates[described.aspp_branches]]
-        parts += [f"{described.num_classes} classes", f"heads {', '.join(self.heads())}"]
-        parts.append(f"input {NORMALISATIONS[described.normalisation].about}")
-        return "; ".join([*parts, *self.notes])
-
-    def heads(self) -> list[str]:
-        """Names of classifier and auxiliary classifier in the file, the one that is used first."""
-        layout = LAYOUTS[self.found.layout]
-        auxiliary = self.architecture is not None and self.architecture.auxiliary
-        names = [layout.head] + ([layout.auxiliary] if auxiliary and layout.auxiliary else [])
-        said = [self.found.prefix + name.split(".")[0] for name in names]
-        return said[:1] + [f"{name} (auxiliary)" for name in said[1:]]
-
-    def build(self) -> SegmentationNetwork:
-        """The network with the weights, in eval mode.
-
-        Raises:
-            StvmError: keys or shapes that do not fit, or weights that are not finite.
-        """
-        if self.architecture is None:
-            raise StvmError(
-                f"checkpoint {self.found.path} does not say what network it is of: "
-                "give its settings, with --preset or setting=value"
-            )
-        network = assemble(self.architecture, self.size)
-        if self.found.layout == "stvm":
-            refuse_non_finite(self.found.path, self.found.state)
-            load_weights(network, self.found.state, str(self.found.path))
-        else:
-            fit(network, self.found, self.family)
-        return network.eval()
 
 
 def open_checkpoint(
@@ -120,7 +33,7 @@ def open_checkpoint(
         size: of a DeepLabV2's backbone.
 
     Raises:
-        StvmError: unreadable, or it cannot be told what it is; the message says which setting tells.
+        StvmError: unreadable, or it cannot be told what it is; the message says what tells.
     """
     found = unwrap(path)
     if found.layout == "stvm":
@@ -186,12 +99,19 @@ def _own(found: Found, default: Architecture | None, branches: str) -> Architect
         has_auxiliary = any(key.startswith("auxiliary.") for key in found.state)
         return replace(default, aspp_branches=counted, auxiliary=has_auxiliary)
     try:
-        return Architecture.from_facts(found.metadata)
+        described = Architecture.from_facts(found.metadata)
+        FORMS[described.backbone], NORMALISATIONS[described.normalisation]
     except (KeyError, ValueError) as error:
         raise StvmError(
             f"checkpoint {found.path} is described by {error}, which is nothing known here: "
             "use the version of stvm that wrote it"
         ) from None
+    if branches not in ("auto", described.aspp_branches):
+        raise StvmError(
+            f"checkpoint {found.path} was trained with aspp_branches={described.aspp_branches}: "
+            f"leave out aspp_branches={branches}"
+        )
+    return described
 
 
 def _refuse_family(found: Found, asked: str, possible: tuple[str, ...]) -> None:
@@ -300,6 +220,3 @@ def _backbone(found: Found, name: str) -> str:
         )
     frozen = not any(key.endswith("num_batches_tracked") for key in found.state)
     return "torchvision_frozen" if family.backbone == "torchvision" and frozen else family.backbone
-
-
-__all__ = ["Checkpoint", "open_checkpoint", "public_names"]

@@ -36,6 +36,10 @@ def fit(network: SegmentationNetwork, found: Found, family: str) -> None:
         if name.endswith(_COUNTER):
             state.setdefault(name, torch.zeros_like(own[key]))
     wrong = faults({name: own[key] for name, key in names.items()}, state, found.prefix)
+    if found.strangers:
+        wrong = "; ".join(
+            [wrong] * bool(wrong) + [f"unexpected ({', '.join(found.strangers[:3])})"]
+        )
     if wrong:
         raise StvmError(
             f"checkpoint {found.path}, read as one of {family}, does not fit "

@@ -50,5 +50,6 @@ def read_file(path: Path) -> tuple[Any, dict[str, str]]:
 
 
 def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
-    with safe_open(path, framework="pt", device="cpu") as file:  # type: ignore[no-untyped-call]
-        return {name: file.get_tensor(name) for name in file.keys()}, file.metadata() or {}
+    with safe_open(path, framework="pt", device="cpu") as file:
+        names = list(file.keys())  # noqa: SIM118 - no mapping, and not to be iterated over
+        return {name: file.get_tensor(name) for name in names}, file.metadata() or {}

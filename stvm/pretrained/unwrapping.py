@@ -18,6 +18,8 @@ _BESIDE = re.compile(r"^(module\.)?(running_conf|slow_init)$")
 """Keys of da-sac that are no network's."""
 _BLOCK = re.compile(r"^(.*?)layer[1-4]\.\d+\.conv[123]\.weight$")
 _OWN = "features."
+_INITIAL = "Scale."
+"""Of Pytorch-Deeplab's initialisation, whose classifier is of other classes and left out."""
 
 
 @dataclass(frozen=True)
@@ -31,6 +33,7 @@ class Found:
         prefix: taken off the keys.
         container: names beside the state dict in the file.
         metadata: of a safetensors file.
+        strangers: keys that begin otherwise.
     """
 
     path: Path
@@ -39,6 +42,7 @@ class Found:
     prefix: str
     container: frozenset[str]
     metadata: dict[str, str]
+    strangers: tuple[str, ...] = ()
 
 
 def unwrap(path: Path) -> Found:
@@ -64,8 +68,9 @@ def unwrap(path: Path) -> Found:
             "save the one to start from alone"
         )
     layout, prefix = _layout(student, roots[0])
-    plain = {k.removeprefix(prefix): v for k, v in student.items()}
-    return Found(path, plain, layout, prefix, container, metadata)
+    plain = {k.removeprefix(prefix): v for k, v in student.items() if k.startswith(prefix)}
+    strangers = tuple(sorted(key for key in student if not key.startswith(prefix)))
+    return Found(path, plain, layout, prefix, container, metadata, strangers)
 
 
 def _flat(content: Any, path: Path) -> dict[str, Tensor]:
@@ -99,6 +104,8 @@ def _layout(state: Mapping[str, Tensor], root: str) -> tuple[str, str]:
         outer = root.removesuffix(layout.backbone)
         if root.endswith(layout.backbone) and has(outer + layout.head):
             return name, outer
+    if root.startswith(_INITIAL):
+        return "backbone", root
     main, other = (has(root + LAYOUTS["multi"].head), has(root + LAYOUTS["single"].head))
     if main:
         return ("multi" if other else "main"), root
