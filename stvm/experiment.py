@@ -68,14 +68,20 @@ def check_inputs(trials: Iterable[Settings]) -> None:
         StvmError: one is missing or does not fit.
     """
     distinct = {
-        (s.data, s.network, s.training.eval_split, s.source.source_checkpoint): s for s in trials
+        (
+            *(s.data, s.network, s.training.eval_split, s.source.source_checkpoint),
+            s.method.procedure == "oracle",
+        ): s
+        for s in trials
     }
-    for (data, _, split, checkpoint), settings in distinct.items():
+    for (data, _, split, checkpoint, is_oracle), settings in distinct.items():
         if data.dataset != "streets":
             if not checkpoint:
                 open_source(data, "train", Path())
             open_target_images(data, Path())
             open_target_labelled(data, split, Path())
+            if is_oracle:
+                open_target_labelled(data, "train", Path())
         if checkpoint:
             load_source(settings, Path(checkpoint), torch.device("cpu"))
 
