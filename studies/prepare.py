@@ -96,6 +96,8 @@ def check(need: Need, cache: Path) -> list[Store]:
         found += f", {len(part.labels(images)):,} labels"
         stores.append(Store(cache, part, "labels", need.size, images))
     note = "" if len(images) == part.official else ": NOT the published number"
+    if part.lacks_split_file:
+        note += f"; no {part.layout.split_file}, all are for training"
     print(f"{part.title}, {need.role} {part.split}: {found} in {part.root}{note}", flush=True)
     return stores
 
@@ -192,7 +194,11 @@ def run(options: argparse.Namespace) -> int:
         return 2
     if options.check:
         return 0
-    faults = write(stores, options.workers)
+    try:
+        faults = write(stores, options.workers)
+    except KeyboardInterrupt:
+        print("interrupted: the same command goes on", file=sys.stderr)
+        return 130
     for fault in faults:
         print(f"error: {fault}", file=sys.stderr)
     if faults:

@@ -73,20 +73,24 @@ def check_inputs(trials: Iterable[Settings]) -> None:
     """
     distinct = {
         (
-            *(s.data, s.network, s.training.eval_split, s.source.source_checkpoint),
-            *(s.source.checkpoint_family, s.source.source_init, s.evaluation),
+            *(s.data, s.network, s.training.eval_split, s.evaluation),
+            *(s.source.source_checkpoint, s.source.checkpoint_family, s.source.source_init),
+            s.method.procedure == "oracle",
         ): s
         for s in trials
     }
-    for (data, _, _, checkpoint, _, start, _), settings in distinct.items():
+    for settings in distinct.values():
+        data, source = settings.data, settings.source
         if data.dataset != "streets":
-            if not checkpoint:
+            if not source.source_checkpoint:
                 open_source(data, "train", Path())
             open_target_images(data, Path())
             open_graded(settings, Path())
-        if checkpoint:
-            load_source(settings, Path(checkpoint), torch.device("cpu"))
-        elif start:
+            if settings.method.procedure == "oracle":
+                open_target_labelled(data, "train", Path())
+        if source.source_checkpoint:
+            load_source(settings, Path(source.source_checkpoint), torch.device("cpu"))
+        elif source.source_init:
             new_network(settings)
 
 

@@ -134,7 +134,9 @@ def test_checking_writes_nothing(
 ) -> None:
     cache = tmp_path / "cache"
     assert prepare(cache, assignments(made, "gta5_cityscapes"), "--check") == 0
-    assert "GTA5, source train: 8 of 24,966 images" in capsys.readouterr().out
+    out = capsys.readouterr().out
+    assert "GTA5, source train: 8 of 24,966 images" in out
+    assert "no split.mat, all are for training" in out
     assert not cache.exists()
 
 

@@ -35,10 +35,16 @@ class Part:
         return " ".join([self.layout.title, *([self.city.capitalize()] if self.city else [])])
 
     @property
+    def lacks_split_file(self) -> bool:
+        """The data set has a file that says which images a split has, and it is not there."""
+        name = self.layout.split_file
+        return bool(name) and not (self.root / name).is_file()
+
+    @property
     def official(self) -> int:
         """Images that the split has as published; 0 where there is no such split."""
         layout = self.layout
-        if layout.split_file and not (self.root / layout.split_file).is_file():
+        if self.lacks_split_file:
             return layout.count_without if self.split == "train" else 0
         return layout.counts.get(self.split, 0)
 
@@ -59,7 +65,7 @@ class Part:
         self._check_folder(folder)
         places = sorted(p for p in folder.iterdir() if p.is_dir()) if layout.towns else [folder]
         paths = [path for place in places for path in _files(place, layout.image_endings)]
-        if layout.split_file and (self.root / layout.split_file).is_file():
+        if layout.split_file and not self.lacks_split_file:
             paths = self._of_split(paths)
         if not paths:
             raise StvmError(

@@ -63,8 +63,7 @@ def read_ids(path: Path) -> Uint8Array:
 def read_first_channel(path: Path) -> NDArray[np.uint16]:
     """First channel (H, W) of a PNG file of three 16-bit channels, which holds SYNTHIA's classes.
 
-    Pillow reads the upper byte of each value and so finds class 0 everywhere. OpenCV does not, but
-    fills up what is missing of a file that was cut off: see `check_intact`.
+    Pillow reads the upper byte of each value and so finds class 0 everywhere.
 
     Raises:
         StvmError: the file cannot be read or is stored otherwise.
@@ -83,7 +82,7 @@ def read_first_channel(path: Path) -> NDArray[np.uint16]:
 
 
 def check_intact(path: Path) -> None:
-    """Compare a PNG file with the checksums in it, which decoding does not look at.
+    """Compare a PNG file with the checksums in it, which Pillow does not look at as it decodes.
 
     Raises:
         StvmError: it is cut off, or was damaged when it was copied.
