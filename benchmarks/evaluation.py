@@ -89,7 +89,7 @@ def enlarge_and_count(labels: Sequence[str]) -> None:
     pixels = torch.zeros(1, 3, 8, 8)
     truth = torch.zeros(1, HEIGHT, WIDTH, dtype=torch.uint8)
     for _ in labels:
-        found = enlarged_logits(network, pixels, (HEIGHT, WIDTH), protocol).argmax(1)
+        found = enlarged_logits(network, pixels, (HEIGHT, WIDTH), protocol).max(1).indices
         confusion_matrix(truth, found, 19)
 
 

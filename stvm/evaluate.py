@@ -48,10 +48,16 @@ def confusion_matrix(labels: Tensor, predictions: Tensor, num_classes: int) -> T
         labels: any shape, ids below `num_classes` or 255.
         predictions: of the same shape.
         num_classes: C.
+
+    Raises:
+        ValueError: another label.
     """
-    known = labels != IGNORE_ID
-    pairs = labels[known].long() * num_classes + predictions[known].long()
-    return torch.bincount(pairs, minlength=num_classes**2).view(num_classes, num_classes)
+    # With a row for every byte nothing has to be picked out, which takes longer than counting.
+    pairs = (labels.long() * num_classes + predictions).flatten()
+    counts = torch.bincount(pairs, minlength=(IGNORE_ID + 1) * num_classes).view(-1, num_classes)
+    if counts[num_classes:IGNORE_ID].any():
+        raise ValueError(f"a label is neither below {num_classes} nor {IGNORE_ID}")
+    return counts[:num_classes]
 
 
 def score(confusion: Tensor) -> Score:
@@ -135,7 +141,8 @@ def evaluate(
         network.eval()
         for pixels, labels in labelled_batches(images, device):
             size = (labels.shape[-2], labels.shape[-1])
-            predictions = scores(network, pixels, size, protocol).argmax(1)
+            # On a CPU `argmax` over channels takes five times as long.
+            predictions = scores(network, pixels, size, protocol).max(1).indices
             total += confusion_matrix(labels, predictions, num_classes)
     return score(total)
 
