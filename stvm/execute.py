@@ -32,7 +32,7 @@ from stvm.progress import Lines, watcher
 from stvm.records import Results
 from stvm.settings import Settings
 from stvm.sources import brings_files, source_path
-from stvm.study import Study, Trial
+from stvm.study import Studies, Study, Trial
 from stvm.tensorboard import require_tensorboard, write_missing
 
 RETRIES = 2
@@ -55,7 +55,7 @@ class Interrupted(Exception):
 
 
 def execute(
-    study: Study, results: Results, machine: Machine, retry_failed: bool = False
+    study: Study | Studies, results: Results, machine: Machine, retry_failed: bool = False
 ) -> Finished:
     """Run the trials of a study that are not recorded, source models first.
 
@@ -71,7 +71,9 @@ def execute(
     return finished
 
 
-def _execute(study: Study, results: Results, machine: Machine, retry_failed: bool) -> Finished:
+def _execute(
+    study: Study | Studies, results: Results, machine: Machine, retry_failed: bool
+) -> Finished:
     todo = study.missing(results, retry_failed)
     if not todo:
         study.write_manifest(results)
@@ -79,6 +81,8 @@ def _execute(study: Study, results: Results, machine: Machine, retry_failed: boo
     check_files(todo)
     with interruptible(), connected(machine) as nodes:
         slots = prepare_slots(machine, nodes, results)
+        if slots.gpus:
+            show_memory(todo, slots.gpus)
         study.write_manifest(results)
         sources = missing_sources(todo, machine.cache)
         errors: tuple[str, ...] = ()
@@ -102,6 +106,14 @@ def check_files(trials: Iterable[Trial]) -> None:
         from stvm.experiment import check_inputs
 
         check_inputs(brought)
+
+
+def show_memory(trials: Sequence[Trial], gpus: float) -> None:
+    """Print what the largest of the trials is estimated to need of its GPU."""
+    # Where there is a GPU, a study is longer than torch takes to import.
+    from stvm.memory_report import gpu_memory, largest, lines
+
+    print("\n".join(lines(largest(t.settings for t in trials), gpu_memory(), gpus)), flush=True)
 
 
 def work(config: dict[str, Any]) -> None:

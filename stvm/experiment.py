@@ -16,10 +16,12 @@ from numpy.typing import NDArray
 
 from stvm.batches import as_input, batch_size
 from stvm.checkpoints import EVERY_S, Keeper
+from stvm.compute import computing
 from stvm.data.access import (
     LabelledImages,
     class_colours,
     class_names,
+    has_source_val,
     open_source,
     open_target_images,
     open_target_labelled,
@@ -72,7 +74,7 @@ def check_inputs(trials: Iterable[Settings]) -> None:
         for s in trials
     }
     for (data, _, _, checkpoint, _), settings in distinct.items():
-        if data.dataset == "folder":
+        if data.dataset != "streets":
             if not checkpoint:
                 open_source(data, "train", Path())
             open_target_images(data, Path())
@@ -98,7 +100,8 @@ def ensure_source(
     try:
         if not path.exists():
             keeper = Keeper(path.with_suffix(".state"), {"hash": path.stem}, every_s)
-            network = train_source(settings, cache, device, progress or silent, keeper)
+            with computing(settings.compute, device):
+                network = train_source(settings, cache, device, progress or silent, keeper)
             # torch's own writer turns a full disk into a RuntimeError; Python's into an OSError.
             weights = io.BytesIO()
             torch.save(network.state_dict(), weights)
@@ -127,10 +130,22 @@ def run_trial(
         keeper: keeps the state of the training, from which an interrupted one goes on.
 
     Raises:
-        StvmError: data or checkpoint that cannot be used.
+        StvmError: data or checkpoint that cannot be used, or memory of a GPU that ran out.
         DivergenceError: a loss that is not finite.
     """
     path = ensure_source(settings, cache, device, progress)
+    with computing(settings.compute, device):
+        return _run(settings, path, cache, device, progress, keeper)
+
+
+def _run(
+    settings: Settings,
+    path: Path,
+    cache: Path,
+    device: torch.device,
+    progress: Progress | None,
+    keeper: Keeper | None,
+) -> Outcome:
     source, sha256 = load_source(settings, path, device), file_sha256(path)
     measure = Miou(settings, open_graded(settings, cache), device)
     check_labels(measure.images, settings.training.eval_split)
@@ -145,6 +160,7 @@ def run_trial(
         reader = Reader(settings, adaptation)
         network = adaptation.reported(settings.training.evaluated)
         result = _adapted(settings, adaptation, course, measure) | measure.about(network)
+        # Loaded now: beside the training they would take a GPU's memory.
         unlabelled = spread_out(images, SCORED_IMAGES, device)
         result |= measure_adaptation(reader, held_out, unlabelled, classes, device)
     else:
@@ -233,7 +249,7 @@ def _on_source(
 ) -> float | None:
     """mIoU on held-out source images, where the source has a split `val`."""
     data = settings.data
-    if data.dataset == "folder" and not (Path(data.source_root) / "val").is_dir():
+    if not has_source_val(data):
         return None
     images = open_source(data, "val", cache)
     return evaluate(network, images, len(class_names(data)), device).miou

@@ -146,7 +146,7 @@ class Settings(Group):
         return {"streets_version": STREETS_VERSION} if self.data.dataset == "streets" else {}
 
 
-_NOT_NAMED = ("workers", "keep_model")
+_NOT_NAMED = ("workers", "keep_model", "patches_on")
 """Settings that change nothing in a record."""
 _TARGET_ONLY = ("target_images", "eval_images", "gap", "target_root", "city")
 _IDLE_WITHOUT = {

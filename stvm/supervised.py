@@ -15,6 +15,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from stvm.checkpoints import Keeper, begin
+from stvm.compute import Passes
 from stvm.data.access import Images, LabelledImages, class_names, open_source
 from stvm.data.classes import IGNORE_ID
 from stvm.data.crops import LabelledCrops, batches, class_pixels
@@ -87,7 +88,9 @@ class SupervisedTraining:
         self, network: SegmentationNetwork, settings: Settings, weights: Tensor | None
     ) -> None:
         recipe, training = settings.source, settings.training
-        self.network = network.train()
+        passes = Passes(settings.compute)
+        self.network = passes.lay_out(network.train())
+        self.predict = passes.predict(self.network)
         self.device = next(network.parameters()).device
         self.weights = None if weights is None else weights.to(self.device)
         self.augment: Callable[[Tensor], Tensor] = no_augmentation
@@ -106,8 +109,9 @@ class SupervisedTraining:
         Raises:
             DivergenceError: a loss that is not finite.
         """
-        logits = self.network(self.augment(pixels.to(self.device, non_blocking=True).float() / 255))
-        loss = F.cross_entropy(logits, labels.to(self.device), self.weights, ignore_index=IGNORE_ID)
+        images = self.augment(pixels.to(self.device, non_blocking=True).float() / 255)
+        targets = labels.to(self.device, non_blocking=True)
+        loss = mean_cross_entropy(self.predict(images), targets, self.weights)
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
         self.optimizer.step()
@@ -167,7 +171,8 @@ def train_supervised(
 
     training, state = begin(make, keeper)
     done = int(state["iteration"]) if state else 0
-    loaded = batches(crops, recipe.source_batch, sizes.workers, done)
+    pinned = training.device.type == "cuda"
+    loaded = batches(crops, recipe.source_batch, sizes.workers, done, pinned=pinned)
     # The loader has drawn from torch's generator by now: its state comes after it.
     if state:
         restore_random_states(state["random"])
@@ -178,6 +183,23 @@ def train_supervised(
         progress(iteration, recipe.source_iterations)
     training.finite.check_weights(recipe.source_iterations, network)
     network.eval()
+
+
+def mean_cross_entropy(logits: Tensor, labels: Tensor, weights: Tensor | None) -> Tensor:
+    """Cross-entropy over the labelled pixels, weighed by class.
+
+    Args:
+        logits: (N, C, H, W).
+        labels: (N, H, W), 255 ignored.
+        weights: of the classes, (C,); None for none.
+    """
+    if not (logits.device.type == "cuda" and torch.are_deterministic_algorithms_enabled()):
+        return F.cross_entropy(logits, labels, weights, ignore_index=IGNORE_ID)
+    # The kernel that averages over the pixels adds them up in any order.
+    losses = F.cross_entropy(logits, labels, weights, ignore_index=IGNORE_ID, reduction="none")
+    known = labels != IGNORE_ID
+    shares = known.float() if weights is None else weights[labels.where(known, 0)] * known
+    return losses.sum() / shares.sum()
 
 
 def class_weights(images: LabelledImages, num_classes: int, power: float) -> Tensor:

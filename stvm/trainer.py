@@ -145,7 +145,8 @@ def adapt(
     done = int(state["iteration"]) if state else 0
     size = (settings_.crop_height, settings_.crop_width)
     crops = TargetCrops(images, size, settings_.seed, settings_.iterations * settings_.batch)
-    loaded = batches(crops, settings_.batch, settings_.workers, done)
+    pinned = device.type == "cuda"
+    loaded = batches(crops, settings_.batch, settings_.workers, done, pinned=pinned)
     # The loader has drawn from torch's generator by now: its state comes after it.
     if state:
         restore_random_states(state["random"])

@@ -16,7 +16,7 @@ from torch.utils.data import DataLoader, Dataset, Subset
 
 from stvm.data.access import Images, LabelledImages
 from stvm.data.classes import IGNORE_ID
-from stvm.data.folder import Uint8Array
+from stvm.data.reading import Uint8Array
 
 T = TypeVar("T")
 
@@ -151,21 +151,24 @@ class LabelledCrops(Positions[tuple[Tensor, Tensor]]):
         return large[0].round().to(torch.uint8), ids[0, 0].long()
 
 
-def batches(crops: Positions[T], batch: int, workers: int, done: int = 0) -> Iterator[T]:
-    """Batches in order of position; pinned where a GPU will take them.
+def batches(
+    crops: Positions[T], batch: int, workers: int, done: int = 0, pinned: bool = False
+) -> Iterator[T]:
+    """Batches in order of position.
 
     Args:
         crops: one for each position.
         batch: positions a batch.
         workers: processes that load.
         done: batches at the beginning that are left out.
+        pinned: in memory that a GPU takes them from without waiting.
     """
     loader = DataLoader(
         Subset(crops, range(done * batch, len(crops))),
         batch_size=batch,
         shuffle=False,
         num_workers=workers,
-        pin_memory=torch.cuda.is_available(),
+        pin_memory=pinned,
         persistent_workers=False,
     )
     return iter(loader)

@@ -1,8 +1,8 @@
 """The segmentation network of source model, student and teacher."""
 
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from stvm.groups.base import Group, later
 
@@ -22,3 +22,14 @@ class NetworkSettings(Group):
         "auto",
         description="DeepLabV2: how many of the rates 6, 12, 18, 24 count; auto: as trained.",
     )
+
+    @model_validator(mode="after")
+    def _fits_the_network(self) -> Self:
+        if self.network == "small_deeplab" and self.auxiliary:
+            raise ValueError("small_deeplab has no layer 3 to classify: set auxiliary=false")
+        if self.network != "deeplabv2_resnet101" and self.aspp_branches != "auto":
+            raise ValueError(
+                f"aspp_branches={self.aspp_branches} is of deeplabv2_resnet101: leave it out with "
+                f"{self.network}"
+            )
+        return self

@@ -9,6 +9,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
+from stvm.compute import Passes
 from stvm.method.losses import reliability
 from stvm.method.metric import MetricLearner, MetricReading
 from stvm.method.patches import NoPatches, PatchBank
@@ -16,7 +17,7 @@ from stvm.method.photometric import PhotometricAugmentation, no_augmentation
 from stvm.method.step import AdaptationStep, Bank
 from stvm.method.teacher import Labeller, MeanTeacher, batch_norms, frozen_copy, no_update
 from stvm.method.thresholds import ClassThresholds, most_confident
-from stvm.networks import SegmentationNetwork, build_head
+from stvm.networks import SegmentationNetwork
 from stvm.optimisation import sgd
 from stvm.settings import MethodSettings, Settings
 
@@ -83,17 +84,18 @@ def build_adaptation(
         num_classes: C.
     """
     method, training = settings.method, settings.training
-    student = build_student(source, method.student_bn)
-    teacher = frozen_copy(source)
+    passes = Passes(settings.compute)
+    student = passes.lay_out(build_student(source, method.student_bn))
+    teacher = passes.lay_out(frozen_copy(source))
     optimizer = sgd(student, training)
     metric = None
     learn_metric: Callable[[Tensor, Tensor, Tensor], MetricReading] = no_metric
     if method.mgs or method.mocm:
-        metric = build_metric(settings, num_classes, device_of(student))
+        metric = build_metric(settings, source, num_classes)
         learn_metric = metric.train_and_read
     elif method.metric_alongside:
         with drawing_aside(device_of(student)):
-            metric = build_metric(settings, num_classes, device_of(student))
+            metric = build_metric(settings, source, num_classes)
         learn_metric = partial(learn_aside, metric)
     if method.mt:
         labelling: SegmentationNetwork = teacher
@@ -101,12 +103,12 @@ def build_adaptation(
             teacher, student, method.ema_momentum, method.ema_period, method.teacher_bn
         ).update
     else:
-        labelling = student if method.labeller == "student" else frozen_copy(source)
+        labelling = student if method.labeller == "student" else passes.lay_out(frozen_copy(source))
         update = no_update
     step = AdaptationStep(
-        student=student,
+        student=passes.predict(student),
         label=Labeller(
-            labelling, method.labeller_bn, track=method.mt and method.teacher_bn == "track"
+            labelling, method.labeller_bn, method.mt and method.teacher_bn == "track", passes
         ),
         learn_metric=learn_metric,
         weigh=partial(reliability, alpha=method.alpha, beta=method.beta)
@@ -138,19 +140,27 @@ def learn_aside(
 
 
 def build_student(
-    source: SegmentationNetwork, bn: Literal["train", "frozen"]
+    source: SegmentationNetwork, bn: Literal["train", "statistics", "frozen"]
 ) -> SegmentationNetwork:
-    """A trainable copy of the source model; its batch norm may stay in eval mode, weights fixed."""
+    """A trainable copy of the source model.
+
+    Args:
+        source: read only.
+        bn: "train" trains the batch norms too; "statistics" fixes their weights, and their running
+            statistics follow; "frozen" leaves them as the source's, in eval mode.
+    """
     student = frozen_copy(source).requires_grad_(True).train()
-    for norm in batch_norms(student) if bn == "frozen" else []:
-        norm.eval().requires_grad_(False)
+    for norm in batch_norms(student) if bn != "train" else []:
+        norm.train(bn == "statistics").requires_grad_(False)
     return student
 
 
-def build_metric(settings: Settings, num_classes: int, device: torch.device) -> MetricLearner:
+def build_metric(
+    settings: Settings, source: SegmentationNetwork, num_classes: int
+) -> MetricLearner:
     """Metric network with the classifier's architecture, random proxies, Adam (section III-C)."""
-    method, network = settings.method, settings.network
-    head = build_head(network.network, network.channels, method.n_f).to(device)
+    method, device, passes = settings.method, device_of(source), Passes(settings.compute)
+    head = passes.lay_out(source.new_head(method.n_f).to(device))
     proxies = nn.Parameter(torch.randn(num_classes, method.n_f).to(device))
     return MetricLearner(
         head,
@@ -161,6 +171,7 @@ def build_metric(settings: Settings, num_classes: int, device: torch.device) -> 
         method.pixels_per_class,
         method.metric_balance,
         torch.Generator().manual_seed(settings.training.seed),
+        passes,
     )
 
 
@@ -199,6 +210,7 @@ def build_bank(settings: Settings, num_classes: int) -> Bank:
         method.patch_order,
         method.patch_max_cover,
         torch.Generator().manual_seed(settings.training.seed + 1),
+        on_cpu=settings.compute.patches_on == "cpu",
     )
 
 

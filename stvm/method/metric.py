@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from stvm.compute import AS_IT_IS, Pass, Passes
 from stvm.method.distance import (
     distance_to_predicted,
     normalized_squared_distance,
@@ -95,6 +96,7 @@ class MetricLearner:
         limit: most pixels a class in one step.
         balance: see `balanced_sample`.
         generator: CPU generator of the pixel draws.
+        passes: how M computes in training.
     """
 
     def __init__(
@@ -107,8 +109,10 @@ class MetricLearner:
         limit: int,
         balance: Literal["rarest", "repeat"],
         generator: torch.Generator,
+        passes: Passes = AS_IT_IS,
     ) -> None:
         self.network = network
+        self.forward = passes.of(network)
         self.proxies = proxies
         self.optimizer = optimizer
         self.thresholds = thresholds
@@ -137,9 +141,9 @@ class MetricLearner:
         pixels = balanced_sample(
             mask, pseudo_labels, len(self.proxies), self.limit, self.balance, self.generator
         )
-        embeddings = self.network(features)
+        embeddings = self.forward(features)
         size = (pseudo_labels.shape[-2], pseudo_labels.shape[-1])
-        read = self.embed(features) if self.has_modes else embeddings.detach()
+        read = self._in_eval(self.forward, features) if self.has_modes else embeddings.detach()
         distances = distance_to_predicted(read, self.proxies.detach(), pseudo_labels)
         if not len(pixels[0]):
             return MetricReading(distances, embeddings.new_zeros(()), mask.float().mean())
@@ -154,12 +158,15 @@ class MetricLearner:
         self.optimizer.step()
         return MetricReading(distances, loss.detach(), mask.float().mean())
 
-    @torch.no_grad()
     def embed(self, features: Tensor) -> Tensor:
         """Metric features (N, N_f, h, w) in eval mode, without gradient."""
+        return self._in_eval(self.network, features)
+
+    @torch.no_grad()
+    def _in_eval(self, forward: Pass, features: Tensor) -> Tensor:
         with keeping_modes(self.network):
-            embeddings: Tensor = self.network.eval()(features)
-        return embeddings
+            self.network.eval()
+            return forward(features)
 
     @torch.no_grad()
     def distances(self, features: Tensor, labels: Tensor) -> Tensor:

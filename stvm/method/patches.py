@@ -1,7 +1,7 @@
 """Metric-based online ClassMix (MOCM): reliable patches banked and pasted, section III-D."""
 
 from collections import deque
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -15,7 +15,7 @@ class Patch:
     """One reliable region with its surroundings cut to the bounding box.
 
     Attributes:
-        image: (3, h, w) in [0, 1].
+        image: (3, h, w); uint8 where `from_bytes` gives the pixels back to the bit, else in [0, 1].
         mask: (h, w), the pixels that belong to the patch.
         reliability: (h, w).
         top: row of the box in the image it came from.
@@ -30,6 +30,21 @@ class Patch:
     left: int
     area: int
 
+    def pixels(self) -> Tensor:
+        """(3, h, w) in [0, 1], as they were banked."""
+        return from_bytes(self.image) if self.image.dtype == torch.uint8 else self.image
+
+
+def from_bytes(codes: Tensor) -> Tensor:
+    """Images in [0, 1] of uint8 images, as the trainer makes them."""
+    return codes.float() / 255
+
+
+def as_bytes(images: Tensor) -> tuple[Tensor, Tensor]:
+    """Images in [0, 1] as uint8, and whether `from_bytes` gives all of them back to the bit."""
+    codes = (images * 255).round().to(torch.uint8)
+    return codes, (from_bytes(codes) == images).all()
+
 
 class PatchBank:
     """First-in-first-out buffers of patches, one for each class, and their pasting.
@@ -43,6 +58,7 @@ class PatchBank:
         order: of pasting; what comes last lies on top.
         max_cover: patches larger than this share of the image are never banked.
         generator: CPU generator of the draws.
+        on_cpu: keep patches in the CPU's memory, whatever the device of the images.
     """
 
     def __init__(
@@ -55,6 +71,7 @@ class PatchBank:
         order: Literal["large_first", "random"],
         max_cover: float,
         generator: torch.Generator,
+        on_cpu: bool = False,
     ) -> None:
         self.buffers: list[deque[Patch]] = [deque(maxlen=size) for _ in range(num_classes)]
         self.tau = tau
@@ -63,6 +80,7 @@ class PatchBank:
         self.order = order
         self.max_cover = max_cover
         self.generator = generator
+        self.on_cpu = on_cpu
 
     def store(
         self, images: Tensor, pseudo_labels: Tensor, reliability: Tensor, distances: Tensor
@@ -75,14 +93,15 @@ class PatchBank:
             reliability: (N, H, W).
             distances: (N, H, W), eq. 3.
         """
-        num_classes = len(self.buffers)
-        regions, owners = label_regions(pseudo_labels, num_classes, self.unit)
+        regions, owners = label_regions(pseudo_labels, len(self.buffers), self.unit)
         means, boxes = region_statistics(regions, distances, len(owners))
-        areas = boxes[:, 4]
-        limit = self.max_cover * pseudo_labels[0].numel()
-        admitted = ((areas > 0) & (areas <= limit) & (means < self.tau)).nonzero().squeeze(1)
-        rows = torch.cat([admitted.unsqueeze(1), boxes[admitted]], 1).tolist()
-        for region, top, bottom, left, right, area in rows:
+        codes, exact = as_bytes(images)
+        rows = self._admitted(means, boxes, self.max_cover * pseudo_labels[0].numel(), exact)
+        if rows and rows[0][-1]:
+            images = codes
+        if rows and self.on_cpu:
+            images, regions, reliability = images.cpu(), regions.cpu(), reliability.cpu()
+        for region, top, bottom, left, right, area, _ in rows:
             image, label = owners[region]
             window = (slice(top, bottom + 1), slice(left, right + 1))
             self.buffers[label].append(
@@ -96,6 +115,16 @@ class PatchBank:
                 )
             )
 
+    def _admitted(
+        self, means: Tensor, boxes: Tensor, limit: float, exact: Tensor
+    ) -> list[list[int]]:
+        """Number, box, area and `exact` of each region to bank: all that the CPU has to know."""
+        areas = boxes[:, 4]
+        admitted = ((areas > 0) & (areas <= limit) & (means < self.tau)).nonzero()
+        column = exact.long().expand(len(admitted), 1)
+        rows: list[list[int]] = torch.cat([admitted, boxes[admitted[:, 0]], column], 1).tolist()
+        return rows
+
     def paste(
         self, images: Tensor, pseudo_labels: Tensor, reliability: Tensor
     ) -> tuple[Tensor, Tensor, Tensor]:
@@ -105,21 +134,15 @@ class PatchBank:
         """
         mixed = images.clone(), pseudo_labels.clone(), reliability.clone()
         for index in range(len(images)):
-            for label, patch in self._draw():
+            for label, kept in self._draw():
+                patch = _on(images.device, kept)
                 height, width = patch.mask.shape
                 rows = slice(patch.top, patch.top + height)
                 columns = slice(patch.left, patch.left + width)
-                for target, value in zip(
-                    (t[index] for t in mixed),
-                    (
-                        patch.image,
-                        torch.full_like(patch.mask, label, dtype=torch.long),
-                        patch.reliability,
-                    ),
-                    strict=True,
-                ):
-                    view = target[..., rows, columns]
-                    view.copy_(torch.where(patch.mask, value, view))
+                pixels, labels, weights = (t[index][..., rows, columns] for t in mixed)
+                pixels.copy_(torch.where(patch.mask, patch.pixels(), pixels))
+                labels.masked_fill_(patch.mask, label)
+                weights.copy_(torch.where(patch.mask, patch.reliability, weights))
         return mixed
 
     def state_dict(self) -> dict[str, Any]:
@@ -130,10 +153,11 @@ class PatchBank:
         }
 
     def load_state_dict(self, state: dict[str, Any], device: torch.device) -> None:
-        """Go on from what `state_dict` gave, with the patches on `device`."""
+        """Go on from what `state_dict` gave, with the patches on `device` or the CPU."""
+        home = torch.device("cpu") if self.on_cpu else device
         for buffer, kept in zip(self.buffers, state["buffers"], strict=True):
             buffer.clear()
-            buffer.extend(_on(device, patch) for patch in kept)
+            buffer.extend(_on(home, Patch(**patch)) for patch in kept)
         self.generator.set_state(state["generator"].cpu())
 
     def _draw(self) -> list[tuple[int, Patch]]:
@@ -148,11 +172,13 @@ class PatchBank:
         return sorted(drawn, key=lambda d: -d[1].area) if self.order == "large_first" else drawn
 
 
-def _on(device: torch.device, values: dict[str, Any]) -> Patch:
-    moved: dict[str, Any] = {
-        k: v.to(device) if isinstance(v, Tensor) else v for k, v in values.items()
-    }
-    return Patch(**moved)
+def _on(device: torch.device, patch: Patch) -> Patch:
+    if patch.mask.device == device:
+        return patch
+    image, mask, reliability = (
+        t.to(device, non_blocking=True) for t in (patch.image, patch.mask, patch.reliability)
+    )
+    return replace(patch, image=image, mask=mask, reliability=reliability)
 
 
 class NoPatches:
@@ -215,7 +241,7 @@ def region_statistics(regions: Tensor, distances: Tensor, count: int) -> tuple[T
     """
     flat = regions.flatten()
     area = torch.bincount(flat, minlength=count)
-    total = torch.bincount(flat, weights=distances.flatten(), minlength=count)
+    total = _sums(flat, distances.flatten(), count)
     size = regions.shape[1:]
     device = regions.device
     rows = torch.arange(size[0], device=device).view(-1, 1).expand(size)
@@ -227,3 +253,11 @@ def region_statistics(regions: Tensor, distances: Tensor, count: int) -> tuple[T
             empty = torch.full((count,), start, dtype=torch.long, device=device)
             sides.append(empty.scatter_reduce(0, flat, values, reduce))
     return total / area.clamp(min=1), torch.stack([*sides, area], 1)
+
+
+def _sums(groups: Tensor, values: Tensor, count: int) -> Tensor:
+    """Sum of the values of each group, (count,)."""
+    if values.device.type == "cuda" and torch.are_deterministic_algorithms_enabled():
+        # On a GPU bincount adds in any order.
+        return values.new_zeros(count).index_add(0, groups, values)
+    return torch.bincount(groups, weights=values, minlength=count)

@@ -10,7 +10,6 @@ from torch import Tensor
 from stvm.method.losses import weighted_cross_entropy
 from stvm.method.metric import MetricReading
 from stvm.method.teacher import Labeller
-from stvm.networks import SegmentationNetwork
 
 
 class Bank(Protocol):
@@ -51,7 +50,7 @@ class AdaptationStep:
     """Every part resolved by the builder; a part that is off is its identity.
 
     Attributes:
-        student: the trained network.
+        student: mixed images (N, 3, H, W) to logits (N, C, H, W) of the trained network.
         label: pseudo-labels, confidence and features of clean images.
         learn_metric: trains the metric network on them and reads distances.
         weigh: distances to reliability, eq. 4.
@@ -64,7 +63,7 @@ class AdaptationStep:
         loss_norm: see `weighted_cross_entropy`.
     """
 
-    student: SegmentationNetwork
+    student: Callable[[Tensor], Tensor]
     label: Labeller
     learn_metric: Callable[[Tensor, Tensor, Tensor], MetricReading]
     weigh: Callable[[Tensor], Tensor]

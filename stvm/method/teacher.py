@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from stvm.compute import AS_IT_IS, Passes
 from stvm.networks import SegmentationNetwork, keeping_modes, upsample
 
 BnPolicy = Literal["copy", "ema", "track", "keep"]
@@ -32,14 +33,21 @@ class Labeller:
         bn: "eval" labels with running statistics, "batch" with those of the batch. Dropout is off,
             and the network's modes and buffers are left as they were found.
         track: let the running statistics follow the labelled images (teacher_bn=track).
+        passes: how the network computes.
     """
 
     def __init__(
-        self, network: SegmentationNetwork, bn: Literal["eval", "batch"], track: bool = False
+        self,
+        network: SegmentationNetwork,
+        bn: Literal["eval", "batch"],
+        track: bool = False,
+        passes: Passes = AS_IT_IS,
     ) -> None:
         self.network = network
         self.bn = bn
         self.track = track
+        self.extract = passes.of(network.extract, compiled=not track)
+        self.classify = passes.of(network.classifier, compiled=not track)
 
     @torch.no_grad()
     def __call__(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -52,8 +60,8 @@ class Labeller:
                 norm.train()
             following = self.track and not batch
             with following_statistics(self.network) if following else nullcontext():
-                features = self.network.extract(images)
-                scores = self.network.classifier(features)
+                features = self.extract(images)
+                scores = self.classify(features)
         for buffer, value in zip(self.network.buffers() if buffers else [], buffers, strict=True):
             buffer.copy_(value)
         logits = upsample(scores, (images.shape[-2], images.shape[-1]))

@@ -1,0 +1,187 @@
+"""What `settings.compute` means: torch's switches during a trial, and how networks pass images.
+
+`computing` surrounds everything that computes for a trial; `Passes` wraps the networks of a
+training. Both are the identity for the default settings on the CPU.
+
+TF32 rounds the factors of convolutions and matrix products to 10 bits: precision=tf32 allows it,
+float32 means float32 (torch alone would allow it in convolutions). bfloat16 is autocast around
+the passes; what leaves them is float32, and so is all that is computed from it. Evaluation
+passes images in float32, whatever the training did.
+"""
+
+import os
+import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import torch
+from torch import Tensor, nn
+
+from stvm.errors import StvmError
+from stvm.groups import ComputeSettings
+from stvm.networks import SegmentationNetwork, upsample
+
+BACKEND = "inductor"
+"""Of torch.compile."""
+CUBLAS = "CUBLAS_WORKSPACE_CONFIG"
+"""Without a fixed workspace cuBLAS may sum in another order; torch then refuses to multiply."""
+
+Pass = Callable[[Tensor], Tensor]
+Module = TypeVar("Module", bound=nn.Module)
+
+
+@contextmanager
+def computing(compute: ComputeSettings, device: torch.device) -> Iterator[None]:
+    """torch's global switches as the settings say, and as they were after the block.
+
+    Processes are reused between trials: no trial may leave a switch for the next.
+
+    Raises:
+        StvmError: the GPU has no bfloat16, or its memory ran out in the block.
+    """
+    _check(compute, device)
+    before, workspace = _switches(), os.environ.get(CUBLAS)
+    if compute.deterministic:
+        os.environ[CUBLAS] = workspace or ":4096:8"
+    tf32 = compute.precision == "tf32"
+    _switch(compute.deterministic, compute.deterministic, compute.cudnn_benchmark, tf32, tf32)
+    try:
+        with naming_memory():
+            yield
+    finally:
+        _switch(*before)
+        if compute.deterministic and workspace is None:
+            os.environ.pop(CUBLAS, None)
+
+
+@contextmanager
+def naming_memory() -> Iterator[None]:
+    """Memory of a GPU that runs out becomes one line with what to change.
+
+    Raises:
+        StvmError: in place of `torch.OutOfMemoryError` and of what cuDNN and cuBLAS say.
+    """
+    try:
+        yield
+    except RuntimeError as error:
+        if not _is_memory(error):
+            raise
+        raise StvmError(_memory_message(str(error))) from None
+
+
+def _is_memory(error: RuntimeError) -> bool:
+    told = str(error)
+    return (
+        isinstance(error, torch.OutOfMemoryError)
+        or "CUDA error: out of memory" in told
+        or "STATUS_ALLOC_FAILED" in told
+    )
+
+
+def _memory_message(told: str) -> str:
+    """One line of what torch says on several."""
+    tried = re.search(r"[Tt]ried to allocate ([\d.]+ \w+)", told)
+    whole = re.search(r"GPU (\d+) has a total capacity of ([\d.]+ \w+) of which ([\d.]+ \w+)", told)
+    facts = f", tried to allocate {tried[1]}" if tried else ""
+    facts += f", {whole[3]} of the {whole[2]} of GPU {whole[1]} were free" if whole else ""
+    return (
+        f"memory of the GPU ran out{facts}: set precision=bfloat16, channels_last=true, "
+        "patches_on=cpu, a smaller batch, crop_height or crop_width, or give a trial a whole GPU "
+        "with --gpus-per-trial 1; `python -m studies memory` estimates what a trial needs"
+    )
+
+
+def _check(compute: ComputeSettings, device: torch.device) -> None:
+    if (
+        device.type == "cuda"
+        and compute.precision == "bfloat16"
+        and not torch.cuda.is_bf16_supported(including_emulation=False)
+    ):
+        raise StvmError(
+            f"{torch.cuda.get_device_name(device)} has no bfloat16: leave precision=float32, or "
+            "use a GPU of compute capability 8.0 or above"
+        )
+
+
+def _switches() -> tuple[bool, bool, bool, bool, bool]:
+    backends: Any = torch.backends
+    return (
+        torch.are_deterministic_algorithms_enabled(),
+        backends.cudnn.deterministic,
+        backends.cudnn.benchmark,
+        backends.cudnn.allow_tf32,
+        backends.cuda.matmul.allow_tf32,
+    )
+
+
+def _switch(
+    deterministic: bool, cudnn_deterministic: bool, benchmark: bool, convs: bool, products: bool
+) -> None:
+    backends: Any = torch.backends
+    torch.use_deterministic_algorithms(deterministic)
+    backends.cudnn.deterministic = cudnn_deterministic
+    backends.cudnn.benchmark = benchmark
+    backends.cudnn.allow_tf32 = convs
+    backends.cuda.matmul.allow_tf32 = products
+
+
+@dataclass(frozen=True)
+class Passes:
+    """How the networks of a training pass images and features.
+
+    Attributes:
+        compute: the settings.
+    """
+
+    compute: ComputeSettings = ComputeSettings()
+
+    def lay_out(self, module: Module) -> Module:
+        """The module, its weights in the order asked for."""
+        if self.compute.channels_last:
+            module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        return module
+
+    def of(self, function: Pass, compiled: bool = True) -> Pass:
+        """A pass (N, K, h, w) -> (N, L, h, w); a module's state dict keeps its keys.
+
+        Args:
+            function: a module, or a method of one.
+            compiled: may be; not where hooks come and go, which compiled code does not look for.
+        """
+        if self.compute.compile and compiled:
+            function = torch.compile(function, backend=BACKEND)
+        if self.compute.channels_last:
+            function = _in_channels_last(function)
+        if self.compute.precision == "bfloat16":
+            function = _in_bfloat16(function)
+        return function
+
+    def predict(self, network: SegmentationNetwork) -> Pass:
+        """Images (N, 3, H, W) in [0, 1] -> logits (N, C, H, W), enlarged in float32."""
+        logits = self.of(network.logits)
+        if logits == network.logits:
+            return network
+
+        def predict(images: Tensor) -> Tensor:
+            return upsample(logits(images), (images.shape[-2], images.shape[-1]))
+
+        return predict
+
+
+AS_IT_IS = Passes()
+"""Passes of the default settings: functions themselves."""
+
+
+def _in_channels_last(function: Pass) -> Pass:
+    return lambda maps: function(maps.contiguous(memory_format=torch.channels_last))
+
+
+def _in_bfloat16(function: Pass) -> Pass:
+    def run(maps: Tensor) -> Tensor:
+        with torch.autocast(maps.device.type, torch.bfloat16):
+            result = function(maps)
+        return result.float()
+
+    return run

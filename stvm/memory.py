@@ -1,0 +1,319 @@
+"""Peak memory of a trial on a GPU, estimated without one.
+
+Networks, optimisers and passes are the trial's own, on fake tensors: they have sizes and no
+contents, so that every storage is counted and nothing is computed. What cannot be counted so is
+named an allowance: the CUDA context, the workspaces of cuDNN and cuBLAS, and what the allocator
+loses between blocks. The patch bank counts as if full of patches as large as a crop.
+"""
+
+import weakref
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import Any
+from unittest import mock
+
+import torch
+from torch import Tensor, nn
+from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
+from torch.nn import functional as F
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+from torch.utils.weak import WeakIdKeyDictionary
+
+from stvm.data.access import class_names
+from stvm.evaluate import BATCH
+from stvm.method.build import Adaptation, build_adaptation
+from stvm.method.distance import distance_to_predicted, sample_bilinear
+from stvm.method.metric import MetricLearner, MetricReading, proxy_nca_loss
+from stvm.method.patches import NoPatches
+from stvm.method.photometric import no_augmentation
+from stvm.networks import SegmentationNetwork, keeping_modes, upsample
+from stvm.scores import SCORED_IMAGES, WATCHED_IMAGES, predict
+from stvm.settings import Settings
+from stvm.supervised import SupervisedTraining, new_network
+
+MIB = 2**20
+ALLOWANCES = {"CUDA context": 450 * MIB, "workspaces of cuDNN and cuBLAS": 512 * MIB}
+FRAGMENTS = 0.05
+"""Share of what is counted that the allocator is allowed to lose."""
+_LABEL_SIZES = {"cityscapes_full": (1024, 2048), "cityscapes_full_corners": (1024, 2048)}
+
+
+@dataclass(frozen=True)
+class Phase:
+    """What lies in memory at the peak of one phase of a trial.
+
+    Attributes:
+        name: of the phase.
+        parts: bytes by what they are for.
+    """
+
+    name: str
+    parts: dict[str, int]
+
+    @property
+    def counted(self) -> int:
+        """Bytes of all parts."""
+        return sum(self.parts.values())
+
+    @property
+    def peak(self) -> int:
+        """Bytes with the allowances."""
+        return self.counted + self.lost + sum(ALLOWANCES.values())
+
+    @property
+    def lost(self) -> int:
+        """Bytes allowed to be lost between blocks."""
+        return round(self.counted * FRAGMENTS)
+
+
+class Live(TorchDispatchMode):
+    """Counts the storages made within the block.
+
+    Attributes:
+        now: bytes of those that still live.
+        peak: most bytes at a time.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.now = self.peak = 0
+        self._seen: Any = WeakIdKeyDictionary()
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        result = func(*args, **(kwargs or {}))
+        given = {t.untyped_storage()._cdata for t in _tensors((args, kwargs))}
+        self.count(t for t in _tensors(result) if t.untyped_storage()._cdata not in given)
+        return result
+
+    def count(self, tensors: Iterable[Tensor]) -> None:
+        """Count the storages of these tensors from now until they are freed."""
+        for tensor in tensors:
+            storage = tensor.untyped_storage()
+            if storage not in self._seen:
+                self._seen[storage] = True
+                self.now += storage.nbytes()
+                self.peak = max(self.peak, self.now)
+                weakref.finalize(storage, self._free, storage.nbytes())
+
+    def _free(self, size: int) -> None:
+        self.now -= size
+
+
+def _tensors(values: Any) -> list[Tensor]:
+    return [value for value in tree_leaves(values) if isinstance(value, Tensor)]
+
+
+def size_of(tensors: Iterable[Tensor]) -> int:
+    """Bytes of the storages of these tensors, each counted once."""
+    return sum({t.untyped_storage()._cdata: t.untyped_storage().nbytes() for t in tensors}.values())
+
+
+@contextmanager
+def counting_saved(kept: Iterable[Tensor]) -> Iterator[dict[int, int]]:
+    """Bytes by storage that a forward pass in the block saves for its backward pass.
+
+    Args:
+        kept: parameters and buffers, which lie in memory anyway and are left out.
+    """
+    own = {t.untyped_storage()._cdata for t in kept}
+    saved: dict[int, int] = {}
+
+    def pack(tensor: Tensor) -> Tensor:
+        storage = tensor.untyped_storage()
+        if storage._cdata not in own:
+            saved[storage._cdata] = storage.nbytes()
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+        yield saved
+
+
+def values_of(*modules: nn.Module) -> list[Tensor]:
+    """Parameters and buffers."""
+    return [t for module in modules for t in (*module.parameters(), *module.buffers())]
+
+
+def state_of(optimizer: torch.optim.Optimizer) -> list[Tensor]:
+    """Tensors that an optimiser keeps between steps."""
+    return [t for state in optimizer.state.values() for t in state.values() if torch.is_tensor(t)]
+
+
+def gradients_of(optimizer: torch.optim.Optimizer) -> list[Tensor]:
+    """Gradients that lie in memory until the next backward pass."""
+    groups = (p for group in optimizer.param_groups for p in group["params"])
+    return [p.grad for p in groups if p.grad is not None]
+
+
+@contextmanager
+def fake_tensors() -> Iterator[FakeTensorMode]:
+    """Tensors made within the block have sizes and no contents; modules move and copy as ever.
+
+    torch alone refuses to swap fake parameters for moved ones, and to copy fake buffers.
+    """
+
+    def apply(module: nn.Module, function: Callable[[Tensor], Tensor]) -> nn.Module:
+        for child in module.children():
+            apply(child, function)
+        for name, value in module._parameters.items():
+            if value is not None:
+                moved = nn.Parameter(function(value.detach()), value.requires_grad)
+                module._parameters[name] = moved
+        for name, buffer in module._buffers.items():
+            module._buffers[name] = None if buffer is None else function(buffer)
+        return module
+
+    def copied(tensor: Tensor, memo: dict[int, Any]) -> Tensor:
+        value = tensor.detach().clone()
+        if isinstance(tensor, nn.Parameter):
+            value = nn.Parameter(value, tensor.requires_grad)
+        memo[id(tensor)] = value
+        return value
+
+    with (
+        mock.patch.object(nn.Module, "_apply", apply),
+        mock.patch.object(FakeTensor, "__deepcopy__", copied, create=True),
+        torch.random.fork_rng([]),
+        FakeTensorMode() as mode,
+    ):
+        yield mode
+
+
+def phases(settings: Settings) -> list[Phase]:
+    """The phases of a trial, the training of its source model first where there is one."""
+    found = []
+    with fake_tensors():
+        if not settings.source.source_checkpoint:
+            found.append(_source_training(settings))
+        source = new_network(settings, torch.device("cpu")).eval()
+        adaptation = None
+        standing = {"weights": size_of(values_of(source))}
+        if settings.method.st:
+            adaptation = build_adaptation(settings, source, len(class_names(settings.data)))
+            training = _adaptation(settings, adaptation, source)
+            standing = {n: size for n, size in training.parts.items() if n not in _PASSING}
+            found.append(training)
+        found.append(_evaluation(settings, adaptation, source, standing))
+    return found
+
+
+_ACTIVATIONS = "activations kept for the backward pass"
+_TEMPORARY = "largest temporaries (logits at full size, their gradients)"
+_PASSING = (_ACTIVATIONS, _TEMPORARY)
+
+
+def _source_training(settings: Settings) -> Phase:
+    recipe, (height, width) = settings.source, settings.source_crop()
+    network = new_network(settings, torch.device("cpu"))
+    training = SupervisedTraining(network, settings, None)
+    training.augment = no_augmentation
+    pixels = torch.empty(recipe.source_batch, 3, height, width, dtype=torch.uint8)
+    labels = torch.empty(recipe.source_batch, height, width, dtype=torch.long)
+    parts = _step_parts(
+        lambda iteration: training.step(pixels, labels, iteration),
+        values_of(network),
+        [training.optimizer],
+    )
+    return Phase("source training", parts)
+
+
+def _adaptation(settings: Settings, adaptation: Adaptation, source: SegmentationNetwork) -> Phase:
+    method, training, metric = settings.method, settings.training, adaptation.metric
+    images = torch.empty(training.batch, 3, training.crop_height, training.crop_width)
+    step = replace(
+        adaptation.step,
+        learn_metric=_learning(metric) if metric else adaptation.step.learn_metric,
+        admit=lambda confidence, labels: torch.ones_like(confidence),
+        augment=no_augmentation,
+        bank=NoPatches(),
+    )
+    networks = [source, adaptation.step.label.network, *adaptation.networks()]
+    tensors = values_of(*networks) + ([metric.proxies] if metric else [])
+    parts = _step_parts(lambda iteration: step(images, iteration), tensors, adaptation.optimizers)
+    if method.mocm and settings.compute.patches_on == "device":
+        parts["patch bank, full"] = largest_bank(settings)
+    data = settings.data
+    parts["images of the watch"] = WATCHED_IMAGES * 3 * data.height * data.width * 4
+    return Phase("adaptation", parts)
+
+
+def largest_bank(settings: Settings) -> int:
+    """Bytes of the patch bank when every patch is as large as a crop.
+
+    A pixel takes 3 bytes of image (12 where augmented ones are banked), 1 of mask and 4 of
+    reliability.
+    """
+    method, training = settings.method, settings.training
+    pixel = (12 if method.patch_image == "augmented" and method.aug else 3) + 1 + 4
+    patches = len(class_names(settings.data)) * method.buffer_size
+    return patches * training.crop_height * training.crop_width * pixel
+
+
+def _learning(metric: MetricLearner) -> Callable[[Tensor, Tensor, Tensor], MetricReading]:
+    """`train_and_read` with as many pixels drawn as there can be: the draw depends on contents."""
+    number = len(metric.proxies) * metric.limit
+
+    def learn(features: Tensor, labels: Tensor, confidence: Tensor) -> MetricReading:
+        drawn = torch.zeros(number, dtype=torch.long)
+        size = (labels.shape[-2], labels.shape[-1])
+        # Freed before the student's pass: not among the activations that count together.
+        with torch.autograd.graph.saved_tensors_hooks(lambda t: t, lambda t: t):
+            embeddings = metric.forward(features)
+            sampled = sample_bilinear(embeddings, size, (drawn, drawn, drawn))
+            loss = proxy_nca_loss(sampled, drawn, metric.proxies, metric.temperature)
+        read = metric.embed(features) if metric.has_modes else embeddings.detach()
+        distances = distance_to_predicted(read, metric.proxies.detach(), labels)
+        metric.optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        metric.optimizer.step()
+        return MetricReading(distances, loss.detach(), confidence.mean())
+
+    return learn
+
+
+def _step_parts(
+    step: Callable[[int], Any], weights: list[Tensor], optimizers: list[torch.optim.Optimizer]
+) -> dict[str, int]:
+    """Parts of a step after the first, which leaves gradients and the optimisers' states."""
+    step(1)
+    gradients = size_of(t for optimizer in optimizers for t in gradients_of(optimizer))
+    with counting_saved(weights) as saved, Live() as live:
+        # The step frees them after the student's forward pass: they are there at its peak.
+        live.count(t for optimizer in optimizers for t in gradients_of(optimizer))
+        step(2)
+    kept = sum(saved.values())
+    return {
+        "weights": size_of(weights),
+        "optimiser states": size_of(t for o in optimizers for t in state_of(o)),
+        "gradients": gradients,
+        _ACTIVATIONS: kept,
+        _TEMPORARY: live.peak - kept - gradients,
+    }
+
+
+@torch.no_grad()
+def _evaluation(
+    settings: Settings,
+    adaptation: Adaptation | None,
+    source: SegmentationNetwork,
+    standing: dict[str, int],
+) -> Phase:
+    """Passes over whole images, while all that was trained still stands."""
+    height, width = settings.data.height, settings.data.width
+    network = adaptation.student if adaptation else source
+    images = torch.empty(BATCH, 3, height, width)
+    size = _LABEL_SIZES.get(settings.evaluation.protocol, (height, width))
+    with keeping_modes(network), Live() as live:
+        network.eval()
+        upsample(network.logits(images), size).argmax(1)
+        predict(network, images)
+        if adaptation and adaptation.metric:
+            embeddings = adaptation.metric.embed(network.extract(images[:1]))
+            F.normalize(upsample(embeddings, (height, width)), dim=1)
+    # Of an image to score: three channels of float32 and its classes of int64.
+    scored = SCORED_IMAGES * height * width * (3 * 4 + 8)
+    parts = {"images to score": scored, f"largest pass over {BATCH} images": live.peak}
+    return Phase("evaluation", standing | parts)

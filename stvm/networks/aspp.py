@@ -1,0 +1,45 @@
+"""DeepLabV2's classifier: parallel dilated convolutions, summed."""
+
+from collections.abc import Sequence
+
+from torch import Tensor, nn
+
+RATES = (6, 12, 18, 24)
+"""DeepLabV2's (Chen et al. 2017)."""
+
+
+class SummedAspp(nn.Module):
+    """Parallel dilated 3x3 convolutions with bias, whose outputs are added (Chen et al. 2017).
+
+    Args:
+        channels: of the features.
+        out_channels: of the sum.
+        rates: dilation of each branch.
+        counted: the first so many are added; the others keep their weights and take no gradient,
+            as in AdaptSegNet and what grew from it. None for all.
+        std: of the normal draws of the weights; None for torch's own initialisation.
+    """
+
+    def __init__(
+        self,
+        channels: int,
+        out_channels: int,
+        rates: Sequence[int],
+        counted: int | None = None,
+        std: float | None = None,
+    ) -> None:
+        super().__init__()
+        self.counted = len(rates) if counted is None else counted
+        self.branches = nn.ModuleList(
+            nn.Conv2d(channels, out_channels, 3, padding=rate, dilation=rate) for rate in rates
+        )
+        for branch in self.branches if std is not None else []:
+            assert isinstance(branch, nn.Conv2d) and std is not None
+            nn.init.normal_(branch.weight, 0.0, std)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Features (N, D, h, w) -> (N, out_channels, h, w)."""
+        total: Tensor = self.branches[0](features)
+        for branch in self.branches[1 : self.counted]:
+            total = total + branch(features)
+        return total
