@@ -79,6 +79,31 @@ def score(confusion: Tensor) -> Score:
     )
 
 
+class Spread:
+    """Some of the images, evenly spaced; all where there are no more.
+
+    Args:
+        images: to choose among.
+        most: how many.
+    """
+
+    def __init__(self, images: LabelledImages, most: int) -> None:
+        self._images = images
+        rows = np.linspace(0, len(images) - 1, min(most, len(images)))
+        self._rows: list[int] = rows.round().astype(int).tolist()
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def image(self, index: int) -> Uint8Array:
+        """RGB (H, W, 3)."""
+        return self._images.image(self._rows[index])
+
+    def label(self, index: int) -> Uint8Array:
+        """Train ids (H, W), 255 ignored."""
+        return self._images.label(self._rows[index])
+
+
 def labelled_batches(
     images: LabelledImages, device: torch.device, most: int | None = None
 ) -> Iterator[tuple[Tensor, Tensor]]:

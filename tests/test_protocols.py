@@ -18,16 +18,27 @@ from torchvision.transforms.functional import resize
 from studies.listing import evaluation_rule
 from stvm import batches
 from stvm.batches import batch_size
-from stvm.class_sets import CITYSCAPES, CROSS_CITY, SYNTHIA, subset_means
+from stvm.class_sets import CITYSCAPES, CROSS_CITY, SUBSETS, SYNTHIA, subset_means
+from stvm.data.access import LabelledImages, class_names, open_target_labelled
+from stvm.data.scenes import CLASSES
 from stvm.data.streets import LabelledArrays
 from stvm.errors import StvmError
-from stvm.evaluate import confusion_matrix, evaluate, labelled_batches, multi_scale_scores, score
+from stvm.evaluate import (
+    Spread,
+    confusion_matrix,
+    evaluate,
+    labelled_batches,
+    multi_scale_scores,
+    score,
+)
 from stvm.experiment import run_trial
 from stvm.groups.evaluation import ProtocolName
-from stvm.miou import Miou
 from stvm.networks import SegmentationNetwork, build_network
 from stvm.protocols import IMAGE, PROTOCOLS, Protocol, find_protocol
-from stvm.settings import Settings
+from stvm.settings import DataSettings, Settings
+from stvm.sources import source_path
+from stvm.supervised import load_source
+from tests.miniature import make_cityscapes, make_gta5
 from tests.tiny import tiny
 
 CPU = torch.device("cpu")
@@ -57,11 +68,11 @@ def images(
     return LabelledArrays(noise.repeat(8, 1).repeat(8, 2), blocks.repeat(4, 1).repeat(4, 2))
 
 
-def pixels_of(data: LabelledArrays, index: int) -> Tensor:
+def pixels_of(data: LabelledImages, index: int) -> Tensor:
     return torch.from_numpy(data.image(index)).permute(2, 0, 1)[None].float() / 255
 
 
-def predicted(model: SegmentationNetwork, data: LabelledArrays, corners: bool) -> NDArray[Any]:
+def predicted(model: SegmentationNetwork, data: LabelledImages, corners: bool) -> NDArray[Any]:
     """Classes (N, H', W') by torch's interpolation of each image's logits."""
     found = []
     for i in range(len(data)):
@@ -265,25 +276,39 @@ def test_a_record_holds_protocol_means_and_multi_scale_figures(tmp_path: Path) -
     assert "multi_scale" not in plain and plain["miou"] == result["miou"]
 
 
-def test_measuring_opens_images_and_labels_at_the_protocols_sizes(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    from stvm import miou
+def test_a_published_target_is_measured_at_the_protocols_sizes(tmp_path: Path) -> None:
+    off: dict[str, Any] = dict.fromkeys(("st", "aug", "mt", "mgs", "mocm"), False)
+    roots = {
+        "source_root": str(make_gta5(tmp_path / "gta5", train=3)),
+        "target_root": str(make_cityscapes(tmp_path / "cityscapes", train=2, val=2)),
+    }
+    where = {"dataset": "gta5_cityscapes", "eval_split": "val", "height": 64, "width": 128}
+    settings = tiny(protocol="adaptsegnet", **off, **roots, **where)
+    result = run_trial(settings, tmp_path / "cache", CPU).result
+    assert result["protocol"]["input_size"] == [512, 1024]
+    assert result["protocol"]["label_size"] == [1024, 2048]
+    data = open_target_labelled(settings.data, "val", tmp_path, (512, 1024), (1024, 2048))
+    model = load_source(settings, source_path(settings, tmp_path / "cache"), CPU).eval()
+    classes = predicted(model, data, corners=True)
+    labels = np.stack([data.label(i) for i in range(len(data))])
+    assert labels.shape == (2, 1024, 2048)
+    known = labels != 255
+    expected = jaccard_score(labels[known], classes[known], average=None, labels=range(19))
+    np.testing.assert_allclose(result["iou"], expected, atol=1e-12)
+    for key, names in SUBSETS.items():
+        chosen = [expected[CITYSCAPES.index(name)] for name in names]
+        assert result["means"][key] == pytest.approx(np.mean(chosen), abs=1e-12)
 
-    asked: dict[str, Any] = {}
 
-    def open_at(*_: Any, **sizes: Any) -> LabelledArrays:
-        asked.update(sizes)
-        return images()
+def test_the_class_sets_are_those_of_the_data() -> None:
+    assert CLASSES == CITYSCAPES
+    for dataset, names in (("synthia_cityscapes", SYNTHIA), ("cityscapes_crosscity", CROSS_CITY)):
+        city = "rome" if dataset == "cityscapes_crosscity" else ""
+        assert class_names(DataSettings(dataset=dataset, city=city)) == names
 
-    monkeypatch.setattr(miou, "_open", open_at)
-    names = ",".join(CITYSCAPES)
-    folder = {"dataset": "folder", "source_root": "a", "target_root": "b", "classes": names}
-    settings = tiny(protocol="adaptsegnet", **folder)
-    measure = Miou(settings, miou.open_graded(settings, tmp_path), CPU)
-    assert asked == {"image_size": (512, 1024), "label_size": (1024, 2048)}
-    model = network()
-    found = measure(model)
-    assert found["miou"] == evaluate(model, images(), 19, CPU, measure.protocol).miou
-    assert set(found["means"]) == {"16", "13"}
-    assert measure.about(model)["protocol"]["name"] == "adaptsegnet"
+
+def test_evenly_spaced_images_are_some_of_all() -> None:
+    data = images(5)
+    some = Spread(data, 3)
+    assert [bytes(some.label(i)) for i in range(3)] == [bytes(data.label(i)) for i in (0, 2, 4)]
+    assert len(Spread(data, 9)) == 5
