@@ -1,13 +1,15 @@
 """What the builders of studies share: the base settings, a realisation's, and the study's head."""
 
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 from stvm.errors import StvmError
 from stvm.presets import Preset, find_preset
 from stvm.protocols import find_protocol
 from stvm.settings import Settings, digest
 from stvm.study import Study, Trial
+
+T = TypeVar("T", int, str)
 
 TOGGLES = ("st", "aug", "mt", "mgs", "mocm")
 VARIED = (*TOGGLES, "procedure", "seed", "realisation", "workers")
@@ -93,9 +95,9 @@ class Base:
         )
 
 
-def unique(seeds: Iterable[int]) -> list[int]:
+def unique(values: Iterable[T]) -> list[T]:
     """Each once, in order."""
-    return list(dict.fromkeys(seeds))
+    return list(dict.fromkeys(values))
 
 
 def refuse_varied(changes: dict[str, str], varied: Sequence[str] = VARIED) -> None:

@@ -64,7 +64,7 @@ def build(options: argparse.Namespace, changes: dict[str, str]) -> Studies:
         raise StvmError(
             f"--cities belong to cityscapes-crosscity: leave them out with {options.scenario}"
         )
-    cities = unique(options.cities or CITIES) if crosses else [""]
+    cities: list[str] = unique(options.cities or CITIES) if crosses else [""]
     parts = tuple(
         build_study(
             scenario_preset(options.scenario, options.network, city), changes, options.seeds
