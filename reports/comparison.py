@@ -91,6 +91,11 @@ def choose(manifests: Iterable[Manifest], bases: Collection[str] = ()) -> list[M
     return chosen
 
 
+def run_command(scenario: str) -> str:
+    """What makes the studies of a scenario."""
+    return f"{command(STUDY)} --scenario {scenario.replace('_', '-')}"
+
+
 def _place(key: tuple[str, str, str]) -> tuple[Any, ...]:
     """In the paper's order; other networks last."""
     scenario, network, city = key

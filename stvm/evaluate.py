@@ -14,7 +14,7 @@ from torch.nn import functional as F
 from stvm.batches import as_input, batch_size
 from stvm.data.access import LabelledImages
 from stvm.data.classes import IGNORE_ID
-from stvm.data.folder import Uint8Array
+from stvm.data.reading import Uint8Array
 from stvm.errors import StvmError
 from stvm.networks import SegmentationNetwork, keeping_modes
 from stvm.protocols import IMAGE, Protocol, Size

@@ -43,7 +43,7 @@ from stvm.trainer import Course, Curve, Progress, adapt
 
 SAMPLE_IMAGES = 4
 SOURCE_IMAGES = 500
-"""Most held-out source images of a published set: GTA5 has 6382, which take longer than the rest."""
+"""Most held-out source images of a published set: GTA5 has 6382, too many for one figure."""
 
 
 @dataclass(frozen=True)

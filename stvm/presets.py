@@ -51,7 +51,7 @@ _SCENARIO: dict[str, Any] = {
     "source_batch": 2,
     "source_lr": 2.5e-4,
     "source_head_lr_factor": 10.0,
-    "protocol": "cityscapes_full",
+    "protocol": "adaptsegnet",
     "multi_scale": True,
     "keep_model": True,
     "workers": 4,
