@@ -5,14 +5,13 @@ from collections.abc import Iterable, Sequence
 from reports import notes
 from reports.comparison import (
     NETWORKS,
-    STUDY,
     PaperRow,
     Part,
     Variant,
     network_label,
     protocol_notes,
+    run_command,
 )
-from reports.manifests import command
 from reports.rows import Records, Row
 from reports.sheet import Cell, Column
 
@@ -104,7 +103,8 @@ def study_notes(
     lines = [*protocol_notes(records), *_without_multi_scale(list(rows))]
     lines += [*notes.split_note(records), *notes.gap_notes(records)]
     if without:
-        lines.append(f"Not run yet: {', '.join(without)} (`{command(STUDY)}`).")
+        how = f"`{run_command(parts[0].scenario)}`, with --network"
+        lines.append(f"Not run yet: {', '.join(without)} ({how}).")
     if others:
         options = ", ".join(f"--study {base}" for base in others)
         lines.append(f"Other studies of the same networks, left out: {options}.")

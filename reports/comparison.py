@@ -77,7 +77,7 @@ def choose(manifests: Iterable[Manifest], bases: Collection[str] = ()) -> list[M
     for manifest in manifests:
         groups.setdefault(key_of(manifest), []).append(manifest)
     chosen = []
-    for key, group in sorted(groups.items()):
+    for key, group in sorted(groups.items(), key=lambda item: _place(item[0])):
         named = [manifest.base for manifest in group if manifest.base in bases]
         if len(named) > 1:
             raise StvmError(
@@ -89,6 +89,18 @@ def choose(manifests: Iterable[Manifest], bases: Collection[str] = ()) -> list[M
         others = tuple(sorted(m.base for m in group if m.base != one.base))
         chosen.append(replace(one, others=others))
     return chosen
+
+
+def run_command(scenario: str) -> str:
+    """What makes the studies of a scenario."""
+    return f"{command(STUDY)} --scenario {scenario.replace('_', '-')}"
+
+
+def _place(key: tuple[str, str, str]) -> tuple[Any, ...]:
+    """In the paper's order; other networks last."""
+    scenario, network, city = key
+    networks = [*NETWORKS, network]
+    return SCENARIOS[scenario], networks.index(network), network, ["", *CITIES].index(city)
 
 
 def network_label(network: str) -> str:

@@ -6,7 +6,6 @@ from reports import compared
 from reports.cells import figure, mark, mean, measured_cells, measured_columns
 from reports.comparison import (
     CITIES,
-    NETWORKS,
     VARIANTS,
     PaperRow,
     Part,
@@ -137,12 +136,9 @@ def sheet(parts: Sequence[Part]) -> Sheet:
 
 def class_sheet(parts: Sequence[Part]) -> Sheet | None:
     """The measured rows class by class, which the paper does not print; None without any."""
-    order = {network: place for place, network in enumerate(NETWORKS)}
-    cities = list(CITIES)
     rows: list[tuple[Cell, ...]] = []
     breaks: list[int] = []
-    for part in sorted(parts, key=lambda p: (order.get(p.network, 99), p.network,
-                                             cities.index(p.city))):  # fmt: skip
+    for part in parts:
         if not any(_miou(part, v).values for v in VARIANTS):
             continue
         start = len(rows)

@@ -235,7 +235,8 @@ def build_tables(chosen: Chosen, tables: Iterable[str] = TABLES) -> tuple[list[S
         sheets += made
         if not made:
             listed = study in chosen if study in KINDS else False
-            missing.append(f"{_name(table)}: {_missing(study, listed)}")
+            how = {t: comparison.run_command(s) for s, t in comparison.SCENARIOS.items()}
+            missing.append(f"{_name(table)}: {_missing(study, listed, how.get(table))}")
     return sheets, missing
 
 
@@ -243,10 +244,10 @@ def _name(table: str) -> str:
     return f"table {table}" if table.isdecimal() else table
 
 
-def _missing(study: str | None, listed: bool) -> str:
+def _missing(study: str | None, listed: bool, how: str | None = None) -> str:
     if study is None:
         return f"no record with scores yet: run `{command('ablation')}`"
-    return f"no {'result' if listed else 'study'} yet: run `{command(study)}`"
+    return f"no {'result' if listed else 'study'} yet: run `{how or command(study)}`"
 
 
 def build_sheets(results: Path, studies: Mapping[str, str] | None = None) -> list[Sheet]:

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from stvm.data.folder import Uint8Array
+from stvm.data.reading import Uint8Array
 
 BATCH = 8
 PIXELS = 1024 * 2048

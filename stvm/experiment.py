@@ -25,8 +25,9 @@ from stvm.data.access import (
     open_target_labelled,
 )
 from stvm.errors import DivergenceError
-from stvm.evaluate import check_labels, evaluate
+from stvm.evaluate import Spread, check_labels, evaluate
 from stvm.files import writing
+from stvm.groups import OFFICIAL
 from stvm.measures import Reader, measure_adaptation
 from stvm.method.build import Adaptation
 from stvm.miou import Miou, open_graded
@@ -46,6 +47,8 @@ from stvm.supervised import adapt_batch_norm, silent, train_oracle, train_source
 from stvm.trainer import Course, Curve, Progress, adapt
 
 SAMPLE_IMAGES = 4
+SOURCE_IMAGES = 500
+"""Most held-out source images of a published set: GTA5 has 6382, too many for one figure."""
 
 
 @dataclass(frozen=True)
@@ -263,6 +266,8 @@ def _on_source(
     if not has_source_val(data):
         return None
     images = open_source(data, "val", cache)
+    if data.dataset in OFFICIAL:
+        images = Spread(images, SOURCE_IMAGES)
     return evaluate(network, images, len(class_names(data)), device).miou
 
 

@@ -6,6 +6,7 @@ named an allowance: the CUDA context, the workspaces of cuDNN and cuBLAS, and wh
 loses between blocks. The patch bank counts as if full of patches as large as a crop.
 """
 
+import math
 import weakref
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -21,14 +22,16 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.weak import WeakIdKeyDictionary
 
+from stvm.batches import batch_size
 from stvm.data.access import class_names
-from stvm.evaluate import BATCH
+from stvm.evaluate import enlarged_logits, multi_scale_scores
 from stvm.method.build import Adaptation, build_adaptation
 from stvm.method.distance import distance_to_predicted, sample_bilinear
 from stvm.method.metric import MetricLearner, MetricReading, proxy_nca_loss
 from stvm.method.patches import NoPatches
 from stvm.method.photometric import no_augmentation
 from stvm.networks import SegmentationNetwork, keeping_modes, upsample
+from stvm.protocols import find_protocol
 from stvm.scores import SCORED_IMAGES, WATCHED_IMAGES, predict
 from stvm.settings import Settings
 from stvm.supervised import SupervisedTraining, new_network
@@ -37,7 +40,6 @@ MIB = 2**20
 ALLOWANCES = {"CUDA context": 450 * MIB, "workspaces of cuDNN and cuBLAS": 512 * MIB}
 FRAGMENTS = 0.05
 """Share of what is counted that the allocator is allowed to lose."""
-_LABEL_SIZES = {"cityscapes_full": (1024, 2048), "cityscapes_full_corners": (1024, 2048)}
 
 
 @dataclass(frozen=True)
@@ -304,16 +306,19 @@ def _evaluation(
     """Passes over whole images, while all that was trained still stands."""
     height, width = settings.data.height, settings.data.width
     network = adaptation.student if adaptation else source
-    images = torch.empty(BATCH, 3, height, width)
-    size = _LABEL_SIZES.get(settings.evaluation.protocol, (height, width))
+    images = torch.empty(batch_size(height * width), 3, height, width)
+    protocol = find_protocol(settings.evaluation.protocol)
+    entering, labels = protocol.sizes(height, width)
+    graded = torch.empty(batch_size(max(map(math.prod, (entering, labels)))), 3, *entering)
+    scores = multi_scale_scores if settings.evaluation.multi_scale else enlarged_logits
     with keeping_modes(network), Live() as live:
         network.eval()
-        upsample(network.logits(images), size).argmax(1)
+        scores(network, graded, labels, protocol).max(1)
         predict(network, images)
         if adaptation and adaptation.metric:
             embeddings = adaptation.metric.embed(network.extract(images[:1]))
             F.normalize(upsample(embeddings, (height, width)), dim=1)
     # Of an image to score: three channels of float32 and its classes of int64.
     scored = SCORED_IMAGES * height * width * (3 * 4 + 8)
-    parts = {"images to score": scored, f"largest pass over {BATCH} images": live.peak}
+    parts = {"images to score": scored, "largest pass over whole images": live.peak}
     return Phase("evaluation", standing | parts)

@@ -1,6 +1,5 @@
 """mIoU of a trial: under its protocol, with the means over 16 and 13 classes, as recorded."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,8 +13,6 @@ from stvm.networks import SegmentationNetwork
 from stvm.protocols import Protocol, find_protocol
 from stvm.settings import Settings
 
-_open: Callable[..., LabelledImages] = open_target_labelled
-
 
 def open_graded(settings: Settings, cache: Path) -> LabelledImages:
     """The evaluated split at the sizes of the trial's protocol.
@@ -23,10 +20,10 @@ def open_graded(settings: Settings, cache: Path) -> LabelledImages:
     Raises:
         StvmError: a folder or file that is missing, or data that have no such size.
     """
-    protocol = find_protocol(settings.evaluation.protocol)
-    sizes = {"image_size": protocol.input_size, "label_size": protocol.label_size}
-    given = {name: size for name, size in sizes.items() if size}
-    return _open(settings.data, settings.training.eval_split, cache, **given)
+    protocol, split = find_protocol(settings.evaluation.protocol), settings.training.eval_split
+    return open_target_labelled(
+        settings.data, split, cache, image_size=protocol.input_size, label_size=protocol.label_size
+    )
 
 
 @dataclass(frozen=True)

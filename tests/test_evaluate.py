@@ -33,6 +33,12 @@ def test_miou_equals_scikit_learns(seed: int) -> None:
     assert found.pixel_accuracy == pytest.approx((y == p).mean(), abs=1e-12)
 
 
+def test_a_label_of_no_class_is_refused() -> None:
+    with pytest.raises(ValueError, match="neither below 3 nor 255"):
+        confusion_matrix(torch.tensor([0, 3]), torch.tensor([0, 0]), 3)
+    assert confusion_matrix(torch.tensor([255]), torch.tensor([0]), 3).sum() == 0
+
+
 def test_a_class_that_never_occurs_is_no_zero() -> None:
     labels = torch.tensor([0, 0, 1, 1])
     found = score(confusion_matrix(labels, torch.tensor([0, 0, 1, 0]), 3))

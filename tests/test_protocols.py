@@ -1,6 +1,5 @@
 """Protocols: sizes, corners, scales, class sets; against torch, sklearn and cityscapesscripts."""
 
-import json
 from pathlib import Path
 from typing import Any, get_args
 
@@ -15,16 +14,20 @@ from torch import Tensor
 from torch.nn import functional as F
 from torchvision.transforms.functional import resize
 
-from studies.listing import evaluation_rule
 from stvm import batches
 from stvm.batches import batch_size
 from stvm.class_sets import CITYSCAPES, CROSS_CITY, SYNTHIA, subset_means
+from stvm.data.access import LabelledImages
 from stvm.data.streets import LabelledArrays
 from stvm.errors import StvmError
-from stvm.evaluate import confusion_matrix, evaluate, labelled_batches, multi_scale_scores, score
-from stvm.experiment import run_trial
+from stvm.evaluate import (
+    confusion_matrix,
+    evaluate,
+    labelled_batches,
+    multi_scale_scores,
+    score,
+)
 from stvm.groups.evaluation import ProtocolName
-from stvm.miou import Miou
 from stvm.networks import SegmentationNetwork, build_network
 from stvm.protocols import IMAGE, PROTOCOLS, Protocol, find_protocol
 from stvm.settings import Settings
@@ -57,11 +60,11 @@ def images(
     return LabelledArrays(noise.repeat(8, 1).repeat(8, 2), blocks.repeat(4, 1).repeat(4, 2))
 
 
-def pixels_of(data: LabelledArrays, index: int) -> Tensor:
+def pixels_of(data: LabelledImages, index: int) -> Tensor:
     return torch.from_numpy(data.image(index)).permute(2, 0, 1)[None].float() / 255
 
 
-def predicted(model: SegmentationNetwork, data: LabelledArrays, corners: bool) -> NDArray[Any]:
+def predicted(model: SegmentationNetwork, data: LabelledImages, corners: bool) -> NDArray[Any]:
     """Classes (N, H', W') by torch's interpolation of each image's logits."""
     found = []
     for i in range(len(data)):
@@ -229,61 +232,3 @@ def test_the_embedded_benchmark_refuses_the_sizes_of_cityscapes() -> None:
         tiny(protocol="adaptsegnet")
     folder = {"dataset": "folder", "source_root": "a", "target_root": "b", "classes": "road,sky"}
     assert tiny(protocol="adaptsegnet", **folder).evaluation.protocol == "adaptsegnet"
-
-
-def test_a_protocol_at_its_default_leaves_a_trials_name_alone() -> None:
-    assert tiny().hash() == tiny(protocol="image", multi_scale=False).hash()
-    assert tiny(multi_scale=True).hash() != tiny().hash()
-    assert tiny(multi_scale=True).source_hash() == tiny().source_hash()
-
-
-def test_the_rule_above_a_table_names_protocol_and_scales() -> None:
-    folder = {"dataset": "folder", "source_root": "a", "target_root": "b", "classes": "road,sky"}
-    rule = evaluation_rule(tiny(protocol="adaptsegnet", multi_scale=True, **folder))
-    assert "protocol adaptsegnet: images of 1024x512, labels of 2048x1024" in rule
-    assert "corners aligned" in rule and "scales 0.75, 1 and 1.25" in rule
-    assert "the paper gives no scales" in rule
-    plain = evaluation_rule(tiny())
-    assert "protocol image: images and labels of 128x64 (width x height)" in plain
-    assert "MST" not in plain and plain.endswith("nothing is selected by target labels.")
-
-
-def test_a_record_holds_protocol_means_and_multi_scale_figures(tmp_path: Path) -> None:
-    off = dict.fromkeys(("st", "aug", "mt", "mgs", "mocm"), False)
-    result = run_trial(tiny(multi_scale=True, **off), tmp_path, CPU).result
-    assert result["protocol"] == {
-        "name": "image",
-        "input_size": [64, 128],
-        "label_size": [64, 128],
-        "align_corners": False,
-    }
-    multi = result["multi_scale"]
-    assert multi["scales"] == [0.75, 1.0, 1.25] and multi["flip"] is True
-    assert 0 <= multi["miou"] <= 1 and len(multi["iou"]) == len(result["class_names"])
-    assert json.loads(json.dumps(result)) == result
-    plain = run_trial(tiny(**off), tmp_path, CPU).result
-    assert "multi_scale" not in plain and plain["miou"] == result["miou"]
-
-
-def test_measuring_opens_images_and_labels_at_the_protocols_sizes(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    from stvm import miou
-
-    asked: dict[str, Any] = {}
-
-    def open_at(*_: Any, **sizes: Any) -> LabelledArrays:
-        asked.update(sizes)
-        return images()
-
-    monkeypatch.setattr(miou, "_open", open_at)
-    names = ",".join(CITYSCAPES)
-    folder = {"dataset": "folder", "source_root": "a", "target_root": "b", "classes": names}
-    settings = tiny(protocol="adaptsegnet", **folder)
-    measure = Miou(settings, miou.open_graded(settings, tmp_path), CPU)
-    assert asked == {"image_size": (512, 1024), "label_size": (1024, 2048)}
-    model = network()
-    found = measure(model)
-    assert found["miou"] == evaluate(model, images(), 19, CPU, measure.protocol).miou
-    assert set(found["means"]) == {"16", "13"}
-    assert measure.about(model)["protocol"]["name"] == "adaptsegnet"
