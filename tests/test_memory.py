@@ -1,6 +1,7 @@
 """The estimate of memory is what a real step keeps, saves and allocates."""
 
 from collections.abc import Iterator
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ CLASSES = 19
 SMALL: dict[str, Any] = {"crop_height": 64, "crop_width": 64, "channels": 32}
 
 
+@lru_cache
 def phase(name: str, settings: Settings) -> memory.Phase:
     return {found.name: found for found in memory.phases(settings)}[name]
 
@@ -78,7 +80,9 @@ def test_saved_activations_are_those_of_a_real_pass(changes: dict[str, Any]) -> 
         )
     expected = sum(t.untyped_storage().nbytes() for a, t in saved.items() if a not in own)
     found = phase("adaptation", settings).parts["activations kept for the backward pass"]
-    assert found == expected > 2**20
+    # torch's fakes take the statistics that batch norm saves as bfloat16; kernels save float32.
+    slack = 2e-3 * expected if settings.compute.precision == "bfloat16" else 0
+    assert expected > 2**20 and abs(found - expected) <= slack
 
 
 def test_the_peak_is_near_what_the_allocator_gives_a_real_step() -> None:
@@ -163,9 +167,9 @@ def test_an_estimate_leaves_generators_and_modules_as_they_were() -> None:
 
 
 def test_a_gpu_that_is_too_small_is_warned_of_with_what_to_change() -> None:
-    text = "\n".join(memory_report.lines(tiny(), memory=2**30))
+    text = "\n".join(memory_report.lines(tiny(), memory=2**29))
     assert "the paper's RTX 2080 Ti has 11.00 GiB" in text
-    assert "the GPU has 1.00 GiB" in text and "too little" in text
+    assert "the GPU has 0.50 GiB" in text and "too little" in text
     warning = text.splitlines()[-1]
     assert warning.startswith("warning: memory may run out in")
     assert "precision=bfloat16" in warning
