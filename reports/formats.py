@@ -33,6 +33,7 @@ _LATEX = str.maketrans(
         "≤": r"$\leq$",
         "−": r"$-$",
         "✓": r"$\bullet$",
+        "✗": r"$\times$",
         "–": "--",
         "—": "---",
         "…": r"\ldots{}",
@@ -43,7 +44,9 @@ _LONGEST = 40
 """Rows that fit a page; more become a `longtable`."""
 _WIDEST = 95
 """Characters that fit a line at the usual size."""
-PACKAGES = ("booktabs", "longtable")
+_PAGE = 150
+"""Characters that fit a line at a small size; a wider table lies on its side."""
+PACKAGES = ("booktabs", "longtable", "rotating")
 
 
 def _known(character: str) -> str:
@@ -107,18 +110,26 @@ def _latex_rows(sheet: Sheet) -> list[str]:
     return lines
 
 
-def _size(sheet: Sheet) -> str:
+def _width(sheet: Sheet) -> int:
+    """Characters of its widest line."""
     widths = [
         max([len(_head(column)), *(len(row[i].text) for row in sheet.rows)])
         for i, column in enumerate(sheet.columns)
     ]
-    if sum(widths) + 2 * len(widths) <= _WIDEST:
+    return sum(widths) + 2 * len(widths)
+
+
+def _size(sheet: Sheet) -> str:
+    if _width(sheet) <= _WIDEST:
         return r"\small\setlength{\tabcolsep}{3pt}"
     return r"\scriptsize\setlength{\tabcolsep}{2pt}"
 
 
 def to_latex(sheet: Sheet) -> str:
-    """A booktabs table with rule and notes; more than a page of rows become a `longtable`."""
+    """A booktabs table with rule and notes; more than a page of rows become a `longtable`.
+
+    One too wide for a page lies on its side.
+    """
     spec = "".join(column.align[0] for column in sheet.columns)
     caption = escape_latex(". ".join([sheet.title, sheet.caption]))
     label = rf"\label{{tab:{re.sub('[^a-z0-9]', '-', sheet.name)}}}"
@@ -147,8 +158,10 @@ def to_latex(sheet: Sheet) -> str:
             r"\end{minipage}\par\endgroup",
         ]
     else:
+        wide = _width(sheet) > _PAGE
+        table, where = ("sidewaystable", "[p]") if wide else ("table", "[htbp]")
         lines = [
-            r"\begin{table}[htbp]",
+            rf"\begin{{{table}}}{where}",
             rf"\centering{style}",
             rf"\caption{{{caption}}}{label}",
             rf"\begin{{tabular}}{{{spec}}}",
@@ -159,7 +172,7 @@ def to_latex(sheet: Sheet) -> str:
             r"\par\smallskip\begin{minipage}{\linewidth}\footnotesize",
             *small,
             r"\end{minipage}",
-            r"\end{table}",
+            rf"\end{{{table}}}",
         ]
     return "\n".join(needs + lines) + "\n"
 

@@ -22,7 +22,7 @@ from reports.page.sections import KINDS, build_sections
 from reports.page.svg import style
 from reports.page.trials import TrialGroup, list_trials
 from reports.read_results import Reader
-from reports.tables import Chosen, bases_of
+from reports.tables import choose_studies
 from stvm.errors import StvmError
 
 _PAGE = Path(__file__).resolve().parent / "page"
@@ -112,7 +112,7 @@ def build_page(results: Path, bases: Sequence[str] = ()) -> str:
     studies = _in_order(recorded.studies)
     groups = list_trials(recorded, studies)
     links = Links(groups)
-    chosen = Chosen(results, bases_of(results, bases), reader) if studies or bases else None
+    chosen = choose_studies(results, bases, reader) if studies or bases else None
     with style():
         sections = build_sections(recorded, chosen)
     script = (_PAGE / "page.js").read_text(encoding="utf-8")

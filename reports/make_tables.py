@@ -11,7 +11,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from reports.formats import files_of, to_document, to_markdown, write_files
 from reports.sheet import Sheet
-from reports.tables import TABLES, Chosen, bases_of, build_tables
+from reports.tables import TABLES, Chosen, build_tables, choose_studies
 from stvm.errors import StvmError
 
 
@@ -74,7 +74,7 @@ def make(results: Path, out: Path, tables: Sequence[str] | None, bases: Sequence
         StvmError: nothing or something unreadable to read, or a table asked for without a study.
     """
     _check(tables or ())
-    chosen = Chosen(results, bases_of(results, bases))
+    chosen = choose_studies(results, bases)
     sheets, missing = build_tables(chosen, tables or TABLES)
     if missing and (tables or not sheets):
         raise StvmError("; ".join(missing))

@@ -62,7 +62,7 @@ def _is_point(point: Any, name: str) -> bool:
     return isinstance(numbers, list) and all(map(_is_figure, numbers))
 
 
-_SHOWN = ("iou", "class_names", "auroc", "scores", "silhouette")
+_SHOWN = ("iou", "class_names", "auroc", "scores", "silhouette", "means", "multi_scale", "protocol")
 """Fields of a result that tables show beside its mIoU; each may be absent or null."""
 
 
@@ -78,12 +78,27 @@ def _is_sound(name: str, value: Any) -> bool:
         return isinstance(value, list) and all(map(_is_figure, value))
     if not isinstance(value, dict):
         return False
+    if name == "multi_scale":
+        return _is_measured(value)
+    if name == "protocol":
+        return isinstance(value.get("name"), str)
     if name != "silhouette":
         return all(map(_is_figure, value.values()))
     parts = [part for part in value.values() if part is not None]
     return all(
         isinstance(part, dict) and all(_is_figure(part.get(f"{k}_mean")) for k in _MEANS)
         for part in parts
+    )
+
+
+def _is_measured(value: dict[str, Any]) -> bool:
+    """Figures of multi-scale testing, and its scales."""
+    means, scales = value.get("means") or {}, value.get("scales") or []
+    return (
+        _is_figure(value.get("miou"))
+        and _is_sound("iou", value.get("iou") or [])
+        and _is_sound("means", means)
+        and _is_sound("iou", scales)
     )
 
 

@@ -1,11 +1,24 @@
 """All tables of a results folder as sheets, from which every format is made."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 
-from reports import fig1, per_class, scores, search, table4, table5, table6, table7
+from reports import (
+    comparison,
+    fig1,
+    per_class,
+    scores,
+    search,
+    table1,
+    table3,
+    table4,
+    table5,
+    table6,
+    table7,
+)
+from reports.comparison import Part
 from reports.manifests import Manifest, command, find_manifests, newest, read_manifest
 from reports.read_results import Reader
 from reports.rows import Records
@@ -13,8 +26,9 @@ from reports.sheet import Sheet
 from stvm.errors import StvmError
 
 KINDS = ("ablation", "hparam_grid", "variance", "silhouette", "pseudo_labels", "search")
-"""Kinds of studies that tables are made from."""
+"""Kinds of studies of which one makes a table; Tables I to III are made of several."""
 STUDY = {
+    **dict.fromkeys(comparison.SCENARIOS.values(), comparison.STUDY),
     "4": "ablation",
     "5": "hparam_grid",
     "6": "variance",
@@ -23,7 +37,7 @@ STUDY = {
     "search": "search",
 }
 """Kind of study of each table; the scores are of every study."""
-TABLES = ("4", "5", "6", "7", "scores", "fig1", "search")
+TABLES = ("1", "2", "3", "4", "5", "6", "7", "scores", "fig1", "search")
 _ROWS = {"ablation": table4.ROWS}
 
 
@@ -34,6 +48,8 @@ class Chosen:
         results: folder of records and manifests.
         studies: base by kind of study; of other kinds the study updated last.
         reader: of the records, to be shared.
+        scenarios: bases of scenarios, each in place of that of its scenario, network and city that
+            was updated last.
 
     Raises:
         StvmError: nothing to read, or a base that no study has.
@@ -44,13 +60,16 @@ class Chosen:
         results: Path,
         studies: Mapping[str, str] | None = None,
         reader: Reader | None = None,
+        scenarios: Sequence[str] = (),
     ) -> None:
         self.results = results
         self._paths = find_manifests(results)
         self._bases = dict(studies or {})
+        self._scenarios = tuple(scenarios)
         self._reader = reader or Reader(results)
         self._found: dict[str, tuple[Manifest, Records]] = {}
-        for kind, base in self._bases.items():
+        wanted = [*self._bases.items(), *((comparison.STUDY, base) for base in scenarios)]
+        for kind, base in wanted:
             if base not in self._paths.get(kind, {}):
                 there = ", ".join(sorted(self._paths.get(kind, {}))) or "none"
                 raise StvmError(f"no {kind} study '{base}' in {results}: there are {there}")
@@ -76,6 +95,17 @@ class Chosen:
         return self._found[kind]
 
     @cached_property
+    def parts(self) -> tuple[Part, ...]:
+        """One study of each scenario, network and city.
+
+        Raises:
+            StvmError: one is unreadable or does not say of which it is.
+        """
+        paths = self._paths.get(comparison.STUDY, {})
+        manifests = comparison.choose(map(read_manifest, paths.values()), self._scenarios)
+        return tuple(Part(m, self._reader.records(m), *comparison.key_of(m)) for m in manifests)
+
+    @cached_property
     def curve(self) -> fig1.Curve:
         """Fig. 1."""
         return fig1.build_curve(*self["pseudo_labels"])
@@ -93,23 +123,53 @@ class Chosen:
         return manifest, self._reader.records(manifest)
 
 
-def bases_of(results: Path, names: Iterable[str]) -> dict[str, str]:
-    """Studies with these bases by kind.
+def bases_of(results: Path, names: Iterable[str]) -> tuple[dict[str, str], tuple[str, ...]]:
+    """Studies with these bases by kind, and those of scenarios, of which there may be several.
 
     Raises:
         StvmError: no study has one of them, or two of one kind.
     """
     paths = find_manifests(results)
     chosen: dict[str, str] = {}
+    scenarios: list[str] = []
     for base in names:
         kinds = [kind for kind, found in paths.items() if base in found]
         if not kinds:
             there = ", ".join(f"{k} {b}" for k, found in sorted(paths.items()) for b in found)
             raise StvmError(f"no study '{base}' in {results}: there are {there}")
         for kind in kinds:
-            if chosen.setdefault(kind, base) != base:
+            if kind == comparison.STUDY:
+                scenarios.append(base)
+            elif chosen.setdefault(kind, base) != base:
                 raise StvmError(f"--study names two {kind} studies, {chosen[kind]} and {base}")
-    return chosen
+    return chosen, tuple(scenarios)
+
+
+def choose_studies(results: Path, names: Iterable[str], reader: Reader | None = None) -> Chosen:
+    """The studies of a folder: those with these bases, else those updated last.
+
+    Raises:
+        StvmError: nothing to read, no study has one of the bases, or two of one kind.
+    """
+    studies, scenarios = bases_of(results, names)
+    return Chosen(results, studies, reader, scenarios)
+
+
+def _parts(chosen: Chosen, table: str) -> list[Part]:
+    return [part for part in chosen.parts if comparison.SCENARIOS[part.scenario] == table]
+
+
+def _table1(chosen: Chosen) -> list[Sheet | None]:
+    return [table1.sheet("1", parts)] if (parts := _parts(chosen, "1")) else []
+
+
+def _table2(chosen: Chosen) -> list[Sheet | None]:
+    return [table1.sheet("2", parts)] if (parts := _parts(chosen, "2")) else []
+
+
+def _table3(chosen: Chosen) -> list[Sheet | None]:
+    parts = _parts(chosen, "3")
+    return [table3.sheet(parts), table3.class_sheet(parts)] if parts else []
 
 
 def _table4(chosen: Chosen) -> list[Sheet | None]:
@@ -144,7 +204,11 @@ def _search(chosen: Chosen) -> list[Sheet | None]:
 
 
 _BUILDERS: dict[str, Callable[[Chosen], list[Sheet | None]]] = dict(
-    zip(TABLES, (_table4, _table5, _table6, _table7, _scores, _fig1, _search), strict=True)
+    zip(
+        TABLES,
+        (_table1, _table2, _table3, _table4, _table5, _table6, _table7, _scores, _fig1, _search),
+        strict=True,
+    )
 )
 
 
@@ -170,9 +234,8 @@ def build_tables(chosen: Chosen, tables: Iterable[str] = TABLES) -> tuple[list[S
         )
         sheets += made
         if not made:
-            missing.append(
-                f"{_name(table)}: {_missing(study, study is not None and study in chosen)}"
-            )
+            listed = study in chosen if study in KINDS else False
+            missing.append(f"{_name(table)}: {_missing(study, listed)}")
     return sheets, missing
 
 

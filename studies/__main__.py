@@ -10,11 +10,14 @@ from typing import NoReturn
 from stvm.errors import StvmError, unknown
 
 COMMANDS = {
+    "prepare": ("studies.prepare", "check the folders of published data sets and decode them"),
     "status": ("studies.status", "what is recorded, running, failed and why, by study"),
     "replay": ("studies.replay", "run one recorded trial again and compare it with its record"),
     "retry-failed": ("studies.retry", "run failed trials again; their records are set aside"),
     "export": ("studies.export", "all records as one Parquet file"),
     "memory": ("studies.memory", "GPU memory that a trial is estimated to need"),
+    "checkpoint": ("studies.checkpoint", "what a file of weights is, and whether it fits a preset"),
+    "export-model": ("studies.export_model", "a network as a state dict in its public layout"),
     "settings": ("studies.settings_list", "all settings: defaults, ranges, what they do"),
 }
 """Name to module, imported when asked for (torch and ray take seconds), and one line of help."""
@@ -55,7 +58,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         module = importlib.import_module(_module(given[0]))
         parser = _Parser(prog=f"python -m studies {given[0]}", description=module.__doc__)
         module.add_options(parser)
-        code: int = module.run(parser.parse_args(given[1:]))
+        code: int = module.run(parser.parse_intermixed_args(given[1:]))
         sys.stdout.flush()
         return code
     except BrokenPipeError:

@@ -15,7 +15,7 @@ from stvm.presets import PRESETS
 from stvm.records import Results
 from stvm.settings import parse_assignments
 from stvm.sources import brings_files
-from stvm.study import Study, Trial
+from stvm.study import Studies, Study, Trial
 
 Builder = Callable[[str, dict[str, str], Sequence[int], Sequence[int] | None], Study]
 """Preset, changed settings, seeds and realisations to a study."""
@@ -23,22 +23,29 @@ Builder = Callable[[str, dict[str, str], Sequence[int], Sequence[int] | None], S
 ASSIGNMENT = re.compile(r"[A-Za-z_]\w*=")
 
 
-def study_parser(about: str, seeds: Sequence[int]) -> argparse.ArgumentParser:
-    """The options that every study has."""
+def study_parser(about: str, seeds: Sequence[int], presets: bool = True) -> argparse.ArgumentParser:
+    """The options that every study has.
+
+    Args:
+        about: the study.
+        seeds: without --seeds.
+        presets: it starts from any preset, and draws the embedded benchmark anew.
+    """
     parser = argparse.ArgumentParser(
         description=about,
         usage="%(prog)s [options] [setting=value ...]",
         epilog="any setting of stvm/groups/ can be changed, as in alpha=4 iterations=400",
     )
-    parser.add_argument("--preset", default="demo", help=f"one of {', '.join(PRESETS)}")
     parser.add_argument("--seeds", nargs="+", type=whole_number, default=list(seeds), metavar="N")
-    parser.add_argument(
-        "--realisations",
-        nargs="+",
-        type=whole_number,
-        metavar="N",
-        help="of the embedded benchmark: new images and a new source model each",
-    )
+    if presets:
+        parser.add_argument("--preset", default="demo", help=f"one of {', '.join(PRESETS)}")
+        parser.add_argument(
+            "--realisations",
+            nargs="+",
+            type=whole_number,
+            metavar="N",
+            help="of the embedded benchmark: new images and a new source model each",
+        )
     parser.add_argument("--results", type=Path, default=Path("results"), metavar="DIR")
     parser.add_argument(
         "--list",
@@ -117,7 +124,7 @@ def refuse_other_files_of(trials: Iterable[Trial], results: Results) -> None:
         refuse_other_files(given, results)
 
 
-def list_trials(study: Study, results: Results, only_missing: bool = False) -> None:
+def list_trials(study: Study | Studies, results: Results, only_missing: bool = False) -> None:
     """Print every trial with what is recorded of it, or those of which nothing is."""
     print(study.title)
     first: dict[str, str] = {}
@@ -151,7 +158,7 @@ def print_errors(finished: Finished) -> None:
         print(f"error: {error}{f' ({count} times)' if count > 1 else ''}", file=sys.stderr)
 
 
-def run(study: Study, results: Results, machine: Machine, retry_failed: bool) -> int:
+def run(study: Study | Studies, results: Results, machine: Machine, retry_failed: bool) -> int:
     """Run what is missing and say what came of it; the exit code."""
     total = len({trial.hash for trial in study.trials})
 
@@ -210,6 +217,16 @@ def obey(
         return 2
 
 
+def run_study(study: Study | Studies, options: argparse.Namespace) -> int:
+    """List a study or run it, as its options say; the exit code."""
+    results = Results(options.results)
+    refuse_other_files_of(study.trials, results)
+    if options.list:
+        list_trials(study, results, only_missing=options.list == "missing")
+        return 0
+    return run(study, results, machine_of(options), options.retry_failed)
+
+
 def command(
     build: Builder,
     about: str,
@@ -220,11 +237,6 @@ def command(
 
     def act(options: argparse.Namespace, changes: dict[str, str]) -> int:
         study = build(options.preset, changes, options.seeds, options.realisations)
-        results = Results(options.results)
-        refuse_other_files_of(study.trials, results)
-        if options.list:
-            list_trials(study, results, only_missing=options.list == "missing")
-            return 0
-        return run(study, results, machine_of(options), options.retry_failed)
+        return run_study(study, options)
 
     return obey(study_parser(about, seeds), act, arguments)

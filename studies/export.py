@@ -1,7 +1,7 @@
 """All records as one Parquet file, one row a trial.
 
 `setting.NAME` are the settings; results stand under their names in the record (`miou`,
-`teacher.miou`, `scores.entropy`, `silhouette.truth.overall_mean`), `run.*` and `failure.*` under
+`teacher.miou`, `means.13`, `multi_scale.miou`, `scores.entropy`), `run.*` and `failure.*` under
 theirs. `iou` is in the order of `class_names`; `curve` and `watch` are lists of points. `studies`
 and `rows` go together: one element for each place in which a study lists the trial.
 """
@@ -16,6 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from studies.recorded import manifest_paths, open_results, read_manifest
+from stvm.class_sets import SUBSETS
 from stvm.errors import StvmError
 from stvm.files import writing
 from stvm.objectives import OBJECTIVES
@@ -39,9 +40,13 @@ def known_columns() -> dict[str, pa.DataType]:
     columns |= dict.fromkeys(("studies", "rows"), pa.list_(_TEXT))
     columns |= _setting_columns()
     columns |= {"class_names": pa.list_(_TEXT), "evaluated": _TEXT, "split": _TEXT}
-    for network in ("", "student.", "teacher."):
+    for network in ("", "student.", "teacher.", "multi_scale."):
         columns |= {f"{network}miou": _REAL, f"{network}iou": _REALS}
         columns |= {f"{network}pixel_accuracy": _REAL}
+        columns |= {f"{network}means.{classes}": _REAL for classes in SUBSETS}
+    columns |= {"multi_scale.scales": _REALS, "multi_scale.flip": _FLAG, "protocol.name": _TEXT}
+    columns |= {f"protocol.{size}_size": pa.list_(_COUNT) for size in ("input", "label")}
+    columns |= {"protocol.align_corners": _FLAG}
     columns |= {"iteration": _COUNT, "collapsed": _FLAG, "source_val_miou": _REAL}
     columns |= {f"auroc.{score}": _REAL for score in ("confidence", "reliability")}
     columns |= {f"scores.{o.name}": _REAL for o in OBJECTIVES.values() if not o.oracle}

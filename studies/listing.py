@@ -1,12 +1,15 @@
 """What the builders of studies share: the base settings, a realisation's, and the study's head."""
 
-from collections.abc import Iterable, Iterator, Sequence
-from typing import Any
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, TypeVar
 
 from stvm.errors import StvmError
 from stvm.presets import Preset, find_preset
+from stvm.protocols import find_protocol
 from stvm.settings import Settings, digest
 from stvm.study import Study, Trial
+
+T = TypeVar("T", int, str)
 
 TOGGLES = ("st", "aug", "mt", "mgs", "mocm")
 VARIED = (*TOGGLES, "procedure", "seed", "realisation", "workers")
@@ -78,7 +81,7 @@ class Base:
             facts: for its reports.
         """
         naming = self.settings.naming()
-        overrides = "".join(f" {name}={value}" for name, value in self.changes.items())
+        overrides = told(self.changes)
         return Study(
             name=name,
             table=table,
@@ -92,9 +95,14 @@ class Base:
         )
 
 
-def unique(seeds: Iterable[int]) -> list[int]:
+def told(changes: Mapping[str, Any]) -> str:
+    """Changed settings for a title; where published data lie says nothing of the trials."""
+    return "".join(f" {n}={v}" for n, v in changes.items() if not n.endswith("_root"))
+
+
+def unique(values: Iterable[T]) -> list[T]:
     """Each once, in order."""
-    return list(dict.fromkeys(seeds))
+    return list(dict.fromkeys(values))
 
 
 def refuse_varied(changes: dict[str, str], varied: Sequence[str] = VARIED) -> None:
@@ -116,9 +124,11 @@ def evaluation_rule(settings: Settings) -> str:
         "teacher": "the teacher (without MT: the student)",
         "student": "the student",
     }[settings.training.evaluated]
+    protocol, data = find_protocol(settings.evaluation.protocol), settings.data
+    also = f"; {protocol.multi_scale_sentence()}" if settings.evaluation.multi_scale else ""
     return (
         f"Every row that adapts: {network} after the last of {settings.training.iterations} "
-        f"iterations. All rows: mIoU over the {settings.data.height}x{settings.data.width} images "
-        f"of the target's {settings.training.eval_split} split; nothing is selected by "
-        "target labels."
+        f"iterations. All rows: mIoU over the target's {settings.training.eval_split} split, "
+        f"{protocol.sentence(data.height, data.width)}{also}; nothing is selected by target "
+        "labels."
     )

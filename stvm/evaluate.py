@@ -9,13 +9,16 @@ import torch
 from numpy.typing import NDArray
 from scipy.stats import rankdata
 from torch import Tensor
+from torch.nn import functional as F
 
+from stvm.batches import as_input, batch_size
 from stvm.data.access import LabelledImages
 from stvm.data.classes import IGNORE_ID
+from stvm.data.folder import Uint8Array
 from stvm.errors import StvmError
 from stvm.networks import SegmentationNetwork, keeping_modes
+from stvm.protocols import IMAGE, Protocol, Size
 
-BATCH = 8
 SAMPLED_PIXELS = 512
 
 
@@ -24,8 +27,8 @@ class Score:
     """What a confusion matrix says; all are fractions.
 
     Attributes:
-        miou: mean over the classes that occur in labels or predictions.
-        iou: of each class; None for a class that neither holds.
+        miou: mean over the classes that occur in the labels.
+        iou: of each class; None for a class that no label holds.
         pixel_accuracy: share of labelled pixels that are right.
     """
 
@@ -52,11 +55,16 @@ def confusion_matrix(labels: Tensor, predictions: Tensor, num_classes: int) -> T
 
 
 def score(confusion: Tensor) -> Score:
-    """mIoU of a confusion matrix (C, C): intersection over union, averaged over classes."""
+    """mIoU of a confusion matrix (C, C): intersection over union, averaged over classes.
+
+    A class that no label holds has no IoU and is left out of the mean, also where it is predicted;
+    the pixels so predicted are errors of their own classes. Cityscapes' own evaluation
+    (cityscapesscripts) counts such a class as 0 once a single pixel is predicted as it; where every
+    class is labelled, as in the sets of the paper, the two are equal.
+    """
     counts = confusion.double().cpu()
-    right = counts.diagonal()
-    union = counts.sum(0) + counts.sum(1) - right
-    iou = right / union
+    right, labelled = counts.diagonal(), counts.sum(1)
+    iou = (right / (labelled + counts.sum(0) - right)).where(labelled > 0, torch.nan)
     total = float(counts.sum())
     return Score(
         float(iou.nanmean()),
@@ -66,14 +74,23 @@ def score(confusion: Tensor) -> Score:
 
 
 def labelled_batches(
-    images: LabelledImages, device: torch.device, batch: int = BATCH
+    images: LabelledImages, device: torch.device, most: int | None = None
 ) -> Iterator[tuple[Tensor, Tensor]]:
-    """Whole images (N, 3, H, W) in [0, 1] with labels (N, H, W), in order."""
-    for start in range(0, len(images), batch):
-        rows = range(start, min(start + batch, len(images)))
-        pixels = torch.from_numpy(np.stack([images.image(i) for i in rows])).to(device)
-        labels = torch.from_numpy(np.stack([images.label(i) for i in rows])).to(device)
-        yield pixels.permute(0, 3, 1, 2).float() / 255, labels
+    """Whole images (N, 3, H, W) in [0, 1] with labels (N, H', W'), in order.
+
+    Args:
+        images: all of one size, and so their labels.
+        device: of the tensors.
+        most: images a batch; None for as many as `batch_size` allows.
+    """
+    rows: list[tuple[Uint8Array, Uint8Array]] = []
+    for i in range(len(images)):
+        rows.append((images.image(i), images.label(i)))
+        limit = most or batch_size(max(rows[0][0][..., 0].size, rows[0][1].size))
+        if len(rows) == limit or i + 1 == len(images):
+            labels = torch.from_numpy(np.stack([label for _, label in rows])).to(device)
+            yield as_input([image for image, _ in rows], device), labels
+            rows = []
 
 
 def check_labels(images: LabelledImages, split: str) -> None:
@@ -92,15 +109,70 @@ def check_labels(images: LabelledImages, split: str) -> None:
 
 @torch.no_grad()
 def evaluate(
-    network: SegmentationNetwork, images: LabelledImages, num_classes: int, device: torch.device
+    network: SegmentationNetwork,
+    images: LabelledImages,
+    num_classes: int,
+    device: torch.device,
+    protocol: Protocol = IMAGE,
+    multi_scale: bool = False,
 ) -> Score:
-    """mIoU of a network in eval mode, whose modes and buffers stay as they were."""
+    """mIoU of a network in eval mode, whose modes and buffers stay as they were.
+
+    The network's logits are enlarged at once to the size of the labels, as the field's codes do.
+
+    Args:
+        network: takes images in [0, 1].
+        images: of the protocol's input size, with labels of its label size.
+        num_classes: C.
+        device: of the network.
+        protocol: how logits are enlarged, and scales and flips of multi-scale testing.
+        multi_scale: the softmax summed over the protocol's scales and flips, each enlarged to the
+            size of the labels, takes the place of the logits.
+    """
     total = torch.zeros(num_classes, num_classes, dtype=torch.long, device=device)
+    scores = multi_scale_scores if multi_scale else enlarged_logits
     with keeping_modes(network):
         network.eval()
         for pixels, labels in labelled_batches(images, device):
-            total += confusion_matrix(labels, network(pixels).argmax(1), num_classes)
+            size = (labels.shape[-2], labels.shape[-1])
+            predictions = scores(network, pixels, size, protocol).argmax(1)
+            total += confusion_matrix(labels, predictions, num_classes)
     return score(total)
+
+
+def enlarged_logits(
+    network: SegmentationNetwork, pixels: Tensor, size: Size, protocol: Protocol
+) -> Tensor:
+    """Logits (N, C, *size) of images (N, 3, H, W) in [0, 1]."""
+    return _enlarged(network.logits(pixels), size, protocol)
+
+
+def multi_scale_scores(
+    network: SegmentationNetwork, pixels: Tensor, size: Size, protocol: Protocol
+) -> Tensor:
+    """Sum over scales and flips of the softmax of the enlarged logits, (N, C, *size)."""
+    total: Tensor | None = None
+    height, width = pixels.shape[-2:]
+    for scale in protocol.scales:
+        wanted = (round(scale * height), round(scale * width))
+        scaled = pixels if scale == 1 else _resized(pixels, wanted)
+        for mirrored in (False, True) if protocol.flip else (False,):
+            logits = network.logits(scaled.flip(-1) if mirrored else scaled)
+            shares = _enlarged(logits.flip(-1) if mirrored else logits, size, protocol).softmax(1)
+            total = shares if total is None else total.add_(shares)
+    if total is None:
+        raise ValueError(f"protocol {protocol.name} has no scales")
+    return total
+
+
+def _enlarged(logits: Tensor, size: Size, protocol: Protocol) -> Tensor:
+    return F.interpolate(
+        logits.float(), size, mode="bilinear", align_corners=protocol.align_corners
+    )
+
+
+def _resized(pixels: Tensor, size: Size) -> Tensor:
+    return F.interpolate(pixels, size, mode="bilinear", align_corners=False, antialias=True)
 
 
 def auroc(scores: NDArray[np.floating[Any]], right: NDArray[np.bool_]) -> float | None:

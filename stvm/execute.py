@@ -32,7 +32,7 @@ from stvm.progress import Lines, watcher
 from stvm.records import Results
 from stvm.settings import Settings
 from stvm.sources import brings_files, source_path
-from stvm.study import Study, Trial
+from stvm.study import Studies, Study, Trial
 from stvm.tensorboard import require_tensorboard, write_missing
 
 RETRIES = 2
@@ -55,7 +55,7 @@ class Interrupted(Exception):
 
 
 def execute(
-    study: Study, results: Results, machine: Machine, retry_failed: bool = False
+    study: Study | Studies, results: Results, machine: Machine, retry_failed: bool = False
 ) -> Finished:
     """Run the trials of a study that are not recorded, source models first.
 
@@ -71,7 +71,9 @@ def execute(
     return finished
 
 
-def _execute(study: Study, results: Results, machine: Machine, retry_failed: bool) -> Finished:
+def _execute(
+    study: Study | Studies, results: Results, machine: Machine, retry_failed: bool
+) -> Finished:
     todo = study.missing(results, retry_failed)
     if not todo:
         study.write_manifest(results)

@@ -1,12 +1,9 @@
 """One trial from settings to result: data, source model, procedure, evaluation."""
 
 import copy
-import hashlib
-import io
 import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,27 +12,37 @@ import torch
 from filelock import FileLock
 from numpy.typing import NDArray
 
+from stvm.batches import as_input, batch_size
 from stvm.checkpoints import EVERY_S, Keeper
 from stvm.compute import computing
 from stvm.data.access import (
     LabelledImages,
     class_colours,
     class_names,
+    has_source_val,
     open_source,
     open_target_images,
     open_target_labelled,
 )
 from stvm.errors import DivergenceError
-from stvm.evaluate import Score, check_labels, evaluate
+from stvm.evaluate import check_labels, evaluate
 from stvm.files import writing
 from stvm.measures import Reader, measure_adaptation
 from stvm.method.build import Adaptation
+from stvm.miou import Miou, open_graded
 from stvm.networks import SegmentationNetwork
-from stvm.records import replacing
+from stvm.pretrained import save_network
 from stvm.scores import SCORED_IMAGES, has_collapsed, label_free_scores, spread_out
 from stvm.settings import Settings
+from stvm.source_model import (
+    file_sha256,
+    load_source,
+    new_network,
+    open_source_model,
+    source_facts,
+)
 from stvm.sources import source_path
-from stvm.supervised import adapt_batch_norm, load_source, silent, train_oracle, train_source
+from stvm.supervised import adapt_batch_norm, silent, train_oracle, train_source
 from stvm.trainer import Course, Curve, Progress, adapt
 
 SAMPLE_IMAGES = 4
@@ -48,17 +55,14 @@ class Outcome:
     Attributes:
         result: goes into the record.
         sample: arrays for pictures.
-        source_sha256: of the source model's file.
+        source: what the source model is, with the "sha256" of its file.
+        network: the one reported.
     """
 
     result: dict[str, Any]
     sample: dict[str, NDArray[Any]]
-    source_sha256: str
-
-
-def file_sha256(path: Path) -> str:
-    """SHA-256 of a file; empty where there is none."""
-    return hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else ""
+    source: dict[str, str | int | bool]
+    network: SegmentationNetwork
 
 
 def check_inputs(trials: Iterable[Settings]) -> None:
@@ -68,16 +72,22 @@ def check_inputs(trials: Iterable[Settings]) -> None:
         StvmError: one is missing or does not fit.
     """
     distinct = {
-        (s.data, s.network, s.training.eval_split, s.source.source_checkpoint): s for s in trials
+        (
+            *(s.data, s.network, s.training.eval_split, s.source.source_checkpoint),
+            *(s.source.checkpoint_family, s.source.source_init, s.evaluation),
+        ): s
+        for s in trials
     }
-    for (data, _, split, checkpoint), settings in distinct.items():
-        if data.dataset == "folder":
+    for (data, _, _, checkpoint, _, start, _), settings in distinct.items():
+        if data.dataset != "streets":
             if not checkpoint:
                 open_source(data, "train", Path())
             open_target_images(data, Path())
-            open_target_labelled(data, split, Path())
+            open_graded(settings, Path())
         if checkpoint:
             load_source(settings, Path(checkpoint), torch.device("cpu"))
+        elif start:
+            new_network(settings)
 
 
 def ensure_source(
@@ -99,11 +109,9 @@ def ensure_source(
             keeper = Keeper(path.with_suffix(".state"), {"hash": path.stem}, every_s)
             with computing(settings.compute, device):
                 network = train_source(settings, cache, device, progress or silent, keeper)
-            # torch's own writer turns a full disk into a RuntimeError; Python's into an OSError.
-            weights = io.BytesIO()
-            torch.save(network.state_dict(), weights)
-            with writing(path.parent), replacing(path) as temporary:
-                temporary.write_bytes(weights.getbuffer())
+            start = settings.source.source_init
+            init = {"init_sha256": file_sha256(Path(start))} if start else {}
+            save_network(network, path, class_names(settings.data), **init)
             keeper.drop()
     finally:
         lock.release()
@@ -143,27 +151,29 @@ def _run(
     progress: Progress | None,
     keeper: Keeper | None,
 ) -> Outcome:
-    source, sha256 = load_source(settings, path, device), file_sha256(path)
-    held_out = open_target_labelled(settings.data, settings.training.eval_split, cache)
-    check_labels(held_out, settings.training.eval_split)
+    checkpoint = open_source_model(settings, path)
+    source, facts = checkpoint.build().to(device), source_facts(checkpoint)
+    del checkpoint
+    measure = Miou(settings, open_graded(settings, cache), device)
+    check_labels(measure.images, settings.training.eval_split)
+    held_out = _at_image_size(measure, cache)
     classes = len(class_names(settings.data))
-    measure = partial(evaluate, images=held_out, num_classes=classes, device=device)
     images = open_target_images(settings.data, cache)
     reader = None
     if keeper:
-        keeper.bind(source_sha256=sha256)
+        keeper.bind(source_sha256=str(facts["sha256"]))
     if settings.method.st:
         adaptation, course = adapt(settings, source, images, classes, progress, keeper)
-        # Loaded now: beside the training they would take a GPU's memory.
-        unlabelled = spread_out(images, SCORED_IMAGES, device)
         reader = Reader(settings, adaptation)
         network = adaptation.reported(settings.training.evaluated)
-        result = _adapted(settings, adaptation, course, measure)
+        result = _adapted(settings, adaptation, course, measure) | measure.about(network)
+        # Loaded now: beside the training they would take a GPU's memory.
+        unlabelled = spread_out(images, SCORED_IMAGES, device)
         result |= measure_adaptation(reader, held_out, unlabelled, classes, device)
     else:
         network = _yardstick(settings, source, cache, device, progress, keeper)
+        result = measure(network) | measure.about(network) | {"iteration": 0}
         unlabelled = spread_out(images, SCORED_IMAGES, device)
-        result = measure(network).as_dict() | {"iteration": 0}
         result["scores"] = label_free_scores(network, unlabelled, None) | {"silhouette": None}
         if settings.method.procedure == "adapt":
             result["source_val_miou"] = _on_source(settings, network, cache, device)
@@ -175,7 +185,15 @@ def _run(
     }
     sample = _sample(settings, network, reader, held_out, device)
     sample["miou"] = np.float64(result["miou"])  # type: ignore[assignment]
-    return Outcome(result, sample, sha256)
+    return Outcome(result, sample, facts, network)
+
+
+def _at_image_size(measure: Miou, cache: Path) -> LabelledImages:
+    """The evaluated split with images and labels as large as the trial's."""
+    if not measure.protocol.resizes:
+        return measure.images
+    settings = measure.settings
+    return open_target_labelled(settings.data, settings.training.eval_split, cache)
 
 
 def _refuse_nan(settings: Settings, entropy: float) -> None:
@@ -195,14 +213,14 @@ def _adapted(
     settings: Settings,
     adaptation: Adaptation,
     course: Course,
-    measure: Callable[[SegmentationNetwork], Score],
+    measure: Callable[[SegmentationNetwork], dict[str, Any]],
 ) -> dict[str, Any]:
     student, teacher = adaptation.student, adaptation.teacher
     scores = {"student": measure(student)}
     scores["teacher"] = scores["student"] if teacher is student else measure(teacher)
-    result = scores[settings.training.evaluated].as_dict()
-    result |= {name: value.as_dict() for name, value in scores.items()}
-    return result | {
+    return {
+        **scores[settings.training.evaluated],
+        **scores,
         "iteration": settings.training.iterations,
         "curve": _finite(course.curve),
         "watch": course.watch,
@@ -238,7 +256,7 @@ def _on_source(
 ) -> float | None:
     """mIoU on held-out source images, where the source has a split `val`."""
     data = settings.data
-    if data.dataset == "folder" and not (Path(data.source_root) / "val").is_dir():
+    if not has_source_val(data):
         return None
     images = open_source(data, "val", cache)
     return evaluate(network, images, len(class_names(data)), device).miou
@@ -253,16 +271,20 @@ def _sample(
     device: torch.device,
 ) -> dict[str, NDArray[Any]]:
     rows = np.linspace(0, len(images) - 1, min(SAMPLE_IMAGES, len(images))).round().astype(int)
-    pixels = np.stack([images.image(int(i)) for i in rows])
-    batch = torch.from_numpy(pixels).to(device).permute(0, 3, 1, 2).float() / 255
+    shown = [images.image(int(i)) for i in rows]
     network.eval()
+    predictions, reliabilities = [], []
+    for part in as_input(shown, device).split(batch_size(shown[0][..., 0].size)):
+        predictions.append(network(part).argmax(1).to(torch.uint8).cpu().numpy())
+        maps = reader.maps(part) if reader else {}
+        if "reliability" in maps:
+            reliabilities.append(maps["reliability"].cpu().numpy().astype(np.float32))
     arrays: dict[str, NDArray[Any]] = {
-        "images": pixels,
+        "images": np.stack(shown),
         "labels": np.stack([images.label(int(i)) for i in rows]),
-        "predictions": network(batch).argmax(1).to(torch.uint8).cpu().numpy(),
+        "predictions": np.concatenate(predictions),
         "palette": np.array(class_colours(settings.data), np.uint8),
     }
-    maps = reader.maps(batch) if reader else {}
-    if "reliability" in maps:
-        arrays["reliability"] = maps["reliability"].cpu().numpy().astype(np.float32)
+    if reliabilities:
+        arrays["reliability"] = np.concatenate(reliabilities)
     return arrays

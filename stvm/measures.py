@@ -75,7 +75,7 @@ def metric_silhouette(
 
     def batches() -> Iterator[Batch]:
         # One image at a time: its features at full resolution may take a gigabyte.
-        for pixels, labels in labelled_batches(images, device, batch=1):
+        for pixels, labels in labelled_batches(images, device, most=1):
             features, predicted = reader.directions(pixels)
             yield features, {"truth": labels.flatten().long(), "prediction": predicted}
 

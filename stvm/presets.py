@@ -41,6 +41,72 @@ _PAPER: dict[str, Any] = {
     "crop_width": 512,
 }
 
+_SCENARIO: dict[str, Any] = {
+    "height": 512,
+    "width": 1024,
+    "crop_height": 512,
+    "crop_width": 512,
+    "iterations": 80_000,
+    "source_iterations": 90_000,
+    "source_batch": 2,
+    "source_lr": 2.5e-4,
+    "source_head_lr_factor": 10.0,
+    "protocol": "adaptsegnet",
+    "multi_scale": True,
+    "keep_model": True,
+    "workers": 4,
+}
+"""Section IV-B; what else it states are the defaults. It gives no number of iterations:
+`docs/paper.md` says why this one."""
+
+NETWORKS = {"deeplabv2": "deeplabv2_resnet101", "deeplabv3": "deeplabv3_resnet50"}
+CITIES = ("rome", "rio", "tokyo", "taipei")
+
+SCENARIOS: dict[str, dict[str, Any]] = {
+    "gta5-cityscapes": {
+        "dataset": "gta5_cityscapes",
+        "source_root": "data/gta5",
+        "target_root": "data/cityscapes",
+        "source_height": 720,
+        "source_width": 1280,
+        "eval_split": "val",
+    },
+    "synthia-cityscapes": {
+        "dataset": "synthia_cityscapes",
+        "source_root": "data/synthia",
+        "target_root": "data/cityscapes",
+        "source_height": 760,
+        "source_width": 1280,
+        "eval_split": "val",
+    },
+    "cityscapes-crosscity": {
+        "dataset": "cityscapes_crosscity",
+        "source_root": "data/cityscapes",
+        "target_root": "data/crosscity",
+    },
+}
+"""The paper's three adaptations (section IV-A), Tables I to III."""
+
+
+def scenario_preset(scenario: str, network: str, city: str = "") -> str:
+    """Name of the preset of a scenario with a network."""
+    return "-".join(part for part in (scenario, city, network) if part)
+
+
+def _scenarios() -> "dict[str, Preset]":
+    presets = {}
+    for scenario, data in SCENARIOS.items():
+        for city in CITIES if scenario == "cityscapes-crosscity" else ("",):
+            for short, network in NETWORKS.items():
+                presets[scenario_preset(scenario, short, city)] = Preset(
+                    f"{scenario} {city} with {network}, all values of section IV-B.".replace(
+                        "  ", " "
+                    ),
+                    _SCENARIO | data | {"network": network} | ({"city": city} if city else {}),
+                )
+    return presets
+
+
 _DEMO: dict[str, Any] = {
     "iterations": 800,
     "batch": 4,
@@ -100,6 +166,7 @@ PRESETS = {
         | {"source_root": "data/carla", "target_root": "data/camvid"}
         | {"source_augment": 0.5, "source_balance": 1.0},
     ),
+    **_scenarios(),
     "paper": Preset("All values of section IV-B; give your folders as settings.", _PAPER),
 }
 

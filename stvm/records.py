@@ -34,6 +34,10 @@ class Results:
         """Where the record of the trial with this hash stands or will stand."""
         return self.root / "records" / f"{name}.json"
 
+    def model_path(self, name: str) -> Path:
+        """Where the network that the trial with this hash reports is kept, if it is asked for."""
+        return self.root / "models" / f"{name}.safetensors"
+
     def state_path(self, name: str) -> Path:
         """Where the trial with this hash keeps its state while it runs."""
         return self.root / "checkpoints" / f"{name}.pt"

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from stvm.batches import as_input, batch_size
 from stvm.data.access import Images
 from stvm.networks import SegmentationNetwork, keeping_modes
 
@@ -15,14 +16,16 @@ SCORED_IMAGES = 64
 WATCHED_IMAGES = 8
 PIXELS = 32
 TEMPERATURE = 0.05
-_BATCH = 8
 
 
 def spread_out(images: Images, count: int, device: torch.device) -> Tensor:
     """`count` images (or all) evenly spaced, (N, 3, H, W) in [0, 1]; always the same ones."""
     rows = np.linspace(0, len(images) - 1, min(count, len(images))).round().astype(int)
-    pixels = np.stack([images.image(int(i)) for i in rows])
-    return torch.from_numpy(pixels).to(device).permute(0, 3, 1, 2).float() / 255
+    return as_input([images.image(int(i)) for i in rows], device)
+
+
+def _batches(pixels: Tensor) -> tuple[Tensor, ...]:
+    return tuple(pixels.split(batch_size(pixels.shape[-2] * pixels.shape[-1])))
 
 
 @dataclass(frozen=True)
@@ -50,7 +53,7 @@ def predict(network: SegmentationNetwork, pixels: Tensor) -> Prediction:
     means, entropies, classes, sampled = [], [], [], []
     with keeping_modes(network):
         network.eval()
-        for batch in pixels.split(_BATCH):
+        for batch in _batches(pixels):
             logits = network(batch)
             logs = F.log_softmax(logits, dim=1)
             shares = logs.exp()
@@ -106,11 +109,11 @@ def label_free_scores(
     prediction = predict(network, pixels)
     agreement = None
     if other:
+        batches = _batches(pixels)
+        own = prediction.classes.split(len(batches[0]))
         equal = [
             (other(batch) == classes).double().mean() * len(batch) / len(pixels)
-            for batch, classes in zip(
-                pixels.split(_BATCH), prediction.classes.split(_BATCH), strict=True
-            )
+            for batch, classes in zip(batches, own, strict=True)
         ]
         agreement = float(torch.stack(equal).sum())
     return {

@@ -21,6 +21,7 @@ from stvm.groups import (
     TrainingSettings,
     is_later,
 )
+from stvm.protocols import find_protocol
 
 __all__ = [
     "GROUPS",
@@ -69,6 +70,15 @@ class Settings(Group):
             raise ValueError(
                 f"source crop {crop[0]}x{crop[1]} is larger than the source image "
                 f"{size[0]}x{size[1]}: lower source_crop_height or source_crop_width"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _protocol_fits(self) -> Self:
+        if self.data.dataset == "streets" and find_protocol(self.evaluation.protocol).resizes:
+            raise ValueError(
+                f"protocol={self.evaluation.protocol} is for targets of 2048x1024 pixels, and the "
+                "embedded benchmark has one size: leave protocol=image"
             )
         return self
 

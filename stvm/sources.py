@@ -6,10 +6,14 @@ from stvm.settings import Settings
 
 
 def source_path(settings: Settings, cache: Path) -> Path:
-    """File of the source model: the user's checkpoint, or the one trained under its hash."""
+    """File of the source model: the user's checkpoint, or the one trained under its hash.
+
+    Those of earlier versions end in .pt.
+    """
     if settings.source.source_checkpoint:
         return Path(settings.source.source_checkpoint)
-    return cache / "sources" / f"{settings.source_hash()}.pt"
+    older = cache / "sources" / f"{settings.source_hash()}.pt"
+    return older if older.exists() else older.with_suffix(".safetensors")
 
 
 def brings_files(settings: Settings) -> bool:

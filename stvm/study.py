@@ -34,8 +34,11 @@ class Trial:
     @property
     def label(self) -> str:
         """For people."""
+        data = self.settings.data
+        where = f" realisation {self.realisation}" if data.dataset == "streets" else ""
+        where += f" {data.city}" if data.city else ""
         seed = "" if self.seed is None else f" seed {self.seed}"
-        return f"{self.row} realisation {self.realisation}{seed}"
+        return f"{self.row}{where}{seed}"
 
     def entry(self) -> dict[str, Any]:
         """For a manifest."""
@@ -106,6 +109,34 @@ class Study:
             "dataset": self.dataset,
             "facts": self.facts,
         }
+
+
+@dataclass(frozen=True)
+class Studies:
+    """Studies that run as one, each with a manifest of its own.
+
+    Attributes:
+        parts: in the order in which they run.
+        title: one line for people.
+    """
+
+    parts: tuple[Study, ...]
+    title: str
+
+    @property
+    def trials(self) -> tuple[Trial, ...]:
+        """Of all."""
+        return tuple(trial for part in self.parts for trial in part.trials)
+
+    def missing(self, results: Results, retry_failed: bool = False) -> list[Trial]:
+        """Trials without a record, each hash once."""
+        todo = [t for part in self.parts for t in part.missing(results, retry_failed)]
+        return list({trial.hash: trial for trial in todo}.values())
+
+    def write_manifest(self, results: Results) -> None:
+        """Add the trials of each to its manifest."""
+        for part in self.parts:
+            part.write_manifest(results)
 
 
 def _merge(old: Iterable[dict[str, Any]], new: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:

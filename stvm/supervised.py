@@ -4,8 +4,6 @@ AdaBN (Li et al. 2018) is here too: the source model with batch-norm statistics 
 """
 
 import copy
-import pickle
-import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -19,10 +17,9 @@ from stvm.compute import Passes
 from stvm.data.access import Images, LabelledImages, class_names, open_source
 from stvm.data.classes import IGNORE_ID
 from stvm.data.crops import LabelledCrops, batches, class_pixels
-from stvm.errors import StvmError
 from stvm.method.photometric import PhotometricAugmentation, no_augmentation
 from stvm.method.teacher import batch_norms
-from stvm.networks import SegmentationNetwork, build_network, load_weights
+from stvm.networks import SegmentationNetwork
 from stvm.optimisation import (
     FirstNonFinite,
     PolynomialDecay,
@@ -32,19 +29,24 @@ from stvm.optimisation import (
     sgd,
 )
 from stvm.settings import Settings
+from stvm.source_model import load_source, new_network
+
+__all__ = [
+    "SupervisedTraining",
+    "adapt_batch_norm",
+    "class_weights",
+    "load_source",
+    "silent",
+    "train_oracle",
+    "train_source",
+    "train_supervised",
+]
 
 Progress = Callable[[int, int], None]
 
 
 def silent(done: int, total: int, watch: object = None) -> None:
     """Progress nobody looks at."""
-
-
-def new_network(settings: Settings, device: torch.device) -> SegmentationNetwork:
-    """A network with random weights for the classes of the settings' data."""
-    network = settings.network
-    classes = len(class_names(settings.data))
-    return build_network(network.network, network.channels, classes).to(device)
 
 
 def train_source(
@@ -54,11 +56,18 @@ def train_source(
     progress: Progress = silent,
     keeper: Keeper | None = None,
 ) -> SegmentationNetwork:
-    """The source model, trained on labelled source images from random weights."""
+    """The source model, trained on labelled source images.
+
+    Its weights begin at random; those of the backbone from source_init, where that is given.
+
+    Raises:
+        DivergenceError: a loss that is not finite.
+        StvmError: images or initialisation that cannot be used.
+    """
     seed_everything(settings.source.source_seed)
-    network = new_network(settings, device)
+    network = new_network(settings).to(device)
     images = open_source(settings.data, "train", cache)
-    train_supervised(network, images, settings, progress, keeper)
+    train_supervised(network, images, settings, settings.source_crop(), progress, keeper)
     return network
 
 
@@ -71,12 +80,16 @@ def train_oracle(
 ) -> SegmentationNetwork:
     """The source model trained on with target labels by the source's recipe: an upper bound."""
     seed_everything(settings.source.source_seed + 1)
-    train_supervised(source, images, settings, progress, keeper)
+    sizes = settings.training
+    crop = (sizes.crop_height, sizes.crop_width)
+    train_supervised(source, images, settings, crop, progress, keeper)
     return source
 
 
 class SupervisedTraining:
-    """Cross-entropy, SGD with one learning rate and poly decay, as one state that can be kept.
+    """Cross-entropy, SGD and poly decay, as one state that can be kept.
+
+    With an auxiliary classifier its loss is added, by its weight (AdaptSegNet's multi-level).
 
     Args:
         network: to be trained, on its device.
@@ -91,13 +104,20 @@ class SupervisedTraining:
         passes = Passes(settings.compute)
         self.network = passes.lay_out(network.train())
         self.predict = passes.predict(self.network)
+        self.predict_both = passes.of(lambda images: torch.stack(network.both_logits(images)))
         self.device = next(network.parameters()).device
         self.weights = None if weights is None else weights.to(self.device)
         self.augment: Callable[[Tensor], Tensor] = no_augmentation
         if recipe.source_augment > 0:
             self.augment = PhotometricAugmentation(recipe.source_augment, 0.8, 0.5)
-        one_rate = {"lr": recipe.source_lr, "head_lr_factor": 1.0}
-        self.optimizer = sgd(network, training.model_copy(update=one_rate))
+        rates = {"lr": recipe.source_lr, "head_lr_factor": recipe.source_head_lr_factor}
+        self.optimizer = sgd(network, training.model_copy(update=rates))
+        auxiliary = network.auxiliary if settings.network.auxiliary else None
+        self.auxiliary_weight = 0.0 if auxiliary is None else recipe.source_auxiliary
+        if auxiliary is not None and self.auxiliary_weight > 0:
+            head_rate = recipe.source_lr * recipe.source_head_lr_factor
+            group = {"params": list(auxiliary.parameters()), "lr": head_rate}
+            self.optimizer.add_param_group(group)
         self.decay = PolynomialDecay(
             [self.optimizer], recipe.source_iterations, training.poly_power
         )
@@ -110,13 +130,20 @@ class SupervisedTraining:
             DivergenceError: a loss that is not finite.
         """
         images = self.augment(pixels.to(self.device, non_blocking=True).float() / 255)
-        targets = labels.to(self.device, non_blocking=True)
-        loss = mean_cross_entropy(self.predict(images), targets, self.weights)
+        loss = self.loss(images, labels.to(self.device, non_blocking=True))
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
         self.optimizer.step()
         self.decay.step()
         self.finite.see(iteration, loss.detach())
+
+    def loss(self, images: Tensor, labels: Tensor) -> Tensor:
+        """Of images (N, 3, h, w) in [0, 1] with labels (N, h, w)."""
+        if self.auxiliary_weight == 0:
+            return mean_cross_entropy(self.predict(images), labels, self.weights)
+        logits, auxiliary = self.predict_both(images)
+        second = self.auxiliary_weight * mean_cross_entropy(auxiliary, labels, self.weights)
+        return mean_cross_entropy(logits, labels, self.weights) + second
 
     def state_dict(self, iteration: int) -> dict[str, Any]:
         """All of it after an iteration."""
@@ -141,19 +168,28 @@ def train_supervised(
     network: SegmentationNetwork,
     images: LabelledImages,
     settings: Settings,
+    crop: tuple[int, int],
     progress: Progress,
     keeper: Keeper | None = None,
 ) -> None:
     """Train `network` in place, to the last iteration, from the state that `keeper` has.
 
+    Args:
+        network: on its device.
+        images: labelled.
+        settings: with the recipe.
+        crop: height and width in pixels.
+        progress: told how far it is.
+        keeper: keeps the state now and then.
+
     Raises:
         DivergenceError: a loss that is not finite.
         StvmError: a state that cannot be written.
     """
-    recipe, sizes = settings.source, settings.training
+    recipe = settings.source
     crops = LabelledCrops(
         images,
-        (sizes.crop_height, sizes.crop_width),
+        crop,
         recipe.source_seed,
         recipe.source_iterations * recipe.source_batch,
         recipe.source_rare,
@@ -172,7 +208,7 @@ def train_supervised(
     training, state = begin(make, keeper)
     done = int(state["iteration"]) if state else 0
     pinned = training.device.type == "cuda"
-    loaded = batches(crops, recipe.source_batch, sizes.workers, done, pinned=pinned)
+    loaded = batches(crops, recipe.source_batch, settings.training.workers, done, pinned=pinned)
     # The loader has drawn from torch's generator by now: its state comes after it.
     if state:
         restore_random_states(state["random"])
@@ -241,43 +277,3 @@ def adapt_batch_norm(
     network.eval()
     for norm, momentum in zip(norms, momenta, strict=True):
         norm.momentum = momentum
-
-
-def read_checkpoint(path: Path) -> dict[str, Tensor]:
-    """Tensors of a file written by `torch.save`; code in it is never run.
-
-    A nested `state_dict` or `model` is unwrapped.
-
-    Raises:
-        StvmError: missing, truncated, holding anything but tensors, or no state dict.
-    """
-    try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except FileNotFoundError:
-        raise StvmError(f"no checkpoint {path}: give the path of an existing file") from None
-    except pickle.UnpicklingError:
-        # torch's own message advises to switch the protection off.
-        raise StvmError(
-            f"checkpoint {path} holds more than tensors, or is none; code in it was not run: "
-            "save network.state_dict() alone with torch.save"
-        ) from None
-    except (OSError, RuntimeError, EOFError, ValueError, KeyError, zipfile.BadZipFile) as error:
-        reason = (str(error).splitlines() or ["empty or cut off"])[0]
-        raise StvmError(f"cannot read checkpoint {path}: {reason}; copy the file again") from None
-    for name in ("state_dict", "model"):
-        if isinstance(state, dict) and isinstance(state.get(name), dict):
-            state = state[name]
-    if not isinstance(state, dict) or not all(isinstance(v, Tensor) for v in state.values()):
-        raise StvmError(f"checkpoint {path} is not a state dict: save network.state_dict()")
-    return state
-
-
-def load_source(settings: Settings, path: Path, device: torch.device) -> SegmentationNetwork:
-    """A source model from a file, in eval mode.
-
-    Raises:
-        StvmError: unreadable or of another network; the message names the keys.
-    """
-    network = new_network(settings, device)
-    load_weights(network, read_checkpoint(path), str(path))
-    return network.eval()

@@ -11,11 +11,13 @@ import torch
 
 from stvm import __version__
 from stvm.checkpoints import EVERY_S, Keeper
-from stvm.data.access import fingerprint
+from stvm.data.access import class_names, fingerprint
 from stvm.errors import DivergenceError, StvmError
-from stvm.experiment import file_sha256, run_trial
+from stvm.experiment import Outcome, run_trial
+from stvm.pretrained import save_network
 from stvm.records import Results, now
 from stvm.settings import Settings
+from stvm.source_model import file_sha256
 from stvm.trainer import Progress
 
 
@@ -122,7 +124,9 @@ def _run(
         outcome = run_trial(settings, cache, device, progress, keeper)
         results.write_sample(settings.hash(), outcome.sample)
         record["result"] = outcome.result
-        run["source_sha256"] = outcome.source_sha256
+        if settings.compute.keep_model:
+            _keep_model(settings, outcome, results)
+        run |= {"source_sha256": outcome.source["sha256"], "source": outcome.source}
     except DivergenceError as error:
         record["status"] = "failed"
         record["failure"] = {
@@ -136,6 +140,14 @@ def _run(
     if keeper.set_aside:
         run["state_set_aside"] = str(keeper.set_aside)
     return record | {"run": run | _circumstances(started, clock, device)}
+
+
+def _keep_model(settings: Settings, outcome: Outcome, results: Results) -> None:
+    """The reported network beside the record, in a file that says what it is."""
+    source = outcome.source
+    family = str(source.get("origin", source["family"]))
+    path = results.model_path(settings.hash())
+    save_network(outcome.network, path, class_names(settings.data), family)
 
 
 def _circumstances(started: str, clock: float, device: torch.device) -> dict[str, Any]:

@@ -29,6 +29,8 @@ FORBIDDEN = {
     "stvm.memory": ("stvm.trainer", "stvm.experiment", "stvm.trial", "stvm.study", "ray"),
     "stvm.memory_report": ("stvm.trainer", "stvm.experiment", "stvm.trial", "stvm.study", "ray"),
     "stvm.networks": ("stvm.data", "stvm.method", "stvm.trainer", "stvm.settings", "ray"),
+    "stvm.pretrained": ("stvm.data", "stvm.method", "stvm.trainer", "stvm.settings", "ray"),
+    "stvm.source_model": ("stvm.method", "stvm.trainer", "stvm.experiment", "stvm.study", "ray"),
     "stvm.method": ("stvm.data", "stvm.trainer", "stvm.experiment", "stvm.study", "ray"),
     "stvm.optimisation": ("stvm.data", "stvm.method", "stvm.trainer", "ray"),
     "stvm.supervised": ("stvm.trainer", "stvm.experiment", "stvm.study", "ray"),
@@ -77,7 +79,8 @@ FORBIDDEN = {
         *(*_TRAINS, "stvm.execute", "stvm.cluster", "stvm.study", "stvm.search"),
         *("stvm.search_plan", "stvm.search_plots", "stvm.search_space", "stvm.search_storage"),
         *("stvm.search_tune", "stvm.tensorboard", "stvm.progress", "stvm.scores"),
-        *("stvm.silhouette", "stvm.measures", "stvm.checkpoints", "studies", "ray", "torch"),
+        *("stvm.silhouette", "stvm.measures", "stvm.checkpoints", "stvm.networks"),
+        *("stvm.pretrained", "stvm.source_model", "studies", "ray", "torch"),
         "optuna",
     ),
 }

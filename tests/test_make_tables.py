@@ -26,6 +26,7 @@ def test_one_study_alone_is_enough_and_the_others_are_named(tmp_path, kind, caps
     assert main(["--results", str(tmp_path)]) == 0
     lines = capsys.readouterr().err.splitlines()
     expected = {"5": "hparam_grid", "6": "variance", "7": "silhouette"} | {"4": "ablation"}
+    expected |= dict.fromkeys("123", "scenarios")
     missing = [f"table {n}: no study yet: run `python studies/{k}.py`" for n, k in
                sorted(expected.items()) if k != kind]  # fmt: skip
     missing += ["fig1: no study yet: run `python studies/pseudo_labels.py`"] * (

@@ -168,11 +168,12 @@ def test_text_of_records_is_never_markup(page: str) -> None:
 
 def test_what_has_not_run_says_how_to_run_it(page: str, tmp_path: Path) -> None:
     assert re.findall(r"Not run yet: <code>(.*?)</code>", page) == [
+        "python studies/scenarios.py",
         "python studies/variance.py",
     ]
     (tmp_path / "empty").mkdir()
     empty = build_page(tmp_path / "empty")
-    assert empty.count("Not run yet: <code>python studies/") == 7
+    assert empty.count("Not run yet: <code>python studies/") == 8
     assert "0 trials done, 0 failed, 0 not run yet" in empty
 
 

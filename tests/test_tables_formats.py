@@ -19,6 +19,7 @@ from reports.picture import save
 from reports.sheet import Cell, Column, Sheet
 from reports.table5 import build_table
 from reports.tables import Chosen, build_sheets
+from tests.made_scenarios import make_all
 from tests.synthetic import make_results, make_study
 
 SPECIAL = r"a_b & 50% #1 {x} $y$ ~^\ <|> -- †‡ Δ → ß 漢 `c` * [d]"
@@ -66,7 +67,9 @@ def test_environments_balance_in_every_table_and_in_the_document(tmp_path):
 @pytest.mark.slow
 @pytest.mark.skipif(not shutil.which("pdflatex"), reason="pdflatex is not installed")
 def test_the_document_compiles_as_it_is(tmp_path):
-    sheets = [*build_sheets(make_results(tmp_path / "results")), sheet(2), sheet(90)]
+    root = make_all(make_results(tmp_path / "results"))
+    sheets = [*build_sheets(root), sheet(2), sheet(90)]
+    assert [made.name for made in sheets[:4]] == ["table1", "table2", "table3", "table3_by_class"]
     (tmp_path / "tables.tex").write_text(to_document(sheets), encoding="utf-8")
     command = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "tables.tex"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, errors="replace")

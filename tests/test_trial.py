@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from safetensors.torch import load_file
 
 from stvm.errors import StvmError
 from stvm.experiment import ensure_source
@@ -49,7 +50,7 @@ def test_the_same_seed_gives_the_same_record_and_another_seed_another(
 
 def test_a_source_model_trained_anew_is_the_same_to_the_bit(tmp_path: Path, cache: Path) -> None:
     first, second = (ensure_source(tiny(), c, CPU) for c in (cache, tmp_path))
-    states = [torch.load(p, weights_only=True) for p in (first, second)]
+    states = [load_file(p) for p in (first, second)]
     assert all(torch.equal(states[0][k], states[1][k]) for k in states[0])
 
 
@@ -164,7 +165,7 @@ def test_checkpoints_that_do_not_fit_are_refused_by_name(tmp_path: Path, cache: 
     ensure_source(tiny(), cache, CPU)
     refused(tmp_path / "none.pt", "no checkpoint")
     refused(good, r"49 of another shape \(classifier.branches.0.weight", channels=32)
-    state = torch.load(good, weights_only=True)
+    state = load_file(good)
     lacking = {k: v for k, v in state.items() if "branches.3" not in k} | {"extra": torch.ones(1)}
     torch.save(lacking, tmp_path / "lacking.pt")
     refused(tmp_path / "lacking.pt", "2 missing .*branches.3.bias.*1 unexpected .extra.")

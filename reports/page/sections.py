@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from reports import readings, scores, table5, tables
+from reports import comparison, readings, scores, table5, tables
 from reports.manifests import Manifest, command
 from reports.page.curves import collapse_watch, training_curves
 from reports.page.data import Recorded
@@ -63,13 +63,17 @@ class Kind:
     study: str
     title: str
     about: str
-    sheets: str
+    sheets: str | tuple[str, ...]
 
 
 _SCORES = "scores"
 """Not a study of its own: it looks at the trials of all."""
 
 KINDS = (
+    Kind(comparison.STUDY, "Tables I to III: beside published methods",
+         "The scenarios of the paper, measured here and as published. Published figures compete "
+         "for bold and underline in these tables.",
+         ("table1", "table2", "table3")),
     Kind("ablation", "Table IV: what each part adds",
          "The source model, then self-training with one part more in each row.",
          "table4"),

@@ -1,1 +1,1 @@
-"""Images: the embedded benchmark and folders of your own."""
+"""Images: the embedded benchmark, folders of your own, and published data sets."""

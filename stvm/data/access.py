@@ -6,15 +6,20 @@ has no labels, so that nothing in adaptation can see them.
 
 import hashlib
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Protocol
 
+from stvm.data import official
 from stvm.data.classes import parse_classes
-from stvm.data.folder import FolderImages, LabelledFolder, Uint8Array
+from stvm.data.decode import Size
+from stvm.data.folder import FolderImages, LabelledFolder
+from stvm.data.layouts import Split
+from stvm.data.official import OfficialImages, OfficialLabelled
+from stvm.data.reading import Uint8Array
 from stvm.data.scenes import CLASSES, PALETTE
 from stvm.data.streets import open_street_images, open_streets
+from stvm.errors import StvmError
+from stvm.groups import OFFICIAL
 from stvm.settings import DataSettings
-
-Split = Literal["train", "val", "test"]
 
 
 class Images(Protocol):
@@ -37,6 +42,8 @@ class LabelledImages(Images, Protocol):
 
 def class_names(data: DataSettings) -> tuple[str, ...]:
     """Names in train-id order."""
+    if data.dataset in OFFICIAL:
+        return official.names_of(data)
     return CLASSES if data.dataset == "streets" else parse_classes(data.classes).names
 
 
@@ -59,6 +66,8 @@ def fingerprint(data: DataSettings, eval_split: Split, target_train: bool) -> st
     """
     if data.dataset == "streets":
         return None
+    if data.dataset in OFFICIAL:
+        return official.fingerprint(data, eval_split, target_train)
     source, target = Path(data.source_root), Path(data.target_root)
     folders = [source / split for split in ("train", "val")]
     folders += [target / eval_split]
@@ -70,26 +79,86 @@ def fingerprint(data: DataSettings, eval_split: Split, target_train: bool) -> st
     return digest.hexdigest()
 
 
+def has_source_val(data: DataSettings) -> bool:
+    """The source has held-out images with labels."""
+    if data.dataset == "folder":
+        return (Path(data.source_root) / "val").is_dir()
+    return data.dataset == "streets" or official.has_source_val(data)
+
+
 def open_source(data: DataSettings, split: Split, cache: Path) -> LabelledImages:
-    """Labelled source images."""
+    """Labelled source images, of the size of the source."""
+    size = data.source_size()
     if data.dataset == "streets":
-        return open_streets(data, "source", split, cache)
-    return LabelledFolder(
-        data.source_root, split, data.height, data.width, parse_classes(data.classes)
-    )
+        resized = data.model_copy(update={"height": size[0], "width": size[1]})
+        return open_streets(resized, "source", split, cache)
+    if data.dataset in OFFICIAL:
+        part = official.source_part(data, split)
+        return OfficialLabelled(part, official.classes_of(data), size, size, cache)
+    return LabelledFolder(data.source_root, split, *size, parse_classes(data.classes))
 
 
 def open_target_images(data: DataSettings, cache: Path) -> Images:
     """Unlabelled target training images; label files are neither opened nor looked for."""
     if data.dataset == "streets":
         return open_street_images(data, "target", "train", cache)
+    if data.dataset in OFFICIAL:
+        part = official.target_part(data, "train")
+        return OfficialImages(part, (data.height, data.width), cache)
     return FolderImages(data.target_root, "train", data.height, data.width)
 
 
-def open_target_labelled(data: DataSettings, split: Split, cache: Path) -> LabelledImages:
-    """Labelled target images: val and test for evaluation, train for the oracle only."""
+def open_target_labelled(
+    data: DataSettings,
+    split: Split,
+    cache: Path,
+    image_size: Size | None = None,
+    label_size: Size | None = None,
+) -> LabelledImages:
+    """Labelled target images: val and test for evaluation, train for the oracle only.
+
+    Args:
+        data: which images.
+        split: of the target; Cityscapes has no labels for `test`, Cross-City for `test` alone.
+        cache: of rendered and decoded images.
+        image_size: height and width of the images; None for the data's.
+        label_size: height and width of the labels; None for the images'.
+
+    Raises:
+        StvmError: a split without labels, files that are missing, or the embedded benchmark at
+            another size than its own.
+    """
+    own = (data.height, data.width)
+    image_size = image_size or own
+    label_size = label_size or image_size
     if data.dataset == "streets":
+        if (image_size, label_size) != (own, own):
+            raise StvmError(
+                f"the embedded benchmark is drawn at {own[1]}x{own[0]} and has no other size: "
+                "set protocol=image"
+            )
         return open_streets(data, "target", split, cache)
-    return LabelledFolder(
-        data.target_root, split, data.height, data.width, parse_classes(data.classes)
-    )
+    if data.dataset in OFFICIAL:
+        part = official.target_part(data, split)
+        return OfficialLabelled(part, official.classes_of(data), image_size, label_size, cache)
+    labelled = LabelledFolder(data.target_root, split, *label_size, parse_classes(data.classes))
+    if image_size == label_size:
+        return labelled
+    return _TwoSizes(FolderImages(data.target_root, split, *image_size), labelled)
+
+
+class _TwoSizes:
+    """Images of one size with labels of another."""
+
+    def __init__(self, images: Images, labels: LabelledImages) -> None:
+        self._images = images
+        self._labels = labels
+
+    def __len__(self) -> int:
+        return len(self._images)
+
+    def image(self, index: int) -> Uint8Array:
+        return self._images.image(index)
+
+    def label(self, index: int) -> Uint8Array:
+        return self._labels.label(index)

@@ -38,7 +38,8 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from stvm.data.folder import Uint8Array, image_paths, label_paths, read_rgb
+from stvm.data.folder import image_paths, label_paths
+from stvm.data.reading import Uint8Array, read_rgb
 from stvm.errors import StvmError
 
 LIBRARY = "albumentations"

@@ -16,7 +16,7 @@ from torch.utils.data import DataLoader, Dataset, Subset
 
 from stvm.data.access import Images, LabelledImages
 from stvm.data.classes import IGNORE_ID
-from stvm.data.folder import Uint8Array
+from stvm.data.reading import Uint8Array
 
 T = TypeVar("T")
 

@@ -4,30 +4,29 @@ Labels are 8-bit single-channel PNG files whose values are class ids; 255 is ign
 taken as stored: an EXIF orientation is not applied, so that an image and its label stay aligned.
 """
 
-import struct
 from collections import OrderedDict
 from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
-from PIL import Image, ImageFile
+from PIL import Image
 
 from stvm.data.classes import IGNORE_ID, ClassList
+from stvm.data.reading import (
+    Uint8Array,
+    check_label_mode,
+    loaded,
+    opened,
+    read_rgb,
+    read_size,
+    size_text,
+)
 from stvm.errors import StvmError
 
 DEFAULT_CACHE_BYTES = 2**30
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg")
 LAYOUT = "<root>/<split>/images/NAME.{png,jpg,jpeg}"
-
-_IMAGE_MODES = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "CMYK", "YCbCr")
-_LABEL_MODES = ("L", "P")
-# Pillow stretches grey PNG files of 2 and 4 bits to 0..255, which changes the ids.
-_STRETCHED_RAW_MODES = ("L;2", "L;4")
-_READ_ERRORS = (OSError, SyntaxError, ValueError, struct.error, Image.DecompressionBombError)
-
-Uint8Array = NDArray[np.uint8]
 
 
 class FolderImages:
@@ -120,16 +119,15 @@ class LabelledFolder(FolderImages):
         return self._cache.get(label_path, lambda: self._decode_label(label_path, image_path))
 
     def _decode_label(self, path: Path, image_path: Path) -> Uint8Array:
-        with _open(image_path, ("PNG", "JPEG")) as image:
-            image_size = image.size
-        with _open(path, ("PNG",)) as label:
-            _check_label_mode(path, label)
+        image_size = read_size(image_path)
+        with opened(path, ("PNG",)) as label:
+            check_label_mode(path, label)
             if label.size != image_size:
                 raise StvmError(
-                    f"{path}: label is {_size_text(label.size)} but its image {image_path} is "
-                    f"{_size_text(image_size)}; save both at the same size"
+                    f"{path}: label is {size_text(label.size)} but its image {image_path} is "
+                    f"{size_text(image_size)}; save both at the same size"
                 )
-            self._check_ids(path, np.asarray(_loaded(path, label)))
+            self._check_ids(path, np.asarray(loaded(path, label)))
             return self._train_ids[self._resized(label, Image.Resampling.NEAREST)]
 
     def _check_ids(self, path: Path, ids: Uint8Array) -> None:
@@ -206,52 +204,3 @@ def label_paths(images: list[Path]) -> list[Path]:
                 f"{path}: image has no label; add {folder / path.stem}.png or remove the image"
             )
     return [folder / f"{path.stem}.png" for path in images]
-
-
-def read_rgb(path: Path) -> Image.Image:
-    """Reads an image file as RGB at its stored size.
-
-    Raises:
-        StvmError: the file cannot be read or has more than 8 bits per channel.
-    """
-    with _open(path, ("PNG", "JPEG")) as image:
-        if image.mode not in _IMAGE_MODES:
-            raise StvmError(
-                f"{path}: image mode {image.mode} is not supported; "
-                "save it as an RGB image of 8 bits per channel"
-            )
-        return _loaded(path, image).convert("RGB")
-
-
-def _open(path: Path, formats: tuple[str, ...]) -> Image.Image:
-    try:
-        return Image.open(path, formats=formats)
-    except _READ_ERRORS as error:
-        raise _unreadable(path, " or ".join(formats), error) from error
-
-
-def _loaded(path: Path, image: Image.Image) -> Image.Image:
-    try:
-        image.load()
-    except _READ_ERRORS as error:
-        raise _unreadable(path, str(image.format), error) from error
-    return image
-
-
-def _unreadable(path: Path, kind: str, error: Exception) -> StvmError:
-    reason = " ".join(str(error).split())
-    return StvmError(f"{path}: cannot be read as {kind} ({reason}); copy or save the file again")
-
-
-def _check_label_mode(path: Path, label: Image.Image) -> None:
-    tiles = label.tile if isinstance(label, ImageFile.ImageFile) else []
-    raw_mode = str(tiles[0].args) if tiles else label.mode
-    if label.mode not in _LABEL_MODES or raw_mode in _STRETCHED_RAW_MODES:
-        raise StvmError(
-            f"{path}: label mode is {raw_mode}, not 8-bit single-channel (L or P); "
-            "save the class ids as an 8-bit grey PNG"
-        )
-
-
-def _size_text(size: tuple[int, int]) -> str:
-    return f"{size[0]}x{size[1]} (width x height)"

@@ -9,9 +9,9 @@ from typing import Literal
 import numpy as np
 from filelock import FileLock
 
-from stvm.data.folder import Uint8Array
+from stvm.data.cache import map_array
+from stvm.data.reading import Uint8Array
 from stvm.data.scenes import SOURCE_STYLE, TARGET_STYLE, interpolate, render_scene
-from stvm.errors import StvmError
 from stvm.files import writing
 from stvm.settings import STREETS_VERSION, DataSettings, digest
 
@@ -48,7 +48,7 @@ class LabelledArrays(ArrayImages):
 
 def open_street_images(data: DataSettings, domain: Domain, split: str, cache: Path) -> ArrayImages:
     """Images alone; the label file of the split is not opened."""
-    return ArrayImages(_map(_prepared(data, domain, split, cache) / "images.npy"))
+    return ArrayImages(map_array(_prepared(data, domain, split, cache) / "images.npy"))
 
 
 def open_streets(data: DataSettings, domain: Domain, split: str, cache: Path) -> LabelledArrays:
@@ -58,7 +58,7 @@ def open_streets(data: DataSettings, domain: Domain, split: str, cache: Path) ->
         StvmError: the cache cannot be written or read.
     """
     folder = _prepared(data, domain, split, cache)
-    return LabelledArrays(_map(folder / "images.npy"), _map(folder / "labels.npy"))
+    return LabelledArrays(map_array(folder / "images.npy"), map_array(folder / "labels.npy"))
 
 
 def _count(data: DataSettings, domain: Domain, split: str) -> int:
@@ -104,14 +104,3 @@ def _render(data: DataSettings, domain: Domain, split: str, folder: Path) -> Non
         os.replace(temporary, folder)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
-
-
-def _map(path: Path) -> Uint8Array:
-    try:
-        array: Uint8Array = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
-        reason = " ".join(str(error).split())
-        raise StvmError(
-            f"cannot read {path}: {reason}; delete {path.parent} and run again"
-        ) from None
-    return array

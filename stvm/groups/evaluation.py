@@ -4,8 +4,8 @@ from typing import Literal
 
 from stvm.groups.base import Group, later
 
-ProtocolName = Literal["image", "cityscapes_full", "cityscapes_full_corners", "cityscapes_half"]
-"""Protocols that `stvm/protocols.py` defines."""
+ProtocolName = Literal["image", "adaptsegnet", "maxsquare", "daformer", "dtst", "dtst_synthia"]
+"""Protocols that `stvm/protocols.py` defines, under the names of those whose practice they are."""
 
 
 class EvaluationSettings(Group):
@@ -15,5 +15,5 @@ class EvaluationSettings(Group):
         "image", description="Sizes and interpolation of evaluation; image: at the images' size."
     )
     multi_scale: bool = later(
-        False, description="Measure with the protocol's scales and flips too (MST)."
+        False, description="Measure also with the protocol's scales and flips (MST)."
     )

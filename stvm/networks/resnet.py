@@ -66,7 +66,7 @@ class ResNetSize:
 
     def channels(self, layer: int) -> int:
         """Of the features of layer 1, 2, 3 or 4."""
-        return EXPANSION * self.width * 2 ** (layer - 1)
+        return EXPANSION * self.width * (1 << (layer - 1))
 
 
 RESNET101 = ResNetSize((3, 4, 23, 3))

@@ -1,10 +1,36 @@
 """Weights into a network, all or none."""
 
 import math
+from collections.abc import Mapping
 
 from torch import Tensor, nn
 
 from stvm.errors import StvmError
+
+
+def faults(own: Mapping[str, Tensor], state: Mapping[str, Tensor], prefix: str = "") -> str:
+    """Keys missing, unexpected or of another shape, the first of each named; empty if none.
+
+    Args:
+        own: of the network.
+        state: to be loaded.
+        prefix: before the names in the message.
+    """
+    reshaped = [
+        f"{k} {tuple(state[k].shape)} for {tuple(own[k].shape)}"
+        for k in sorted(own.keys() & state.keys())
+        if state[k].shape != own[k].shape
+    ]
+    return "; ".join(
+        f"{len(keys)} {what} ({', '.join(prefix + key for key in keys[:3])}"
+        f"{', ...' if len(keys) > 3 else ''})"
+        for what, keys in (
+            ("missing", sorted(own.keys() - state.keys())),
+            ("unexpected", sorted(state.keys() - own.keys())),
+            ("of another shape", reshaped),
+        )
+        if keys
+    )
 
 
 def load_weights(network: nn.Module, state: dict[str, Tensor], origin: str) -> None:
@@ -13,26 +39,10 @@ def load_weights(network: nn.Module, state: dict[str, Tensor], origin: str) -> N
     Raises:
         StvmError: keys missing, unexpected or of another shape; the message lists the first.
     """
-    own = network.state_dict()
-    missing = sorted(own.keys() - state.keys())
-    unexpected = sorted(state.keys() - own.keys())
-    reshaped = [
-        f"{k} {tuple(state[k].shape)} for {tuple(own[k].shape)}"
-        for k in sorted(own.keys() & state.keys())
-        if state[k].shape != own[k].shape
-    ]
-    faults = [
-        f"{len(keys)} {what} ({', '.join(keys[:3])}{', ...' if len(keys) > 3 else ''})"
-        for what, keys in (
-            ("missing", missing),
-            ("unexpected", unexpected),
-            ("of another shape", reshaped),
-        )
-        if keys
-    ]
-    if faults:
+    wrong = faults(network.state_dict(), state)
+    if wrong:
         raise StvmError(
-            f"checkpoint {origin} does not fit the network: keys {'; '.join(faults)}; "
+            f"checkpoint {origin} does not fit the network: keys {wrong}; "
             "use the network, channels and classes it was trained with"
         )
     network.load_state_dict(state)

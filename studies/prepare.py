@@ -1,0 +1,204 @@
+"""Check the folders of a source and a target, and keep their images at the training size.
+
+Counts files against the official numbers, names what is missing, refuses what cannot be read, and
+writes CACHE/<data set>/, from which training then reads. Stopped or killed, the same command goes
+on where it was.
+"""
+
+import argparse
+import os
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from studies.command import positive
+from stvm.data.cache import Store
+from stvm.data.decode import Size
+from stvm.data.decoders import Decoders
+from stvm.data.official import source_part, target_part
+from stvm.data.parts import Part
+from stvm.data.prepare import Watch, check_room, fill, gigabytes, missing_items
+from stvm.errors import StvmError
+from stvm.estimate import duration
+from stvm.groups import OFFICIAL
+from stvm.presets import PRESETS, find_preset
+from stvm.settings import Settings, parse_assignments
+
+SAY_EVERY_S = 30.0
+"""Seconds between lines of progress where nobody looks at a terminal."""
+
+
+@dataclass(frozen=True)
+class Need:
+    """A split that a study reads.
+
+    Attributes:
+        role: for people.
+        part: the split.
+        size: height and width at which it is read.
+        labelled: with its labels.
+    """
+
+    role: str
+    part: Part
+    size: Size
+    labelled: bool
+
+
+def needs(settings: Settings) -> list[Need]:
+    """What a study of these settings reads again and again.
+
+    Held-out source images are read once, and labels of target training images, which only the
+    oracle reads, are not touched.
+
+    Raises:
+        StvmError: a root is not given.
+    """
+    data, split = settings.data, settings.training.eval_split
+    size = (data.height, data.width)
+    found = []
+    if _does_without_source(settings):
+        print("source: not there and not needed, source_checkpoint is given", flush=True)
+    else:
+        found.append(Need("source", source_part(data, "train"), data.source_size(), True))
+    found.append(Need("target", target_part(data, "train"), size, False))
+    found.append(Need("target", target_part(data, split), size, True))
+    return found
+
+
+def _does_without_source(settings: Settings) -> bool:
+    root = settings.data.source_root
+    return bool(settings.source.source_checkpoint) and not (root and Path(root).is_dir())
+
+
+def check(need: Need, cache: Path) -> list[Store]:
+    """Look for a split's files and say in a line how many there are; nothing is decoded.
+
+    Returns:
+        The arrays to be kept of it.
+
+    Raises:
+        StvmError: folders, images or labels are missing; the message says which.
+    """
+    part = need.part
+    if need.labelled:
+        part.check_labelled()
+    images = part.images()
+    stores = [Store(cache, part, "images", need.size, images)]
+    found = f"{len(images):,} of {part.official:,} images"
+    if need.labelled:
+        found += f", {len(part.labels(images)):,} labels"
+        stores.append(Store(cache, part, "labels", need.size, images))
+    note = "" if len(images) == part.official else ": NOT the published number"
+    print(f"{part.title}, {need.role} {part.split}: {found} in {part.root}{note}", flush=True)
+    return stores
+
+
+def check_all(found: Sequence[Need], cache: Path) -> list[Store] | None:
+    """As `check` of each; None where any is refused, after all were looked at."""
+    stores: list[Store] = []
+    refused = False
+    for need in found:
+        try:
+            stores += check(need, cache)
+        except StvmError as error:
+            refused = True
+            print(f"error: {error}", file=sys.stderr)
+    return None if refused else stores
+
+
+@contextmanager
+def watching(total: int) -> Iterator[Watch]:
+    """Progress over all items: a bar on a terminal, a line now and then elsewhere."""
+    if not (sys.stdout.isatty() and Console().is_terminal):
+        yield _Lines(total)
+        return
+    columns = (TextColumn("decoded"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns) as bar:
+        task = bar.add_task("", total=total)
+        yield lambda more: bar.advance(task, more)
+
+
+class _Lines:
+    """Says how many are done, how many are left and how long that will take."""
+
+    def __init__(self, total: int) -> None:
+        self._total = total
+        self._done = 0
+        self._began = self._said = time.monotonic()
+
+    def __call__(self, more: int) -> None:
+        self._done += more
+        now = time.monotonic()
+        if now - self._said < SAY_EVERY_S and self._done < self._total:
+            return
+        self._said = now
+        left = self._total - self._done
+        to_go = duration((now - self._began) * left / self._done)
+        rest = f", {left:,} left, about {to_go}" if left else f" in {duration(now - self._began)}"
+        print(f"  {self._done:,} decoded{rest}", flush=True)
+
+
+def write(stores: Sequence[Store], workers: int) -> list[str]:
+    """Write what is missing of the arrays; a line for each file that cannot be used.
+
+    Raises:
+        StvmError: no room, or a reason that ends all.
+    """
+    todo = [len(missing_items(store)) for store in stores]
+    for store, count in zip(stores, todo, strict=True):
+        state = f"{count:,} to decode" if count else "there already"
+        print(f"  {store.folder}: {gigabytes(store.nbytes)}, {state}", flush=True)
+    check_room(list(stores))
+    faults: list[str] = []
+    with watching(sum(todo)) as watch, Decoders(workers) as decoders:
+        for store in stores:
+            faults += fill(store, decoders, watch)
+    return faults
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Options of the command."""
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.add_argument("settings", nargs="*", metavar="setting=value")
+    parser.add_argument("--preset", default="paper", help=f"one of {', '.join(PRESETS)}")
+    parser.add_argument("--cache", type=Path, default=Path(".cache"), metavar="DIR")
+    parser.add_argument(
+        "--workers",
+        type=positive,
+        default=len(os.sched_getaffinity(0)),
+        metavar="N",
+        help="processes that decode (all cores)",
+    )
+    parser.add_argument("--check", action="store_true", help="count and name, decode nothing")
+
+
+def run(options: argparse.Namespace) -> int:
+    """The command; returns its exit code."""
+    settings = find_preset(options.preset).settings(**parse_assignments(options.settings))
+    if settings.data.dataset not in OFFICIAL:
+        raise StvmError(
+            f"dataset={settings.data.dataset} needs no preparing: choose a preset of, or set, "
+            f"dataset={', '.join(OFFICIAL)}"
+        )
+    stores = check_all(needs(settings), options.cache)
+    if stores is None:
+        return 2
+    if options.check:
+        return 0
+    faults = write(stores, options.workers)
+    for fault in faults:
+        print(f"error: {fault}", file=sys.stderr)
+    if faults:
+        raise StvmError(
+            f"{len(faults)} files cannot be used: mend them and run again; what is decoded stays"
+        )
+    size = gigabytes(sum(store.nbytes for store in stores))
+    print(f"prepared: {size} in {options.cache}; studies with --cache {options.cache} read it")
+    return 0

@@ -1,0 +1,91 @@
+"""`python studies/scenarios.py`: Tables I, II and III, the paper's three adaptations.
+
+`--scenario gta5-cityscapes` (Table I), `synthia-cityscapes` (II) or `cityscapes-crosscity` (III,
+four cities), each with `--network deeplabv2` or `deeplabv3`. Rows: the source model as it is,
+AdaBN, and STvM at its last iteration, measured at one scale and at several (MST) in one trial.
+"""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from studies.ablation import VARIANTS, YARDSTICKS
+from studies.command import obey, run_study, study_parser
+from studies.listing import Base, told, unique
+from stvm.errors import StvmError
+from stvm.presets import CITIES, NETWORKS, SCENARIOS, scenario_preset
+from stvm.study import Studies, Study
+
+TABLES = {"gta5-cityscapes": 1, "synthia-cityscapes": 2, "cityscapes-crosscity": 3}
+ROWS = ("Source", "AdaBN")
+"""Rows without adaptation: one trial each, whatever the seeds."""
+
+
+def build_study(preset_name: str, changes: dict[str, str], seeds: Sequence[int]) -> Study:
+    """Trials of one scenario with one network, in one city.
+
+    Raises:
+        StvmError: unknown preset or setting, a value out of range, a setting the study varies.
+    """
+    for name in ("dataset", "city"):
+        if name in changes:
+            raise StvmError(f"'{name}' is what --scenario and --cities say: leave it out")
+    base = Base(preset_name, changes, None)
+    here = base.at(0)
+    trials = [base.trial(row, None, 0, here.replace(**YARDSTICKS[row])) for row in ROWS]
+    trials += [
+        base.trial("STvM", seed, 0, here.replace(seed=seed, **VARIANTS["STvM"]))
+        for seed in unique(seeds)
+    ]
+    data = here.data
+    scenario = data.dataset.replace("_", "-")
+    return base.study(
+        "scenarios",
+        TABLES[scenario],
+        " ".join(part for part in (scenario, data.city) if part),
+        trials,
+        scenario=data.dataset,
+        network=here.network.network,
+        city=data.city,
+    )
+
+
+def build(options: argparse.Namespace, changes: dict[str, str]) -> Studies:
+    """The studies that a command line asks for.
+
+    Raises:
+        StvmError: a bad setting, or cities for a scenario that has none.
+    """
+    crosses = options.scenario == "cityscapes-crosscity"
+    if options.cities and not crosses:
+        raise StvmError(
+            f"--cities belong to cityscapes-crosscity: leave them out with {options.scenario}"
+        )
+    cities: list[str] = unique(options.cities or CITIES) if crosses else [""]
+    parts = tuple(
+        build_study(
+            scenario_preset(options.scenario, options.network, city), changes, options.seeds
+        )
+        for city in cities
+    )
+    return Studies(parts, f"{options.scenario} with {options.network}{told(changes)}")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The command; returns its exit code."""
+    parser = study_parser(__doc__ or "", (0,), presets=False)
+    parser.add_argument("--scenario", choices=tuple(SCENARIOS), default="gta5-cityscapes")
+    parser.add_argument("--network", choices=tuple(NETWORKS), default="deeplabv2")
+    parser.add_argument(
+        "--cities", nargs="+", choices=CITIES, metavar="CITY", help=", ".join(CITIES)
+    )
+    return obey(
+        parser, lambda options, changes: run_study(build(options, changes), options), arguments
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,100 @@
+"""Weights of a backbone that source training starts from."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from stvm.errors import StvmError
+from stvm.networks import SegmentationNetwork
+from stvm.networks.weights import faults
+from stvm.pretrained.detection import open_checkpoint
+from stvm.pretrained.families import LAYOUTS
+from stvm.pretrained.fitting import refuse_non_finite
+from stvm.pretrained.unwrapping import Found, unwrap
+
+_HEADS = ("fc.", "layer5.", "layer6.")
+
+
+@dataclass(frozen=True)
+class Backbone:
+    """A backbone's weights and what they were trained as.
+
+    Attributes:
+        path: of the file.
+        state: keys as torchvision and mmsegmentation name them.
+        form: a name in `stvm.networks.FORMS`.
+        normalisation: a name in `stvm.networks.NORMALISATIONS`.
+    """
+
+    path: Path
+    state: dict[str, Tensor]
+    form: str
+    normalisation: str
+
+    def load(self, network: SegmentationNetwork) -> None:
+        """Into the network's feature extractor, all or none.
+
+        Raises:
+            StvmError: keys missing, unexpected or of another shape.
+        """
+        prefix = "backbone." if network.architecture.network == "deeplabv3_resnet50" else ""
+        own = {k.removeprefix(prefix): v for k, v in network.features.state_dict().items()}
+        state = dict(self.state)
+        for name, value in own.items():
+            if name.endswith("num_batches_tracked"):
+                state.setdefault(name, torch.zeros_like(value))
+        wrong = faults(own, state)
+        if wrong:
+            raise StvmError(
+                f"source_init={self.path} does not fit the backbone of "
+                f"{network.architecture.network}: keys {wrong}"
+            )
+        network.features.load_state_dict({prefix + name: value for name, value in state.items()})
+
+
+def open_backbone(path: Path, family: str = "auto") -> Backbone:
+    """Read an initialisation, or the backbone of a whole checkpoint.
+
+    Known are torchvision's ImageNet files, Pytorch-Deeplab's (keys begin with Scale.),
+    mmsegmentation's ResNetV1c, and every checkpoint that `open_checkpoint` knows.
+
+    Args:
+        path: of the file.
+        family: of a whole checkpoint, or "auto".
+
+    Raises:
+        StvmError: unreadable, or it cannot be told in which form it was trained.
+    """
+    found = unwrap(path)
+    if found.layout == "backbone":
+        form, normalisation = _form(found)
+        state = {k: v for k, v in found.state.items() if not k.startswith(_HEADS)}
+    else:
+        architecture = open_checkpoint(path, family).architecture
+        if architecture is None or architecture.network == "small_deeplab":
+            raise StvmError(f"source_init={path} holds no ResNet: use an initialisation of one")
+        prefix = LAYOUTS[found.layout].backbone
+        if found.layout == "stvm" and architecture.network == "deeplabv3_resnet50":
+            prefix += "backbone."
+        state = {k.removeprefix(prefix): v for k, v in found.state.items() if k.startswith(prefix)}
+        form, normalisation = architecture.backbone, architecture.normalisation
+        if architecture.network == "deeplabv3_resnet50":
+            form = "torchvision"
+    refuse_non_finite(path, state)
+    return Backbone(path, state, form, normalisation)
+
+
+def _form(found: Found) -> tuple[str, str]:
+    if found.prefix.startswith("Scale."):
+        return "caffe", "bgr_caffe"
+    if "stem.0.weight" in found.state:
+        return "v1c", "rgb_imagenet"
+    if "fc.weight" in found.state:
+        return "torchvision", "rgb_imagenet"
+    raise StvmError(
+        f"source_init={found.path} may be of Caffe or of torchvision, whose keys are alike: use "
+        "torchvision's own file, with its fc.weight, or Pytorch-Deeplab's, whose keys begin with "
+        "Scale."
+    )

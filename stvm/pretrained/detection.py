@@ -1,0 +1,222 @@
+"""What a checkpoint is: family, heads, rates that count, classes, backbone, input."""
+
+import re
+from dataclasses import replace
+from pathlib import Path
+
+from torch import Tensor
+
+from stvm.errors import StvmError
+from stvm.networks import FORMS, NORMALISATIONS, RESNET101, Architecture, Branches, ResNetSize
+from stvm.pretrained.branches import evidence
+from stvm.pretrained.checkpoint import Checkpoint
+from stvm.pretrained.families import FAMILIES, LAYOUTS, Family
+from stvm.pretrained.unwrapping import Found, unwrap
+
+_SAME = "their keys are alike, and their inputs are normalised differently"
+
+
+def open_checkpoint(
+    path: Path,
+    family: str = "auto",
+    branches: str = "auto",
+    default: Architecture | None = None,
+    size: ResNetSize = RESNET101,
+) -> Checkpoint:
+    """Read a file and say what it is; weights are put into a network by `Checkpoint.build`.
+
+    Args:
+        path: of the file.
+        family: a name in `FAMILIES`, or "auto" to detect it.
+        branches: "two", "four", or "auto" to detect it.
+        default: of a network of this project whose file does not describe it.
+        size: of a DeepLabV2's backbone.
+
+    Raises:
+        StvmError: unreadable, or it cannot be told what it is; the message says what tells.
+    """
+    found = unwrap(path)
+    if found.layout == "stvm":
+        _refuse_family(found, family, ("stvm",))
+        return Checkpoint("stvm", found, _own(found, default, branches), (), size)
+    if found.layout == "backbone":
+        raise StvmError(
+            f"checkpoint {path} has a backbone ({found.prefix}layer1...) and no classifier "
+            "(layer5, layer6, classifier or decode_head): it is no source model; "
+            "train one from it with source_init"
+        )
+    if found.layout == "torchvision":
+        _refuse_family(found, family, ("torchvision",))
+        architecture = Architecture(
+            "deeplabv3_resnet50",
+            2048,
+            _weight(found, "classifier.4.weight").shape[0],
+            any(key.startswith("aux_classifier.") for key in found.state),
+        )
+        return Checkpoint("torchvision", found, architecture, (), size)
+    head, auxiliary = _heads(found)
+    said = evidence(head) if len(head) == 4 else {2: "two"}.get(len(head), "unknown")
+    if said == "unknown":
+        raise StvmError(
+            f"checkpoint {path}: the classifier {found.prefix}{LAYOUTS[found.layout].head}N adds "
+            f"{len(head)} convolutions, whose rates are not known: DeepLabV2 has 4 or 2 of them"
+        )
+    name = _family(found, family, said if branches == "auto" else branches)
+    counted = _counted(found, name, said, branches, len(head))
+    architecture = Architecture(
+        "deeplabv2_resnet101",
+        head[0].shape[1],
+        head[0].shape[0],
+        bool(auxiliary),
+        counted,
+        len(head) == 4,
+        _backbone(found, name),
+        FAMILIES[name].normalisation,
+    )
+    return Checkpoint(name, found, architecture, _notes(said, counted, auxiliary), size)
+
+
+def _notes(said: str, counted: Branches, auxiliary: list[Tensor]) -> tuple[str, ...]:
+    notes = []
+    if said not in (counted, "none"):
+        notes.append(f"against aspp_branches={counted}: the weights say {said}")
+    if said == "none":
+        notes.append("the classifier was never trained")
+    if len(auxiliary) == 4 and evidence(auxiliary) == "none":
+        notes.append("the auxiliary classifier was never trained")
+    return tuple(notes)
+
+
+def _own(found: Found, default: Architecture | None, branches: str) -> Architecture | None:
+    """Of the file where it is described there, of the settings elsewhere."""
+    if "network" not in found.metadata:
+        if default is None or default.network != "deeplabv2_resnet101":
+            return default
+        heads = [found.state.get(f"classifier.branches.{i}.weight") for i in range(4)]
+        weights = [weight for weight in heads if weight is not None]
+        said = evidence(weights) if len(weights) == 4 else "contradictory"
+        counted = _counted(found, "stvm", said, branches, len(weights))
+        has_auxiliary = any(key.startswith("auxiliary.") for key in found.state)
+        return replace(default, aspp_branches=counted, auxiliary=has_auxiliary)
+    try:
+        described = Architecture.from_facts(found.metadata)
+        FORMS[described.backbone], NORMALISATIONS[described.normalisation]
+    except (KeyError, ValueError) as error:
+        raise StvmError(
+            f"checkpoint {found.path} is described by {error}, which is nothing known here: "
+            "use the version of stvm that wrote it"
+        ) from None
+    if branches not in ("auto", described.aspp_branches):
+        raise StvmError(
+            f"checkpoint {found.path} was trained with aspp_branches={described.aspp_branches}: "
+            f"leave out aspp_branches={branches}"
+        )
+    return described
+
+
+def _refuse_family(found: Found, asked: str, possible: tuple[str, ...]) -> None:
+    if asked != "auto" and asked not in possible:
+        layouts = " or ".join(LAYOUTS[name].head + "N" for name in FAMILIES[asked].layouts)
+        first = next(iter(found.state))
+        raise StvmError(
+            f"checkpoint {found.path} is none of checkpoint_family={asked}: it lacks {layouts} "
+            f"and has {found.prefix}{first}; set checkpoint_family={possible[0]} or leave it out"
+        )
+
+
+def _family(found: Found, asked: str, branches: str) -> str:
+    """The family asked for, or what layout and wrappers tell."""
+    possible = tuple(name for name, fam in FAMILIES.items() if found.layout in fam.layouts)
+    if asked != "auto":
+        _refuse_family(found, asked, possible)
+        return asked
+    if found.layout == "multi":
+        if "best_MIou" in found.container:
+            return "maxsquare"
+        # Alike but for the branches that count, which their weights tell.
+        return {"two": "adaptsegnet", "four": "advent"}.get(branches) or _ask_branches(found)
+    if found.layout == "single":
+        if found.prefix.endswith("backbone.model."):
+            return "dasac"
+        if found.container & {"ema_model", "pytorch-lightning_version"}:
+            return "dacs"
+    if found.layout == "split":
+        if {"feature_extractor", "classifier"} <= found.container:
+            return "fada"
+        if any(key.endswith("num_batches_tracked") for key in found.state):
+            return "tllib"
+    if len(possible) == 1:
+        return possible[0]
+    raise StvmError(
+        f"checkpoint {found.path} may be of {' or '.join(possible)}: {_SAME}; "
+        f"set checkpoint_family to one of them"
+    )
+
+
+def _ask_branches(found: Found) -> str:
+    raise StvmError(
+        f"checkpoint {found.path}: its weights do not tell whether two or four of the rates 6, 12, "
+        "18, 24 count; set aspp_branches=two (AdaptSegNet, MaxSquare, DACS) or four (ADVENT, CRST)"
+    )
+
+
+def _counted(found: Found, family: str, said: str, asked: str, stored: int) -> Branches:
+    """How many rates count: as asked, else as the weights say, if the family's code agrees."""
+    if asked == "four" and stored == 2:
+        raise StvmError(
+            f"checkpoint {found.path} has 2 convolutions in its classifier: leave out "
+            "aspp_branches=four"
+        )
+    documented = FAMILIES[family].branches
+    if asked == "auto":
+        asked = documented or said if said == "none" else said
+        if documented and asked != documented:
+            _ask_branches(found)
+    if asked == "two":
+        return "two"
+    if asked != "four":
+        _ask_branches(found)
+    return "four"
+
+
+def _heads(found: Found) -> tuple[list[Tensor], list[Tensor]]:
+    """Weights of the branches of classifier and auxiliary classifier."""
+    layout = LAYOUTS[found.layout]
+
+    def of(prefix: str | None) -> list[Tensor]:
+        pattern = re.compile(rf"^{re.escape(prefix or '-')}\d+{re.escape(layout.infix)}\.weight$")
+        return [found.state[k] for k in sorted(filter(pattern.match, found.state))]
+
+    head = of(layout.head)
+    odd = [w for w in head if w.dim() != 4 or w.shape[2:] != (3, 3) or w.shape != head[0].shape]
+    if not head or odd:
+        shape = tuple(odd[0].shape) if odd else "no weight"
+        raise StvmError(
+            f"checkpoint {found.path}: the classifier {found.prefix}{layout.head}N is no sum of "
+            f"3x3 convolutions ({shape}): DeepLabV2's is"
+        )
+    return head, of(layout.auxiliary)
+
+
+def _weight(found: Found, key: str) -> Tensor:
+    if key not in found.state:
+        raise StvmError(
+            f"checkpoint {found.path} lacks {found.prefix}{key}: it is no deeplabv3_resnet50 of "
+            "torchvision"
+        )
+    return found.state[key]
+
+
+def _backbone(found: Found, name: str) -> str:
+    """Form of the backbone, whose stem must be the family's."""
+    family: Family = FAMILIES[name]
+    prefix = LAYOUTS[found.layout].backbone
+    deep = prefix + "stem.0.weight" in found.state
+    if deep != FORMS[family.backbone].deep_stem:
+        kinds = ("plain stem (conv1.weight)", "deep stem (stem.0.weight)")
+        raise StvmError(
+            f"checkpoint {found.path} has a {kinds[deep]} where {name} has a {kinds[not deep]}: "
+            "it is of none of the networks known here"
+        )
+    frozen = not any(key.endswith("num_batches_tracked") for key in found.state)
+    return "torchvision_frozen" if family.backbone == "torchvision" and frozen else family.backbone

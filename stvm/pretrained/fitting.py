@@ -1,0 +1,68 @@
+"""Weights with public names into a network, all or none, and out of one."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from stvm.errors import StvmError
+from stvm.networks import SegmentationNetwork
+from stvm.networks.weights import faults
+from stvm.pretrained.families import LAYOUTS, Layout, public_name
+from stvm.pretrained.unwrapping import Found
+
+_COUNTER = "num_batches_tracked"
+
+
+def public_names(network: SegmentationNetwork, layout: Layout) -> dict[str, str]:
+    """Key of the layout to key of the network: a bijection."""
+    torchvision = network.architecture.network == "deeplabv3_resnet50"
+    return {public_name(own, layout, torchvision): own for own in network.state_dict()}
+
+
+def fit(network: SegmentationNetwork, found: Found, family: str) -> None:
+    """Put the weights of a file into a network.
+
+    How many batches a batch norm has seen is not in every file, and nothing here depends on it.
+
+    Raises:
+        StvmError: keys missing, unexpected or of another shape, or weights that are not finite.
+    """
+    names = public_names(network, LAYOUTS[found.layout])
+    own = network.state_dict()
+    state = dict(found.state)
+    for name, key in names.items():
+        if name.endswith(_COUNTER):
+            state.setdefault(name, torch.zeros_like(own[key]))
+    wrong = faults({name: own[key] for name, key in names.items()}, state, found.prefix)
+    if found.strangers:
+        wrong = "; ".join(
+            [wrong] * bool(wrong) + [f"unexpected ({', '.join(found.strangers[:3])})"]
+        )
+    if wrong:
+        raise StvmError(
+            f"checkpoint {found.path}, read as one of {family}, does not fit "
+            f"{network.architecture.network}: keys {wrong}; use a whole checkpoint of this network"
+        )
+    refuse_non_finite(found.path, found.state, found.prefix)
+    network.load_state_dict({key: state[name] for name, key in names.items()})
+
+
+def refuse_non_finite(path: Path, state: Mapping[str, Tensor], prefix: str = "") -> None:
+    """Raise for the first tensor with a value that is not finite."""
+    for key, value in state.items():
+        if value.is_floating_point() and not bool(value.isfinite().all()):
+            raise StvmError(
+                f"checkpoint {path}: {prefix}{key} holds values that are not finite: "
+                "its training diverged; use another"
+            )
+
+
+def public_state(network: SegmentationNetwork, layout: Layout) -> dict[str, Tensor]:
+    """State dict with a layout's names, on the CPU."""
+    state = network.state_dict()
+    return {
+        name: state[own].detach().cpu().contiguous()
+        for name, own in public_names(network, layout).items()
+    }

@@ -1,0 +1,111 @@
+"""Networks on disk: our own files, and the public layouts that the originals' code loads."""
+
+import io
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import save
+
+from stvm import __version__
+from stvm.errors import StvmError
+from stvm.files import writing
+from stvm.networks import SegmentationNetwork
+from stvm.pretrained.families import FAMILIES, LAYOUTS
+from stvm.pretrained.fitting import public_state
+from stvm.records import replacing
+
+_BY_BACKBONE = {
+    "caffe": "adaptsegnet",
+    "torchvision": "fada",
+    "torchvision_frozen": "fada",
+    "v1c": "mmseg",
+}
+
+
+def save_network(
+    network: SegmentationNetwork,
+    path: Path,
+    class_names: tuple[str, ...],
+    family: str = "stvm",
+    **facts: str,
+) -> None:
+    """Write a network as safetensors, whole or not at all; the file says what it is.
+
+    Args:
+        network: on any device.
+        path: of the file.
+        class_names: in train-id order.
+        family: whose layout an export of it takes.
+        facts: more to be said in the file.
+
+    Raises:
+        StvmError: no space, no permission.
+    """
+    described = network.architecture.facts() | {"stvm": __version__, "origin": family}
+    described |= {"class_names": "\n".join(class_names)} | facts
+    state = {k: v.detach().cpu().contiguous() for k, v in network.state_dict().items()}
+    content = save(state, described)
+    with writing(path.parent), replacing(path) as temporary:
+        temporary.write_bytes(content)
+
+
+def export_family(network: SegmentationNetwork, family: str) -> str:
+    """The public family whose layout the network takes; its own where none is as it is."""
+    described = network.architecture
+    if described.network == "deeplabv3_resnet50":
+        return "torchvision"
+    if described.network != "deeplabv2_resnet101" or family != "stvm":
+        return family
+    if described.backbone != "caffe":
+        return _BY_BACKBONE[described.backbone]
+    if described.auxiliary:
+        return "adaptsegnet" if described.aspp_branches == "two" else "advent"
+    return "dacs" if described.aspp_branches == "two" else "advent"
+
+
+def public_checkpoint(network: SegmentationNetwork, family: str) -> dict[str, Any]:
+    """What the family's evaluation code loads: a state dict, nested as it is nested there.
+
+    Args:
+        network: of the family's architecture.
+        family: a name in `FAMILIES`.
+    """
+    if network.architecture.network == "small_deeplab":
+        return {k: v.detach().cpu() for k, v in network.state_dict().items()}
+    names = FAMILIES[family].layouts
+    if "multi" in names:
+        rest = [name for name in names if name != "multi"]
+        names = ("multi",) if network.architecture.auxiliary or not rest else (rest[0],)
+    state = public_state(network, LAYOUTS[names[0]])
+    if network.architecture.backbone == "torchvision_frozen":
+        state = {k: v for k, v in state.items() if not k.endswith("num_batches_tracked")}
+    if family == "fada":
+        parts = {"feature_extractor": "backbone.", "classifier": "classifier."}
+        inner = {"feature_extractor": "", "classifier": "classifier."}
+        return {"iteration": 0} | {
+            part: {k.removeprefix(inner[part]): v for k, v in state.items() if k.startswith(start)}
+            for part, start in parts.items()
+        }
+    if family == "dasac":
+        return {"model": {f"module.backbone.model.{k}": v for k, v in state.items()}}
+    if family == "dacs":
+        return {"model": state, "config": {"dataset": "cityscapes", "ignore_label": 250}}
+    if family == "mmseg":
+        return {"meta": {}, "state_dict": state}
+    return state
+
+
+def export_network(network: SegmentationNetwork, family: str, out: Path) -> None:
+    """Write a plain state dict in the layout of a public family, whole or not at all.
+
+    Raises:
+        StvmError: the file exists, or cannot be written.
+    """
+    if out.exists():
+        raise StvmError(f"{out} exists and is not overwritten: name another file with --out")
+    # torch's own writer turns a full disk into a RuntimeError; Python's into an OSError.
+    content = io.BytesIO()
+    torch.save(public_checkpoint(network, family), content)
+    with writing(out.parent), replacing(out) as temporary:
+        temporary.write_bytes(content.getbuffer())
