@@ -22,6 +22,12 @@ FORBIDDEN = {
     # module prefix: what it must not import
     "stvm.settings": ("stvm.data", "stvm.method", "stvm.trainer", "ray", "torch"),
     "stvm.data": ("stvm.method", "stvm.trainer", "stvm.experiment", "stvm.study", "ray"),
+    "stvm.compute": (
+        *("stvm.settings", "stvm.data", "stvm.method", "stvm.trainer", "stvm.experiment"),
+        *("stvm.study", "ray"),
+    ),
+    "stvm.memory": ("stvm.trainer", "stvm.experiment", "stvm.trial", "stvm.study", "ray"),
+    "stvm.memory_report": ("stvm.trainer", "stvm.experiment", "stvm.trial", "stvm.study", "ray"),
     "stvm.networks": ("stvm.data", "stvm.method", "stvm.trainer", "stvm.settings", "ray"),
     "stvm.pretrained": ("stvm.data", "stvm.method", "stvm.trainer", "stvm.settings", "ray"),
     "stvm.source_model": ("stvm.method", "stvm.trainer", "stvm.experiment", "stvm.study", "ray"),

@@ -1,6 +1,7 @@
 """Metric network, proxies and their training: section III-C, equation 2 of the paper."""
 
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import Any, Literal
 
 import torch
@@ -54,18 +55,20 @@ def balanced_sample(
         generator: of the CPU; draws are made there so that they do not depend on the device.
     """
     index = mask.nonzero(as_tuple=True)
-    shuffled = torch.randperm(len(index[0]), generator=generator).to(mask.device)
+    shuffled = torch.randperm(len(index[0]), generator=generator).to(mask.device, non_blocking=True)
     classes = labels[index][shuffled]
     order = shuffled[torch.argsort(classes, stable=True)]
-    counts = torch.bincount(classes, minlength=num_classes)
-    present = counts[counts > 0]
-    starts = (counts.cumsum(0) - counts)[counts > 0]
+    # From here on the numbers are few: the device is asked once and not for each of them.
+    counts: list[int] = torch.bincount(classes, minlength=num_classes).tolist()
+    starts = [end - count for end, count in zip(accumulate(counts), counts, strict=True)]
+    present = torch.tensor([count for count in counts if count], dtype=torch.long).unsqueeze(1)
+    first = torch.tensor([s for s, c in zip(starts, counts, strict=True) if c], dtype=torch.long)
     if balance == "rarest":
-        number = min(limit, int(present.min())) if len(present) else 0
-        rank = torch.arange(number, device=mask.device).expand(len(present), number)
+        rank = torch.arange(min([limit, *filter(None, counts)])).expand(len(first), -1)
     else:
-        rank = torch.arange(limit, device=mask.device) % present.unsqueeze(1)
-    chosen = order[(starts.unsqueeze(1) + rank).flatten()]
+        rank = torch.arange(limit) % present
+    places = (first.unsqueeze(1) + rank).flatten()
+    chosen = order[places.to(mask.device, non_blocking=True)]
     return index[0][chosen], index[1][chosen], index[2][chosen]
 
 
