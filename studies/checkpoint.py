@@ -87,8 +87,8 @@ def score(settings: Settings, options: argparse.Namespace) -> int:
     if options.expect is None or abs(found - options.expect) <= TOLERANCE:
         return 0
     print(
-        f"{found:.1f} is more than {TOLERANCE:g} points off the {options.expect:g} expected: look at "
-        "checkpoint_family, aspp_branches and protocol, or at the file",
+        f"{found:.1f} is more than {TOLERANCE:g} points off the {options.expect:g} expected: look "
+        "at checkpoint_family, aspp_branches and protocol, or at the file",
         file=sys.stderr,
     )
     return 1
