@@ -33,7 +33,6 @@ from stvm.scores import SCORED_IMAGES, has_collapsed, label_free_scores, spread_
 from stvm.settings import Settings
 from stvm.source_model import (
     file_sha256,
-    load_source,
     new_network,
     open_source_model,
     source_facts,
@@ -62,8 +61,11 @@ class Outcome:
     network: SegmentationNetwork
 
 
-def check_inputs(trials: Iterable[Settings]) -> None:
+def check_inputs(trials: Iterable[Settings]) -> list[str]:
     """Look for folders, files, labels and checkpoint before anything is started, each once.
+
+    Returns:
+        What each public checkpoint was found to be, a line each.
 
     Raises:
         StvmError: one is missing or does not fit.
@@ -75,6 +77,7 @@ def check_inputs(trials: Iterable[Settings]) -> None:
         ): s
         for s in trials
     }
+    lines = []
     for (data, _, split, checkpoint, _, start), settings in distinct.items():
         if data.dataset == "folder":
             if not checkpoint:
@@ -82,9 +85,13 @@ def check_inputs(trials: Iterable[Settings]) -> None:
             open_target_images(data, Path())
             open_target_labelled(data, split, Path())
         if checkpoint:
-            load_source(settings, Path(checkpoint), torch.device("cpu"))
+            found = open_source_model(settings, Path(checkpoint))
+            found.build()
+            if found.family != "stvm":
+                lines.append(f"{checkpoint}: {found.line()}")
         elif start:
             new_network(settings)
+    return list(dict.fromkeys(lines))
 
 
 def ensure_source(
