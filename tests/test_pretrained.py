@@ -11,6 +11,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from stvm.experiment import check_inputs
 from stvm.networks import Architecture, ResNetSize, assemble
 from stvm.pretrained import open_backbone, open_checkpoint, public_checkpoint, save_network
 from stvm.settings import Settings
@@ -287,6 +288,9 @@ def test_a_full_size_checkpoint_starts_a_trial(tmp_path: Path) -> None:
     settings = Settings().replace(
         network="deeplabv2_resnet101", source_checkpoint=str(path), source_images=1
     )
+    (line,) = check_inputs([settings, settings])
+    assert line.startswith(f"{path}: adaptsegnet (AdaptSegNet); deeplabv2_resnet101")
+    assert "rates 6 and 12; 19 classes; heads layer6, layer5 (auxiliary); input BGR" in line
     network = load_source(settings, path, torch.device("cpu"))
     images = torch.rand(1, 3, 65, 97)
     with torch.no_grad():
