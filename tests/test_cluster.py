@@ -4,7 +4,6 @@ import json
 import os
 import re
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -179,8 +178,3 @@ def test_a_worker_that_is_killed_again_and_again_is_an_error_and_the_rest_goes_o
     assert_none_started_after_its_end(results)
     again = subprocess.run(words, capture_output=True, text=True, cwd=ROOT)
     assert "8 of 8 trials recorded" in again.stdout and again.returncode == 0
-
-
-def test_a_studys_command_loads_no_torch() -> None:
-    code = "import sys, studies.ablation; sys.exit('torch' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", code], cwd=ROOT).returncode == 0
