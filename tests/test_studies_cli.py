@@ -126,7 +126,7 @@ def test_without_failed_trials_nothing_is_run(
 
 @pytest.mark.slow
 def test_failed_trials_are_run_again_and_their_records_set_aside(
-    tmp_path: Path, cache: Path
+    tmp_path: Path, with_source: Path
 ) -> None:
     root = tmp_path / "results"
     small = dict(item.split("=") for item in ASSIGNMENTS)
@@ -141,7 +141,7 @@ def test_failed_trials_are_run_again_and_their_records_set_aside(
     for record in records:
         put(root, record)
     before = content(root / "studies")
-    places = ["--results", str(root), "--cache", str(cache)]
+    places = ["--results", str(root), "--cache", str(with_source)]
     ran = subprocess.run(
         [sys.executable, "-m", "studies", "retry-failed", *places],
         cwd=ROOT,
