@@ -40,7 +40,7 @@ SIZE = {
 }
 """Trials whose time is their iterations'; what they learn does not matter."""
 
-PROBES = (20, 80)
+PROBES = (40, 240)
 """Iterations of the trials by which the others are sized."""
 
 TARGETS = {5.0: 1.35, 60.0: 1.05}

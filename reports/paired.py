@@ -5,7 +5,6 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import stats
 
 Key = tuple[int, int | None]
 """(realisation, seed); the seed is None for a row that has one trial a realisation."""
@@ -43,6 +42,9 @@ def estimate(values: Iterable[float], level: float = 0.95) -> Estimate:
     if n == 1:
         return Estimate(1, mean)
     sd = float(array.std(ddof=1))
+    # Takes a second to import, and a search that is only listed needs no interval.
+    from scipy import stats
+
     half = float(stats.t.ppf(0.5 + level / 2, n - 1)) * sd / math.sqrt(n)
     return Estimate(n, mean, sd, mean - half, mean + half)
 

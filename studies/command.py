@@ -1,4 +1,8 @@
-"""What every study's command shares: its options, the list, the run and its exit code."""
+"""What every study's command shares: its options, the list, the run and its exit code.
+
+Ray, torch and Matplotlib take seconds to import: commands do it where something runs, and not for
+--list, --help or an error of the command line.
+"""
 
 import argparse
 import os
@@ -8,9 +12,8 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
-from stvm.cluster import Machine
 from stvm.errors import StvmError
-from stvm.execute import Finished, Interrupted, execute
+from stvm.machine import Machine
 from stvm.presets import PRESETS
 from stvm.records import Results
 from stvm.settings import parse_assignments
@@ -118,7 +121,6 @@ def refuse_other_files_of(trials: Iterable[Trial], results: Results) -> None:
     """As `stvm.trial.refuse_other_files`, for the trials of a study."""
     given = [trial.settings for trial in trials if brings_files(trial.settings)]
     if given:
-        # Imports torch, for which the embedded benchmark need not wait.
         from stvm.trial import refuse_other_files
 
         refuse_other_files(given, results)
@@ -152,14 +154,16 @@ def list_trials(study: Study | Studies, results: Results, only_missing: bool = F
     )
 
 
-def print_errors(finished: Finished) -> None:
+def print_errors(errors: Iterable[str]) -> None:
     """Each error once on stderr."""
-    for error, count in Counter(finished.errors).items():
+    for error, count in Counter(errors).items():
         print(f"error: {error}{f' ({count} times)' if count > 1 else ''}", file=sys.stderr)
 
 
 def run(study: Study | Studies, results: Results, machine: Machine, retry_failed: bool) -> int:
     """Run what is missing and say what came of it; the exit code."""
+    from stvm.execute import Interrupted, execute
+
     total = len({trial.hash for trial in study.trials})
 
     def recorded() -> int:
@@ -176,7 +180,7 @@ def run(study: Study | Studies, results: Results, machine: Machine, retry_failed
             file=sys.stderr,
         )
         return 130
-    print_errors(finished)
+    print_errors(finished.errors)
     failed: set[str] = set()
     for trial in study.trials:
         record = results.read(trial.hash)

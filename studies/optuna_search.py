@@ -23,6 +23,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import optuna
+from optuna.trial import TrialState
 
 from studies.command import (
     machine_of,
@@ -46,12 +47,11 @@ from studies.search_report import (
     title,
 )
 from stvm.errors import StvmError
-from stvm.execute import Interrupted
 from stvm.objectives import OBJECTIVES, find_objective
 from stvm.presets import find_preset
 from stvm.records import Results
 from stvm.search import Search
-from stvm.search_plan import NoBest, Plan
+from stvm.search_plan import NoBest, Plan, Suggestion
 from stvm.search_space import (
     DEFAULT_PARAMETERS,
     default_values,
@@ -71,7 +71,6 @@ from stvm.search_storage import (
     storage_file,
     storage_place,
 )
-from stvm.search_tune import print_told, run_search
 from stvm.study import Study, Trial
 
 DEFAULT_OBJECTIVE = "agreement"
@@ -175,7 +174,7 @@ def search(options: argparse.Namespace, changes: dict[str, str]) -> int:
         return 0
     with only_driver(results.root, plan.name), storage_faults(place, DATABASE_ERRORS):
         storage = open_storage(options.storage, results.root, plan.name)
-        running = Search(plan, storage, place, results, options.trials, print_told)
+        running = Search(plan, storage, place, results, options.trials, _print_told)
         code = _run(plan, running, results, options)
         if code:
             return code
@@ -190,6 +189,9 @@ def search(options: argparse.Namespace, changes: dict[str, str]) -> int:
 
 def _run(plan: Plan, running: Search, results: Results, options: argparse.Namespace) -> int:
     """The search itself; its exit code."""
+    from stvm.execute import Interrupted
+    from stvm.search_tune import run_search
+
     print(f"{title(plan)}\nstudy {plan.name} in {running.place}")
     split = search_split(plan.base)
     if plan.objective.oracle:
@@ -208,12 +210,17 @@ def _run(plan: Plan, running: Search, results: Results, options: argparse.Namesp
         return 130
     finally:
         _study(plan, running, options)[0].write_manifest(results)
-    print_errors(finished)
+    print_errors(finished.errors)
     print(_progress(running), flush=True)
     if running.left():
         print("not a result of the trials: the same command goes on", file=sys.stderr)
         return 1
     return 0
+
+
+def _print_told(suggestion: Suggestion, news: str, state: TrialState) -> None:
+    """A line for a suggestion that needed no run, before there is anything else to show."""
+    print(f"{suggestion.label}  already known: {news}", flush=True)
 
 
 def _progress(running: Search) -> str:

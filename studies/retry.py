@@ -5,7 +5,12 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from studies.command import add_machine_options, machine_of, print_errors
+from studies.command import (
+    add_machine_options,
+    machine_of,
+    print_errors,
+    refuse_other_files_of,
+)
 from studies.recorded import (
     find_name,
     manifest_paths,
@@ -13,12 +18,10 @@ from studies.recorded import (
     read_manifest,
     settings_of,
 )
-from stvm.cluster import Machine
-from stvm.execute import Interrupted, execute
+from stvm.machine import Machine
 from stvm.records import Results
 from stvm.settings import digest
 from stvm.study import Study, Trial
-from stvm.trial import refuse_other_files
 
 
 class Retry(Study):
@@ -85,6 +88,8 @@ def _trial(record: dict[str, Any], entry: dict[str, Any] | None, path: Path) -> 
 
 def retry(study: Retry, results: Results, machine: Machine) -> int:
     """Run them and say what came of it; the exit code."""
+    from stvm.execute import Interrupted, execute
+
     print(f"{study.title}: {len(study.trials)}", flush=True)
     try:
         finished = execute(study, results, machine, retry_failed=True)
@@ -95,7 +100,7 @@ def retry(study: Retry, results: Results, machine: Machine) -> int:
             file=sys.stderr,
         )
         return 130
-    print_errors(finished)
+    print_errors(finished.errors)
     records = [(trial, results.read(trial.hash)) for trial in study.trials]
     done = sum(record is not None and record["status"] == "done" for _, record in records)
     for trial, record in records:
@@ -119,5 +124,5 @@ def run(options: argparse.Namespace) -> int:
     if not study.trials:
         print("no failed trials")
         return 0
-    refuse_other_files([trial.settings for trial in study.trials], results)
+    refuse_other_files_of(study.trials, results)
     return retry(study, results, machine_of(options))

@@ -13,7 +13,6 @@ from studies.listing import evaluation_rule
 from stvm.presets import Preset
 from stvm.records import Results
 from stvm.search_plan import Plan, best_trial, shown
-from stvm.search_plots import importances, write_plots
 from stvm.search_space import Values, default_values, search_split, words
 from stvm.study import Study, Trial
 
@@ -98,6 +97,8 @@ def title(plan: Plan) -> str:
 
 def find_facts(plan: Plan, study: optuna.Study, place: str, seeds: Sequence[int]) -> dict[str, Any]:
     """Of the manifest: how was searched, and the best setting so far."""
+    from stvm.search_plots import importances
+
     facts: dict[str, Any] = {k: v for k, v in plan.identity().items() if k != "settings"}
     facts |= {
         "objective": plan.objective.name,
@@ -168,6 +169,8 @@ def conclude(plan: Plan, study: optuna.Study, changes: dict[str, str], folder: P
     Raises:
         StvmError: no trial has a value.
     """
+    from stvm.search_plots import importances, write_plots
+
     best, oracle = best_trial(study), " (an oracle: chosen by target labels)"
     values: Values = best.user_attrs["settings"]
     assert best.value is not None

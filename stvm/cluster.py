@@ -24,32 +24,12 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 import stvm
 from stvm.errors import StvmError
 from stvm.files import writing
+from stvm.machine import Machine
 
 ANSWER_S = 120.0
 """A node that does not run a small task for so long is taken as out of order."""
 
 Resources = Mapping[str, float]
-
-
-@dataclass(frozen=True)
-class Machine:
-    """What a trial may use and where the work goes.
-
-    Attributes:
-        cpus: cores a trial; None for one core, or a GPU's share of the cores.
-        gpus: GPUs a trial; None for one where there are any.
-        address: of a running Ray cluster; None starts Ray on this machine.
-        cache: of rendered data and source models.
-        tensorboard: each trial also leaves event files.
-        keep_every: seconds between the states from which an interrupted trial goes on.
-    """
-
-    cpus: int | None
-    gpus: float | None
-    address: str | None
-    cache: Path
-    tensorboard: bool = False
-    keep_every: float = 300.0
 
 
 @dataclass(frozen=True)

@@ -17,10 +17,8 @@ os.environ.setdefault("TUNE_PRINT_ALL_TRIAL_ERRORS", "0")
 # Tune's own handler ends fit() as if all were well.
 os.environ.setdefault("TUNE_DISABLE_SIGINT_HANDLER", "1")
 
-from ray import tune
-
+# Before Ray, since it sets more of Ray's environment.
 from stvm.cluster import (
-    Machine,
     Resources,
     Slots,
     check_nodes,
@@ -28,6 +26,11 @@ from stvm.cluster import (
     free_resources,
     plan_slots,
 )
+
+# isort: split
+from ray import tune
+
+from stvm.machine import Machine
 from stvm.progress import Lines, watcher
 from stvm.records import Results
 from stvm.settings import Settings

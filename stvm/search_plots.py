@@ -63,7 +63,8 @@ def write_plots(study: optuna.Study, target: str, folder: Path) -> list[str]:
 
 def _write(study: optuna.Study, name: str, target: str, path: Path) -> str:
     title, view = _VIEWS[name]
-    with warnings.catch_warnings():
+    # Optuna's views set matplotlib's style for the whole process.
+    with warnings.catch_warnings(), plt.rc_context():
         warnings.simplefilter("ignore")
         try:
             axes = np.ravel(view(study, target_name=target))

@@ -4,12 +4,8 @@ import time
 from typing import Any
 
 from optuna.trial import TrialState
-from ray import tune
-from ray.tune.search import Searcher
-from ray.tune.stopper import Stopper
 
-from stvm.cluster import Machine, Slots, connected
-from stvm.errors import StvmError
+# Before Ray, whose environment it sets.
 from stvm.execute import (
     Finished,
     check_files,
@@ -21,6 +17,15 @@ from stvm.execute import (
     task_of,
     work,
 )
+
+# isort: split
+from ray import tune
+from ray.tune.search import Searcher
+from ray.tune.stopper import Stopper
+
+from stvm.cluster import Slots, connected
+from stvm.errors import StvmError
+from stvm.machine import Machine
 from stvm.progress import Lines, Table, on_terminal
 from stvm.records import Results
 from stvm.search import Search
@@ -213,8 +218,3 @@ class SearchLines(Lines):
 
 class SearchTable(SearchLines, Table):
     """The same above a live table."""
-
-
-def print_told(suggestion: Suggestion, news: str, state: TrialState) -> None:
-    """A line for a suggestion that needed no run, before there is anything else to show."""
-    print(f"{suggestion.label}  already known: {news}", flush=True)

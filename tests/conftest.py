@@ -5,15 +5,25 @@ from pathlib import Path
 import pytest
 import torch
 
+from stvm.experiment import ensure_source
+from stvm.presets import find_preset
 from stvm.records import Results
 from stvm.trial import run_and_record
 from tests.recorded import DIVERGING
-from tests.tiny import tiny
+from tests.tiny import TINY, tiny
 
 
 @pytest.fixture(scope="session")
 def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture(scope="session")
+def with_source(cache: Path) -> Path:
+    """A cache with the source model from which commands on the tiny settings start."""
+    settings = find_preset("demo").settings(**TINY)
+    ensure_source(settings, cache, torch.device("cpu"))
+    return cache
 
 
 @pytest.fixture(scope="session")

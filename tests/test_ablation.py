@@ -137,15 +137,20 @@ def events(results: Path) -> list[dict[str, str]]:
 
 
 @pytest.mark.slow
-def test_killed_at_random_moments_each_trial_is_recorded_once(tmp_path: Path) -> None:
-    results, cache = tmp_path / "results", tmp_path / "cache"
+def test_killed_at_random_moments_each_trial_is_recorded_once(
+    tmp_path: Path, with_source: Path
+) -> None:
+    results, cache = tmp_path / "results", with_source
     rng = random.Random(0)
     slow = ["iterations=40", "lr=0.001"]
     for _ in range(2):
         driver = subprocess.Popen(
             command(results, cache, *slow), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
         )
-        time.sleep(rng.uniform(9, 16))
+        known = len(events(results))
+        while driver.poll() is None and len(events(results)) == known:
+            time.sleep(0.05)
+        time.sleep(rng.uniform(0, 3))
         os.kill(driver.pid, signal.SIGKILL)
         driver.wait()
     last = subprocess.run(command(results, cache, *slow), capture_output=True, text=True)
@@ -166,9 +171,9 @@ def test_killed_at_random_moments_each_trial_is_recorded_once(tmp_path: Path) ->
 @pytest.mark.slow
 @pytest.mark.parametrize("asked", [signal.SIGINT, signal.SIGTERM], ids=["int", "term"])
 def test_stopped_is_130_with_k_of_n_and_a_diverging_trial_does_not_stop_the_others(
-    asked: signal.Signals, tmp_path: Path
+    asked: signal.Signals, tmp_path: Path, with_source: Path
 ) -> None:
-    results, cache = tmp_path / "results", tmp_path / "cache"
+    results, cache = tmp_path / "results", with_source
     diverging = ["lr=1e30", "iterations=60"]
     driver = subprocess.Popen(
         command(results, cache, *diverging),

@@ -4,7 +4,6 @@ import json
 import os
 import re
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -97,8 +96,8 @@ def two_nodes() -> Iterator[Any]:
         nodes.shutdown()
 
 
-def run_on(address: str, places: Path, *more: str) -> "subprocess.Popen[str]":
-    words = command(places / "results", places / "cache", *more, "--address", address)
+def run_on(address: str, results: Path, cache: Path, *more: str) -> "subprocess.Popen[str]":
+    words = command(results, cache, *more, "--address", address)
     return subprocess.Popen(
         words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd=ROOT
     )
@@ -130,11 +129,13 @@ def assert_none_started_after_its_end(results: Path) -> None:
 
 
 @pytest.mark.slow
-def test_a_study_outlives_one_of_its_two_nodes(two_nodes: Any, tmp_path: Path) -> None:
+def test_a_study_outlives_one_of_its_two_nodes(
+    two_nodes: Any, tmp_path: Path, with_source: Path
+) -> None:
     nodes, second = two_nodes
     results = tmp_path / "results"
     raylet = second.all_processes["raylet"][0].process.pid
-    driver = run_on(nodes.address, tmp_path, "iterations=200", "lr=0.001")
+    driver = run_on(nodes.address, results, with_source, "iterations=200", "lr=0.001")
     while driver.poll() is None:
         if len(list(results.glob("records/*.json"))) > 1 and raylet in map(
             parent, running(results).values()
@@ -154,10 +155,10 @@ def test_a_study_outlives_one_of_its_two_nodes(two_nodes: Any, tmp_path: Path) -
 
 @pytest.mark.slow
 def test_a_worker_that_is_killed_again_and_again_is_an_error_and_the_rest_goes_on(
-    tmp_path: Path,
+    tmp_path: Path, with_source: Path
 ) -> None:
     results = tmp_path / "results"
-    words = command(results, tmp_path / "cache", "iterations=150", "lr=0.001")
+    words = command(results, with_source, "iterations=150", "lr=0.001")
     driver = subprocess.Popen(
         words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd=ROOT
     )
@@ -179,8 +180,3 @@ def test_a_worker_that_is_killed_again_and_again_is_an_error_and_the_rest_goes_o
     assert_none_started_after_its_end(results)
     again = subprocess.run(words, capture_output=True, text=True, cwd=ROOT)
     assert "8 of 8 trials recorded" in again.stdout and again.returncode == 0
-
-
-def test_a_studys_command_loads_no_torch() -> None:
-    code = "import sys, studies.ablation; sys.exit('torch' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", code], cwd=ROOT).returncode == 0

@@ -42,6 +42,7 @@ FORBIDDEN = {
     "stvm.objectives": ("stvm.settings", "stvm.data", "ray", "torch"),
     "stvm.presets": ("stvm.data", "stvm.method", "stvm.trainer", "ray", "torch"),
     "stvm.groups": ("stvm.settings", "stvm.data", "stvm.method", "stvm.trainer", "ray", "torch"),
+    "stvm.machine": ("stvm", "ray", "torch"),
     "stvm.sources": ("stvm.data", "stvm.method", "stvm.trainer", "stvm.experiment", "ray", "torch"),
     "stvm.estimate": ("stvm.data", "stvm.method", "stvm.trainer", "ray", "torch", "optuna"),
     "stvm.checkpoints": (

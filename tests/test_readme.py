@@ -1,14 +1,21 @@
 """The commands of the README run as they stand there, on tiny settings."""
 
+import contextlib
 import os
 import re
+import runpy
 import shlex
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+import stvm.execute
+import stvm.search_tune
+from stvm.cluster import connected
+from stvm.machine import Machine
 from tests.tiny import ASSIGNMENTS
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -71,22 +78,64 @@ def as_a_test_runs_it(words: list[str], folder: Path) -> list[str]:
         more += SMALLER.get(words[0], [])
     if words[0] != "-m":
         words[0] = str(ROOT / words[0])
-    return [sys.executable, *words, *more]
+    return [*words, *more]
+
+
+@pytest.fixture
+def one_ray(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """One Ray for all commands of this process, which would start one each."""
+    with connected(Machine(None, None, None, Path())) as nodes:
+
+        @contextlib.contextmanager
+        def again(machine: Machine) -> Iterator[list[dict[str, float]]]:
+            assert machine.address is None
+            yield nodes
+
+        for module in (stvm.execute, stvm.search_tune):
+            monkeypatch.setattr(module, "connected", again)
+        yield
+
+
+def run_here(words: list[str], monkeypatch: pytest.MonkeyPatch) -> int:
+    """What `python WORDS` does, but for the start of a process; the exit code."""
+    module = words[1] if words[0] == "-m" else ""
+    monkeypatch.setattr(sys, "argv", words[1:] if module else words)
+    try:
+        if module:
+            runpy.run_module(module, run_name="__main__", alter_sys=True)
+        else:
+            runpy.run_path(words[0], run_name="__main__")
+    except SystemExit as end:
+        return int(end.code or 0)
+    return 0
+
+
+def starts_fast(words: list[str]) -> bool:
+    """Loads neither Ray nor torch nor what draws, and may have a process of its own."""
+    return "--list" in words or (words[0] == "-m" and words[2] != "replay")
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
-def test_every_python_command_of_the_readme_runs(tmp_path: Path) -> None:
+def test_every_python_command_of_the_readme_runs(
+    tmp_path: Path,
+    one_ray: None,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
     lines = [line for line in commands() if line.startswith("python ")]
     for line in lines:
         if line.startswith("python benchmarks/"):
             continue
-        command = as_a_test_runs_it(shlex.split(line), tmp_path)
-        done = subprocess.run(
-            command, cwd=tmp_path, capture_output=True, text=True, env=environment
-        )
-        assert done.returncode == 0, f"{line}\n{done.stdout}\n{done.stderr}"
+        words = as_a_test_runs_it(shlex.split(line), tmp_path)
+        if starts_fast(words):
+            code = subprocess.run([sys.executable, *words], env=environment).returncode
+        else:
+            code = run_here(words, monkeypatch)
+        said = capfd.readouterr()
+        assert code == 0, f"{line}\n{said.out}\n{said.err}"
     assert len(lines) >= 20
     tables = {p.name for p in (tmp_path / "results" / "tables").iterdir()}
     assert {f"table{n}.tex" for n in (4, 5, 6, 7)} | {"tables.tex", "fig1.png"} <= tables

@@ -199,9 +199,9 @@ def test_a_search_on_the_split_of_the_report_says_so() -> None:
         assert ("Search trials too are measured on the split val" in rule(made)) == same
 
 
-def command(folder: Path, *more: str) -> list[str]:
+def command(folder: Path, cache: Path, *more: str) -> list[str]:
     script = str(ROOT / "studies" / "optuna_search.py")
-    places = ["--results", str(folder / "results"), "--cache", str(folder / "cache")]
+    places = ["--results", str(folder / "results"), "--cache", str(cache)]
     changed = {item.split("=")[0] for item in more}
     kept = [item for item in ASSIGNMENTS if item.split("=")[0] not in changed]
     return [sys.executable, script, *places, "--objective", "miou", *more, *kept]
@@ -213,10 +213,14 @@ def study_of(folder: Path) -> optuna.Study:
 
 
 @pytest.mark.slow
-def test_a_killed_search_goes_on_without_zombies_and_repeats(tmp_path: Path) -> None:
+def test_a_killed_search_goes_on_without_zombies_and_repeats(
+    tmp_path: Path, with_source: Path
+) -> None:
     options = ["--trials", "4", "--seeds", "0", "--cpus-per-trial", "1", "iterations=40"]
     driver = subprocess.Popen(
-        command(tmp_path, *options), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        command(tmp_path, with_source, *options),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
     )
     records = tmp_path / "results" / "records"
     while driver.poll() is None and not list(records.glob("[!.]*.json")):
@@ -226,7 +230,7 @@ def test_a_killed_search_goes_on_without_zombies_and_repeats(tmp_path: Path) -> 
     before = {t.number: t.params for t in study_of(tmp_path).trials if t.params}
     left = [t for t in study_of(tmp_path).trials if t.state == TrialState.RUNNING]
     assert left, "the kill came too late to test anything"
-    last = subprocess.run(command(tmp_path, *options), capture_output=True, text=True)
+    last = subprocess.run(command(tmp_path, with_source, *options), capture_output=True, text=True)
     assert last.returncode == 0, last.stderr
     trials = study_of(tmp_path).trials
     assert [t.state for t in trials] == [TrialState.COMPLETE] * 4
@@ -247,9 +251,9 @@ def test_a_killed_search_goes_on_without_zombies_and_repeats(tmp_path: Path) -> 
 
 
 @pytest.mark.slow
-def test_where_every_trial_diverges_the_search_says_so(tmp_path: Path) -> None:
+def test_where_every_trial_diverges_the_search_says_so(tmp_path: Path, with_source: Path) -> None:
     options = ["--trials", "2", "--seeds", "0", "lr=1e30", "iterations=60"]
-    said = subprocess.run(command(tmp_path, *options), capture_output=True, text=True)
+    said = subprocess.run(command(tmp_path, with_source, *options), capture_output=True, text=True)
     assert said.returncode == 1, said.stderr
     assert [t.state for t in study_of(tmp_path).trials] == [TrialState.FAIL] * 2
     assert "none of 2 trials has a value, the last one failed: loss is" in said.stderr
@@ -257,10 +261,12 @@ def test_where_every_trial_diverges_the_search_says_so(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_ctrl_c_says_what_is_left_and_leaves_it_to_the_next_run(tmp_path: Path) -> None:
+def test_ctrl_c_says_what_is_left_and_leaves_it_to_the_next_run(
+    tmp_path: Path, with_source: Path
+) -> None:
     options = ["--trials", "3", "--seeds", "0", "iterations=200"]
     driver = subprocess.Popen(
-        command(tmp_path, *options),
+        command(tmp_path, with_source, *options),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 from typing import Any
 
+import matplotlib
 import optuna
 import pytest
 
@@ -127,6 +128,8 @@ def test_plots_and_importances(tmp_path: Path) -> None:
     assert "missing" in write_plots(bench.search.study, "score", tmp_path)[0]
     bench.run(bench.search)
     assert "alpha" in importances(bench.search.study)
+    before = dict(matplotlib.rcParams)
     write_plots(bench.search.study, "score", tmp_path)
+    assert dict(matplotlib.rcParams) == before
     for name in ("history", "slice", "importance", "parallel"):
         assert (tmp_path / f"{name}.png").stat().st_size > 5000

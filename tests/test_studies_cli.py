@@ -52,17 +52,6 @@ def test_an_unknown_command_or_folder_is_one_line(
         assert f"no results folder {tmp_path / 'none'}" in said
 
 
-def test_looking_needs_neither_torch_nor_ray(tmp_path: Path) -> None:
-    put(tmp_path, synthetic(NAMES[0]))
-    program = (
-        "import sys; from studies.__main__ import main\n"
-        "for a in (['status'], ['export']): assert main([*a, '--results', sys.argv[1]]) == 0\n"
-        "assert main(['settings']) == 0\n"
-        "assert not {'torch', 'ray'} & set(sys.modules)"
-    )
-    subprocess.run([sys.executable, "-c", program, str(tmp_path)], cwd=ROOT, check=True)
-
-
 def test_all_settings_are_listed_with_what_the_preset_makes_of_them(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
@@ -137,7 +126,7 @@ def test_without_failed_trials_nothing_is_run(
 
 @pytest.mark.slow
 def test_failed_trials_are_run_again_and_their_records_set_aside(
-    tmp_path: Path, cache: Path
+    tmp_path: Path, with_source: Path
 ) -> None:
     root = tmp_path / "results"
     small = dict(item.split("=") for item in ASSIGNMENTS)
@@ -152,7 +141,7 @@ def test_failed_trials_are_run_again_and_their_records_set_aside(
     for record in records:
         put(root, record)
     before = content(root / "studies")
-    places = ["--results", str(root), "--cache", str(cache)]
+    places = ["--results", str(root), "--cache", str(with_source)]
     ran = subprocess.run(
         [sys.executable, "-m", "studies", "retry-failed", *places],
         cwd=ROOT,

@@ -1,0 +1,25 @@
+"""What a study's command is told about the machine; known without Ray, which takes seconds."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Machine:
+    """What a trial may use and where the work goes.
+
+    Attributes:
+        cpus: cores a trial; None for one core, or a GPU's share of the cores.
+        gpus: GPUs a trial; None for one where there are any.
+        address: of a running Ray cluster; None starts Ray on this machine.
+        cache: of rendered data and source models.
+        tensorboard: each trial also leaves event files.
+        keep_every: seconds between the states from which an interrupted trial goes on.
+    """
+
+    cpus: int | None
+    gpus: float | None
+    address: str | None
+    cache: Path
+    tensorboard: bool = False
+    keep_every: float = 300.0
