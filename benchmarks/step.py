@@ -32,8 +32,8 @@ from stvm.method.build import Adaptation, build_adaptation
 from stvm.networks import SegmentationNetwork
 from stvm.presets import find_preset
 from stvm.settings import Settings, parse_assignments
+from stvm.source_model import load_source, new_network
 from stvm.sources import source_path
-from stvm.supervised import load_source, new_network
 
 BARE = {"aug": False, "mgs": False, "mocm": False}
 PARTS = ("label", "learn_metric", "weigh", "augment", "store", "paste", "update_teacher")
@@ -53,7 +53,7 @@ def load_or_draw(
         return settings, load_source(settings, path, images.device)
     print(f"no source model {path}: random weights, spread over the classes, tau_mocm=4")
     torch.manual_seed(0)
-    network = new_network(settings, images.device)
+    network = new_network(settings).to(images.device)
     last = [m for m in network.classifier.modules() if isinstance(m, nn.Conv2d)][-1]
     with torch.no_grad():
         logits = network.eval().logits(images[:1])

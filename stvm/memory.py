@@ -34,7 +34,8 @@ from stvm.networks import SegmentationNetwork, keeping_modes, upsample
 from stvm.protocols import find_protocol
 from stvm.scores import SCORED_IMAGES, WATCHED_IMAGES, predict
 from stvm.settings import Settings
-from stvm.supervised import SupervisedTraining, new_network
+from stvm.source_model import new_network
+from stvm.supervised import SupervisedTraining
 
 MIB = 2**20
 ALLOWANCES = {"CUDA context": 450 * MIB, "workspaces of cuDNN and cuBLAS": 512 * MIB}
@@ -79,7 +80,7 @@ class Live(TorchDispatchMode):
     """
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.now = self.peak = 0
         self._seen: Any = WeakIdKeyDictionary()
 
@@ -187,10 +188,12 @@ def fake_tensors() -> Iterator[FakeTensorMode]:
 def phases(settings: Settings) -> list[Phase]:
     """The phases of a trial, the training of its source model first where there is one."""
     found = []
+    # Files of weights have contents, and their sizes are those of the network.
+    settings = settings.replace(source_init="")
     with fake_tensors():
         if not settings.source.source_checkpoint:
             found.append(_source_training(settings))
-        source = new_network(settings, torch.device("cpu")).eval()
+        source = new_network(settings).eval()
         adaptation = None
         standing = {"weights": size_of(values_of(source))}
         if settings.method.st:
@@ -209,7 +212,7 @@ _PASSING = (_ACTIVATIONS, _TEMPORARY)
 
 def _source_training(settings: Settings) -> Phase:
     recipe, (height, width) = settings.source, settings.source_crop()
-    network = new_network(settings, torch.device("cpu"))
+    network = new_network(settings)
     training = SupervisedTraining(network, settings, None)
     training.augment = no_augmentation
     pixels = torch.empty(recipe.source_batch, 3, height, width, dtype=torch.uint8)

@@ -200,7 +200,9 @@ def may_not_repeat(name: str, args: tuple[Any, ...]) -> bool:
     return name.startswith(_MAY_NOT_REPEAT)
 
 
-@pytest.mark.parametrize("network", ["small_deeplab", "deeplabv3_resnet50"])
+@pytest.mark.parametrize(
+    "network", ["small_deeplab", pytest.param("deeplabv3_resnet50", marks=pytest.mark.slow)]
+)
 def test_deterministic_mode_meets_nothing_that_raises_on_a_gpu(network: str) -> None:
     """Also that the sums of regions leave out `bincount`, whose weights raise there."""
     settings = Settings().replace(deterministic=True)
