@@ -266,10 +266,9 @@ def _learning(metric: MetricLearner) -> Callable[[Tensor, Tensor, Tensor], Metri
         size = (labels.shape[-2], labels.shape[-1])
         # Freed before the student's pass: not among the activations that count together.
         with torch.autograd.graph.saved_tensors_hooks(lambda t: t, lambda t: t):
-            embeddings = metric.forward(features)
+            embeddings, read = metric.read(features)
             sampled = sample_bilinear(embeddings, size, (drawn, drawn, drawn))
             loss = proxy_nca_loss(sampled, drawn, metric.proxies, metric.temperature)
-        read = metric.embed(features) if metric.has_modes else embeddings.detach()
         distances = distance_to_predicted(read, metric.proxies.detach(), labels)
         metric.optimizer.zero_grad(set_to_none=True)
         loss.backward()
