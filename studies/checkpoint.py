@@ -1,14 +1,22 @@
 """What a file of weights is: family, heads, rates that count, classes, input; and whether it fits.
 
 With --preset the checkpoint must fit the preset's network and classes, key by key, as it would
-when a study starts from it.
+when a study starts from it; with --score its mIoU on the target is measured too, and recorded as
+the row Source of the preset's tables. A source model far from its published score was read in
+the wrong way, or is another one: --expect 36.6 ends with 1 if it is more than 2 points off.
 """
 
 import argparse
+import sys
 from pathlib import Path
 
+from stvm.errors import StvmError
 from stvm.presets import PRESETS, find_preset
+from stvm.records import Results
 from stvm.settings import Settings, parse_assignments
+
+TOLERANCE = 2.0
+"""Points that two codes of the field differ by on one model."""
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -16,6 +24,10 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.add_argument("file", type=Path, metavar="FILE")
     parser.add_argument("--preset", help=f"check against it: {', '.join(PRESETS)}")
+    parser.add_argument("--score", action="store_true", help="measure its mIoU; needs --preset")
+    parser.add_argument("--expect", type=float, metavar="MIOU", help="in per cent; with --score")
+    parser.add_argument("--results", type=Path, default=Path("results"), metavar="DIR")
+    parser.add_argument("--cache", type=Path, default=Path(".cache"), metavar="DIR")
     parser.add_argument(
         "settings",
         nargs="*",
@@ -31,6 +43,8 @@ def run(options: argparse.Namespace) -> int:
     from stvm.source_model import file_sha256, open_source_model
 
     path: Path = options.file
+    if options.score and not options.preset:
+        raise StvmError("--score needs --preset: it says on which images and by which protocol")
     changes = parse_assignments(options.settings)
     if options.preset:
         settings = find_preset(options.preset).settings(**changes, source_checkpoint=str(path))
@@ -45,4 +59,36 @@ def run(options: argparse.Namespace) -> int:
     if checkpoint.architecture:
         checkpoint.build()
         print(f"all keys fit{f'; preset {options.preset}' if options.preset else ''}")
-    return 0
+    return score(settings, options) if options.score else 0
+
+
+def score(settings: Settings, options: argparse.Namespace) -> int:
+    """Measure the source model and record it; 1 if it is far from what is expected."""
+    import torch
+
+    from stvm.experiment import check_inputs
+    from stvm.trial import refuse_other_files, run_and_record, source_row
+
+    row, results = source_row(settings), Results(options.results)
+    refuse_other_files([row], results)
+    if results.read(row.hash()) is None:
+        check_inputs([row])
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    record = run_and_record(row, results, options.cache, device, "Source")
+    if record["status"] == "failed":
+        raise StvmError(f"{results.record_path(row.hash())}: {record['failure']['error']}")
+    result = record["result"]
+    found = 100 * result["miou"]
+    parts = {f"mIoU over {len(result['class_names'])} classes": result["miou"]}
+    parts |= {f"over {n}": value for n, value in result.get("means", {}).items()}
+    shown = ", ".join(f"{name} {100 * value:.1f}" for name, value in parts.items())
+    protocol = result["protocol"]["name"]
+    print(f"{shown}; split {result['split']}, protocol {protocol}; trial {record['hash']}")
+    if options.expect is None or abs(found - options.expect) <= TOLERANCE:
+        return 0
+    print(
+        f"{found:.1f} is more than {TOLERANCE:g} points off the {options.expect:g} expected: look "
+        "at checkpoint_family, aspp_branches and protocol, or at the file",
+        file=sys.stderr,
+    )
+    return 1

@@ -57,6 +57,10 @@ def known_columns() -> dict[str, pa.DataType]:
     columns |= {"failure.error": _TEXT, "failure.iteration": _COUNT, "failure.seed": _COUNT}
     columns |= {"run.started": _TEXT, "run.seconds": _REAL, "run.threads": _COUNT}
     columns |= {"run.resumed_from": _COUNT}
+    columns |= {"run.source.classes": _COUNT, "run.source.auxiliary": _FLAG}
+    columns |= {"run.source.miou": _REAL}
+    source = ("sha256", "family", "network", "branches", "backbone", "normalisation", "origin")
+    columns |= {f"run.source.{name}": _TEXT for name in (*source, "init_sha256")}
     run = ("device", "stvm", "torch", "python", "source_sha256", "images_sha256")
     return columns | {f"run.{name}": _TEXT for name in run}
 

@@ -14,7 +14,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     """Options of the command."""
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.add_argument("model", metavar="FILE-or-HASH")
-    parser.add_argument("--out", type=Path, required=True, metavar="FILE")
+    parser.add_argument("--out", type=Path, metavar="FILE", help="to be written; must not exist")
     parser.add_argument("--results", type=Path, default=Path("results"), metavar="DIR")
     parser.add_argument("--family", default="auto", help="of FILE, where it cannot be told")
 
@@ -43,6 +43,8 @@ def run(options: argparse.Namespace) -> int:
 
     if options.family not in ("auto", *FAMILIES):
         raise StvmError(f"unknown family '{options.family}': there are {', '.join(FAMILIES)}")
+    if options.out is None:
+        raise StvmError("export-model writes a file: name it with --out FILE")
     checkpoint = open_checkpoint(find_model(options.model, options.results), options.family)
     network = checkpoint.build()
     origin = checkpoint.found.metadata.get("origin", checkpoint.family)

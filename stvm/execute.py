@@ -95,7 +95,7 @@ def _execute(
 
 
 def check_files(trials: Iterable[Trial]) -> None:
-    """Look for the images and checkpoints that the user brings.
+    """Look for the images and checkpoints that the user brings; say what the latter are.
 
     Raises:
         StvmError: one is missing or does not fit.
@@ -105,7 +105,8 @@ def check_files(trials: Iterable[Trial]) -> None:
     if brought:
         from stvm.experiment import check_inputs
 
-        check_inputs(brought)
+        for line in check_inputs(brought):
+            print(line, flush=True)
 
 
 def show_memory(trials: Sequence[Trial], gpus: float) -> None:

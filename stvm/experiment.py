@@ -37,7 +37,6 @@ from stvm.scores import SCORED_IMAGES, has_collapsed, label_free_scores, spread_
 from stvm.settings import Settings
 from stvm.source_model import (
     file_sha256,
-    load_source,
     new_network,
     open_source_model,
     source_facts,
@@ -68,8 +67,11 @@ class Outcome:
     network: SegmentationNetwork
 
 
-def check_inputs(trials: Iterable[Settings]) -> None:
+def check_inputs(trials: Iterable[Settings]) -> list[str]:
     """Look for folders, files, labels and checkpoint before anything is started, each once.
+
+    Returns:
+        What each public checkpoint was found to be, a line each.
 
     Raises:
         StvmError: one is missing or does not fit.
@@ -82,6 +84,7 @@ def check_inputs(trials: Iterable[Settings]) -> None:
         ): s
         for s in trials
     }
+    lines = []
     for settings in distinct.values():
         data, source = settings.data, settings.source
         if data.dataset != "streets":
@@ -92,9 +95,13 @@ def check_inputs(trials: Iterable[Settings]) -> None:
             if settings.method.procedure == "oracle":
                 open_target_labelled(data, "train", Path())
         if source.source_checkpoint:
-            load_source(settings, Path(source.source_checkpoint), torch.device("cpu"))
+            found = open_source_model(settings, Path(source.source_checkpoint))
+            found.build()
+            if found.family != "stvm":
+                lines.append(f"{source.source_checkpoint}: {found.line()}")
         elif source.source_init:
             new_network(settings)
+    return list(dict.fromkeys(lines))
 
 
 def ensure_source(

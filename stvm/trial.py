@@ -126,7 +126,8 @@ def _run(
         record["result"] = outcome.result
         if settings.compute.keep_model:
             _keep_model(settings, outcome, results)
-        run |= {"source_sha256": outcome.source["sha256"], "source": outcome.source}
+        run["source_sha256"] = outcome.source["sha256"]
+        run["source"] = outcome.source | _source_score(settings, outcome, results)
     except DivergenceError as error:
         record["status"] = "failed"
         record["failure"] = {
@@ -140,6 +141,21 @@ def _run(
     if keeper.set_aside:
         run["state_set_aside"] = str(keeper.set_aside)
     return record | {"run": run | _circumstances(started, clock, device)}
+
+
+def source_row(settings: Settings) -> Settings:
+    """The trial that measures the source model as it is, the same way: the tables' row Source."""
+    off = dict.fromkeys(("st", "aug", "mt", "mgs", "mocm"), False)
+    return settings.replace(procedure="adapt", **off).canonical()
+
+
+def _source_score(settings: Settings, outcome: Outcome, results: Results) -> dict[str, float]:
+    """mIoU of the source model, once the trial that measures it has a record."""
+    row = source_row(settings)
+    if row == settings:
+        return {"miou": outcome.result["miou"]}
+    record = results.read(row.hash())
+    return {"miou": record["result"]["miou"]} if record and record["status"] == "done" else {}
 
 
 def _keep_model(settings: Settings, outcome: Outcome, results: Results) -> None:

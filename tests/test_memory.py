@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from studies.__main__ import main
-from stvm import memory, memory_report
+from stvm import memory, memory_report, storages
 from stvm.data.access import class_names
 from stvm.method.build import Adaptation, build_adaptation
 from stvm.method.losses import weighted_cross_entropy
@@ -67,7 +67,7 @@ def test_saved_activations_are_those_of_a_real_pass(changes: dict[str, Any]) -> 
     """Counted here by address and size of real tensors."""
     settings = tiny(**SMALL, **changes)
     _, adaptation = real(settings)
-    own = {t.untyped_storage().data_ptr() for t in memory.values_of(adaptation.student)}
+    own = {t.untyped_storage().data_ptr() for t in storages.values_of(adaptation.student)}
     saved: dict[int, Tensor] = {}
 
     def pack(tensor: Tensor) -> Tensor:
@@ -98,7 +98,7 @@ def test_the_peak_is_near_what_the_allocator_gives_a_real_step() -> None:
     images = crop(settings)
     for iteration in (1, 2):
         adaptation.step(images, iteration)
-    standing = sum(memory.size_of(memory.gradients_of(o)) for o in adaptation.optimizers)
+    standing = sum(storages.size_of(storages.gradients_of(o)) for o in adaptation.optimizers)
     activities = [torch.profiler.ProfilerActivity.CPU]
     with torch.profiler.profile(activities=activities, profile_memory=True) as profile:
         adaptation.step(images, 3)
@@ -114,7 +114,7 @@ def test_the_peak_is_near_what_the_allocator_gives_a_real_step() -> None:
 
 
 def test_live_counts_what_lives_and_its_most() -> None:
-    with memory.Live() as live:
+    with storages.Live() as live:
         a = torch.zeros(256)
         b = a.view(16, 16)
         c = a + 1

@@ -157,9 +157,9 @@ def test_idle_branches_keep_their_weights_and_take_no_gradient() -> None:
     assert network.auxiliary is not None
     heads = (network.classifier(last), network.auxiliary(middle))
     enlarged = [F.interpolate(h, (33, 49), mode="bilinear") for h in heads]
-    main, second = (float(F.cross_entropy(logits, labels)) for logits in enlarged)
+    main, second = (F.cross_entropy(logits, labels).item() for logits in enlarged)
     network.load_state_dict(before)
-    loss = float(training.loss(images, labels))
+    loss = training.loss(images, labels).item()
     assert loss == pytest.approx(main + 0.3 * second, rel=1e-4)
     training.step((255 * images).to(torch.uint8), labels, 1)
     after = network.state_dict()
@@ -206,7 +206,7 @@ def test_batch_norm_of_the_student_by_setting() -> None:
         ("frozen", False, False),
     ):
         student = build_student(source, bn)  # type: ignore[arg-type]
-        student(images).sum().backward()
+        student.features(images).sum().backward()
         norm = student.features.bn1
         assert torch.equal(norm.running_mean, source.features.bn1.running_mean) != moves
         assert (norm.weight.grad is not None) == learns

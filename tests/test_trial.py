@@ -14,6 +14,7 @@ from safetensors.torch import load_file
 
 from stvm.errors import StvmError
 from stvm.experiment import ensure_source
+from stvm.pretrained import open_checkpoint
 from stvm.records import Results
 from stvm.settings import Settings
 from stvm.sources import source_path
@@ -256,3 +257,38 @@ def test_folders_of_ones_own_run_and_target_training_needs_no_labels(tmp_path: P
     oracle = folder_settings(tmp_path, procedure="oracle", **off)
     with pytest.raises(StvmError, match="image has no label"):
         run(oracle, tmp_path / "results", tmp_path / "cache")
+
+
+def test_a_trial_keeps_the_network_it_reports_and_says_where_it_began(
+    tmp_path: Path, cache: Path
+) -> None:
+    settings = tiny(keep_model=True, evaluated="student")
+    record = run(settings, tmp_path, cache)
+    assert record["hash"] == tiny(evaluated="student").hash()
+    path = tmp_path / "models" / f"{record['hash']}.safetensors"
+    assert [p.name for p in path.parent.iterdir()] == [path.name]
+    kept = open_checkpoint(path)
+    assert kept.class_names == tuple(record["result"]["class_names"])
+    sample = np.load(tmp_path / "samples" / f"{record['hash']}.npz")
+    images = torch.from_numpy(sample["images"]).permute(0, 3, 1, 2).float() / 255
+    with torch.no_grad():
+        assert np.array_equal(kept.build()(images).argmax(1).numpy(), sample["predictions"])
+    source = record["run"]["source"]
+    assert source.pop("sha256") == record["run"]["source_sha256"]
+    assert source == {
+        **{"family": "stvm", "network": "small_deeplab", "classes": 19},
+        **{"auxiliary": False, "normalisation": "rgb_imagenet"},
+    }
+
+
+def test_a_source_model_that_an_earlier_version_cached_is_not_trained_again(
+    tmp_path: Path, cache: Path
+) -> None:
+    path = ensure_source(tiny(), cache, CPU)
+    older = tmp_path / "sources" / f"{path.stem}.pt"
+    older.parent.mkdir()
+    torch.save(load_file(path), older)
+    assert ensure_source(tiny(), tmp_path, CPU) == older
+    assert [p.name for p in older.parent.iterdir()] == [older.name]
+    first = run(tiny(), tmp_path / "a", cache)
+    assert first["result"] == run(tiny(), tmp_path / "b", tmp_path)["result"]

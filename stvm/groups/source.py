@@ -26,7 +26,7 @@ class SourceSettings(Group):
         "tllib",
         "mmseg",
         "torchvision",
-    ] = later("auto", description="Whose code wrote source_checkpoint, where it cannot be told.")
+    ] = later("auto", description="Whose code wrote source_checkpoint or source_init, if untold.")
     source_init: str = later(
         "", description="Weights of the backbone that source training starts from; else random."
     )

@@ -70,7 +70,7 @@ def open_backbone(path: Path, family: str = "auto") -> Backbone:
     found = unwrap(path)
     if found.layout == "backbone":
         form, normalisation = _form(found)
-        state = {k: v for k, v in found.state.items() if not k.startswith(_HEADS)}
+        state = found.state
     else:
         architecture = open_checkpoint(path, family).architecture
         if architecture is None or architecture.network == "small_deeplab":
@@ -82,6 +82,7 @@ def open_backbone(path: Path, family: str = "auto") -> Backbone:
         form, normalisation = architecture.backbone, architecture.normalisation
         if architecture.network == "deeplabv3_resnet50":
             form = "torchvision"
+    state = {k: v for k, v in state.items() if not k.startswith(_HEADS)}
     refuse_non_finite(path, state)
     return Backbone(path, state, form, normalisation)
 

@@ -34,8 +34,9 @@ def read_file(path: Path) -> tuple[Any, dict[str, str]]:
             start = file.read(9)
         if start[8:] == b"{":
             return _read_safetensors(path)
-        with torch.serialization.safe_globals(_HARMLESS):
-            return torch.load(path, map_location="cpu", weights_only=True), {}
+        # Given a name, torch would look at its ending.
+        with open(path, "rb") as file, torch.serialization.safe_globals(_HARMLESS):
+            return torch.load(file, map_location="cpu", weights_only=True), {}
     except FileNotFoundError:
         raise StvmError(f"no checkpoint {path}: give the path of an existing file") from None
     except pickle.UnpicklingError:
