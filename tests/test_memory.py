@@ -12,10 +12,12 @@ from torch import Tensor
 from studies.__main__ import main
 from stvm import memory, memory_report, storages
 from stvm.data.access import class_names
+from stvm.execute import show_memory
 from stvm.method.build import Adaptation, build_adaptation
 from stvm.method.losses import weighted_cross_entropy
 from stvm.networks import SegmentationNetwork, build_network
 from stvm.settings import Settings
+from stvm.study import Trial
 from tests.tiny import tiny
 
 CLASSES = 19
@@ -212,3 +214,22 @@ def test_the_command_prints_the_estimate(capsys: pytest.CaptureFixture[str]) -> 
     assert "adaptation" in said and "patch bank, full" in said and "24.00 GiB" in said
     assert main(["memory", "alhpa=1"]) == 2
     assert "did you mean 'alpha'" in capsys.readouterr().err
+
+
+def test_a_study_shows_the_estimate_and_never_ends_for_it(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = [phase("adaptation", tiny())]
+    monkeypatch.setattr(memory_report, "phases", lambda settings: found)
+    trials = [Trial("STvM", 0, 0, False, tiny())]
+    show_memory(trials, 1.0)
+    assert "the paper's RTX 2080 Ti has 11.00 GiB" in capsys.readouterr().out
+
+    def changed(settings: Settings) -> list[memory.Phase]:
+        raise AttributeError("no such fake")
+
+    monkeypatch.setattr(memory_report, "phases", changed)
+    show_memory(trials, 1.0)
+    assert capsys.readouterr().out == (
+        "GPU memory is not estimated: AttributeError: no such fake\n"
+    )
