@@ -1,9 +1,9 @@
 """`python benchmarks/full_size.py`: five full-size STvM steps on the CPU, interrupted and resumed.
 
-The paper's two networks, batch 2 of 512x512, 19 classes, all components on. The state after step 3
-goes to disk and into a training built afresh, in which steps 4 and 5 must end with the same weights,
-optimisers, patches, thresholds and generators to the bit. Weights and images are random, the
-weights spread over the classes (see benchmarks/step.py), and every region is banked.
+The paper's two networks, batch 2 of 512x512, 19 classes, all components on. The state after
+step 3 goes to disk and into a training built afresh, in which steps 4 and 5 must end with the same
+weights, optimisers, patches, thresholds and generators to the bit. Weights and images are random,
+the weights spread over the classes (see benchmarks/step.py), and every region is banked.
 """
 
 import argparse
@@ -24,7 +24,7 @@ from torch import Tensor
 from torch.utils._pytree import tree_flatten
 
 from stvm.checkpoints import Keeper
-from stvm.data.folder import Uint8Array
+from stvm.data.reading import Uint8Array
 from stvm.errors import StvmError
 from stvm.method.step import StepReport
 from stvm.networks import SegmentationNetwork
@@ -133,7 +133,11 @@ def _same_leaf(a: Any, b: Any) -> bool:
     if not isinstance(a, Tensor):
         return bool(a == b)
     # By bytes, since a threshold of a class not met yet is nan.
-    return a.dtype == b.dtype and a.detach().numpy().tobytes() == b.detach().numpy().tobytes()
+    return bool(a.dtype == b.dtype and _raw(a) == _raw(b))
+
+
+def _raw(tensor: Tensor) -> bytes:
+    return tensor.detach().numpy().tobytes()
 
 
 def rows_of(settings: Settings, folder: Path) -> list[dict[str, Any]]:
@@ -161,7 +165,8 @@ def rows_of(settings: Settings, folder: Path) -> list[dict[str, Any]]:
     for row, other in zip(rows[KEPT:], repeated, strict=True):
         alike = equal and all(row[key] == other[key] for key in ("loss", "metric loss"))
         row["resumed equal"] = "yes" if alike else "no"
-    patches = sum(map(len, again.training.adaptation.step.bank.buffers))  # type: ignore[attr-defined]
+    buffers: Any = again.training.adaptation.step.bank
+    patches = sum(len(buffer) for buffer in buffers.buffers)
     print(f"{settings.network.network}: {patches} patches banked after step {STEPS}", flush=True)
     return rows
 

@@ -32,8 +32,8 @@ from stvm.method.build import Adaptation, build_adaptation
 from stvm.networks import SegmentationNetwork
 from stvm.presets import find_preset
 from stvm.settings import Settings, parse_assignments
-from stvm.sources import source_path
 from stvm.source_model import load_source, new_network
+from stvm.sources import source_path
 
 BARE = {"aug": False, "mgs": False, "mocm": False}
 PARTS = ("label", "learn_metric", "weigh", "augment", "store", "paste", "update_teacher")

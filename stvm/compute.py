@@ -140,7 +140,7 @@ class Passes:
     def lay_out(self, module: Module) -> Module:
         """The module, its weights in the order asked for."""
         if self.compute.channels_last:
-            module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+            module.to(memory_format=torch.channels_last)
         return module
 
     def of(self, function: Pass, compiled: bool = True) -> Pass:

@@ -7,20 +7,13 @@ loses between blocks. The patch bank counts as if full of patches as large as a 
 """
 
 import math
-import weakref
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
-from unittest import mock
 
 import torch
-from torch import Tensor, nn
-from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
+from torch import Tensor
 from torch.nn import functional as F
-from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves
-from torch.utils.weak import WeakIdKeyDictionary
 
 from stvm.batches import batch_size
 from stvm.data.access import class_names
@@ -35,6 +28,15 @@ from stvm.protocols import find_protocol
 from stvm.scores import SCORED_IMAGES, WATCHED_IMAGES, predict
 from stvm.settings import Settings
 from stvm.source_model import new_network
+from stvm.storages import (
+    Live,
+    counting_saved,
+    fake_tensors,
+    gradients_of,
+    size_of,
+    state_of,
+    values_of,
+)
 from stvm.supervised import SupervisedTraining
 
 MIB = 2**20
@@ -69,120 +71,6 @@ class Phase:
     def lost(self) -> int:
         """Bytes allowed to be lost between blocks."""
         return round(self.counted * FRAGMENTS)
-
-
-class Live(TorchDispatchMode):
-    """Counts the storages made within the block.
-
-    Attributes:
-        now: bytes of those that still live.
-        peak: most bytes at a time.
-    """
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.now = self.peak = 0
-        self._seen: Any = WeakIdKeyDictionary()
-
-    def __torch_dispatch__(
-        self, func: Any, types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
-    ) -> Any:
-        result = func(*args, **(kwargs or {}))
-        given = {t.untyped_storage()._cdata for t in _tensors((args, kwargs))}
-        self.count(t for t in _tensors(result) if t.untyped_storage()._cdata not in given)
-        return result
-
-    def count(self, tensors: Iterable[Tensor]) -> None:
-        """Count the storages of these tensors from now until they are freed."""
-        for tensor in tensors:
-            storage = tensor.untyped_storage()
-            if storage not in self._seen:
-                self._seen[storage] = True
-                self.now += storage.nbytes()
-                self.peak = max(self.peak, self.now)
-                weakref.finalize(storage, self._free, storage.nbytes())
-
-    def _free(self, size: int) -> None:
-        self.now -= size
-
-
-def _tensors(values: Any) -> list[Tensor]:
-    return [value for value in tree_leaves(values) if isinstance(value, Tensor)]
-
-
-def size_of(tensors: Iterable[Tensor]) -> int:
-    """Bytes of the storages of these tensors, each counted once."""
-    return sum({t.untyped_storage()._cdata: t.untyped_storage().nbytes() for t in tensors}.values())
-
-
-@contextmanager
-def counting_saved(kept: Iterable[Tensor]) -> Iterator[dict[int, int]]:
-    """Bytes by storage that a forward pass in the block saves for its backward pass.
-
-    Args:
-        kept: parameters and buffers, which lie in memory anyway and are left out.
-    """
-    own = {t.untyped_storage()._cdata for t in kept}
-    saved: dict[int, int] = {}
-
-    def pack(tensor: Tensor) -> Tensor:
-        storage = tensor.untyped_storage()
-        if storage._cdata not in own:
-            saved[storage._cdata] = storage.nbytes()
-        return tensor
-
-    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
-        yield saved
-
-
-def values_of(*modules: nn.Module) -> list[Tensor]:
-    """Parameters and buffers."""
-    return [t for module in modules for t in (*module.parameters(), *module.buffers())]
-
-
-def state_of(optimizer: torch.optim.Optimizer) -> list[Tensor]:
-    """Tensors that an optimiser keeps between steps."""
-    return [t for state in optimizer.state.values() for t in state.values() if torch.is_tensor(t)]
-
-
-def gradients_of(optimizer: torch.optim.Optimizer) -> list[Tensor]:
-    """Gradients that lie in memory until the next backward pass."""
-    groups = (p for group in optimizer.param_groups for p in group["params"])
-    return [p.grad for p in groups if p.grad is not None]
-
-
-@contextmanager
-def fake_tensors() -> Iterator[FakeTensorMode]:
-    """Tensors made within the block have sizes and no contents; modules move and copy as ever.
-
-    torch alone refuses to swap fake parameters for moved ones, and to copy fake buffers.
-    """
-
-    def apply(module: nn.Module, function: Callable[[Tensor], Tensor]) -> nn.Module:
-        for child in module.children():
-            apply(child, function)
-        for name, value in module._parameters.items():
-            if value is not None:
-                moved = nn.Parameter(function(value.detach()), value.requires_grad)
-                module._parameters[name] = moved
-        for name, buffer in module._buffers.items():
-            module._buffers[name] = None if buffer is None else function(buffer)
-        return module
-
-    def copied(tensor: Tensor, memo: dict[int, Any]) -> Tensor:
-        value = tensor.detach().clone()
-        if isinstance(tensor, nn.Parameter):
-            value = nn.Parameter(value, tensor.requires_grad)
-        memo[id(tensor)] = value
-        return value
-
-    with (
-        mock.patch.object(nn.Module, "_apply", apply),
-        mock.patch.object(FakeTensor, "__deepcopy__", copied, create=True),
-        torch.random.fork_rng([]),
-        FakeTensorMode() as mode,
-    ):
-        yield mode
 
 
 def phases(settings: Settings) -> list[Phase]:
@@ -266,10 +154,9 @@ def _learning(metric: MetricLearner) -> Callable[[Tensor, Tensor, Tensor], Metri
         size = (labels.shape[-2], labels.shape[-1])
         # Freed before the student's pass: not among the activations that count together.
         with torch.autograd.graph.saved_tensors_hooks(lambda t: t, lambda t: t):
-            embeddings = metric.forward(features)
+            embeddings, read = metric.read(features)
             sampled = sample_bilinear(embeddings, size, (drawn, drawn, drawn))
             loss = proxy_nca_loss(sampled, drawn, metric.proxies, metric.temperature)
-        read = metric.embed(features) if metric.has_modes else embeddings.detach()
         distances = distance_to_predicted(read, metric.proxies.detach(), labels)
         metric.optimizer.zero_grad(set_to_none=True)
         loss.backward()

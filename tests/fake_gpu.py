@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensor
 
-from stvm.memory import fake_tensors
+from stvm.storages import fake_tensors
 
 GPU = torch.device("cuda:0")
 SELECTED = 40

@@ -26,6 +26,7 @@ FORBIDDEN = {
         *("stvm.settings", "stvm.data", "stvm.method", "stvm.trainer", "stvm.experiment"),
         *("stvm.study", "ray"),
     ),
+    "stvm.storages": ("stvm", "ray"),
     "stvm.memory": ("stvm.trainer", "stvm.experiment", "stvm.trial", "stvm.study", "ray"),
     "stvm.memory_report": ("stvm.trainer", "stvm.experiment", "stvm.trial", "stvm.study", "ray"),
     "stvm.networks": ("stvm.data", "stvm.method", "stvm.trainer", "stvm.settings", "ray"),

@@ -10,12 +10,14 @@ import torch
 from torch import Tensor
 
 from studies.__main__ import main
-from stvm import memory, memory_report
+from stvm import memory, memory_report, storages
 from stvm.data.access import class_names
+from stvm.execute import show_memory
 from stvm.method.build import Adaptation, build_adaptation
 from stvm.method.losses import weighted_cross_entropy
 from stvm.networks import SegmentationNetwork, build_network
 from stvm.settings import Settings
+from stvm.study import Trial
 from tests.tiny import tiny
 
 CLASSES = 19
@@ -24,7 +26,9 @@ SMALL: dict[str, Any] = {"crop_height": 64, "crop_width": 64, "channels": 32}
 
 @lru_cache
 def phase(name: str, settings: Settings) -> memory.Phase:
-    return {found.name: found for found in memory.phases(settings)}[name]
+    # With a checkpoint there is no source model to train.
+    found = memory.phases(settings.replace(source_checkpoint="none"))
+    return {phase.name: phase for phase in found}[name]
 
 
 def real(settings: Settings) -> tuple[SegmentationNetwork, Adaptation]:
@@ -65,7 +69,7 @@ def test_saved_activations_are_those_of_a_real_pass(changes: dict[str, Any]) -> 
     """Counted here by address and size of real tensors."""
     settings = tiny(**SMALL, **changes)
     _, adaptation = real(settings)
-    own = {t.untyped_storage().data_ptr() for t in memory.values_of(adaptation.student)}
+    own = {t.untyped_storage().data_ptr() for t in storages.values_of(adaptation.student)}
     saved: dict[int, Tensor] = {}
 
     def pack(tensor: Tensor) -> Tensor:
@@ -96,7 +100,7 @@ def test_the_peak_is_near_what_the_allocator_gives_a_real_step() -> None:
     images = crop(settings)
     for iteration in (1, 2):
         adaptation.step(images, iteration)
-    standing = sum(memory.size_of(memory.gradients_of(o)) for o in adaptation.optimizers)
+    standing = sum(storages.size_of(storages.gradients_of(o)) for o in adaptation.optimizers)
     activities = [torch.profiler.ProfilerActivity.CPU]
     with torch.profiler.profile(activities=activities, profile_memory=True) as profile:
         adaptation.step(images, 3)
@@ -112,7 +116,7 @@ def test_the_peak_is_near_what_the_allocator_gives_a_real_step() -> None:
 
 
 def test_live_counts_what_lives_and_its_most() -> None:
-    with memory.Live() as live:
+    with storages.Live() as live:
         a = torch.zeros(256)
         b = a.view(16, 16)
         c = a + 1
@@ -166,7 +170,11 @@ def test_an_estimate_leaves_generators_and_modules_as_they_were() -> None:
     assert module.weight.dtype == torch.float64 and type(module.weight.data) is Tensor
 
 
-def test_a_gpu_that_is_too_small_is_warned_of_with_what_to_change() -> None:
+def test_a_gpu_that_is_too_small_is_warned_of_with_what_to_change(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    found = [phase("adaptation", tiny()), phase("evaluation", tiny())]
+    monkeypatch.setattr(memory_report, "phases", lambda settings: found)
     text = "\n".join(memory_report.lines(tiny(), memory=2**29))
     assert "the paper's RTX 2080 Ti has 11.00 GiB" in text
     assert "the GPU has 0.50 GiB" in text and "too little" in text
@@ -206,3 +214,22 @@ def test_the_command_prints_the_estimate(capsys: pytest.CaptureFixture[str]) -> 
     assert "adaptation" in said and "patch bank, full" in said and "24.00 GiB" in said
     assert main(["memory", "alhpa=1"]) == 2
     assert "did you mean 'alpha'" in capsys.readouterr().err
+
+
+def test_a_study_shows_the_estimate_and_never_ends_for_it(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = [phase("adaptation", tiny())]
+    monkeypatch.setattr(memory_report, "phases", lambda settings: found)
+    trials = [Trial("STvM", 0, 0, False, tiny())]
+    show_memory(trials, 1.0)
+    assert "the paper's RTX 2080 Ti has 11.00 GiB" in capsys.readouterr().out
+
+    def changed(settings: Settings) -> list[memory.Phase]:
+        raise AttributeError("no such fake")
+
+    monkeypatch.setattr(memory_report, "phases", changed)
+    show_memory(trials, 1.0)
+    assert capsys.readouterr().out == (
+        "GPU memory is not estimated: AttributeError: no such fake\n"
+    )

@@ -7,10 +7,12 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor
+from torch.utils.flop_counter import FlopCounterMode
 
 from stvm.data.streets import ArrayImages, LabelledArrays
 from stvm.evaluate import evaluate
 from stvm.method.build import build_adaptation
+from stvm.method.metric import convolving_once
 from stvm.method.teacher import Labeller, MeanTeacher, frozen_copy
 from stvm.networks import build_network
 from stvm.settings import Settings
@@ -138,6 +140,38 @@ def test_the_papers_network_takes_the_step_and_reads_distances_without_dropout()
         assert torch.equal(value, state[name]), name
     one = LabelledArrays(np.zeros((1, 32, 32, 3), np.uint8), np.zeros((1, 32, 32), np.uint8))
     assert 0 <= evaluate(built.student, one, 3, torch.device("cpu")).miou <= 1
+
+
+@pytest.mark.parametrize("channels_last", [False, True])
+def test_convolutions_that_two_passes_share_are_computed_once_and_change_nothing(
+    channels_last: bool,
+) -> None:
+    counts, results = [], []
+    for shares in (False, True):
+        torch.manual_seed(0)
+        source = build_network("deeplabv3_resnet50", 64, 3)
+        small = {"network": "deeplabv3_resnet50", "n_f": 8, "channels_last": channels_last}
+        built = build_adaptation(Settings().replace(**small), source, 3)
+        assert built.metric and built.metric.shares
+        built.metric.shares = shares
+        labels, confidence, features = built.step.label(torch.rand(2, 3, 32, 32))
+        with FlopCounterMode(display=False) as counter:
+            reading = built.metric.train_and_read(features, labels, confidence)
+        counts.append(counter.get_total_flops())
+        weights = built.metric.network.state_dict()
+        results.append([reading.distances, reading.loss, *weights.values(), torch.rand(3)])
+        assert all("forward" not in vars(module) for module in built.metric.network.modules())
+    assert counts[1] < 0.75 * counts[0]
+    assert all(torch.equal(a, b) for a, b in zip(*results, strict=True))
+
+
+def test_a_convolution_changed_in_place_is_computed_again() -> None:
+    network = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 1), torch.nn.ReLU(inplace=True))
+    features = torch.rand(1, 3, 4, 4)
+    with convolving_once(network, features):
+        first, second, other = network(features), network(features), network(features.clone())
+    assert torch.equal(first, second) and torch.equal(first, other)
+    assert first.data_ptr() != second.data_ptr()
 
 
 def test_photometric_noise_keeps_shape_range_and_differs_by_image(tmp_path: Path) -> None:

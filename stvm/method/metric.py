@@ -1,6 +1,9 @@
 """Metric network, proxies and their training: section III-C, equation 2 of the paper."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
+from functools import partial
 from itertools import accumulate
 from typing import Any, Literal
 
@@ -72,6 +75,34 @@ def balanced_sample(
     return index[0][chosen], index[1][chosen], index[2][chosen]
 
 
+@contextmanager
+def convolving_once(network: nn.Module, features: Tensor) -> Iterator[None]:
+    """Within the block each convolution of these very features is computed once for all passes.
+
+    A pass in training and one in eval mode part only behind it, at batch norm and dropout; in
+    DeepLabV3's head nine tenths of the work lie before. No weight may change in the block.
+    """
+    made: dict[nn.Module, tuple[Tensor, int]] = {}
+
+    def once(convolution: nn.Conv2d, maps: Tensor) -> Tensor:
+        result, version = made.get(convolution, (None, 0))
+        # What was changed in place since is not what the convolution gave.
+        if maps is not features or result is None or result._version != version:
+            result = nn.Conv2d.forward(convolution, maps)
+            if maps is features:
+                made[convolution] = result, result._version
+        return result
+
+    convolutions = [m for m in network.modules() if type(m) is nn.Conv2d]
+    for convolution in convolutions:
+        convolution.forward = partial(once, convolution)  # type: ignore[method-assign]
+    try:
+        yield
+    finally:
+        for convolution in convolutions:
+            del convolution.forward
+
+
 @dataclass(frozen=True)
 class MetricReading:
     """What the metric network says of one batch.
@@ -124,6 +155,8 @@ class MetricLearner:
         self.balance = balance
         self.generator = generator
         self.has_modes = any(isinstance(m, _WITH_MODES) for m in network.modules())
+        # Compiled code would be compiled anew for modules that change.
+        self.shares = self.has_modes and not passes.compute.compile
 
     def train_and_read(
         self, features: Tensor, pseudo_labels: Tensor, confidence: Tensor
@@ -144,9 +177,8 @@ class MetricLearner:
         pixels = balanced_sample(
             mask, pseudo_labels, len(self.proxies), self.limit, self.balance, self.generator
         )
-        embeddings = self.forward(features)
         size = (pseudo_labels.shape[-2], pseudo_labels.shape[-1])
-        read = self._in_eval(self.forward, features) if self.has_modes else embeddings.detach()
+        embeddings, read = self.read(features)
         distances = distance_to_predicted(read, self.proxies.detach(), pseudo_labels)
         if not len(pixels[0]):
             return MetricReading(distances, embeddings.new_zeros(()), mask.float().mean())
@@ -160,6 +192,14 @@ class MetricLearner:
         loss.backward()
         self.optimizer.step()
         return MetricReading(distances, loss.detach(), mask.float().mean())
+
+    def read(self, features: Tensor) -> tuple[Tensor, Tensor]:
+        """Metric features (N, N_f, h, w) to train on, and those that distances are read from."""
+        with convolving_once(self.network, features) if self.shares else nullcontext():
+            embeddings = self.forward(features)
+            if not self.has_modes:
+                return embeddings, embeddings.detach()
+            return embeddings, self._in_eval(self.forward, features)
 
     def embed(self, features: Tensor) -> Tensor:
         """Metric features (N, N_f, h, w) in eval mode, without gradient."""
