@@ -14,9 +14,13 @@ import pytest
 
 import stvm.execute
 import stvm.search_tune
+from stvm.class_sets import CITYSCAPES
 from stvm.cluster import connected
 from stvm.machine import Machine
-from tests.tiny import ASSIGNMENTS
+from stvm.networks import build_network
+from stvm.pretrained import save_network
+from tests.miniature import make_cityscapes, make_gta5
+from tests.tiny import ASSIGNMENTS, SMALL_SCENARIO
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -67,12 +71,33 @@ SMALLER = {
 """Options that make a command of the README short enough for a test."""
 
 
+SCENARIO = [
+    *SMALL_SCENARIO,
+    "protocol=image",
+    "source_root=data/gta5",
+    "target_root=data/cityscapes",
+]
+"""Settings of a scenario on tiny trees."""
+
+
+def bring(folder: Path) -> None:
+    """What a user of the README brings: the folders of a scenario, and a checkpoint."""
+    make_gta5(folder / "data" / "gta5")
+    make_cityscapes(folder / "data" / "cityscapes", val=2)
+    network = build_network("small_deeplab", 16, len(CITYSCAPES))
+    save_network(network, folder / "source.safetensors", CITYSCAPES)
+
+
 def as_a_test_runs_it(words: list[str], folder: Path) -> list[str]:
-    """A command of the README on tiny settings, with the hash of a recorded trial for HASH."""
-    records = sorted((folder / "results" / "records").glob("*.json"))
-    words = [records[0].stem if word == "HASH" else word for word in words[1:]]
+    """A command of the README on tiny settings, with a trial for HASH and a checkpoint for FILE."""
+    kept = "models" if "export-model" in words else "records"
+    found = sorted(p.stem for p in (folder / "results" / kept).glob("*.*"))
+    brought = str(folder / "source.safetensors")
+    words = [found[0] if word == "HASH" else word.replace("FILE", brought) for word in words[1:]]
     more: list[str] = []
-    if words[0].startswith("studies/"):
+    if words[1] in ("checkpoint", "prepare") or words[0] == "studies/scenarios.py":
+        more = SCENARIO
+    elif words[0].startswith("studies/"):
         given = {word.split("=")[0] for word in words}
         more = [a for a in ASSIGNMENTS if a.split("=")[0] not in given]
         more += SMALLER.get(words[0], [])
@@ -111,8 +136,9 @@ def run_here(words: list[str], monkeypatch: pytest.MonkeyPatch) -> int:
 
 
 def starts_fast(words: list[str]) -> bool:
-    """Loads neither Ray nor torch nor what draws, and may have a process of its own."""
-    return "--list" in words or (words[0] == "-m" and words[2] != "replay")
+    """Loads neither Ray nor torch nor what draws, or starts processes: it may have one of its own."""
+    with_torch = ("replay", "checkpoint", "memory", "export-model")
+    return "--list" in words or (words[0] == "-m" and words[2] not in with_torch)
 
 
 @pytest.mark.slow
@@ -124,6 +150,7 @@ def test_every_python_command_of_the_readme_runs(
     capfd: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.chdir(tmp_path)
+    bring(tmp_path)
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
     lines = [line for line in commands() if line.startswith("python ")]
     for line in lines:
@@ -136,11 +163,12 @@ def test_every_python_command_of_the_readme_runs(
             code = run_here(words, monkeypatch)
         said = capfd.readouterr()
         assert code == 0, f"{line}\n{said.out}\n{said.err}"
-    assert len(lines) >= 20
+    assert len(lines) >= 26
     tables = {p.name for p in (tmp_path / "results" / "tables").iterdir()}
-    assert {f"table{n}.tex" for n in (4, 5, 6, 7)} | {"tables.tex", "fig1.png"} <= tables
+    assert {f"table{n}.tex" for n in (1, 4, 5, 6, 7)} | {"tables.tex", "fig1.png"} <= tables
     for made in ("adaptation.png", "report.html", "records.parquet"):
         assert (tmp_path / "results" / made).exists()
+    assert (tmp_path / "stvm.pth").exists()
 
 
 def test_the_benchmarks_of_the_readme_exist() -> None:

@@ -10,13 +10,7 @@ from studies import scenarios
 from stvm.presets import CITIES, NETWORKS, PRESETS, SCENARIOS, scenario_preset
 from stvm.records import Results
 from tests.miniature import make_cityscapes, make_crosscity, make_gta5, make_synthia
-from tests.tiny import ASSIGNMENTS
-
-SMALL = [
-    *ASSIGNMENTS,
-    *("network=small_deeplab", "height=64", "width=128", "source_height=0", "source_width=0"),
-    *("source_lr=0.02", "source_head_lr_factor=1", "workers=0"),
-]
+from tests.tiny import SMALL_SCENARIO
 
 QUICK = {
     "gta5-cityscapes": ["multi_scale=false"],
@@ -85,7 +79,12 @@ def test_every_scenario_runs_to_its_table(
     places = ["--results", str(tmp_path / "results"), "--cache", str(tmp_path / "cache")]
     for scenario, (source, target) in roots.items():
         cities = ["--cities", "rome", "rio"] if scenario == "cityscapes-crosscity" else []
-        given = [f"source_root={source}", f"target_root={target}", *SMALL, *QUICK[scenario]]
+        given = [
+            f"source_root={source}",
+            f"target_root={target}",
+            *SMALL_SCENARIO,
+            *QUICK[scenario],
+        ]
         line = ["--scenario", scenario, *cities, *places, *given]
         assert scenarios.main(line) == 0, capsys.readouterr().err
     results = Results(tmp_path / "results")

@@ -24,6 +24,14 @@ TINY: dict[str, Any] = {
 ASSIGNMENTS = [f"{name}={value}" for name, value in TINY.items()]
 
 
+SMALL_SCENARIO = [
+    *ASSIGNMENTS,
+    *("network=small_deeplab", "height=64", "width=128", "source_height=0", "source_width=0"),
+    *("source_lr=0.02", "source_head_lr_factor=1", "workers=0"),
+]
+"""For a preset of the paper's scenarios, on the trees of `tests/miniature.py`."""
+
+
 def tiny(**changes: Any) -> Settings:
     """Tiny settings with changes."""
     return Settings().replace(**(TINY | changes))
