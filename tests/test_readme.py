@@ -136,7 +136,7 @@ def run_here(words: list[str], monkeypatch: pytest.MonkeyPatch) -> int:
 
 
 def starts_fast(words: list[str]) -> bool:
-    """Loads neither Ray nor torch nor what draws, or starts processes: it may have one of its own."""
+    """Loads neither Ray nor torch nor what draws, or starts processes: it may have its own."""
     with_torch = ("replay", "checkpoint", "memory", "export-model")
     return "--list" in words or (words[0] == "-m" and words[2] not in with_torch)
 
