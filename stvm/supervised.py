@@ -19,7 +19,7 @@ from stvm.data.classes import IGNORE_ID
 from stvm.data.crops import LabelledCrops, batches, class_pixels
 from stvm.method.photometric import PhotometricAugmentation, no_augmentation
 from stvm.method.teacher import batch_norms
-from stvm.networks import SegmentationNetwork
+from stvm.networks import SegmentationNetwork, upsample
 from stvm.optimisation import (
     FirstNonFinite,
     PolynomialDecay,
@@ -104,7 +104,7 @@ class SupervisedTraining:
         passes = Passes(settings.compute)
         self.network = passes.lay_out(network.train())
         self.predict = passes.predict(self.network)
-        self.predict_both = passes.of(lambda images: torch.stack(network.both_logits(images)))
+        self.both = passes.of(lambda images: torch.stack(network.both_logits(images)))
         self.device = next(network.parameters()).device
         self.weights = None if weights is None else weights.to(self.device)
         self.augment: Callable[[Tensor], Tensor] = no_augmentation
@@ -141,7 +141,8 @@ class SupervisedTraining:
         """Of images (N, 3, h, w) in [0, 1] with labels (N, h, w)."""
         if self.auxiliary_weight == 0:
             return mean_cross_entropy(self.predict(images), labels, self.weights)
-        logits, auxiliary = self.predict_both(images)
+        size = (images.shape[-2], images.shape[-1])
+        logits, auxiliary = (upsample(small, size) for small in self.both(images))
         second = self.auxiliary_weight * mean_cross_entropy(auxiliary, labels, self.weights)
         return mean_cross_entropy(logits, labels, self.weights) + second
 

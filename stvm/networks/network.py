@@ -107,8 +107,7 @@ class SegmentationNetwork(nn.Module):
         return upsample(self.logits(images), (images.shape[-2], images.shape[-1]))
 
     def both_logits(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """Logits (N, num_classes, H, W) of the classifier and of the auxiliary one."""
+        """Logits (N, num_classes, h, w) of the classifier and of the auxiliary one."""
         assert self.auxiliary is not None and isinstance(self.features, StagedFeatures)
         middle, last = self.features.stages(self.normalised(images))
-        size = (images.shape[-2], images.shape[-1])
-        return upsample(self.classifier(last), size), upsample(self.auxiliary(middle), size)
+        return self.classifier(last), self.auxiliary(middle)
