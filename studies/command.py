@@ -119,7 +119,11 @@ def _share(text: str) -> float:
 
 def refuse_other_files_of(trials: Iterable[Trial], results: Results) -> None:
     """As `stvm.trial.refuse_other_files`, for the trials of a study."""
-    given = [trial.settings for trial in trials if brings_files(trial.settings)]
+    given = [
+        trial.settings
+        for trial in trials
+        if brings_files(trial.settings) and results.record_path(trial.hash).exists()
+    ]
     if given:
         from stvm.trial import refuse_other_files
 
