@@ -10,6 +10,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import matplotlib
 import pytest
 
 import stvm.execute
@@ -101,10 +102,12 @@ def run_here(words: list[str], monkeypatch: pytest.MonkeyPatch) -> int:
     module = words[1] if words[0] == "-m" else ""
     monkeypatch.setattr(sys, "argv", words[1:] if module else words)
     try:
-        if module:
-            runpy.run_module(module, run_name="__main__", alter_sys=True)
-        else:
-            runpy.run_path(words[0], run_name="__main__")
+        # Optuna's plots leave their style behind, which a process would take with it.
+        with matplotlib.rc_context():
+            if module:
+                runpy.run_module(module, run_name="__main__", alter_sys=True)
+            else:
+                runpy.run_path(words[0], run_name="__main__")
     except SystemExit as end:
         return int(end.code or 0)
     return 0
@@ -117,6 +120,7 @@ def starts_fast(words: list[str]) -> bool:
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
+@pytest.mark.filterwarnings("ignore:.*found in sys.modules:RuntimeWarning")
 def test_every_python_command_of_the_readme_runs(
     tmp_path: Path,
     one_ray: None,
