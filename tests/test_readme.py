@@ -84,7 +84,11 @@ def as_a_test_runs_it(words: list[str], folder: Path) -> list[str]:
 
 @pytest.fixture
 def one_ray(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """One Ray for all commands of this process, which would start one each."""
+    """One Ray of one core for all commands of this process, which would start one each.
+
+    A worker takes longer to start than a tiny trial to run, and two no less on two cores.
+    """
+    monkeypatch.setattr(os, "sched_getaffinity", lambda process: {0})
     with connected(Machine(None, None, None, Path())) as nodes:
 
         @contextlib.contextmanager
