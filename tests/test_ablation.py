@@ -122,8 +122,8 @@ def test_slots() -> None:
             plan_slots([{"CPU": 2.0}], cpus, gpu)
 
 
-def command(results: Path, cache: Path, *more: str) -> list[str]:
-    script = str(ROOT / "studies" / "ablation.py")
+def command(results: Path, cache: Path, *more: str, study: str = "ablation") -> list[str]:
+    script = str(ROOT / "studies" / f"{study}.py")
     places = ["--results", str(results), "--cache", str(cache)]
     changed = {item.split("=")[0] for item in more}
     kept = [item for item in ASSIGNMENTS if item.split("=")[0] not in changed]
@@ -187,7 +187,7 @@ def test_stopped_is_130_with_k_of_n_and_a_diverging_trial_does_not_stop_the_othe
     while driver.poll() is None and not list((results / "records").glob("*.json")):
         time.sleep(0.1)
     driver.send_signal(asked)
-    _, said = driver.communicate(timeout=60)
+    _, said = driver.communicate(timeout=200)
     assert driver.returncode == 130, said
     assert "of 8 trials recorded" in said and "left" in said
     if asked == signal.SIGTERM:

@@ -96,21 +96,17 @@ def two_nodes() -> Iterator[Any]:
         nodes.shutdown()
 
 
-def run_on(address: str, results: Path, cache: Path, *more: str) -> "subprocess.Popen[str]":
-    words = command(results, cache, *more, "--address", address)
+def start(words: list[str]) -> "subprocess.Popen[str]":
     return subprocess.Popen(
         words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd=ROOT
     )
 
 
-def running(results: Path) -> dict[str, int]:
-    """Process of each trial that has started and not ended."""
-    now: dict[str, int] = {}
-    for event in events(results):
-        now.pop(event["hash"], None)
-        if event["event"] == "start":
-            now[event["hash"]] = int(event["pid"])
-    return now
+def trials_of_seconds(results: Path, cache: Path, seeds: int, *more: str) -> list[str]:
+    """A study of equal trials, each long enough to be met while it runs."""
+    numbers = [str(seed) for seed in range(seeds)]
+    more = ("--seeds", *numbers, *more, "iterations=80", "lr=0.001")
+    return command(results, cache, *more, study="variance")
 
 
 def parent(pid: int) -> int:
@@ -135,18 +131,21 @@ def test_a_study_outlives_one_of_its_two_nodes(
     nodes, second = two_nodes
     results = tmp_path / "results"
     raylet = second.all_processes["raylet"][0].process.pid
-    driver = run_on(nodes.address, results, with_source, "iterations=200", "lr=0.001")
+    driver = start(trials_of_seconds(results, with_source, 6, "--address", nodes.address))
+    seen = 0
     while driver.poll() is None:
-        if len(list(results.glob("records/*.json"))) > 1 and raylet in map(
-            parent, running(results).values()
-        ):
+        # Just started there, so that it cannot end before its node does.
+        told = events(results)
+        fresh, seen = told[seen:], len(told)
+        there = [e for e in fresh if e["event"] == "start" and parent(int(e["pid"])) == raylet]
+        if there and list(results.glob("records/*.json")):
             break
-        time.sleep(0.05)
+        time.sleep(0.02)
     assert driver.poll() is None, driver.communicate()[0]
     nodes.remove_node(second, allow_graceful=False)
     said, _ = driver.communicate(timeout=200)
     assert driver.returncode == 0, said
-    assert "8 trials, 2 at a time" in said and "8 of 8 trials recorded" in said
+    assert "6 trials, 2 at a time" in said and "6 of 6 trials recorded" in said
     assert re.search(r"its (process or )?node.*; it will run again", said), said
     assert "Traceback" not in said and "raylet" not in said, said
     assert {json.loads(p.read_text())["status"] for p in results.glob("records/*.json")} == {"done"}
@@ -158,14 +157,12 @@ def test_a_worker_that_is_killed_again_and_again_is_an_error_and_the_rest_goes_o
     tmp_path: Path, with_source: Path
 ) -> None:
     results = tmp_path / "results"
-    words = command(results, with_source, "iterations=150", "lr=0.001")
-    driver = subprocess.Popen(
-        words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd=ROOT
-    )
+    words = trials_of_seconds(results, with_source, 3)
+    driver = start(words)
     victim, killed = "", set[int]()
     while driver.poll() is None and len(killed) < 3:
         for event in events(results):
-            victim = victim or (event["hash"] if "STvM realisation" in str(event) else "")
+            victim = victim or (event["hash"] if "seed 0" in str(event) else "")
             if event["event"] == "start" and event["hash"] == victim:
                 pid = int(event["pid"])
                 if pid not in killed:
@@ -176,7 +173,7 @@ def test_a_worker_that_is_killed_again_and_again_is_an_error_and_the_rest_goes_o
     assert driver.returncode == 1 and len(killed) == 3, said
     assert said.count("it will run again") == 2
     assert "error: STvM realisation 0 seed 0: its process was killed or crashed" in said
-    assert "7 of 8 trials recorded" in said
+    assert "2 of 3 trials recorded" in said
     assert_none_started_after_its_end(results)
     again = subprocess.run(words, capture_output=True, text=True, cwd=ROOT)
-    assert "8 of 8 trials recorded" in again.stdout and again.returncode == 0
+    assert "3 of 3 trials recorded" in again.stdout and again.returncode == 0

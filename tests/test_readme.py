@@ -10,6 +10,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import matplotlib
 import pytest
 
 import stvm.execute
@@ -108,7 +109,11 @@ def as_a_test_runs_it(words: list[str], folder: Path) -> list[str]:
 
 @pytest.fixture
 def one_ray(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """One Ray for all commands of this process, which would start one each."""
+    """One Ray of one core for all commands of this process, which would start one each.
+
+    A worker takes longer to start than a tiny trial to run, and two no less on two cores.
+    """
+    monkeypatch.setattr(os, "sched_getaffinity", lambda process: {0})
     with connected(Machine(None, None, None, Path())) as nodes:
 
         @contextlib.contextmanager
@@ -126,10 +131,12 @@ def run_here(words: list[str], monkeypatch: pytest.MonkeyPatch) -> int:
     module = words[1] if words[0] == "-m" else ""
     monkeypatch.setattr(sys, "argv", words[1:] if module else words)
     try:
-        if module:
-            runpy.run_module(module, run_name="__main__", alter_sys=True)
-        else:
-            runpy.run_path(words[0], run_name="__main__")
+        # Optuna's plots leave their style behind, which a process would take with it.
+        with matplotlib.rc_context():
+            if module:
+                runpy.run_module(module, run_name="__main__", alter_sys=True)
+            else:
+                runpy.run_path(words[0], run_name="__main__")
     except SystemExit as end:
         return int(end.code or 0)
     return 0
@@ -143,6 +150,7 @@ def starts_fast(words: list[str]) -> bool:
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
+@pytest.mark.filterwarnings("ignore:.*found in sys.modules:RuntimeWarning")
 def test_every_python_command_of_the_readme_runs(
     tmp_path: Path,
     one_ray: None,

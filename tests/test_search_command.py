@@ -277,7 +277,7 @@ def test_ctrl_c_says_what_is_left_and_leaves_it_to_the_next_run(
     while driver.poll() is None and not events.exists():
         time.sleep(0.1)
     driver.send_signal(signal.SIGINT)
-    _, said = driver.communicate(timeout=60)
+    _, said = driver.communicate(timeout=200)
     assert driver.returncode == 130, said
     assert "of 3 trials finished" in said and "left" in said and "Traceback" not in said
     assert TrialState.RUNNING in [t.state for t in study_of(tmp_path).trials]
