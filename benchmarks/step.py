@@ -29,6 +29,7 @@ from stvm.data.crops import TargetCrops, batches
 from stvm.errors import StvmError
 from stvm.memory import phases
 from stvm.method.build import Adaptation, build_adaptation
+from stvm.method.teacher import batch_norms
 from stvm.networks import SegmentationNetwork
 from stvm.presets import find_preset
 from stvm.settings import Settings, parse_assignments
@@ -45,8 +46,9 @@ def load_or_draw(
 ) -> tuple[Settings, SegmentationNetwork]:
     """The trained source model where there is one, else random weights; with the settings to run.
 
-    Random weights predict one class everywhere: the last bias is moved until each class has a
-    like share of pixels. Their distances mean nothing: tau_mocm is set so that all are banked.
+    Random weights let values grow from layer to layer, and predict one class everywhere: batch
+    norms take the statistics of an image, and the last bias is moved until each class has a like
+    share of pixels. Their distances mean nothing: tau_mocm is set so that all are banked.
     """
     path = source_path(settings, cache)
     if path.exists():
@@ -56,6 +58,11 @@ def load_or_draw(
     network = new_network(settings).to(images.device)
     last = [m for m in network.classifier.modules() if isinstance(m, nn.Conv2d)][-1]
     with torch.no_grad():
+        for norm in batch_norms(network):
+            norm.momentum = 1.0
+        network.train().logits(images)
+        for norm in batch_norms(network):
+            norm.momentum = 0.1
         logits = network.eval().logits(images[:1])
         if last.bias is not None:
             last.bias -= logits.mean((0, 2, 3))
