@@ -6,7 +6,7 @@ training. Both are the identity for the default settings on the CPU.
 TF32 rounds the factors of convolutions and matrix products to 10 bits: precision=tf32 allows it,
 float32 means float32 (torch alone would allow it in convolutions). bfloat16 is autocast around
 the passes; what leaves them is float32, and so is all that is computed from it. Evaluation
-passes images in float32, whatever the training did.
+passes images without autocast, whatever the training did; TF32 holds there too.
 """
 
 import os

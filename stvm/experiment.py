@@ -23,8 +23,9 @@ from stvm.data.access import (
     open_source,
     open_target_images,
     open_target_labelled,
+    source_fingerprint,
 )
-from stvm.errors import DivergenceError
+from stvm.errors import DivergenceError, StvmError
 from stvm.evaluate import Spread, check_labels, evaluate
 from stvm.files import writing
 from stvm.groups import OFFICIAL
@@ -113,23 +114,49 @@ def ensure_source(
 ) -> Path:
     """The source model's file; the first process trains it, the others wait."""
     path = source_path(settings, cache)
-    if path.exists() or settings.source.source_checkpoint:
+    if settings.source.source_checkpoint:
+        return path
+    made_from = _source_origin(settings)
+    if path.exists():
+        _check_origin(settings, path, made_from)
         return path
     with writing(path.parent):
         lock = FileLock(path.with_suffix(".lock"))
         lock.acquire()
     try:
         if not path.exists():
-            keeper = Keeper(path.with_suffix(".state"), {"hash": path.stem}, every_s)
+            keeper = Keeper(path.with_suffix(".state"), {"hash": path.stem} | made_from, every_s)
             with computing(settings.compute, device):
                 network = train_source(settings, cache, device, progress or silent, keeper)
-            start = settings.source.source_init
-            init = {"init_sha256": file_sha256(Path(start))} if start else {}
-            save_network(network, path, class_names(settings.data), **init)
+            save_network(network, path, class_names(settings.data), **made_from)
             keeper.drop()
     finally:
         lock.release()
     return path
+
+
+def _source_origin(settings: Settings) -> dict[str, str]:
+    """What a source model is trained from that its name does not say."""
+    start = settings.source.source_init
+    found = {
+        "init_sha256": file_sha256(Path(start)) if start else "",
+        "source_images_sha256": source_fingerprint(settings.data),
+    }
+    return {name: value for name, value in found.items() if value}
+
+
+def _check_origin(settings: Settings, path: Path, made_from: dict[str, str]) -> None:
+    """Raise if a source model that stands was trained from other images or other weights."""
+    if not made_from:
+        return
+    kept = open_source_model(settings, path).found.metadata
+    for name, value in made_from.items():
+        if kept.get(name, value) != value:
+            what = "source_init" if name == "init_sha256" else "source images"
+            raise StvmError(
+                f"{path}: trained from other {what} than these; restore them, or name another "
+                "folder with --cache"
+            )
 
 
 def run_trial(

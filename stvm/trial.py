@@ -69,7 +69,8 @@ def _adapts(settings: Settings) -> bool:
 
 def images_of(settings: Settings, read: Callable[..., str | None] = fingerprint) -> str | None:
     """Fingerprint of the images that the trial reads; the source model's row reads fewer."""
-    return read(settings.data, settings.training.eval_split, _adapts(settings))
+    reads_source = not (settings.source.source_checkpoint and _adapts(settings))
+    return read(settings.data, settings.training.eval_split, _adapts(settings), reads_source)
 
 
 def refuse_other_files(trials: Iterable[Settings], results: Results) -> None:

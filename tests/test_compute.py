@@ -126,6 +126,12 @@ def test_compiled_passes_change_neither_keys_nor_values(monkeypatch: pytest.Monk
     assert all(torch.equal(states[0][k], v) for k, v in states[1].items())
 
 
+def test_a_labeller_in_bfloat16_follows_statistics_in_float32() -> None:
+    teacher = adapted(2, precision="bfloat16", teacher_bn="track").teacher
+    kept = [v for k, v in teacher.state_dict().items() if k.endswith("running_var")]
+    assert kept and all(v.dtype == torch.float32 and v.isfinite().all() for v in kept)
+
+
 @pytest.mark.parametrize("fails", [False, True])
 def test_switches_are_thrown_in_the_block_and_restored_after_it(fails: bool) -> None:
     before = switches()

@@ -96,7 +96,7 @@ def as_a_test_runs_it(words: list[str], folder: Path) -> list[str]:
     brought = str(folder / "source.safetensors")
     words = [found[0] if word == "HASH" else word.replace("FILE", brought) for word in words[1:]]
     more: list[str] = []
-    if words[1] in ("checkpoint", "prepare") or words[0] == "studies/scenarios.py":
+    if {"checkpoint", "prepare", "studies/scenarios.py"} & set(words[:3]):
         more = SCENARIO
     elif words[0].startswith("studies/"):
         given = {word.split("=")[0] for word in words}

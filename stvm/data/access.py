@@ -54,7 +54,9 @@ def class_colours(data: DataSettings) -> list[tuple[int, int, int]]:
     return [known.get(n, (37 * i % 256, 91 * i % 256, 153 * i % 256)) for i, n in enumerate(names)]
 
 
-def fingerprint(data: DataSettings, eval_split: Split, target_train: bool) -> str | None:
+def fingerprint(
+    data: DataSettings, eval_split: Split, target_train: bool, source: bool = True
+) -> str | None:
     """SHA-256 over names and sizes of the files a trial reads; None for the embedded benchmark.
 
     Tells records apart that were made from other images below the same root.
@@ -63,13 +65,14 @@ def fingerprint(data: DataSettings, eval_split: Split, target_train: bool) -> st
         data: roots.
         eval_split: of the target.
         target_train: the trial reads the target's training images.
+        source: it reads the source's; folders of a user's own count in any case.
     """
     if data.dataset == "streets":
         return None
     if data.dataset in OFFICIAL:
-        return official.fingerprint(data, eval_split, target_train)
-    source, target = Path(data.source_root), Path(data.target_root)
-    folders = [source / split for split in ("train", "val")]
+        return official.fingerprint(data, eval_split, target_train, source)
+    target = Path(data.target_root)
+    folders = [Path(data.source_root) / split for split in ("train", "val")]
     folders += [target / eval_split]
     folders += [target / "train" / "images"] if target_train else []
     digest = hashlib.sha256()
@@ -77,6 +80,16 @@ def fingerprint(data: DataSettings, eval_split: Split, target_train: bool) -> st
         for path in sorted(p for p in folder.rglob("*") if p.is_file()):
             digest.update(f"{number} {path.relative_to(folder)} {path.stat().st_size}\n".encode())
     return digest.hexdigest()
+
+
+def source_fingerprint(data: DataSettings) -> str:
+    """SHA-256 over names and sizes of a source model's images, whose place does not name it.
+
+    Empty for data whose root does, and where there are none.
+    """
+    if data.dataset not in OFFICIAL or not Path(data.source_root).is_dir():
+        return ""
+    return official.source_fingerprint(data)
 
 
 def has_source_val(data: DataSettings) -> bool:

@@ -146,16 +146,32 @@ def has_source_val(data: DataSettings) -> bool:
     return bool(part.official) and part.image_folder().is_dir()
 
 
-def fingerprint(data: DataSettings, eval_split: Split, target_train: bool) -> str:
+def fingerprint(
+    data: DataSettings, eval_split: Split, target_train: bool, source: bool = True
+) -> str:
     """SHA-256 over names and sizes of the files a trial reads, wherever their roots lie.
 
     Args:
         data: roots; one that is not there contributes nothing.
         eval_split: of the target.
         target_train: the trial reads the target's training images.
+        source: it reads the source's.
     """
+    parts = [
+        *(_source_parts(data) if source else ()),
+        *_target_parts(data, eval_split, target_train),
+    ]
+    return _digest(parts)
+
+
+def source_fingerprint(data: DataSettings) -> str:
+    """SHA-256 over names and sizes of the files that a source model is trained on."""
+    return _digest(list(_present(source_part(data, "train"), True)))
+
+
+def _digest(parts: Sequence[tuple[Part, bool]]) -> str:
     digest = hashlib.sha256()
-    for number, (part, labelled) in enumerate(_parts_read(data, eval_split, target_train)):
+    for number, (part, labelled) in enumerate(parts):
         images = part.images()
         files = [*images]
         if labelled:
@@ -166,13 +182,15 @@ def fingerprint(data: DataSettings, eval_split: Split, target_train: bool) -> st
     return digest.hexdigest()
 
 
-def _parts_read(
+def _source_parts(data: DataSettings) -> Iterator[tuple[Part, bool]]:
+    """Each split with whether its labels are read."""
+    for split in ("train", "val") if data.source_root else ():
+        yield from _present(source_part(data, split), True)
+
+
+def _target_parts(
     data: DataSettings, eval_split: Split, target_train: bool
 ) -> Iterator[tuple[Part, bool]]:
-    """Each split with whether its labels are read."""
-    if data.source_root:
-        for split in ("train", "val"):
-            yield from _present(source_part(data, split), True)
     if data.target_root:
         yield from _present(target_part(data, eval_split), True)
         if target_train:

@@ -12,7 +12,7 @@ class ComputeSettings(Group):
 
     precision: Literal["float32", "tf32", "bfloat16"] = later(
         "float32",
-        description="Of the networks' passes in training; weights, losses, distances stay float32.",
+        description="Of training passes (tf32: evaluation too); weights and losses stay float32.",
     )
     channels_last: bool = later(False, description="Images and weights in channels-last order.")
     compile: bool = later(False, description="Training passes through torch.compile.")

@@ -123,7 +123,7 @@ def following_statistics(network: nn.Module, momentum: float = 0.1) -> Iterator[
     """
 
     def follow(module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
-        variance, mean = torch.var_mean(inputs[0], dim=(0, 2, 3))
+        variance, mean = torch.var_mean(inputs[0].float(), dim=(0, 2, 3))
         module.get_buffer("running_mean").lerp_(mean, momentum)
         module.get_buffer("running_var").lerp_(variance, momentum)
 
