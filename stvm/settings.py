@@ -163,7 +163,15 @@ _METRIC = ("n_f", "temperature", "q_m", "threshold_momentum", "pixels_per_class"
 
 def _without_idle(groups: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
     """Settings whose part is off, back at their defaults; a part may be off by its toggle."""
-    method, training = groups["method"], groups["training"]
+    method, training, source = groups["method"], groups["training"], groups["source"]
+    if (
+        groups["data"]["dataset"] in OFFICIAL
+        and source["source_checkpoint"]
+        and method["procedure"] != "oracle"
+    ):
+        # No source model is trained. For other data the names of recorded trials would change.
+        kept = {name: source[name] for name in ("source_checkpoint", "checkpoint_family")}
+        groups = groups | {"source": SourceSettings().model_dump() | kept}
     if not method["st"]:
         kept = {name: training[name] for name in ("eval_split", "workers", *_SOURCE_TRAINING)}
         return groups | {

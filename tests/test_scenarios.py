@@ -91,6 +91,16 @@ def test_a_trial_from_a_checkpoint_is_not_bound_to_source_images(tmp_path: Path)
     assert before[0] == after[0] and before[1] != after[1]
 
 
+def test_how_a_source_model_would_be_trained_names_no_trial_from_a_checkpoint() -> None:
+    preset = PRESETS["gta5-cityscapes-deeplabv2"]
+    names = {
+        preset.settings(source_checkpoint=file, source_iterations=n).hash()
+        for file in ("a.pth", "b.pth", "")
+        for n in (1, 2)
+    }
+    assert len(names) == 4
+
+
 @pytest.mark.slow
 def test_every_scenario_runs_to_its_table(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
