@@ -1,6 +1,6 @@
 """`python studies/teacher.py`: the mean teacher's schedule, its buffers, and who is reported.
 
-Question: which `teacher_bn` suits the paper's schedule, and does a slow teacher cost the student too?
+Question: which `teacher_bn` suits the paper's schedule? Does a slow teacher cost the student too?
 Command: python studies/teacher.py --seeds 0 1 2 --realisations 100 eval_split=val
 Cost: 90 trials of a minute on one core (three seeds).
 Expected: docs/results.md, "The mean teacher's schedule"; the table is `reports/make_readings.py`'s.
