@@ -123,9 +123,13 @@ def following_statistics(network: nn.Module, momentum: float = 0.1) -> Iterator[
     """
 
     def follow(module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
-        variance, mean = torch.var_mean(inputs[0].float(), dim=(0, 2, 3))
-        module.get_buffer("running_mean").lerp_(mean, momentum)
-        module.get_buffer("running_var").lerp_(variance, momentum)
+        kept_mean, kept_variance = (
+            module.get_buffer("running_mean"),
+            module.get_buffer("running_var"),
+        )
+        variance, mean = torch.var_mean(inputs[0].to(kept_mean.dtype), dim=(0, 2, 3))
+        kept_mean.lerp_(mean, momentum)
+        kept_variance.lerp_(variance, momentum)
 
     hooks = [norm.register_forward_pre_hook(follow) for norm in batch_norms(network)]
     try:

@@ -1,0 +1,273 @@
+"""A twin of the whole adaptation, written from the paper: slow, obvious, without `stvm.method`.
+
+Numbers in brackets are the paper's sections and equations; where it is silent, the readings are
+those of `docs/paper.md`. Everything is computed for every pixel; draws are replayed from
+generators of the seeds that the documentation names.
+"""
+
+import copy
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import partial
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import torch
+from scipy import ndimage
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torchvision.transforms.v2 import functional as photo
+
+from stvm.networks import SegmentationNetwork
+from stvm.settings import Settings
+
+
+@dataclass
+class Kept:
+    """A banked patch, as large as its image: pixels, mask, reliability (III-D)."""
+
+    image: Tensor
+    mask: Tensor
+    reliability: Tensor
+
+
+def crops(s: Any, images: Any) -> Iterator[Tensor]:
+    """Batches (N, 3, h, w) in [0, 1] of random crops (IV-B), each image once in an epoch."""
+    count = len(images)
+    for i in range(s.iterations):
+        batch = []
+        for position in range(i * s.batch, (i + 1) * s.batch):
+            order = np.random.default_rng((s.seed, 1, position // count)).permutation(count)
+            image = images.image(order[position % count])
+            rng = np.random.default_rng((s.seed, 2, position))
+            top = rng.integers(image.shape[0] - s.crop_height + 1)
+            left = rng.integers(image.shape[1] - s.crop_width + 1)
+            batch.append(image[top : top + s.crop_height, left : left + s.crop_width])
+        yield torch.from_numpy(np.stack(batch)).permute(0, 3, 1, 2).float() / 255
+
+
+def noise(image: Tensor, strength: float, jitter: float, blur: float) -> Tensor:
+    """Colour jitter in random order and Gaussian blur, as DACS has them."""
+    u = torch.rand(7).tolist()
+    if u[0] < jitter:
+        b, c, s = (1 - strength + 2 * strength * move for move in u[3:6])
+        hue = min(0.5, strength / 2) * (2 * u[6] - 1)
+        moves = [
+            partial(photo.adjust_brightness, brightness_factor=b),
+            partial(photo.adjust_contrast, contrast_factor=c),
+            partial(photo.adjust_saturation, saturation_factor=s),
+            partial(photo.adjust_hue, hue_factor=hue),
+        ]
+        for k in torch.randperm(4).tolist():
+            image = moves[k](image)
+    if u[1] < blur:
+        image = photo.gaussian_blur(image, [5, 5], [0.15 + u[2]] * 2)
+    return image.clamp(0, 1)
+
+
+def norms(network: nn.Module) -> list[nn.BatchNorm2d]:
+    """Batch norms of a network."""
+    return [m for m in network.modules() if isinstance(m, nn.BatchNorm2d)]
+
+
+class Twin:
+    """Student, teacher, metric network and patch buffers of one trial (III, Fig. 2)."""
+
+    def __init__(self, settings: Settings, source: SegmentationNetwork, classes: int) -> None:
+        s = self.s = SimpleNamespace(**settings.flat())
+        self.classes = classes
+        torch.manual_seed(s.seed)
+        self.student = copy.deepcopy(source).train()
+        for norm in norms(self.student) if s.student_bn != "train" else []:
+            norm.train(s.student_bn == "statistics").requires_grad_(False)
+        self.teacher = copy.deepcopy(source)
+        self.labeller = self.teacher
+        if not s.mt and s.labeller == "student":
+            self.labeller = self.student
+        parts = (self.student.features, s.lr), (self.student.classifier, s.lr * s.head_lr_factor)
+        self.rates = [rate for _, rate in parts]
+        groups = [{"params": list(part.parameters()), "lr": rate} for part, rate in parts]
+        self.sgd = torch.optim.SGD(
+            groups, momentum=s.momentum, weight_decay=s.weight_decay, nesterov=s.momentum > 0
+        )
+        self.measures = s.mgs or s.mocm or s.metric_alongside
+        with torch.random.fork_rng(enabled=not (s.mgs or s.mocm)):
+            self.metric = source.new_head(s.n_f)
+            self.proxies = torch.randn(classes, s.n_f, requires_grad=True)
+        self.adam = torch.optim.Adam([*self.metric.parameters(), self.proxies], lr=s.metric_lr)
+        self.thresholds: list[float | None] = [None] * classes
+        self.buffers: list[list[Kept]] = [[] for _ in range(classes)]
+        self.pixel_draws = torch.Generator().manual_seed(s.seed)
+        self.patch_draws = torch.Generator().manual_seed(s.seed + 1)
+
+    def rate(self, iteration: int) -> float:
+        """Polynomial decay (IV-B), of both optimisers; iterations count from 1."""
+        return float((1 - (iteration - 1) / self.s.iterations) ** self.s.poly_power)
+
+    def step(self, images: Tensor, iteration: int) -> dict[str, float]:
+        """One iteration on target images (N, 3, H, W); what the curve shows of it."""
+        s = self.s
+        for group, rate in zip(self.sgd.param_groups, self.rates, strict=True):
+            group["lr"] = rate * self.rate(iteration)
+        self.adam.param_groups[0]["lr"] = s.metric_lr * self.rate(iteration)
+        features, labels, confidence = self.label(images)
+        distances, metric_loss, selected = torch.zeros_like(confidence), 0.0, 0.0
+        if self.measures:
+            distances, metric_loss, selected = self.learn_metric(features, labels, confidence)
+        weights = torch.ones_like(confidence)
+        if s.mgs:  # (4)
+            weights = 1 / (1 + torch.exp(-s.alpha * (s.beta - distances)))
+        weights = weights * self.trained_on(labels, confidence)
+        shown = torch.stack(
+            [
+                noise(image, s.aug_strength, s.aug_probability, s.blur_probability)
+                if s.aug
+                else image
+                for image in images
+            ]
+        )
+        mixed = [self.mix(*one) for one in zip(shown, labels, weights, strict=True)]
+        x, y, w = (torch.stack(part) for part in zip(*mixed, strict=True))
+        banked = shown if s.patch_image == "augmented" else images
+        for one in zip(banked, labels, weights, distances, strict=True):
+            self.bank(*one)
+        own = F.log_softmax(self.student(x), 1).gather(1, y[:, None])[:, 0]
+        total = -(own * w).sum()  # (5)
+        loss = total / (w.sum() if s.loss_norm == "weights" else w.numel())
+        self.sgd.zero_grad()
+        loss.backward()
+        self.sgd.step()
+        if s.mt and iteration % s.ema_period == 0:
+            self.follow()
+        return {
+            "loss": float(loss.detach()),
+            "metric_loss": metric_loss,
+            "reliability": float(weights.mean()),
+            "selected": selected,
+        }
+
+    @torch.no_grad()
+    def label(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Features, pseudo-labels and their confidence, of the clean image (III-B)."""
+        network = self.labeller
+        for norm in norms(network):
+            norm.forward = partial(self.normalise, norm)  # type: ignore[method-assign]
+        features = network.extract(images)
+        logits = F.interpolate(network.classifier(features), images.shape[2:], mode="bilinear")
+        for norm in norms(network):
+            del norm.forward
+        confidence, labels = torch.softmax(logits, 1).max(1)
+        return features, labels, confidence
+
+    def normalise(self, norm: Any, x: Tensor) -> Tensor:
+        """A batch norm of the labelling pass: running or batch statistics; some follow first."""
+        mean, variance = x.mean((0, 2, 3)), ((x - x.mean((0, 2, 3), True)) ** 2).mean((0, 2, 3))
+        n = x.numel() / x.shape[1]
+        if self.s.mt and self.s.teacher_bn == "track":
+            norm.running_mean = 0.9 * norm.running_mean + 0.1 * mean
+            norm.running_var = 0.9 * norm.running_var + 0.1 * variance * n / (n - 1)
+            norm.num_batches_tracked += self.s.labeller_bn == "batch"
+        if self.s.labeller_bn == "eval":
+            mean, variance = norm.running_mean, norm.running_var
+        scale = norm.weight / torch.sqrt(variance + norm.eps)
+        return (x - mean[:, None, None]) * scale[:, None, None] + norm.bias[:, None, None]
+
+    def learn_metric(
+        self, features: Tensor, labels: Tensor, confidence: Tensor
+    ) -> tuple[Tensor, float, float]:
+        """Distances before the update, loss of eq. 2, share of metric pseudo-labels (III-C)."""
+        s = self.s
+        for frame, own in zip(confidence, labels, strict=True):
+            for c in own.unique().tolist():
+                now = float(np.quantile(frame[own == c].numpy(), 1 - s.q_m))
+                old, m = self.thresholds[c], s.threshold_momentum
+                self.thresholds[c] = now if old is None else m * old + (1 - m) * now
+        ids, sure = labels.numpy(), confidence.numpy()
+        above = [p for p in np.ndindex(*ids.shape) if sure[p] > self.thresholds[ids[p]]]  # (1)
+        maps = F.interpolate(self.metric(features), labels.shape[1:], mode="bilinear")
+        unit = (maps / maps.norm(dim=1, keepdim=True))[:, None]
+        proxies = (self.proxies / self.proxies.norm(dim=1, keepdim=True))[None, :, :, None, None]
+        d = ((unit - proxies) ** 2).sum(2)  # (3), (N, C, H, W)
+        distances = d.detach().gather(1, labels[:, None])[:, 0]
+        shuffled = [above[k] for k in torch.randperm(len(above), generator=self.pixel_draws)]
+        sample = self.equal_numbers(shuffled, ids)
+        if not sample:
+            return distances, 0.0, 0.0
+        terms = []
+        for n, y, x in sample:
+            e = torch.exp(-d[n, :, y, x] / s.temperature)
+            terms.append(-torch.log(e[ids[n, y, x]] / e.sum()))
+        loss = torch.stack(terms).mean()  # (2)
+        self.adam.zero_grad()
+        loss.backward()
+        self.adam.step()
+        return distances, float(loss.detach()), len(above) / labels.numel()
+
+    def equal_numbers(self, pixels: list[Any], ids: Any) -> list[Any]:
+        """As many of each class: as of the rarest, at most the limit; or the limit, repeated."""
+        s = self.s
+        groups = [[p for p in pixels if ids[p] == c] for c in range(self.classes)]
+        groups = [group for group in groups if group]
+        if s.metric_balance == "repeat":
+            return [g[k % len(g)] for g in groups for k in range(s.pixels_per_class)]
+        each = min([s.pixels_per_class, *(len(group) for group in groups)])
+        return [p for group in groups for p in group[:each]]
+
+    def trained_on(self, labels: Tensor, confidence: Tensor) -> Tensor:
+        """1 for the most confident share of each class of an image, or of the image (Fig. 1)."""
+        s, kept = self.s, torch.ones_like(confidence)
+        for n in range(len(labels)):
+            by_class = [labels[n] == c for c in labels[n].unique()]
+            for group in by_class if s.pseudo_label_by == "class" else [labels[n] >= 0]:
+                least = np.quantile(confidence[n][group].numpy(), 1 - s.pseudo_label_share)
+                kept[n][group & (confidence[n] < least)] = 0
+        return kept
+
+    def mix(self, image: Tensor, label: Tensor, weight: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Paste one patch of each of N_MOCM classes onto image, label and reliability (III-D)."""
+        image, label, weight = image.clone(), label.clone(), weight.clone()
+        if not self.s.mocm:
+            return image, label, weight
+        filled = [c for c in range(self.classes) if self.buffers[c]]
+        drawn = torch.randperm(len(filled), generator=self.patch_draws)[: self.s.n_mocm].tolist()
+        where = torch.rand(len(drawn), generator=self.patch_draws).tolist()
+        patches = [
+            (filled[k], self.buffers[filled[k]][int(u * len(self.buffers[filled[k]]))])
+            for k, u in zip(drawn, where, strict=True)
+        ]
+        if self.s.patch_order == "large_first":
+            patches.sort(key=lambda one: -int(one[1].mask.sum()))
+        for c, patch in patches:
+            image[:, patch.mask] = patch.image[:, patch.mask]
+            label[patch.mask] = c
+            weight[patch.mask] = patch.reliability[patch.mask]
+        return image, label, weight
+
+    def bank(self, image: Tensor, label: Tensor, weight: Tensor, distance: Tensor) -> None:
+        """Keep the regions that are near their class's proxy; first in, first out (III-D)."""
+        s = self.s
+        for c in range(self.classes) if s.mocm else []:
+            parts, number = (label == c).int().numpy(), 1
+            if s.patch_unit == "component":
+                parts, number = ndimage.label(parts)
+            for part in range(1, number + 1):
+                mask = torch.from_numpy(parts == part)
+                if not mask.any() or mask.sum() > s.patch_max_cover * mask.numel():
+                    continue
+                if distance[mask].mean() < s.tau_mocm:
+                    kept = Kept(image.clone(), mask, weight.clone())
+                    self.buffers[c] = [*self.buffers[c], kept][-s.buffer_size :]
+
+    @torch.no_grad()
+    def follow(self) -> None:
+        """The teacher moves towards the student by the smoothing factor (III-B, IV-B)."""
+        s, m = self.s, self.s.ema_momentum
+        for own, new in zip(self.teacher.parameters(), self.student.parameters(), strict=True):
+            own.copy_((1 - m) * own + m * new)
+        for own, new in zip(norms(self.teacher), norms(self.student), strict=True):
+            if s.teacher_bn in ("copy", "ema"):
+                m = 1.0 if s.teacher_bn == "copy" else s.ema_momentum
+                own.running_mean = (1 - m) * own.running_mean + m * new.running_mean
+                own.running_var = (1 - m) * own.running_var + m * new.running_var
+                own.num_batches_tracked = new.num_batches_tracked.clone()
