@@ -1,10 +1,13 @@
 """Label maps against Cityscapes' own scripts and against tables written down a second time."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from cityscapesscripts.helpers.labels import labels as cityscapes_labels
 
 from stvm.data import official
+from stvm.data.classes import parse_classes
 from stvm.data.labelids import (
     ALL_19,
     CITYSCAPES_IDS,
@@ -16,6 +19,7 @@ from stvm.data.labelids import (
     LabelIds,
 )
 from stvm.data.scenes import CLASSES, PALETTE
+from stvm.errors import StvmError
 from stvm.settings import DataSettings
 from tests.miniature import CITYSCAPES_ID, SYNTHIA_ID
 
@@ -107,3 +111,23 @@ def test_synthia_in_its_sixteen_classes() -> None:
     assert {i: int(table[i]) for i in range(256) if table[i] != 255} == {
         label_id: number for number, label_id in enumerate(order)
     }
+
+
+@pytest.mark.parametrize(
+    ("ids", "last"),
+    [(CITYSCAPES_IDS, 33), (CROSS_CITY_IDS, 33), (GTA5_IDS, 34), (SYNTHIA_IDS, 22)],
+)
+def test_the_last_id_of_each_data_set_is_taken_and_the_next_refused(
+    ids: LabelIds, last: int
+) -> None:
+    known = np.array([[0, last, 255]], np.uint16)
+    assert ids.checked(Path("a.png"), known).tolist() == known.tolist()
+    for strange in (last + 1, 254):
+        with pytest.raises(StvmError, match=f"a.png: holds {strange}, .*0 to {last}, 255 ignored"):
+            ids.checked(Path("a.png"), np.array([[0, strange]], np.uint16))
+
+
+def test_an_own_class_may_have_the_id_254_and_not_255() -> None:
+    assert parse_classes("0:road,254:sky").ids == (0, 254)
+    with pytest.raises(StvmError, match="id 255 of 'sky' is not in 0..254"):
+        parse_classes("0:road,255:sky")

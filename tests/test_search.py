@@ -6,7 +6,6 @@ import pytest
 from optuna.trial import TrialState
 
 from stvm.errors import StvmError
-from stvm.search import MOST_ATTEMPTS, MOST_STRIKES
 from stvm.search_plan import Suggestion, best_trial
 from stvm.search_space import default_values
 from stvm.search_storage import (
@@ -16,6 +15,9 @@ from stvm.search_storage import (
 from stvm.search_tune import SearchLines
 from tests.search_bench import Bench, next_of
 from tests.tiny import tiny
+
+STRIKES = ATTEMPTS = 3
+"""Errors in a row after which nothing more starts, and attempts of one trial: a second time."""
 
 
 def test_the_default_comes_first_and_the_best_is_found(tmp_path: Path) -> None:
@@ -151,10 +153,10 @@ def test_a_diverged_trial_and_one_without_the_score_are_fail(tmp_path: Path) -> 
 
 def test_trouble_with_the_machine_is_told_nothing_and_stops_after_some(tmp_path: Path) -> None:
     bench = Bench(tmp_path, trials=10)
-    for _ in range(MOST_STRIKES):
+    for _ in range(STRIKES):
         assert bench.search.finish(next_of(bench.search)) == "no result"
     assert bench.search.next() is None
-    assert bench.states() == {"RUNNING": MOST_STRIKES} and bench.search.left() == 10
+    assert bench.states() == {"RUNNING": STRIKES} and bench.search.left() == 10
     done = bench.run(bench.open())
     assert [s.number for s in done] == list(range(10)) and bench.states() == {"COMPLETE": 10}
 
@@ -163,7 +165,7 @@ def test_settings_that_always_crash_are_given_up_and_block_nothing(tmp_path: Pat
     bench = Bench(tmp_path, trials=10)
     (tmp_path / "errors").mkdir()
     bad: set[int] = set()
-    for attempt in range(1, MOST_ATTEMPTS + 1):
+    for attempt in range(1, ATTEMPTS + 1):
         search = bench.open()
         ran = []
         while suggestion := search.next():
@@ -171,13 +173,13 @@ def test_settings_that_always_crash_are_given_up_and_block_nothing(tmp_path: Pat
             trace.write_text("Traceback:\n  File\nValueError: no such thing\n\n")
             ran.append(suggestion.number)
             news = search.finish(suggestion)
-            if suggestion.number in bad and attempt == MOST_ATTEMPTS:
+            if suggestion.number in bad and attempt == ATTEMPTS:
                 assert news.endswith("no result in 3 attempts: ValueError: no such thing")
             else:
                 assert news == "no result"
         bad = bad or set(ran)
         assert set(ran) >= bad == {0, 1, 2}
-    assert bench.states() == {"FAIL": 3, "RUNNING": MOST_STRIKES}
+    assert bench.states() == {"FAIL": 3, "RUNNING": STRIKES}
     reasons = [t.user_attrs["reason"] for t in search.study.trials[:3]]
     assert all("ValueError: no such thing" in reason for reason in reasons)
     bench.run(bench.open())
@@ -186,13 +188,13 @@ def test_settings_that_always_crash_are_given_up_and_block_nothing(tmp_path: Pat
 
 def test_after_too_many_strikes_nothing_that_was_left_running_starts_either(tmp_path: Path) -> None:
     bench = Bench(tmp_path, trials=10)
-    for _ in range(MOST_STRIKES + 2):
+    for _ in range(STRIKES + 2):
         next_of(bench.search)
     search = bench.open()
-    for _ in range(MOST_STRIKES):
+    for _ in range(STRIKES):
         search.finish(next_of(search))
     assert search.next() is None
-    assert bench.states() == {"RUNNING": MOST_STRIKES + 2}
+    assert bench.states() == {"RUNNING": STRIKES + 2}
 
 
 def test_what_failed_and_is_done_by_now_is_told_again_once(tmp_path: Path) -> None:
@@ -247,6 +249,15 @@ def test_pruning_compares_label_free_values_at_equal_progress(tmp_path: Path) ->
     bench.search.study.enqueue_trial(bad.values)
     assert next_of(bench.search).number == 7, "what was pruned is not tried again"
     assert bench.heard == [(6, "pruned before")]
+
+
+def test_values_are_told_once_in_each_tenth_and_not_at_the_end(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, trials=1)
+    running = next_of(bench.search)
+    for iteration in range(20, 801, 20):
+        assert not bench.search.report(running, iteration, 800, float(iteration))
+    told = bench.search.study.trials[0].intermediate_values
+    assert told == {tenth: 80.0 * tenth for tenth in range(1, 10)}
 
 
 def test_where_lower_is_better_the_pruner_still_keeps_high_intermediate_values(

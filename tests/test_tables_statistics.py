@@ -1,10 +1,15 @@
 """Intervals cover what they say, by simulation; ranks and losses against scipy and by hand."""
 
+import math
+
 import numpy as np
 import pytest
 from scipy import stats
 
+from reports.cells import mark
+from reports.paired import Key, pair_up, paired
 from reports.rank import regret, spearman
+from reports.sheet import Cell
 from reports.spread import Spread, spread, variance_ratio
 
 
@@ -87,3 +92,48 @@ def test_what_choosing_loses_is_the_mean_over_realisations_and_ties_share():
     assert score == pytest.approx((0.1 + 0.1) / 2)
     assert random == pytest.approx((0.1 + 0.3) / 2)
     assert regret({0: [(1.0, 0.1)]}) is None
+
+
+def test_the_interval_of_the_correlation_by_hand():
+    """Bonett and Wright (2000): atanh(rho) +- 1.96 sqrt((1 + rho^2 / 2) / (n - 3))."""
+    # Ranks differ by 1 in eight places and by 3 in two: rho = 1 - 6 (8 + 2 x 9) / (10 x 99).
+    other = [1, 0, 3, 2, 5, 4, 9, 8, 7, 6]
+    rho = 1 - 6 * 26 / 990
+    found = spearman({0: list(enumerate(other))})
+    half = 1.959963984540054 * math.sqrt((1 + rho * rho / 2) / 7)
+    assert 0.1 < rho < 0.9 and found.rho == pytest.approx(rho)
+    assert found.low == pytest.approx(math.tanh(math.atanh(rho) - half))
+    assert found.high == pytest.approx(math.tanh(math.atanh(rho) + half))
+
+
+def test_trials_pair_by_realisation_and_seed_and_a_yardstick_with_all_seeds_of_its_own():
+    row: dict[Key, float] = {(1, 0): 5.0, (0, 1): 3.0, (0, 0): 1.0, (2, 0): 99.0}
+    above: dict[Key, float] = {(0, 0): 10.0, (0, 1): 20.0, (1, 0): 30.0, (1, 1): 40.0}
+    source: dict[Key, float] = {(0, None): 7.0, (1, None): 8.0}
+    assert pair_up(row, above) == [(1.0, 10.0), (3.0, 20.0), (5.0, 30.0)]
+    assert pair_up(row, source) == [(1.0, 7.0), (3.0, 7.0), (5.0, 8.0)]
+    assert pair_up(source, row) == [(7.0, 1.0), (7.0, 3.0), (8.0, 5.0)]
+    assert pair_up(source, {(0, None): 1.0, (3, None): 2.0}) == [(7.0, 1.0)]
+    found = paired(row, above)
+    assert (found.n, found.mean) == (3, pytest.approx((-9 - 17 - 25) / 3))
+    # t of 2 degrees of freedom at 0.975, from a table.
+    half = 4.302653 * np.std([-9, -17, -25], ddof=1) / math.sqrt(3)
+    assert (found.low, found.high) == pytest.approx((found.mean - half, found.mean + half))
+
+
+@pytest.mark.parametrize(
+    ("texts", "lowest", "marks"),
+    [
+        (["50.1"], False, [""]),
+        (["50.1", "48.0"], False, ["best", ""]),
+        (["50.1", "48.0", "49.0"], False, ["best", "", "second"]),
+        (["50.1", "48.0", "49.0"], True, ["", "best", "second"]),
+        (["50.1", "50.1", "49.0"], False, ["best", "best", "second"]),
+        (["50.1", "", "49.0"], False, ["best", "", ""]),
+        (["9.8", "10.2", "10.1", "9.9"], False, ["", "best", "second", ""]),
+    ],
+)
+def test_best_and_second_are_marked_as_they_are_printed(texts, lowest, marks):
+    rows = mark([(Cell("name"), Cell(text)) for text in texts], 1, range(len(texts)), lowest)
+    assert [row[1].mark for row in rows] == marks
+    assert all(row[0].mark == "" for row in rows)
