@@ -8,7 +8,6 @@ import argparse
 import json
 import math
 import sys
-import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -24,6 +23,7 @@ from studies.recorded import find_name, open_results, settings_of
 from stvm.errors import StvmError
 from stvm.experiment import check_inputs
 from stvm.records import Results
+from stvm.scratch import own_folder
 from stvm.settings import Settings
 from stvm.trainer import Progress
 from stvm.trial import run_and_record
@@ -134,10 +134,10 @@ def replay(record: dict[str, Any], settings: Settings, cache: Path, device: str)
     before = torch.get_num_threads()
     torch.set_num_threads(threads or before)
     try:
-        with tempfile.TemporaryDirectory(prefix="stvm-replay-") as folder, _bar() as progress:
+        with own_folder() as folder, _bar() as progress:
             replayed = run_and_record(
                 settings,
-                Results(Path(folder)),
+                Results(folder),
                 cache,
                 torch.device(device),
                 str(record.get("variant", "")),

@@ -25,6 +25,7 @@ import stvm
 from stvm.errors import StvmError
 from stvm.files import writing
 from stvm.machine import Machine
+from stvm.scratch import RAY_BYTES, own_folder
 
 ANSWER_S = 120.0
 """A node that does not run a small task for so long is taken as out of order."""
@@ -108,7 +109,18 @@ def connected(machine: Machine) -> Iterator[list[dict[str, float]]]:
         StvmError: it cannot be reached or started.
     """
     _answers(machine.address)
-    options: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
+    with contextlib.ExitStack() as folders:
+        options: dict[str, Any] = {}
+        if not machine.address and "RAY_TMPDIR" not in os.environ:
+            # Ray's own choice is TMPDIR, which batch systems make longer than its sockets may be.
+            options["_temp_dir"] = str(folders.enter_context(own_folder(RAY_BYTES)))
+        with _started(machine, options):
+            yield [node["Resources"] for node in alive()]
+
+
+@contextlib.contextmanager
+def _started(machine: Machine, options: dict[str, Any]) -> Iterator[None]:
+    options |= {"log_to_driver": False, "logging_level": logging.ERROR}
     if machine.address:
         options["address"] = machine.address
     else:
@@ -118,10 +130,8 @@ def connected(machine: Machine) -> Iterator[list[dict[str, float]]]:
     on_request = signal.getsignal(signal.SIGTERM)
     try:
         ray.init(**options)
-    except (ConnectionError, RuntimeError, ValueError) as error:
-        where = f"at {machine.address}" if machine.address else "on this machine"
-        reason = str(error).splitlines()[0]
-        raise StvmError(f"Ray cannot be reached {where}: {reason}; check --address") from None
+    except (OSError, RuntimeError, ValueError) as error:
+        raise StvmError(_unstarted(machine.address, error)) from None
     # Ray puts a handler of its own in place, which ends the process without a word of ours.
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGTERM, on_request)
@@ -130,9 +140,19 @@ def connected(machine: Machine) -> Iterator[list[dict[str, float]]]:
     if hasattr(ray._private.worker, "print_to_stdstream"):
         ray._private.worker.print_to_stdstream = lambda *_, **__: None
     try:
-        yield [node["Resources"] for node in alive()]
+        yield
     finally:
         ray.shutdown()
+
+
+def _unstarted(address: str | None, error: Exception) -> str:
+    reason = str(error).splitlines()[0]
+    if address:
+        return f"Ray cannot be reached at {address}: {reason}; check --address"
+    return (
+        f"Ray cannot be started on this machine: {reason}; RAY_TMPDIR, where it is set, must be a "
+        f"folder that may be written to, with a path of at most {RAY_BYTES} bytes"
+    )
 
 
 def alive() -> list[dict[str, Any]]:

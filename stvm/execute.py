@@ -2,9 +2,7 @@
 
 import contextlib
 import os
-import shutil
 import signal
-import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,6 +31,7 @@ from ray import tune
 from stvm.machine import Machine
 from stvm.progress import Lines, watcher
 from stvm.records import Results
+from stvm.scratch import own_folder
 from stvm.settings import Settings
 from stvm.sources import brings_files, source_path
 from stvm.study import Studies, Study, Trial
@@ -187,8 +186,7 @@ def run_tasks(
 @contextlib.contextmanager
 def experiment(shown: Lines, name: str) -> Iterator[tune.RunConfig]:
     """Settings of a Tune run that leaves nothing behind."""
-    storage = Path(tempfile.mkdtemp(prefix="stvm-tune-"))
-    try:
+    with own_folder() as storage:
         yield tune.RunConfig(
             name=name,
             storage_path=str(storage),
@@ -196,8 +194,6 @@ def experiment(shown: Lines, name: str) -> Iterator[tune.RunConfig]:
             callbacks=[shown],
             failure_config=tune.FailureConfig(max_failures=RETRIES),
         )
-    finally:
-        shutil.rmtree(storage, ignore_errors=True)
 
 
 def task_of(

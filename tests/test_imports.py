@@ -74,6 +74,11 @@ FORBIDDEN = {
     "stvm.search_space": (*_TRAINS, "stvm.execute", "stvm.search", "stvm.study", "ray", "torch"),
     "stvm.search_storage": (*_TRAINS, "stvm.execute", "stvm.search", "stvm.study", "ray", "torch"),
     "stvm.search_tune": (*_TRAINS, "torch"),
+    "stvm.scratch": (
+        *("stvm.settings", "stvm.data", "stvm.method", "stvm.trainer", "stvm.experiment"),
+        *("stvm.records", "stvm.study", "ray", "torch"),
+    ),
+    "stvm.files": ("stvm.settings", "stvm.data", "stvm.records", "stvm.study", "ray", "torch"),
     "stvm.records": ("stvm.settings", "stvm.method", "stvm.trainer", "ray", "torch"),
     "stvm": ("reports", "studies"),
     "studies": ("reports",),

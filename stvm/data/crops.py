@@ -17,6 +17,7 @@ from torch.utils.data import DataLoader, Dataset, Subset
 from stvm.data.access import Images, LabelledImages
 from stvm.data.classes import IGNORE_ID
 from stvm.data.reading import Uint8Array
+from stvm.scratch import shorten_temporary
 
 T = TypeVar("T")
 
@@ -163,6 +164,8 @@ def batches(
         done: batches at the beginning that are left out.
         pinned: in memory that a GPU takes them from without waiting.
     """
+    if workers:
+        shorten_temporary()
     loader = DataLoader(
         Subset(crops, range(done * batch, len(crops))),
         batch_size=batch,
