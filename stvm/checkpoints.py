@@ -10,8 +10,7 @@ from typing import Any, Protocol, TypeVar
 import torch
 
 from stvm import __version__
-from stvm.files import writing
-from stvm.records import replacing
+from stvm.files import Unreadable, drop_unfinished, replacing, unreadable, writing
 
 EVERY_S = 300.0
 FORMAT = "1"
@@ -21,6 +20,26 @@ _SHARE = 0.02
 
 _UNFIT = (KeyError, RuntimeError, TypeError, ValueError)
 """What loading a state of another shape raises."""
+_NO_MEMORY = ("out of memory", "not enough memory", "can't allocate memory", "alloc_failed")
+"""What torch says, in a plain RuntimeError, where Python would raise a MemoryError."""
+
+
+def lacks_memory(error: BaseException) -> bool:
+    """Whether an error says that memory ran out, of the GPU or of the machine."""
+    if isinstance(error, MemoryError | torch.OutOfMemoryError):
+        return True
+    said = str(error).lower()
+    return isinstance(error, RuntimeError) and any(words in said for words in _NO_MEMORY)
+
+
+def _root(error: Exception) -> Exception:
+    """What lies behind an error of reading: torch hides those of the file system in its own."""
+    if lacks_memory(error):
+        return MemoryError()
+    behind: BaseException | None = error
+    while behind is not None and not isinstance(behind, OSError):
+        behind = behind.__cause__ or behind.__context__
+    return behind or error
 
 
 class Keeper:
@@ -52,15 +71,22 @@ class Keeper:
     def load(self) -> dict[str, Any] | None:
         """The state kept last, with its "iteration"; None where there is none to go on from.
 
-        One that cannot be read, or was made from other settings, images or source model, or by
+        One that is damaged, or was made from other settings, images or source model, or by
         another version, is moved aside: the trial begins afresh, and nothing is lost.
+
+        Raises:
+            Unreadable: it may be sound and cannot be read now; it stays for the next start.
         """
-        if not self.path.exists():
-            return None
         try:
-            kept = torch.load(self.path, map_location="cpu", weights_only=True)
+            with open(self.path, "rb") as file:
+                kept = torch.load(file, map_location="cpu", weights_only=True)
             fits = kept["identity"] == self._identity()
-        except Exception:
+        except FileNotFoundError:
+            return None
+        except Exception as error:
+            fault = unreadable(self.path, _root(error), "move it away and run again")
+            if isinstance(fault, Unreadable):
+                raise fault from None
             # Whatever torch finds wrong with it: a state is worth no more than its time.
             fits = False
         if not fits:
@@ -74,7 +100,8 @@ class Keeper:
         """Move the state aside: it cannot be gone on from."""
         self.resumed = {}
         self.set_aside = self.path.with_suffix(".unusable")
-        os.replace(self.path, self.set_aside)
+        with writing(self.path.parent):
+            os.replace(self.path, self.set_aside)
 
     def due(self) -> bool:
         """It is time to keep a state."""
@@ -102,8 +129,8 @@ class Keeper:
 
     def drop(self) -> None:
         """The trial has its record: its state is of no more use, nor are files a kill left."""
-        for path in (self.path, *self.path.parent.glob(f".{self.path.name}-*")):
-            path.unlink(missing_ok=True)
+        self.path.unlink(missing_ok=True)
+        drop_unfinished(self.path)
 
     def _identity(self) -> dict[str, str]:
         versions = {"format": FORMAT, "stvm": __version__, "torch": str(torch.__version__)}
@@ -125,13 +152,19 @@ def begin(make: Callable[[], T], keeper: Keeper | None) -> tuple[T, dict[str, An
     Args:
         make: makes the training afresh, however far one that it made before has come.
         keeper: of its state; None keeps none.
+
+    Raises:
+        Unreadable: as `Keeper.load`.
+        RuntimeError: memory ran out; the state stays for the next start.
     """
     training = make()
     state = keeper.load() if keeper else None
     if keeper and state:
         try:
             training.load_state_dict(state)
-        except _UNFIT:
+        except _UNFIT as error:
+            if lacks_memory(error):
+                raise
             keeper.refuse()
             return make(), None
     return training, state

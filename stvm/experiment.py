@@ -27,7 +27,7 @@ from stvm.data.access import (
 )
 from stvm.errors import DivergenceError, StvmError
 from stvm.evaluate import Spread, check_labels, evaluate
-from stvm.files import writing
+from stvm.files import drop_unfinished, writing
 from stvm.groups import OFFICIAL
 from stvm.measures import Reader, measure_adaptation
 from stvm.method.build import Adaptation
@@ -124,6 +124,7 @@ def ensure_source(
         lock = FileLock(path.with_suffix(".lock"))
         lock.acquire()
     try:
+        drop_unfinished(path)
         if not path.exists():
             keeper = Keeper(path.with_suffix(".state"), {"hash": path.stem} | made_from, every_s)
             with computing(settings.compute, device):

@@ -2,7 +2,7 @@
 
 import json
 import os
-import tempfile
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -15,9 +15,18 @@ from filelock import FileLock
 from numpy.typing import NDArray
 
 from stvm.errors import StvmError
-from stvm.files import writing
+from stvm.files import Unreadable, drop_unfinished, unreadable, writing
+from stvm.files import replacing as replacing
 
 SCHEMA = 1
+_HASH = re.compile(r"[0-9a-f]{12}")
+_NAME = re.compile(r"\w[\w.-]*")
+_MOVE = "move it away and run again"
+
+
+def is_hash(name: str) -> bool:
+    """Whether a text has the form of a trial's hash."""
+    return bool(_HASH.fullmatch(name))
 
 
 class Results:
@@ -30,21 +39,40 @@ class Results:
     def __init__(self, root: Path) -> None:
         self.root = root.resolve()
 
+    def _path(self, folder: str, name: str, ending: str) -> Path:
+        """A file of a trial; a name out of a damaged file must not lead elsewhere.
+
+        Raises:
+            StvmError: a name that is no hash.
+        """
+        if not _NAME.fullmatch(name):
+            raise StvmError(f"{name!r} is no hash of a trial: hashes are 12 hex digits")
+        return self.root / folder / f"{name}{ending}"
+
     def record_path(self, name: str) -> Path:
         """Where the record of the trial with this hash stands or will stand."""
-        return self.root / "records" / f"{name}.json"
+        return self._path("records", name, ".json")
 
     def model_path(self, name: str) -> Path:
         """Where the network that the trial with this hash reports is kept, if it is asked for."""
-        return self.root / "models" / f"{name}.safetensors"
+        return self._path("models", name, ".safetensors")
 
     def state_path(self, name: str) -> Path:
         """Where the trial with this hash keeps its state while it runs."""
-        return self.root / "checkpoints" / f"{name}.pt"
+        return self._path("checkpoints", name, ".pt")
+
+    def sample_path(self, name: str) -> Path:
+        """Where the predictions of the trial with this hash on a few images are kept."""
+        return self._path("samples", name, ".npz")
+
+    def drop_unfinished(self, name: str) -> None:
+        """Remove what kills left of files of a trial; only for who holds its lock."""
+        for path in (self.record_path(name), self.sample_path(name), self.model_path(name)):
+            drop_unfinished(path)
 
     def error_path(self, name: str) -> Path:
         """Where the traceback of a task that ended in trouble is kept."""
-        return self.root / "errors" / f"{name}.txt"
+        return self._path("errors", name, ".txt")
 
     def last_error(self, name: str) -> str:
         """The error that ends that traceback; empty where there is none."""
@@ -59,16 +87,24 @@ class Results:
             StvmError: the file is no record of that trial.
         """
         path = self.record_path(name)
-        if not path.exists():
+        record = find_json(path)
+        if record is None:
             return None
-        record = read_json(path)
         if record.get("hash") != name or record.get("status") not in ("done", "failed"):
             raise StvmError(f"{path}: not a record of trial {name}; move it away and run again")
         return record
 
     def names(self) -> list[str]:
         """Hashes of all trials that have a record, sorted."""
-        return sorted(p.stem for p in (self.root / "records").glob("[!.]*.json"))
+        return [path.stem for path in record_files(self.root) if is_hash(path.stem)]
+
+    def strays(self) -> list[str]:
+        """A line for each file among the records that no hash names, as copies have it."""
+        return [
+            f"{path}: not named by a trial's hash, so it is passed over"
+            for path in record_files(self.root)
+            if not is_hash(path.stem)
+        ]
 
     def write(self, record: dict[str, Any]) -> None:
         """Put a new record in place; one that exists is never replaced.
@@ -93,7 +129,7 @@ class Results:
 
     def write_sample(self, name: str, arrays: dict[str, NDArray[Any]]) -> None:
         """Predictions on a few images, for pictures."""
-        path = self.root / "samples" / f"{name}.npz"
+        path = self.sample_path(name)
         with writing(path.parent), replacing(path) as temporary, open(temporary, "wb") as file:
             np.savez_compressed(file, allow_pickle=False, **arrays)
 
@@ -130,19 +166,41 @@ def now() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 
+def record_files(root: Path) -> list[Path]:
+    """Files among the records below a results folder, sorted."""
+    return sorted((root / "records").glob("[!.]*.json"))
+
+
 def read_json(path: Path) -> dict[str, Any]:
-    """A JSON object.
+    """A JSON object of the schema that this version reads: a record or a manifest.
 
     Raises:
-        StvmError: unreadable or no object.
+        StvmError: there is none, no object, or damaged.
+        Unreadable: of another schema, or nothing is known to be wrong with it.
     """
+    data = find_json(path)
+    if data is None:
+        raise StvmError(f"cannot read {path}: there is no such file")
+    return data
+
+
+def find_json(path: Path) -> dict[str, Any] | None:
+    """As `read_json`; None where there is no such file."""
     try:
         data = orjson.loads(path.read_bytes())
-    except (OSError, ValueError) as error:
-        reason = " ".join(str(error).split())
-        raise StvmError(f"cannot read {path}: {reason}; move it away and run again") from None
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, MemoryError) as error:
+        raise unreadable(path, error, _MOVE) from None
     if not isinstance(data, dict):
-        raise StvmError(f"cannot read {path}: not a JSON object; move it away and run again")
+        raise StvmError(f"cannot read {path}: not a JSON object; {_MOVE}")
+    if not isinstance(data.get("schema"), int):
+        raise StvmError(f"cannot read {path}: no number of a schema in it; {_MOVE}")
+    if data["schema"] != SCHEMA:
+        raise Unreadable(
+            f"{path}: written with schema {data['schema']}, and this version of stvm reads "
+            f"{SCHEMA}: use the version that wrote it; the file is left as it is"
+        )
     return data
 
 
@@ -157,16 +215,3 @@ def write_json(path: Path, data: dict[str, Any]) -> None:
         file.write(text)
         file.flush()
         os.fsync(file.fileno())
-
-
-@contextmanager
-def replacing(path: Path) -> Iterator[Path]:
-    """A temporary file beside `path` that takes its place when the block ends well."""
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")
-    os.close(handle)
-    temporary = Path(name)
-    try:
-        yield temporary
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)

@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
+from stvm.files import drop_unfinished
 from stvm.records import Results, now, read_json, write_json
 from stvm.settings import Settings
 
@@ -92,6 +93,7 @@ class Study:
         """Add the trials to the study's manifest; earlier ones stay, but for rows it replaces."""
         path = results.root / "studies" / f"{self.name}-{self.base}.json"
         with results.lock(path.stem):
+            drop_unfinished(path)
             old = read_json(path)["trials"] if path.exists() else []
             old = [entry for entry in old if entry["row"] not in self.replaces]
             merged = _merge(old, (trial.entry() for trial in self.trials))

@@ -1,8 +1,6 @@
 """A recorded trial as TensorBoard event files: curves and sample predictions."""
 
 import importlib.util
-import shutil
-import tempfile
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -11,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stvm.errors import StvmError
-from stvm.files import writing
+from stvm.files import drop_unfinished, replacing_folder, writing
 from stvm.records import Results
 
 EVALUATION = "evaluation only, target labels"
@@ -40,15 +38,11 @@ def write_trial(results: Results, record: Mapping[str, Any]) -> None:
     folder = results.root / "tensorboard"
     if (folder / name).exists():
         return
-    with writing(folder):
-        half = Path(tempfile.mkdtemp(dir=folder, prefix=f".{name}-"))
-        try:
-            _write(half, record, results.root / "samples" / f"{name}.npz")
-            half.chmod(0o755)
-            if not (folder / name).exists():
-                half.rename(folder / name)
-        finally:
-            shutil.rmtree(half, ignore_errors=True)
+    with results.lock(name), writing(folder):
+        drop_unfinished(folder / name)
+        if not (folder / name).exists():
+            with replacing_folder(folder / name) as half:
+                _write(half, record, results.sample_path(name))
 
 
 def write_missing(results: Results, names: Iterable[str]) -> None:

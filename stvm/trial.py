@@ -49,6 +49,7 @@ def run_and_record(
     settings, name = settings.canonical(), settings.hash()
     with results.lock(name):
         keeper = Keeper(results.state_path(name), {"hash": name}, every_s)
+        results.drop_unfinished(name)
         record = results.read(name)
         if record and not (retry_failed and record["status"] == "failed"):
             keeper.drop()

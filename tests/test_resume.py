@@ -1,15 +1,20 @@
 """An interrupted trial goes on from its last state and ends as if nothing had happened."""
 
 import copy
+import errno
+import io
+import os
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
-from stvm.checkpoints import Keeper
+from stvm import checkpoints
+from stvm.checkpoints import Keeper, begin
 from stvm.data.access import open_target_images
 from stvm.experiment import ensure_source
+from stvm.files import Unreadable
 from stvm.method.build import build_bank
 from stvm.optimisation import restore_random_states
 from stvm.records import Results
@@ -237,3 +242,68 @@ def test_a_metric_network_alongside_changes_nothing_but_what_is_measured(
     assert plain["result"]["silhouette"] is None
     assert set(with_metric["result"]["silhouette"]) == {"truth", "prediction"}
     assert with_metric["result"]["scores"]["silhouette"] is not None
+
+
+class Failing(io.BufferedReader):
+    """A file whose disk stops answering after its first bytes."""
+
+    def __init__(self, path: Path, number: int) -> None:
+        super().__init__(io.FileIO(path))
+        self.number, self.asked = number, 0
+
+    def _fail(self) -> None:
+        self.asked += 1
+        if self.asked > 2:
+            raise OSError(self.number, os.strerror(self.number))
+
+    def read(self, *size: Any) -> bytes:
+        self._fail()
+        return super().read(*size)
+
+    def readinto(self, buffer: Any) -> int:
+        self._fail()
+        return super().readinto(buffer)
+
+
+@pytest.mark.parametrize("kind", ["stale", "io", "opened", "memory", "torch", "gpu"])
+def test_a_state_that_cannot_be_read_now_stays_for_the_next_start(
+    kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "state.pt"
+    Keeper(path, {"hash": "a"}).save({"iteration": 3, "weights": torch.ones(9999)}, CPU)
+    before = path.read_bytes()
+
+    def fail(*_: object, **__: object) -> Any:
+        raise {
+            "opened": PermissionError(errno.EACCES, "Permission denied"),
+            "memory": MemoryError(),
+            "torch": RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried ..."),
+            "gpu": torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB."),
+        }[kind]
+
+    with monkeypatch.context() as patch:
+        if kind in ("stale", "io"):
+            number = errno.ESTALE if kind == "stale" else errno.EIO
+            patch.setattr(checkpoints, "open", lambda *_: Failing(path, number), raising=False)
+        elif kind == "opened":
+            patch.setattr(checkpoints, "open", fail, raising=False)
+        else:
+            patch.setattr(torch, "load", fail)
+        with pytest.raises(Unreadable, match="cannot read .*state.pt: ") as told:
+            Keeper(path, {"hash": "a"}).load()
+    assert "\n" not in str(told.value) and "move it away" not in str(told.value)
+    assert path.read_bytes() == before
+    assert (Keeper(path, {"hash": "a"}).load() or {})["iteration"] == 3
+
+
+def test_a_state_that_finds_no_room_on_the_gpu_stays_too(tmp_path: Path) -> None:
+    keeper = Keeper(tmp_path / "state.pt", {"hash": "a"})
+    keeper.save({"iteration": 3}, CPU)
+
+    class Training:
+        def load_state_dict(self, state: dict[str, Any]) -> None:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB.")
+
+    with pytest.raises(torch.OutOfMemoryError):
+        begin(Training, keeper)
+    assert keeper.path.exists() and keeper.set_aside is None

@@ -21,6 +21,7 @@ from stvm.data.decode import Size
 from stvm.data.parts import Part
 from stvm.data.reading import Uint8Array
 from stvm.errors import StvmError
+from stvm.files import unreadable
 
 Kind = Literal["images", "labels"]
 
@@ -144,9 +145,6 @@ def map_array(path: Path) -> Uint8Array:
     """
     try:
         array: Uint8Array = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
-        reason = " ".join(str(error).split())
-        raise StvmError(
-            f"cannot read {path}: {reason}; delete {path.parent} and run again"
-        ) from None
+    except (OSError, ValueError, EOFError, MemoryError) as error:
+        raise unreadable(path, error, f"delete {path.parent} and run again") from None
     return array

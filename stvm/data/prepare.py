@@ -17,8 +17,8 @@ from filelock import FileLock, Timeout
 from stvm.data.cache import Store, map_array
 from stvm.data.decoders import Decoders, Item
 from stvm.errors import StvmError
-from stvm.files import writing
-from stvm.records import replacing, write_json
+from stvm.files import drop_unfinished, replacing, unreadable, writing
+from stvm.records import write_json
 
 MARK_EVERY_S = 5.0
 """Seconds of work that a kill may cost."""
@@ -116,8 +116,10 @@ def _read_marks(store: Store) -> bytearray:
     count = len(store.images)
     try:
         marks = bytearray(_marks_path(store).read_bytes())
-    except OSError:
+    except FileNotFoundError:
         marks = bytearray()
+    except OSError as error:
+        raise unreadable(_marks_path(store), error, f"delete {store.folder}") from None
     return marks if len(marks) == count and store.array_path.is_file() else bytearray(count)
 
 
@@ -127,6 +129,7 @@ def _make_files(store: Store) -> None:
         return
     with writing(store.folder):
         _marks_path(store).unlink(missing_ok=True)
+        drop_unfinished(store.array_path)
         with replacing(store.array_path) as temporary:
             np.lib.format.open_memmap(temporary, "w+", np.uint8, store.shape).flush()
         _marks_path(store).write_bytes(bytes(len(store.images)))

@@ -1,8 +1,5 @@
 """The embedded benchmark on disk: rendered once into memory-mapped uint8 arrays."""
 
-import os
-import shutil
-import tempfile
 from pathlib import Path
 from typing import Literal
 
@@ -12,7 +9,7 @@ from filelock import FileLock
 from stvm.data.cache import map_array
 from stvm.data.reading import Uint8Array
 from stvm.data.scenes import SOURCE_STYLE, TARGET_STYLE, interpolate, render_scene
-from stvm.files import writing
+from stvm.files import drop_unfinished, replacing_folder, writing
 from stvm.settings import STREETS_VERSION, DataSettings, digest
 
 Domain = Literal["source", "target"]
@@ -83,6 +80,7 @@ def _prepared(data: DataSettings, domain: Domain, split: str, cache: Path) -> Pa
     if folder.is_dir():
         return folder
     with writing(folder.parent), FileLock(folder.with_suffix(".lock")):
+        drop_unfinished(folder)
         if not folder.is_dir():
             _render(data, domain, split, folder)
     return folder
@@ -97,10 +95,6 @@ def _render(data: DataSettings, domain: Domain, split: str, folder: Path) -> Non
     for index in range(shape[0]):
         seed = (data.realisation, _DOMAINS.index(domain), _SPLITS.index(split), index)
         images[index], labels[index] = render_scene(seed, style, data.height, data.width)
-    temporary = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}-"))
-    try:
+    with replacing_folder(folder) as temporary:
         np.save(temporary / "images.npy", images)
         np.save(temporary / "labels.npy", labels)
-        os.replace(temporary, folder)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)

@@ -9,11 +9,10 @@ from safetensors.torch import save
 
 from stvm import __version__
 from stvm.errors import StvmError
-from stvm.files import writing
+from stvm.files import replacing, writing
 from stvm.networks import SegmentationNetwork
 from stvm.pretrained.families import FAMILIES, LAYOUTS
 from stvm.pretrained.fitting import public_state
-from stvm.records import replacing
 
 _BY_BACKBONE = {
     "caffe": "adaptsegnet",
