@@ -24,6 +24,7 @@ from reports.read_results import read_records
 from reports.table4 import ROWS, Line, Table, build_table
 from reports.tables import Chosen
 from stvm.errors import StvmError
+from stvm.files import unreadable
 
 SHOWN = ("Source", "ST_MT", "STvM")
 IMAGES = 3
@@ -70,9 +71,8 @@ def read_sample(path: Path) -> Sample:
         )
     except KeyError as error:
         raise StvmError(f"cannot read {path}: no array {error}; evaluate the trial again") from None
-    except (OSError, ValueError, EOFError, BadZipFile, TypeError) as error:
-        reason = " ".join(str(error).split())
-        raise StvmError(f"cannot read {path}: {reason}; evaluate the trial again") from None
+    except (OSError, ValueError, EOFError, BadZipFile, TypeError, MemoryError) as error:
+        raise unreadable(path, error, "move it away and run the trial again") from None
     maps = [sample.labels, sample.predictions]
     maps += [] if sample.reliability is None else [np.asarray(sample.reliability)]
     if sample.images.ndim != 4 or any(a.shape != sample.images.shape[:3] for a in maps):

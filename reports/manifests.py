@@ -1,16 +1,14 @@
 """Manifests of studies, read as typed values: which trials belong to a study."""
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
-from stvm import records
 from stvm.errors import StvmError
+from stvm.records import is_hash, read_json
 
-_HASH = re.compile(r"[0-9a-f]{12}")
 T = TypeVar("T")
 
 
@@ -56,21 +54,6 @@ class Manifest:
     others: tuple[str, ...] = ()
 
 
-def read_json(path: Path) -> dict[str, Any]:
-    """A JSON object of the supported schema.
-
-    Raises:
-        StvmError: unreadable, not JSON, not an object, or of another schema.
-    """
-    data = records.read_json(path)
-    if data.get("schema") != records.SCHEMA:
-        raise StvmError(
-            f"unsupported schema {data.get('schema')!r} in {path}: this version reads "
-            f"{records.SCHEMA}"
-        )
-    return data
-
-
 def field_of(data: dict[str, Any], name: str, kind: type[T], path: Path) -> T:
     """A field of a JSON object.
 
@@ -87,7 +70,7 @@ def _trial(data: Any, path: Path) -> Trial:
     if not isinstance(data, dict):
         raise StvmError(f"{path}: an entry of 'trials' is not an object")
     name = field_of(data, "hash", str, path)
-    if not _HASH.fullmatch(name):
+    if not is_hash(name):
         raise StvmError(f"{path}: hash {name!r} is not 12 hex digits")
     seed = None if data.get("seed") is None else field_of(data, "seed", int, path)
     realisation = field_of(data, "realisation", int, path)

@@ -5,8 +5,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from reports.manifests import Manifest, Trial, field_of, read_json
+from reports.manifests import Manifest, Trial, field_of
 from stvm.errors import StvmError
+from stvm.records import find_json
 
 Points = list[dict[str, Any]]
 """Of a curve over the iterations; each has `iteration`."""
@@ -148,9 +149,9 @@ def read_record(path: Path, curves: bool = True) -> Record | None:
         StvmError: unreadable, of another trial than its name says, or a field is not what it
             should be.
     """
-    if not path.exists():
+    data = find_json(path)
+    if data is None:
         return None
-    data = read_json(path)
     if data.get("hash") != path.stem:
         raise StvmError(
             f"{path}: hash is {data.get('hash')!r}, so it is no record of trial {path.stem}; "

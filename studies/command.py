@@ -13,12 +13,14 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from stvm.errors import StvmError
+from stvm.files import refuse_file, refuse_unwritable
 from stvm.machine import Machine
 from stvm.presets import PRESETS
 from stvm.records import Results
 from stvm.settings import parse_assignments
 from stvm.sources import brings_files
 from stvm.study import Studies, Study, Trial
+from stvm.tensorboard import require_tensorboard
 
 Builder = Callable[[str, dict[str, str], Sequence[int], Sequence[int] | None], Study]
 """Preset, changed settings, seeds and realisations to a study."""
@@ -130,6 +132,18 @@ def refuse_other_files_of(trials: Iterable[Trial], results: Results) -> None:
         refuse_other_files(given, results)
 
 
+def check_machine(results: Results, machine: Machine) -> None:
+    """Try what the command line says of the machine before Ray, which takes seconds, is started.
+
+    Raises:
+        StvmError: a package is missing, or a folder cannot be written to.
+    """
+    if machine.tensorboard:
+        require_tensorboard()
+    refuse_unwritable(results.root, "--results")
+    refuse_unwritable(machine.cache, "--cache")
+
+
 def list_trials(study: Study | Studies, results: Results, only_missing: bool = False) -> None:
     """Print every trial with what is recorded of it, or those of which nothing is."""
     print(study.title)
@@ -174,6 +188,8 @@ def run(study: Study | Studies, results: Results, machine: Machine, retry_failed
         return total - len(study.missing(results))
 
     before = recorded()
+    if before < total or retry_failed:
+        check_machine(results, machine)
     print(f"{study.title}\n{before} of {total} trials recorded", flush=True)
     try:
         finished = execute(study, results, machine, retry_failed)
@@ -227,6 +243,7 @@ def obey(
 
 def run_study(study: Study | Studies, options: argparse.Namespace) -> int:
     """List a study or run it, as its options say; the exit code."""
+    refuse_file(options.results, "--results")
     results = Results(options.results)
     refuse_other_files_of(study.trials, results)
     if options.list:

@@ -18,9 +18,9 @@ import pyarrow.parquet as pq
 from studies.recorded import manifest_paths, open_results, read_manifest
 from stvm.class_sets import SUBSETS
 from stvm.errors import StvmError
-from stvm.files import writing
+from stvm.files import replacing, writing
 from stvm.objectives import OBJECTIVES
-from stvm.records import Results, replacing
+from stvm.records import Results
 from stvm.settings import GROUPS
 
 _TEXT, _COUNT, _REAL, _FLAG = pa.string(), pa.int64(), pa.float64(), pa.bool_()

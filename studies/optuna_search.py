@@ -26,6 +26,7 @@ import optuna
 from optuna.trial import TrialState
 
 from studies.command import (
+    check_machine,
     machine_of,
     obey,
     positive,
@@ -47,6 +48,7 @@ from studies.search_report import (
     title,
 )
 from stvm.errors import StvmError
+from stvm.files import checked_name, refuse_file
 from stvm.objectives import OBJECTIVES, find_objective
 from stvm.presets import find_preset
 from stvm.records import Results
@@ -152,12 +154,13 @@ def build_plan(options: argparse.Namespace, changes: dict[str, str]) -> Plan:
         seed=options.search_seed,
         realisation=realisation,
         tuned=realisation in preset.tuned,
-        given_name=options.name,
+        given_name=options.name and checked_name(options.name, "--name"),
     )
 
 
 def search(options: argparse.Namespace, changes: dict[str, str]) -> int:
     """List, or search and report; the exit code."""
+    refuse_file(options.results, "--results")
     plan, results = build_plan(options, changes), Results(options.results)
     place = storage_place(options.storage, plan.name)
     file = storage_file(options.storage, results.root, plan.name)
@@ -172,6 +175,7 @@ def search(options: argparse.Namespace, changes: dict[str, str]) -> int:
                     study = optuna.load_study(study_name=plan.name, storage=storage)
         list_search(plan, study, place)
         return 0
+    check_machine(results, machine_of(options))
     with only_driver(results.root, plan.name), storage_faults(place, DATABASE_ERRORS):
         storage = open_storage(options.storage, results.root, plan.name)
         running = Search(plan, storage, place, results, options.trials, _print_told)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from stvm.errors import StvmError
-from stvm.records import Results, read_json
+from stvm.records import Results, is_hash, read_json
 from stvm.settings import Settings
 
 
@@ -51,7 +51,7 @@ def read_manifest(path: Path) -> Manifest:
     data = read_json(path)
     entries = data.get("trials")
     if not isinstance(entries, list) or not all(
-        isinstance(entry, dict) and isinstance(entry.get("hash"), str) and "row" in entry
+        isinstance(entry, dict) and is_hash(str(entry.get("hash"))) and "row" in entry
         for entry in entries
     ):
         raise StvmError(f"{path}: 'trials' is no list of trials; move it away and run the study")

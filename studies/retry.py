@@ -7,6 +7,7 @@ from typing import Any
 
 from studies.command import (
     add_machine_options,
+    check_machine,
     machine_of,
     print_errors,
     refuse_other_files_of,
@@ -90,6 +91,7 @@ def retry(study: Retry, results: Results, machine: Machine) -> int:
     """Run them and say what came of it; the exit code."""
     from stvm.execute import Interrupted, execute
 
+    check_machine(results, machine)
     print(f"{study.title}: {len(study.trials)}", flush=True)
     try:
         finished = execute(study, results, machine, retry_failed=True)

@@ -1,5 +1,6 @@
 """What a search says at its end: the best setting, how it compares, and its manifest."""
 
+import shlex
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -179,9 +180,9 @@ def conclude(plan: Plan, study: optuna.Study, changes: dict[str, str], folder: P
         f"trial {best.number}, {plan.objective.label} {shown(best.value, plan.objective)}: "
         f"{words(values)}"
     )
-    others = " ".join(f"{k}={v}" for k, v in changes.items() if k not in values)
-    command = f"python studies/ablation.py --preset {plan.preset} {others} {words(values)}"
-    print(f"to use it: {' '.join(command.split())}")
+    others = [shlex.quote(f"{k}={v}") for k, v in changes.items() if k not in values]
+    command = ["python studies/ablation.py --preset", plan.preset, *others, words(values)]
+    print(f"to use it: {' '.join(command)}")
     shares = importances(study)
     if isinstance(shares, dict):
         shares = ", ".join(f"{name} {share:.2f}" for name, share in shares.items())

@@ -1,7 +1,6 @@
 """What is recorded, running, failed and why, by study."""
 
 import argparse
-import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
@@ -20,9 +19,8 @@ from studies.recorded import (
     read_manifest,
 )
 from stvm.errors import StvmError
-from stvm.records import Results
-
-_HASH = re.compile(r"[0-9a-f]{12}")
+from stvm.files import Unreadable
+from stvm.records import Results, is_hash
 
 
 @dataclass(frozen=True)
@@ -30,13 +28,14 @@ class State:
     """Where one trial stands.
 
     Attributes:
-        state: a damaged record counts neither as recorded nor as missing.
+        state: a record that is damaged, or that cannot be read although it may be sound, counts
+            neither as recorded nor as missing.
         label: for people.
         detail: why it failed, since when it runs, what is wrong with its record.
         collapsed: its student came to predict few classes.
     """
 
-    state: Literal["done", "failed", "running", "damaged", "missing"]
+    state: Literal["done", "failed", "running", "damaged", "unreadable", "missing"]
     label: str
     detail: str = ""
     collapsed: bool = False
@@ -87,7 +86,7 @@ def look(results: Results) -> Overview:
         for path in sorted((results.root / "errors").glob("*.txt"))
         if path.stem not in states or states[path.stem].state == "missing"
     }
-    return Overview(states, manifests, troubles, unreadable + locked_away)
+    return Overview(states, manifests, troubles, (*unreadable, *locked_away, *results.strays()))
 
 
 def _manifests(results: Results) -> tuple[tuple[Manifest, ...], tuple[str, ...]]:
@@ -103,6 +102,8 @@ def _manifests(results: Results) -> tuple[tuple[Manifest, ...], tuple[str, ...]]
 def _recorded(results: Results, name: str, labels: dict[str, str]) -> State:
     try:
         record = results.read(name)
+    except Unreadable as error:
+        return State("unreadable", labels.get(name, ""), str(error))
     except StvmError as error:
         return State("damaged", labels.get(name, ""), str(error))
     if record is None:
@@ -134,7 +135,7 @@ def _running(results: Results, recorded: dict[str, State]) -> tuple[list[str], t
     """Trials without a record whose lock a living process holds; locks that cannot be tried."""
     running, unreadable = [], []
     for path in sorted((results.root / "locks").glob("*.lock")):
-        if not _HASH.fullmatch(path.stem) or path.stem in recorded:
+        if not is_hash(path.stem) or path.stem in recorded:
             continue
         try:
             with FileLock(path, blocking=False):
@@ -156,6 +157,7 @@ def count(states: Iterable[State]) -> dict[str, int]:
         "failed": by_state["failed"],
         "running": by_state["running"],
         "damaged": by_state["damaged"],
+        "unreadable": by_state["unreadable"],
         "missing": by_state["missing"],
         "collapsed": sum(state.collapsed for state in states),
     }
@@ -192,14 +194,15 @@ def as_text(overview: Overview) -> str:
     if data["unlisted"]["trials"]:
         rows.append(("in no study", data["unlisted"]))
     rows.append(("all, each once", data["total"]))
-    shown = [key for key in data["total"] if key not in ("damaged", "collapsed")]
-    shown += [key for key in ("damaged", "collapsed") if data["total"][key]]
+    rare = ("damaged", "unreadable", "collapsed")
+    shown = [key for key in data["total"] if key not in rare]
+    shown += [key for key in rare if data["total"][key]]
     table = [
         [name, *(counted[key] for key in shown), counted.get("title")] for name, counted in rows
     ]
     parts = [tabulate(table, ["study", *shown, ""], tablefmt="simple")]
     states = sorted(overview.states.items())
-    for kind in ("running", "failed", "damaged"):
+    for kind in ("running", "failed", "damaged", "unreadable"):
         lines = [
             (name, state.label, f"since {state.detail}" if kind == "running" else state.detail)
             for name, state in states

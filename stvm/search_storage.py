@@ -16,11 +16,12 @@ from filelock import FileLock, Timeout
 from optuna.storages import BaseStorage, JournalStorage, get_storage
 from optuna.storages.journal import JournalFileBackend
 from optuna.study import StudyDirection
+from sqlalchemy import URL, make_url
 from sqlalchemy.exc import SQLAlchemyError
 
 from stvm.errors import StvmError, unknown
-from stvm.files import writing
-from stvm.records import Results, replacing
+from stvm.files import checked_name, replacing, writing
+from stvm.records import Results
 
 STEPS = 10
 """A pruner's steps: tenths of the iterations, so that trials are compared at equal progress."""
@@ -65,14 +66,14 @@ def storage_faults(place: str, kinds: tuple[type[Exception], ...] = (Exception,)
 def storage_place(storage: str | None, name: str) -> str:
     """The storage as people may see it: a path below the results, or a URL without password."""
     if storage is None:
-        return f"searches/{name}.db"
+        return f"searches/{checked_name(name, '--name')}.db"
     return re.sub(r"//([^:/@]*):[^@]*@", r"//\1:***@", storage)
 
 
 def storage_file(storage: str | None, results: Path, name: str) -> Path | None:
     """The file behind a storage; None for one behind a URL."""
     if storage is None:
-        return results / "searches" / f"{name}.db"
+        return results / "searches" / f"{checked_name(name, '--name')}.db"
     return None if "://" in storage else Path(storage).resolve()
 
 
@@ -89,7 +90,20 @@ def open_storage(storage: str | None, results: Path, name: str) -> BaseStorage:
         with writing(path.parent):
             if path.suffix == ".log":
                 return JournalStorage(JournalFileBackend(str(path)))
-            return get_storage(f"sqlite:///{path}")
+            # Made here, since SQLite would make it less open than the umask says.
+            path.touch()
+            return get_storage(sqlite_url(path))
+
+
+def sqlite_url(path: Path) -> str:
+    """A file's URL, in which `?`, `%` and braces of its path mean themselves."""
+    url = URL.create("sqlite", database=str(path)).render_as_string(hide_password=False)
+    if make_url(url).database != str(path):
+        # SQLAlchemy before 2.1 neither quotes nor unquotes the path.
+        url = f"sqlite:///{path}"
+    if make_url(url).database != str(path) or "{" in url:
+        raise StvmError(f"{path}: such a path cannot hold a database; name another --storage")
+    return url
 
 
 def results_id(results: Results) -> str:

@@ -9,6 +9,7 @@ from reports.manifests import Manifest, Trial, command, read_manifest
 from reports.paired import order
 from reports.read_results import Outcome, Points, Reader, Record, outcome
 from stvm.errors import StvmError
+from stvm.records import Results
 
 
 @dataclass(frozen=True)
@@ -112,6 +113,6 @@ def read_results(reader: Reader) -> Recorded:
         raise StvmError(f"no results folder {results}: run `{command('ablation')}` first")
     studies = _newest_first(read_manifest(path) for path in results.glob("studies/[!.]*-*.json"))
     names = dict.fromkeys(trial.hash for study in studies for trial in study.trials)
-    names |= dict.fromkeys(sorted(p.stem for p in results.glob("records/[!.]*.json")))
+    names |= dict.fromkeys(Results(results).names())
     entries = {name: Entry(name, reader.record(name)) for name in names}
     return Recorded(results, studies, entries)

@@ -12,6 +12,7 @@ from reports.manifests import Manifest, Trial
 from reports.page.data import Recorded
 from reports.page.svg import data_url, to_png
 from stvm.errors import StvmError
+from stvm.files import checked_name, unreadable
 
 _WIDEST = 480
 
@@ -120,9 +121,11 @@ def search_plots(results: Path, name: object) -> tuple[Picture, ...]:
     Raises:
         StvmError: one is no image.
     """
-    if not isinstance(name, str):
+    try:
+        folder = results / "searches" / checked_name(str(name or ""), "the search")
+    except StvmError:
         return ()
-    return tuple(_plot(path) for path in sorted((results / "searches" / name).glob("*.png")))
+    return tuple(_plot(path) for path in sorted(folder.glob("*.png")))
 
 
 def _plot(path: Path) -> Picture:
@@ -130,8 +133,7 @@ def _plot(path: Path) -> Picture:
         data = path.read_bytes()
         with Image.open(path) as image:
             width, height = image.size
-    except OSError as error:
-        reason = " ".join(str(error).split())
-        raise StvmError(f"cannot read {path}: {reason}; run the search again") from None
+    except (OSError, MemoryError) as error:
+        raise unreadable(path, error, "run the search again") from None
     title = path.stem.replace("_", " ").capitalize()
     return Picture(data_url(data), title, f"Plot of the search: {title}", width, height)
