@@ -105,6 +105,11 @@ def _check(compute: ComputeSettings, device: torch.device) -> None:
         )
 
 
+def must_repeat(device: torch.device) -> bool:
+    """Operations of the device that may not repeat are refused: sums are taken in another form."""
+    return device.type == "cuda" and torch.are_deterministic_algorithms_enabled()
+
+
 def _switches() -> tuple[bool, bool, bool, bool, bool]:
     backends: Any = torch.backends
     return (
@@ -141,6 +146,10 @@ class Passes:
         """The module, its weights in the order asked for."""
         if self.compute.channels_last:
             module.to(memory_format=torch.channels_last)
+        if self.compute.channels_last or self.compute.compile:
+            for child in module.modules():
+                if isinstance(child, nn.Conv2d) and _overruns(child):
+                    _stride_before(child)
         return module
 
     def of(self, function: Pass, compiled: bool = True) -> Pass:
@@ -172,6 +181,32 @@ class Passes:
 
 AS_IT_IS = Passes()
 """Passes of the default settings: functions themselves."""
+
+
+_BLOCK = 16
+"""Channels that oneDNN takes at a time, where the processor has the widest registers."""
+
+
+def _overruns(convolution: nn.Conv2d) -> bool:
+    """oneDNN would write past its memory in the backward pass, and the process would crash.
+
+    On the CPU, in channels-last order, which torch.compile chooses too: of a 1x1 convolution with
+    a stride and less than a block of input channels (oneDNN's issue 6035).
+    """
+    return (
+        convolution.weight.device.type == "cpu"
+        and convolution.kernel_size == (1, 1)
+        and convolution.stride != (1, 1)
+        and convolution.padding == (0, 0)
+        and convolution.in_channels < _BLOCK
+    )
+
+
+def _stride_before(convolution: nn.Conv2d) -> None:
+    """Leave out the pixels that the stride skips before the convolution, which then has none."""
+    rows, columns = convolution.stride
+    convolution.stride = (1, 1)
+    convolution.register_forward_pre_hook(lambda _, given: (given[0][..., ::rows, ::columns],))
 
 
 def _in_channels_last(function: Pass) -> Pass:

@@ -96,7 +96,8 @@ def silhouettes(
     totals = {name: torch.zeros_like(sums[name].count) for name in sums}
     for name, features, labels in _known(batches()):
         values = sums[name].silhouette(features, labels)
-        totals[name] += torch.bincount(labels, weights=values, minlength=num_classes)
+        # Not `bincount`, whose weights a GPU refuses in deterministic mode; the sums are the same.
+        totals[name].index_add_(0, labels, values)
     return {name: _summary(totals[name], sums[name].count) for name in sums}
 
 

@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from stvm.checkpoints import Keeper, begin
-from stvm.compute import Passes
+from stvm.compute import Passes, must_repeat
 from stvm.data.access import Images, LabelledImages, class_names, open_source
 from stvm.data.classes import IGNORE_ID
 from stvm.data.crops import LabelledCrops, batches, class_pixels
@@ -230,7 +230,7 @@ def mean_cross_entropy(logits: Tensor, labels: Tensor, weights: Tensor | None) -
         labels: (N, H, W), 255 ignored.
         weights: of the classes, (C,); None for none.
     """
-    if not (logits.device.type == "cuda" and torch.are_deterministic_algorithms_enabled()):
+    if not must_repeat(logits.device):
         return F.cross_entropy(logits, labels, weights, ignore_index=IGNORE_ID)
     # The kernel that averages over the pixels adds them up in any order.
     losses = F.cross_entropy(logits, labels, weights, ignore_index=IGNORE_ID, reduction="none")
