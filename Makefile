@@ -1,4 +1,4 @@
-.PHONY: demo test check
+.PHONY: demo test check gpu
 
 PYTHON = .venv/bin/python
 CODE = stvm studies reports benchmarks
@@ -21,3 +21,6 @@ check: .venv/ready
 	.venv/bin/ruff check .
 	.venv/bin/mypy $(CODE)
 	OMP_NUM_THREADS=1 $(PYTHON) -m pytest -q -n 2 -m "not slow"
+
+gpu: .venv/ready
+	$(PYTHON) benchmarks/gpu.py
