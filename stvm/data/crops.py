@@ -6,17 +6,18 @@ permutation. Neither the number of loading processes nor an interruption changes
 
 from collections.abc import Iterator
 from functools import lru_cache
-from typing import TypeVar
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, Subset
+from torch.utils.data import DataLoader, Dataset, Subset, default_collate
 
 from stvm.data.access import Images, LabelledImages
 from stvm.data.classes import IGNORE_ID
 from stvm.data.reading import Uint8Array
+from stvm.errors import StvmError
 from stvm.scratch import shorten_temporary
 
 T = TypeVar("T")
@@ -152,6 +153,47 @@ class LabelledCrops(Positions[tuple[Tensor, Tensor]]):
         return large[0].round().to(torch.uint8), ids[0, 0].long()
 
 
+class _Tried(Dataset[T | StvmError], Generic[T]):
+    """Items, or the reason why there is none.
+
+    What a loading process raises reaches the training as its traceback; what it returns, as it is.
+    """
+
+    def __init__(self, crops: Positions[T]) -> None:
+        self.crops = crops
+
+    def __getitem__(self, position: int) -> T | StvmError:
+        try:
+            return self.crops[position]
+        except StvmError as error:
+            return error
+
+
+def _collate(items: list[Any]) -> Any:
+    """A batch, or the first reason why there is none."""
+    faults = (item for item in items if isinstance(item, StvmError))
+    return next(faults, None) or default_collate(items)
+
+
+def _raising(loaded: Iterator[T | StvmError], workers: int) -> Iterator[T]:
+    while True:
+        try:
+            batch = next(loaded)
+        except StopIteration:
+            return
+        except RuntimeError as error:
+            # torch has no class of its own for it.
+            if not (workers and str(error).startswith("DataLoader worker")):
+                raise
+            raise StvmError(
+                "a process that loads images was killed: look for the out-of-memory killer in "
+                f"dmesg and at the size of /dev/shm, or lower workers={workers}"
+            ) from error
+        if isinstance(batch, StvmError):
+            raise batch
+        yield batch
+
+
 def batches(
     crops: Positions[T], batch: int, workers: int, done: int = 0, pinned: bool = False
 ) -> Iterator[T]:
@@ -163,15 +205,21 @@ def batches(
         workers: processes that load.
         done: batches at the beginning that are left out.
         pinned: in memory that a GPU takes them from without waiting.
+
+    Raises:
+        StvmError: an image or label that cannot be used, or a loading process that was killed.
     """
     if workers:
         shorten_temporary()
+    tried: _Tried[T] = _Tried(crops)
     loader = DataLoader(
-        Subset(crops, range(done * batch, len(crops))),
+        Subset(tried, range(done * batch, len(crops))),
         batch_size=batch,
         shuffle=False,
         num_workers=workers,
+        collate_fn=_collate,
         pin_memory=pinned,
         persistent_workers=False,
     )
-    return iter(loader)
+    # The iterator is made now, as it draws from torch's generator.
+    return _raising(iter(loader), workers)
