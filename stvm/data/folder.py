@@ -1,23 +1,22 @@
 """A user's own images: `<split>/images/NAME.{png,jpg,jpeg}` and `<split>/labels/NAME.png`.
 
-Labels are 8-bit single-channel PNG files whose values are class ids; 255 is ignored. Pixels are
-taken as stored: an EXIF orientation is not applied, so that an image and its label stay aligned.
+Labels are 8-bit single-channel PNG files whose values are class ids; 255 is ignored. They lie on
+the image as it is shown, turned by its EXIF orientation.
 """
 
 from collections import OrderedDict
 from collections.abc import Callable
-from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
 from stvm.data.classes import IGNORE_ID, ClassList
+from stvm.data.names import composed, did_you_mean, near
 from stvm.data.reading import (
     Uint8Array,
-    check_label_mode,
-    loaded,
-    opened,
+    is_turned,
+    read_ids,
     read_rgb,
     read_size,
     size_text,
@@ -26,6 +25,10 @@ from stvm.errors import StvmError
 
 DEFAULT_CACHE_BYTES = 2**30
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg")
+OTHER_SUFFIXES = (
+    *(".webp", ".bmp", ".tif", ".tiff", ".gif", ".jfif", ".jpe", ".jp2", ".avif", ".heic"),
+    *(".ppm", ".pgm", ".tga"),
+)
 LAYOUT = "<root>/<split>/images/NAME.{png,jpg,jpeg}"
 
 
@@ -120,15 +123,16 @@ class LabelledFolder(FolderImages):
 
     def _decode_label(self, path: Path, image_path: Path) -> Uint8Array:
         image_size = read_size(image_path)
-        with opened(path, ("PNG",)) as label:
-            check_label_mode(path, label)
-            if label.size != image_size:
-                raise StvmError(
-                    f"{path}: label is {size_text(label.size)} but its image {image_path} is "
-                    f"{size_text(image_size)}; save both at the same size"
-                )
-            self._check_ids(path, np.asarray(loaded(path, label)))
-            return self._train_ids[self._resized(label, Image.Resampling.NEAREST)]
+        ids = read_ids(path)
+        size = (ids.shape[1], ids.shape[0])
+        if size != image_size:
+            turned = " as it is shown (EXIF orientation)" if is_turned(image_path) else ""
+            raise StvmError(
+                f"{path}: label is {size_text(size)} but its image {image_path} is "
+                f"{size_text(image_size)}{turned}; save both at the same size"
+            )
+        self._check_ids(path, ids)
+        return self._train_ids[self._resized(Image.fromarray(ids), Image.Resampling.NEAREST)]
 
     def _check_ids(self, path: Path, ids: Uint8Array) -> None:
         known = {*self.classes.ids, IGNORE_ID}
@@ -172,18 +176,35 @@ def image_paths(root: Path, split: str) -> list[Path]:
     folder = root / split / "images"
     for part, what in ((root, "data root"), (root / split, "split"), (folder, "images folder")):
         if not part.is_dir():
-            raise StvmError(f"{part}: {what} is not a folder; the layout must be {LAYOUT}")
+            other = did_you_mean(root, lambda place: (place / split / "images").is_dir())
+            raise StvmError(f"{part}: {what} is not a folder; the layout must be {LAYOUT}{other}")
     paths = sorted(
         (path for path in folder.iterdir() if _is_image(path)), key=lambda path: path.stem
     )
     if not paths:
-        raise StvmError(f"{folder}: no image in this folder; the layout must be {LAYOUT}")
-    for first, second in pairwise(paths):
-        if first.stem == second.stem:
+        others = left_out(root, split)
+        raise StvmError(
+            f"{folder}: no image in this folder; the layout must be {LAYOUT}"
+            + (f"; save {others[0].name} and so on as PNG or JPEG" if others else "")
+        )
+    first: dict[str, Path] = {}
+    for path in paths:
+        if (stem := composed(path.stem)) in first:
             raise StvmError(
-                f"{second}: has the same stem as {first.name}; rename or remove one of the two"
+                f"{path}: has the same stem as {first[stem].name}; rename or remove one of the two"
             )
+        first[stem] = path
     return paths
+
+
+def left_out(root: Path, split: str) -> list[Path]:
+    """Pictures beside a split's images that are of a kind that is not read."""
+    folder = root / split / "images"
+    return sorted(
+        path
+        for path in folder.iterdir()
+        if path.suffix.lower() in OTHER_SUFFIXES and not path.name.startswith(".")
+    )
 
 
 def _is_image(path: Path) -> bool:
@@ -193,14 +214,23 @@ def _is_image(path: Path) -> bool:
 def label_paths(images: list[Path]) -> list[Path]:
     """Gives the label file of each image of one split.
 
+    Names are the same where they differ in the Unicode form of a letter alone, as those do that
+    were written on macOS.
+
     Raises:
         StvmError: an image without label.
     """
     folder = images[0].parent.parent / "labels"
-    present = {path.name for path in folder.iterdir()} if folder.is_dir() else set()
+    present = {path.name: path for path in folder.iterdir()} if folder.is_dir() else {}
+    alike = {composed(name): path for name, path in present.items()}
+    found = []
     for path in images:
-        if f"{path.stem}.png" not in present:
+        name = f"{path.stem}.png"
+        label = present.get(name) or alike.get(composed(name))
+        if label is None:
             raise StvmError(
-                f"{path}: image has no label; add {folder / path.stem}.png or remove the image"
+                f"{path}: image has no label; add {folder / name} or remove the image"
+                f"{near(name, present)}"
             )
-    return [folder / f"{path.stem}.png" for path in images]
+        found.append(label)
+    return found

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from scipy.io import loadmat
 
 from stvm.data.layouts import Layout, Split
+from stvm.data.names import did_you_mean, near
 from stvm.errors import StvmError
 
 
@@ -70,7 +71,7 @@ class Part:
         if not paths:
             raise StvmError(
                 f"{folder}: no image of the split '{self.split}' in this folder; "
-                f"{layout.title} is expected as {layout.expected}"
+                f"{layout.title} is expected as {layout.expected}{_capitals(places, layout)}"
             )
         self._refuse_twins(paths)
         return paths
@@ -106,10 +107,12 @@ class Part:
         if missing := self.without_label(images):
             names = [path.relative_to(self.root).as_posix() for path in missing[:5]]
             more = f" and {len(missing) - 5} more" if len(missing) > 5 else ""
+            first = self.label_of(missing[0])
+            beside = _names(first.parent) if first.parent.is_dir() else []
             raise StvmError(
                 f"{self.root}: {len(missing)} of {len(images)} images have no label: "
-                f"{', '.join(names)}{more}; add {self.label_of(missing[0])} and so on, or remove "
-                "these images"
+                f"{', '.join(names)}{more}; add {first} and so on, or remove these images"
+                f"{near(first.name, beside)}"
             )
         return [self.label_of(image) for image in images]
 
@@ -157,11 +160,13 @@ class Part:
         return image.name.removesuffix(next(e for e in endings if image.name.endswith(e)))
 
     def _check_folder(self, folder: Path) -> None:
+        inside = folder.relative_to(self.root)
         for part in (self.root, *reversed(folder.parents), folder):
             if part.is_relative_to(self.root) and not part.is_dir():
+                other = did_you_mean(self.root, lambda place: (place / inside).is_dir())
                 raise StvmError(
                     f"{part}: no such folder{_beside(part)}; "
-                    f"{self.layout.title} is expected as {self.layout.expected}"
+                    f"{self.layout.title} is expected as {self.layout.expected}{other}"
                 )
 
     def _of_split(self, paths: list[Path]) -> list[Path]:
@@ -189,6 +194,15 @@ class Part:
 def _files(folder: Path, endings: tuple[str, ...]) -> list[Path]:
     names = (n for n in _names(folder) if n.endswith(endings) and not n.startswith("."))
     return [folder / name for name in sorted(names)]
+
+
+def _capitals(folders: Sequence[Path], layout: Layout) -> str:
+    """A file that would be an image if its ending were in small letters, with what to do."""
+    for folder in folders:
+        for name in sorted(_names(folder)):
+            if name.lower().endswith(layout.image_endings):
+                return f"; {name} is there: write its ending in small letters"
+    return ""
 
 
 def _names(folder: Path) -> list[str]:

@@ -1,10 +1,11 @@
 """One image or label file as it is stored; what cannot be read is refused by name.
 
-Pixels are taken as stored: an EXIF orientation is not applied, so that an image and its label stay
-aligned.
+An image is what a viewer shows: turned by its EXIF orientation, as OpenCV and the tools with which
+labels are drawn do. A label is what is stored; one that asks to be turned is refused.
 """
 
 import struct
+import warnings
 from pathlib import Path
 
 import cv2
@@ -21,14 +22,29 @@ _LABEL_MODES = ("L", "P")
 # Pillow stretches grey PNG files of 2 and 4 bits to 0..255, which changes the ids.
 _STRETCHED_RAW_MODES = ("L;2", "L;4")
 _THREE_CHANNELS_OF_16_BITS = "RGB;16B"
-_READ_ERRORS = (OSError, SyntaxError, ValueError, struct.error, Image.DecompressionBombError)
+_READ_ERRORS = (OSError, SyntaxError, ValueError, struct.error)
+_ORIENTATION = 0x0112
+_TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+_SIDEWAYS = (5, 6, 7, 8)
+_LFS_POINTER = b"version https://git-lfs"
+_JPEG_SCAN, _JPEG_END = b"\xff\xda", b"\xff\xd9"
 
 
 def read_rgb(path: Path) -> Image.Image:
-    """Reads an image file as RGB at its stored size.
+    """Reads an image file as RGB, upright as a viewer shows it.
+
+    Of 16 bits a channel the upper 8 are taken, as viewers do.
 
     Raises:
-        StvmError: the file cannot be read or has more than 8 bits per channel.
+        StvmError: the file cannot be read, is 16-bit grey, or has transparent pixels.
     """
     with opened(path, ("PNG", "JPEG")) as image:
         if image.mode not in _IMAGE_MODES:
@@ -36,27 +52,47 @@ def read_rgb(path: Path) -> Image.Image:
                 f"{path}: image mode {image.mode} is not supported; "
                 "save it as an RGB image of 8 bits per channel"
             )
-        return loaded(path, image).convert("RGB")
+        loaded(path, image)
+        if image.has_transparency_data and _is_transparent(image):
+            raise StvmError(
+                f"{path}: has transparent pixels, whose colour is not defined; put the image on a "
+                "background and save it as RGB"
+            )
+        turn = _TURNS.get(_orientation(image))
+        rgb = image.convert("RGB")
+        return rgb if turn is None else rgb.transpose(turn)
 
 
 def read_size(path: Path) -> tuple[int, int]:
-    """Width and height of an image file, from its header.
+    """Width and height of an image file as it is shown, from its header.
 
     Raises:
         StvmError: the file cannot be read.
     """
     with opened(path, ("PNG", "JPEG")) as image:
-        return image.size
+        width, height = image.size
+        return (height, width) if _orientation(image) in _SIDEWAYS else (width, height)
+
+
+def is_turned(path: Path) -> bool:
+    """The image file asks to be shown otherwise than it is stored.
+
+    Raises:
+        StvmError: the file cannot be read.
+    """
+    with opened(path, ("PNG", "JPEG")) as image:
+        return _orientation(image) in _TURNS
 
 
 def read_ids(path: Path) -> Uint8Array:
     """Ids (H, W) of an 8-bit label file: its grey values, or the indices of its palette.
 
     Raises:
-        StvmError: the file cannot be read or is no single channel of 8 bits.
+        StvmError: the file cannot be read, is no single channel of 8 bits, or asks to be turned.
     """
     with opened(path, ("PNG",)) as label:
         check_label_mode(path, label)
+        _refuse_turned(path, label)
         return np.array(loaded(path, label), dtype=np.uint8)
 
 
@@ -75,6 +111,7 @@ def read_first_channel(path: Path) -> NDArray[np.uint16]:
                 f"{path}: label mode is {raw_mode}, not three channels of 16 bits; take the "
                 "file as it was published: one that was saved again may have lost its classes"
             )
+        _refuse_turned(path, label)
     blue_green_red = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_UNCHANGED)
     if blue_green_red is None:
         raise _unreadable(path, "PNG", OSError("damaged"))
@@ -82,7 +119,9 @@ def read_first_channel(path: Path) -> NDArray[np.uint16]:
 
 
 def check_intact(path: Path) -> None:
-    """Compare a PNG file with the checksums in it, which Pillow does not look at as it decodes.
+    """Look for damage that Pillow passes over as it decodes.
+
+    A PNG file is compared with the checksums in it; a JPEG file has none, but an end.
 
     Raises:
         StvmError: it is cut off, or was damaged when it was copied.
@@ -93,18 +132,32 @@ def check_intact(path: Path) -> None:
             image.verify()
         except _READ_ERRORS as error:
             raise _unreadable(path, kind, error) from error
+    if kind != "PNG":
+        content = path.read_bytes()
+        if content.rfind(_JPEG_END) < content.rfind(_JPEG_SCAN):
+            raise _unreadable(path, kind, OSError("its end is missing"))
 
 
 def opened(path: Path, formats: tuple[str, ...]) -> Image.Image:
     """An image file whose pixels are not read yet.
 
     Raises:
-        StvmError: no file of these formats.
+        StvmError: no file of these formats, one of several pictures, or one too large.
     """
     try:
-        return Image.open(path, formats=formats)
+        # Pillow warns from half the size on at which it refuses.
+        with warnings.catch_warnings(action="ignore"):
+            image = Image.open(path, formats=formats)
+    except Image.DecompressionBombError as error:
+        count = str(error).partition(",")[0]
+        raise StvmError(f"{path}: too large: {count}; save it with fewer pixels") from error
     except _READ_ERRORS as error:
-        raise _unreadable(path, " or ".join(formats), error) from error
+        raise _unreadable(path, " or ".join(formats), _what_it_is(path) or error) from error
+    # A JPEG file with a second picture is a photo with its depth or brightness beside it.
+    if image.format == "PNG" and getattr(image, "is_animated", False):
+        image.close()
+        raise StvmError(f"{path}: is an animation; save one picture of it as PNG")
+    return image
 
 
 def loaded(path: Path, image: Image.Image) -> Image.Image:
@@ -132,6 +185,43 @@ def check_label_mode(path: Path, label: Image.Image) -> None:
             f"{path}: label mode is {raw_mode}, not 8-bit single-channel (L or P); "
             "save the class ids as an 8-bit grey PNG"
         )
+
+
+def _orientation(image: Image.Image) -> int:
+    """EXIF orientation, 1 to 8; 1 where there is none or none that can be read."""
+    try:
+        # PNG files' own form of this would decode the pixels first.
+        with warnings.catch_warnings(action="ignore"):
+            return int(Image.Image.getexif(image).get(_ORIENTATION, 1))
+    except (*_READ_ERRORS, TypeError, KeyError, OverflowError):
+        return 1
+
+
+def _refuse_turned(path: Path, label: Image.Image) -> None:
+    if _orientation(label) in _TURNS:
+        raise StvmError(
+            f"{path}: the label has an EXIF orientation; turn its pixels as the image is shown and "
+            "save it without"
+        )
+
+
+def _is_transparent(image: Image.Image) -> bool:
+    least, _ = image.convert("RGBA").getchannel("A").getextrema()
+    return isinstance(least, int) and least < 255
+
+
+def _what_it_is(path: Path) -> OSError | None:
+    """Why a file is no image of the kind that was looked for, where that can be told."""
+    try:
+        start = path.read_bytes()[:64] if path.stat().st_size < 10_000 else b"?"
+        if not start:
+            return OSError("the file is empty")
+        if start.startswith(_LFS_POINTER):
+            return OSError("it is a Git LFS pointer: run git lfs pull")
+        with Image.open(path) as other:
+            return OSError(f"it is a {other.format} file, whatever its name says")
+    except (*_READ_ERRORS, Image.DecompressionBombError):
+        return None
 
 
 def size_text(size: tuple[int, int]) -> str:
