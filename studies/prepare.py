@@ -29,9 +29,11 @@ from stvm.estimate import duration
 from stvm.groups import OFFICIAL
 from stvm.presets import PRESETS, find_preset
 from stvm.settings import Settings, parse_assignments
+from stvm.sources import source_path
 
 SAY_EVERY_S = 30.0
 """Seconds between lines of progress where nobody looks at a terminal."""
+SOURCE_MEND = "; or give source_checkpoint=FILE, with which no source images are needed"
 
 
 @dataclass(frozen=True)
@@ -51,11 +53,11 @@ class Need:
     labelled: bool
 
 
-def needs(settings: Settings) -> list[Need]:
+def needs(settings: Settings, cache: Path) -> list[Need]:
     """What a study of these settings reads again and again.
 
-    Held-out source images are read once, and labels of target training images, which only the
-    oracle reads, are not touched.
+    The source is left alone where its model is there already. Held-out source images are read
+    once, and labels of target training images, which only the oracle reads, are not touched.
 
     Raises:
         StvmError: a root is not given.
@@ -63,18 +65,16 @@ def needs(settings: Settings) -> list[Need]:
     data, split = settings.data, settings.training.eval_split
     size = (data.height, data.width)
     found = []
-    if _does_without_source(settings):
-        print("source: not there and not needed, source_checkpoint is given", flush=True)
+    model = source_path(settings, cache)
+    if settings.source.source_checkpoint:
+        print(f"source: not needed, as source_checkpoint={model} is given", flush=True)
+    elif model.exists():
+        print(f"source: not needed, as its model is trained: {model}", flush=True)
     else:
         found.append(Need("source", source_part(data, "train"), data.source_size(), True))
     found.append(Need("target", target_part(data, "train"), size, False))
     found.append(Need("target", target_part(data, split), size, True))
     return found
-
-
-def _does_without_source(settings: Settings) -> bool:
-    root = settings.data.source_root
-    return bool(settings.source.source_checkpoint) and not (root and Path(root).is_dir())
 
 
 def check(need: Need, cache: Path) -> list[Store]:
@@ -105,13 +105,15 @@ def check(need: Need, cache: Path) -> list[Store]:
 def check_all(found: Sequence[Need], cache: Path) -> list[Store] | None:
     """As `check` of each; None where any is refused, after all were looked at."""
     stores: list[Store] = []
-    refused = False
+    refused: dict[str, str] = {}
     for need in found:
         try:
             stores += check(need, cache)
         except StvmError as error:
-            refused = True
-            print(f"error: {error}", file=sys.stderr)
+            mend = SOURCE_MEND if need.role == "source" else ""
+            refused.setdefault(str(error), f"{error}{mend}")
+    for line in refused.values():
+        print(f"error: {line}", file=sys.stderr)
     return None if refused else stores
 
 
@@ -147,17 +149,26 @@ class _Lines:
         print(f"  {self._done:,} decoded{rest}", flush=True)
 
 
+def show_sizes(stores: Sequence[Store]) -> None:
+    """Print how large each array is, and what the disk has for what is missing.
+
+    Raises:
+        StvmError: too little room.
+    """
+    for store in stores:
+        count = len(missing_items(store))
+        state = f"{count:,} to decode" if count else "there already"
+        print(f"  {store.folder}: {gigabytes(store.nbytes)}, {state}", flush=True)
+    print(check_room(list(stores)), flush=True)
+
+
 def write(stores: Sequence[Store], workers: int) -> list[str]:
     """Write what is missing of the arrays; a line for each file that cannot be used.
 
     Raises:
-        StvmError: no room, or a reason that ends all.
+        StvmError: a reason that ends all.
     """
     todo = [len(missing_items(store)) for store in stores]
-    for store, count in zip(stores, todo, strict=True):
-        state = f"{count:,} to decode" if count else "there already"
-        print(f"  {store.folder}: {gigabytes(store.nbytes)}, {state}", flush=True)
-    check_room(list(stores))
     faults: list[str] = []
     with watching(sum(todo)) as watch, Decoders(workers) as decoders:
         for store in stores:
@@ -169,7 +180,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     """Options of the command."""
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.add_argument("settings", nargs="*", metavar="setting=value")
-    parser.add_argument("--preset", default="paper", help=f"one of {', '.join(PRESETS)}")
+    parser.add_argument("--preset", help=f"one of {', '.join(PRESETS)}")
     parser.add_argument("--cache", type=Path, default=Path(".cache"), metavar="DIR")
     parser.add_argument(
         "--workers",
@@ -183,15 +194,20 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """The command; returns its exit code."""
-    settings = find_preset(options.preset).settings(**parse_assignments(options.settings))
+    changes = parse_assignments(options.settings)
+    if options.preset is None and "dataset" not in changes:
+        published = [name for name, p in PRESETS.items() if p.changes.get("dataset") in OFFICIAL]
+        raise StvmError(f"say which data: --preset and one of {', '.join(published)}")
+    settings = find_preset(options.preset or "paper").settings(**changes)
     if settings.data.dataset not in OFFICIAL:
         raise StvmError(
             f"dataset={settings.data.dataset} needs no preparing: choose a preset of, or set, "
             f"dataset={', '.join(OFFICIAL)}"
         )
-    stores = check_all(needs(settings), options.cache)
+    stores = check_all(needs(settings, options.cache), options.cache)
     if stores is None:
         return 2
+    show_sizes(stores)
     if options.check:
         return 0
     try:

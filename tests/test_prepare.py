@@ -52,6 +52,12 @@ def assignments(root: Path, dataset: str, *changes: str) -> list[str]:
     return [f"dataset={dataset}", held_out, *city, *sizes.split(), *roots, *changes]
 
 
+def but(given: list[str], change: str) -> list[str]:
+    """Assignments of which one is another."""
+    name = change.partition("=")[0]
+    return [*(item for item in given if not item.startswith(f"{name}=")), change]
+
+
 def data_of(given: list[str]) -> DataSettings:
     return find_preset("paper").settings(**parse_assignments(given)).data
 
@@ -301,24 +307,79 @@ def test_the_index_lists_the_originals(made: Path, tmp_path: Path) -> None:
     assert (index["dataset"], index["kind"], index["height"]) == ("GTA5", "labels", 40)
 
 
-def test_a_checkpoint_stands_for_source_images_that_are_not_there(
-    trees: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize("there", [True, False])
+def test_the_source_is_left_alone_where_its_model_is_given(
+    trees: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], there: bool
 ) -> None:
-    shutil.rmtree(trees / "gta5")
-    given = assignments(trees, "gta5_cityscapes")
+    given, cache = assignments(trees, "gta5_cityscapes"), tmp_path / "cache"
+    if not there:
+        shutil.rmtree(trees / "gta5")
+        assert prepare(cache, given) == 2
+        line = capsys.readouterr().err
+        assert "gta5: no such folder (beside it: cityscapes" in line
+        assert line.rstrip().endswith(
+            "or give source_checkpoint=FILE, with which no source images are needed"
+        )
+    assert prepare(cache, [*given, "source_checkpoint=model.pth"]) == 0
+    out = capsys.readouterr().out
+    assert "source: not needed, as source_checkpoint=model.pth is given" in out
+    assert sorted(path.name for path in cache.iterdir()) == ["cityscapes"]
+
+
+def test_the_source_is_left_alone_where_its_model_is_trained(
+    made: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    given = assignments(made, "gta5_cityscapes")
+    settings = find_preset("paper").settings(**parse_assignments(given))
+    model = tmp_path / "sources" / f"{settings.source_hash()}.safetensors"
+    model.parent.mkdir()
+    model.write_bytes(b"weights")
+    assert prepare(tmp_path, given, "--check") == 0
+    out = capsys.readouterr().out
+    assert f"source: not needed, as its model is trained: {model}" in out and "GTA5" not in out
+
+
+def test_sizes_and_free_room_are_said_before_anything_is_decoded(
+    made: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    usage = shutil.disk_usage(tmp_path)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage._replace(free=7_000_000_000))
+    cache = tmp_path / "not" / "there"
+    assert prepare(cache, assignments(made, "gta5_cityscapes"), "--check") == 0
+    # Source 8 x 40 x 72 x (3 + 1), target 8 x 48 x 96 x 3 and 6 x 48 x 96 x (3 + 1).
+    need = (8 * 40 * 72 * 4 + 8 * 48 * 96 * 3 + 6 * 48 * 96 * 4) / 1e6
+    said = f"{need:.1f} MB are needed, 7.0 GB are free in {cache}"
+    assert said in capsys.readouterr().out
+    assert not cache.exists()
+
+
+@pytest.mark.parametrize(("level", "meant"), [("gta5/images", "gta5"), (".", "gta5")])
+def test_a_root_at_another_level_is_told(
+    made: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], level: str, meant: str
+) -> None:
+    given = but(assignments(made, "gta5_cityscapes"), f"source_root={made / level}")
     assert prepare(tmp_path, given) == 2
-    assert "gta5: no such folder (beside it: cityscapes" in capsys.readouterr().err
-    assert prepare(tmp_path, [*given, "source_checkpoint=model.pth"], "--check") == 0
-    assert "source: not there and not needed" in capsys.readouterr().out
+    assert f"; did you mean {made / meant}?" in capsys.readouterr().err
+
+
+def test_a_root_that_is_not_there_is_one_line_though_two_splits_are_wanted(
+    made: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    given = but(assignments(made, "gta5_cityscapes"), f"target_root={made / 'nowhere'}")
+    assert prepare(tmp_path, given) == 2
+    line = capsys.readouterr().err
+    assert line.count("\n") == 1 and f"did you mean {made / 'cityscapes'}?" in line
 
 
 @pytest.mark.parametrize(
     ("given", "message"),
     [
+        ([], "say which data: --preset and one of gta5-cityscapes-deeplabv2, "),
+        (["height=64"], "say which data"),
         (["--preset", "demo"], "dataset=streets needs no preparing"),
         (["dataset=gta5_cityscapes", "eval_split=val"], "source_root is not set"),
         (["dataset=gta5_cityscape"], "gta5_cityscape"),
-        (["heigt=3"], "did you mean 'height'"),
+        (["dataset=gta5_cityscapes", "heigt=3"], "did you mean 'height'"),
         (["--workers", "0"], "not a whole number from 1 on"),
     ],
 )

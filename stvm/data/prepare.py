@@ -41,23 +41,32 @@ def missing_items(store: Store) -> list[int]:
     return [number for number in range(len(store.images)) if not done[number]]
 
 
-def check_room(stores: list[Store]) -> None:
-    """Refuse arrays that the disk cannot hold, before hours are spent on them.
+def check_room(stores: list[Store]) -> str:
+    """What the arrays still need of the disk and what is free there, for people.
 
     Raises:
-        StvmError: too little room.
+        StvmError: too little room, before hours are spent on them.
     """
     need = sum(
         store.nbytes * len(missing_items(store)) // max(1, len(store.images)) for store in stores
     )
     cache = stores[0].cache
-    with writing(cache):
-        free = shutil.disk_usage(cache).free
+    free = _free(cache)
     if need > free:
         raise StvmError(
             f"{cache}: {gigabytes(need)} are needed and {gigabytes(free)} are free; make room, or "
             "name a folder on another disk with --cache"
         )
+    return f"{gigabytes(need)} are needed, {gigabytes(free)} are free in {cache}"
+
+
+def _free(folder: Path) -> int:
+    """Bytes free where the folder is or will be."""
+    there = next(p for p in (folder.absolute(), *folder.absolute().parents) if p.exists())
+    try:
+        return shutil.disk_usage(there).free
+    except OSError as error:
+        raise StvmError(f"{there}: {error.strerror}; name another folder with --cache") from error
 
 
 def gigabytes(size: int) -> str:
