@@ -7,6 +7,7 @@ command ends with 1. Nothing recorded is touched.
 import argparse
 import json
 import math
+import shutil
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -22,7 +23,8 @@ from tabulate import tabulate
 from studies.recorded import find_name, open_results, settings_of
 from stvm.errors import StvmError
 from stvm.experiment import check_inputs
-from stvm.records import Results
+from stvm.files import writing
+from stvm.records import Results, replacing
 from stvm.scratch import own_folder
 from stvm.settings import Settings
 from stvm.trainer import Progress
@@ -123,13 +125,27 @@ def circumstances(recorded: dict[str, Any], replayed: dict[str, Any]) -> list[tu
     return [(name, before, now) for name, before, now in pairs if before != now]
 
 
-def replay(record: dict[str, Any], settings: Settings, cache: Path, device: str) -> dict[str, Any]:
+def replay(
+    record: dict[str, Any],
+    settings: Settings,
+    cache: Path,
+    device: str,
+    keep: Results | None = None,
+) -> dict[str, Any]:
     """The record of the same trial, run now with as many threads, and kept nowhere.
+
+    Args:
+        record: of the trial.
+        settings: of the trial.
+        cache: of rendered data and source models.
+        device: to run on.
+        keep: where its networks go, if they are to be kept; those that stand are not replaced.
 
     Raises:
         StvmError: data or checkpoint that cannot be used.
     """
     check_inputs([settings])
+    settings = settings.replace(keep_model=keep is not None)
     threads = (record.get("run") or {}).get("threads")
     before = torch.get_num_threads()
     torch.set_num_threads(threads or before)
@@ -144,10 +160,23 @@ def replay(record: dict[str, Any], settings: Settings, cache: Path, device: str)
                 progress=progress,
                 every_s=math.inf,
             )
+            if keep:
+                _keep(Results(Path(folder)), keep, record["hash"])
     finally:
         torch.set_num_threads(before)
     # As if read from its file: tuples become lists.
     return dict(json.loads(json.dumps(replayed)))
+
+
+def _keep(made: Results, results: Results, name: str) -> None:
+    """The networks of a replayed trial, beside its record."""
+    for source, path in (
+        (made.model_path(name), results.model_path(name)),
+        (made.metric_path(name), results.metric_path(name)),
+    ):
+        if source.is_file() and not path.exists():
+            with writing(path.parent), replacing(path) as temporary:
+                shutil.copyfile(source, temporary)
 
 
 def device_for(record: dict[str, Any], wanted: str | None) -> str:
@@ -212,6 +241,9 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--cache", type=Path, default=Path(".cache"), metavar="DIR")
     parser.add_argument("--device", choices=("cpu", "cuda"), help="the record's where left out")
     parser.add_argument(
+        "--keep-model", action="store_true", help="keep its networks, for predict and export-model"
+    )
+    parser.add_argument(
         "--anyway", action="store_true", help="although this version gives it another hash"
     )
 
@@ -230,4 +262,5 @@ def run(options: argparse.Namespace) -> int:
     device = device_for(record, options.device)
     label = f" ({record['variant']})" if record.get("variant") else ""
     print(f"replaying trial {name}{label} on {device}", file=sys.stderr, flush=True)
-    return _report(record, replay(record, settings, options.cache, device))
+    keep = results if options.keep_model else None
+    return _report(record, replay(record, settings, options.cache, device, keep))

@@ -60,12 +60,14 @@ class Outcome:
         sample: arrays for pictures.
         source: what the source model is, with the "sha256" of its file.
         network: the one reported.
+        adaptation: all networks after the last iteration; None for rows that do not adapt.
     """
 
     result: dict[str, Any]
     sample: dict[str, NDArray[Any]]
     source: dict[str, str | int | bool]
     network: SegmentationNetwork
+    adaptation: Adaptation | None = None
 
 
 def check_inputs(trials: Iterable[Settings]) -> list[str]:
@@ -227,7 +229,7 @@ def _run(
     }
     sample = _sample(settings, network, reader, held_out, device)
     sample["miou"] = np.float64(result["miou"])  # type: ignore[assignment]
-    return Outcome(result, sample, facts, network)
+    return Outcome(result, sample, facts, network, reader.adaptation if reader else None)
 
 
 def _at_image_size(measure: Miou, cache: Path) -> LabelledImages:

@@ -123,6 +123,7 @@ _DEMO: dict[str, Any] = {
     "n_mocm": 3,
     "tau_mocm": 0.6,
     "evaluated": "teacher",
+    "keep_model": True,
 }
 
 _COMMON10 = (

@@ -57,6 +57,10 @@ class Results:
         """Where the network that the trial with this hash reports is kept, if it is asked for."""
         return self._path("models", name, ".safetensors")
 
+    def metric_path(self, name: str) -> Path:
+        """Where the metric network of that trial is kept beside it, if it has one."""
+        return self.root / "models" / f"{name}.metric.safetensors"
+
     def state_path(self, name: str) -> Path:
         """Where the trial with this hash keeps its state while it runs."""
         return self._path("checkpoints", name, ".pt")

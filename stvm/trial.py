@@ -14,6 +14,7 @@ from stvm.checkpoints import EVERY_S, Keeper
 from stvm.data.access import class_names, fingerprint
 from stvm.errors import DivergenceError, StvmError
 from stvm.experiment import Outcome, run_trial
+from stvm.metric_files import save_metric
 from stvm.pretrained import save_network
 from stvm.records import Results, now
 from stvm.settings import Settings
@@ -161,11 +162,14 @@ def _source_score(settings: Settings, outcome: Outcome, results: Results) -> dic
 
 
 def _keep_model(settings: Settings, outcome: Outcome, results: Results) -> None:
-    """The reported network beside the record, in a file that says what it is."""
+    """The reported network beside the record, and the metric network beside that."""
     source = outcome.source
     family = str(source.get("origin", source["family"]))
     path = results.model_path(settings.hash())
     save_network(outcome.network, path, class_names(settings.data), family)
+    if outcome.adaptation:
+        metric = results.metric_path(settings.hash())
+        save_metric(outcome.adaptation, outcome.network, settings.method, metric)
 
 
 def _circumstances(started: str, clock: float, device: torch.device) -> dict[str, Any]:

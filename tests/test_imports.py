@@ -58,6 +58,8 @@ FORBIDDEN = {
         *("stvm.settings", "stvm.method", "stvm.trainer", "stvm.experiment", "stvm.records"),
         *("stvm.study", "ray"),
     ),
+    "stvm.metric_files": ("stvm.trainer", "stvm.experiment", "stvm.trial", "stvm.study", "ray"),
+    "stvm.prediction": ("stvm.trainer", "stvm.experiment", "stvm.trial", "stvm.study", "ray"),
     "stvm.measures": ("stvm.experiment", "stvm.records", "stvm.trial", "stvm.study", "ray"),
     "stvm.cluster": (
         *("stvm.settings", "stvm.data", "stvm.method", "stvm.trainer", "stvm.experiment"),

@@ -5,6 +5,7 @@ has no labels, so that nothing in adaptation can see them.
 """
 
 import hashlib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -48,9 +49,13 @@ def class_names(data: DataSettings) -> tuple[str, ...]:
 
 
 def class_colours(data: DataSettings) -> list[tuple[int, int, int]]:
+    """A colour for each class of the data."""
+    return colours_of(class_names(data))
+
+
+def colours_of(names: Sequence[str]) -> list[tuple[int, int, int]]:
     """A colour for each class: Cityscapes' where the name is one of its classes."""
     known = dict(zip(CLASSES, PALETTE, strict=True))
-    names = class_names(data)
     return [known.get(n, (37 * i % 256, 91 * i % 256, 153 * i % 256)) for i, n in enumerate(names)]
 
 
