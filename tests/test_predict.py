@@ -208,3 +208,36 @@ def test_a_trial_without_network_names_the_command_that_makes_it(
     assert "equal to the bit" in capsys.readouterr().out
     assert main([*given, "--out", str(tmp_path / "o")]) == 0
     assert (tmp_path / "o" / "a_reliability.png").is_file()
+
+
+def test_an_onnx_file_computes_what_the_network_computes(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    onnxruntime = pytest.importorskip("onnxruntime")
+    pytest.importorskip("onnxscript")
+    torch.manual_seed(2)
+    network = build_network("small_deeplab", 16, 3).eval()
+    weights, out = tmp_path / "w.safetensors", tmp_path / "w.onnx"
+    save_network(network, weights, ("road", "walk", "sky"))
+    assert main(["export-model", str(weights), "--format", "onnx", "--out", str(out)]) == 0
+    assert "onnxruntime differs by" in capsys.readouterr().out
+    session = onnxruntime.InferenceSession(str(out), providers=["CPUExecutionProvider"])
+    images = torch.rand(3, 3, 50, 41)
+    with torch.no_grad():
+        logits = network.classifier(network.features((images - network.mean) / network.std))
+        expected = F.interpolate(logits, (50, 41), mode="bilinear", align_corners=False)
+    (found,) = session.run(None, {"images": images.numpy()})
+    torch.testing.assert_close(torch.from_numpy(found), expected, atol=1e-4, rtol=1e-4)
+    names = session.get_modelmeta().custom_metadata_map["class_names"]
+    assert names.split("\n") == ["road", "walk", "sky"]
+
+
+def test_a_plain_state_dict_is_named_tensors_and_nothing_else(tmp_path: Path) -> None:
+    network = build_network("small_deeplab", 16, 3)
+    weights, out = tmp_path / "w.safetensors", tmp_path / "w.pth"
+    save_network(network, weights, ("road", "walk", "sky"))
+    assert main(["export-model", str(weights), "--format", "plain", "--out", str(out)]) == 0
+    state = torch.load(out, weights_only=True)
+    assert state.keys() == network.state_dict().keys()
+    assert all(torch.equal(state[k], v) for k, v in network.state_dict().items())
+    assert main(["export-model", str(weights), "--format", "plain", "--out", str(out)]) == 2

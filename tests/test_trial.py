@@ -266,7 +266,8 @@ def test_a_trial_keeps_the_network_it_reports_and_says_where_it_began(
     record = run(settings, tmp_path, cache)
     assert record["hash"] == tiny(evaluated="student").hash()
     path = tmp_path / "models" / f"{record['hash']}.safetensors"
-    assert [p.name for p in path.parent.iterdir()] == [path.name]
+    metric = f"{record['hash']}.metric.safetensors"
+    assert sorted(p.name for p in path.parent.iterdir()) == [metric, path.name]
     kept = open_checkpoint(path)
     assert kept.class_names == tuple(record["result"]["class_names"])
     sample = np.load(tmp_path / "samples" / f"{record['hash']}.npz")

@@ -7,6 +7,7 @@ from stvm.pretrained.families import FAMILIES, LAYOUTS, Family, Layout, public_n
 from stvm.pretrained.writing import (
     export_family,
     export_network,
+    export_plain,
     public_checkpoint,
     save_network,
 )
@@ -20,6 +21,7 @@ __all__ = [
     "Layout",
     "export_family",
     "export_network",
+    "export_plain",
     "open_backbone",
     "open_checkpoint",
     "public_checkpoint",

@@ -96,15 +96,28 @@ def public_checkpoint(network: SegmentationNetwork, family: str) -> dict[str, An
 
 
 def export_network(network: SegmentationNetwork, family: str, out: Path) -> None:
-    """Write a plain state dict in the layout of a public family, whole or not at all.
+    """Write a state dict in the layout of a public family, whole or not at all.
 
     Raises:
         StvmError: the file exists, or cannot be written.
     """
+    _write(public_checkpoint(network, family), out)
+
+
+def export_plain(network: SegmentationNetwork, out: Path) -> None:
+    """Write the network's own state dict, named tensors and nothing else, whole or not at all.
+
+    Raises:
+        StvmError: the file exists, or cannot be written.
+    """
+    _write({k: v.detach().cpu() for k, v in network.state_dict().items()}, out)
+
+
+def _write(state: dict[str, Any], out: Path) -> None:
     if out.exists():
         raise StvmError(f"{out} exists and is not overwritten: name another file with --out")
     # torch's own writer turns a full disk into a RuntimeError; Python's into an OSError.
     content = io.BytesIO()
-    torch.save(public_checkpoint(network, family), content)
+    torch.save(state, content)
     with writing(out.parent), replacing(out) as temporary:
         temporary.write_bytes(content.getbuffer())
