@@ -1,4 +1,4 @@
-"""The Ray cluster a study runs on: started or joined, its slots, and what its nodes must share."""
+"""The Ray cluster a study runs on: started or joined, and what its nodes must share."""
 
 import contextlib
 import hashlib
@@ -9,7 +9,6 @@ import signal
 import socket
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -26,66 +25,10 @@ from stvm.errors import StvmError
 from stvm.files import writing
 from stvm.machine import Machine
 from stvm.scratch import RAY_BYTES, own_folder
+from stvm.slots import cpus_of
 
 ANSWER_S = 120.0
 """A node that does not run a small task for so long is taken as out of order."""
-
-Resources = Mapping[str, float]
-
-
-@dataclass(frozen=True)
-class Slots:
-    """Resources of one trial, and how many trials fit at a time."""
-
-    cpus: int
-    gpus: float
-    count: int
-
-
-def plan_slots(
-    nodes: Sequence[Resources],
-    cpus: int | None,
-    gpus: float | None,
-    free: Sequence[Resources] | None = None,
-) -> Slots:
-    """Resources of a trial on these nodes.
-
-    Args:
-        nodes: of each node, resources by Ray's names (CPU, GPU).
-        cpus: asked for; None for one core, or with GPUs an equal share of up to 8.
-        gpus: asked for; None for one where there are any.
-        free: what of each node others have left; None for all of it. Where no trial fits now the
-            first one waits for room, so one slot is the least.
-
-    Raises:
-        StvmError: no node can hold one trial, which Ray would leave pending without a word.
-    """
-    most_gpus = max(node.get("GPU", 0) for node in nodes)
-    most_cpus = max(node.get("CPU", 0) for node in nodes)
-    if gpus is None:
-        gpus = 1.0 if most_gpus >= 1 else 0.0
-    if cpus is None:
-        cpus = 1 if gpus == 0 else max(1, min(8, int(most_cpus * gpus / max(most_gpus, 1))))
-    fits = sum(_fit(node, cpus, gpus) for node in nodes)
-    if not fits:
-        short = "--cpus-per-trial" if most_gpus >= gpus else "--gpus-per-trial"
-        raise StvmError(
-            f"a trial asks for {cpus} cores and {gpus:g} GPUs, but the largest node has "
-            f"{most_cpus:.0f} cores and {most_gpus:g} GPUs: lower {short}"
-        )
-    if free is not None:
-        fits = max(1, sum(_fit(node, cpus, gpus) for node in free))
-    return Slots(cpus, gpus, fits)
-
-
-def _fit(node: Resources, cpus: int, gpus: float) -> int:
-    by_gpu = int(node.get("GPU", 0) / gpus + 1e-9) if gpus else cpus_of(node)
-    return min(cpus_of(node) // cpus, by_gpu)
-
-
-def cpus_of(node: Resources) -> int:
-    """Cores of a node."""
-    return int(node.get("CPU", 0))
 
 
 def _answers(address: str | None) -> None:

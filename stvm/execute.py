@@ -16,14 +16,7 @@ os.environ.setdefault("TUNE_PRINT_ALL_TRIAL_ERRORS", "0")
 os.environ.setdefault("TUNE_DISABLE_SIGINT_HANDLER", "1")
 
 # Before Ray, since it sets more of Ray's environment.
-from stvm.cluster import (
-    Resources,
-    Slots,
-    check_nodes,
-    connected,
-    free_resources,
-    plan_slots,
-)
+from stvm.cluster import check_nodes, connected, free_resources
 
 # isort: split
 from ray import tune
@@ -33,6 +26,7 @@ from stvm.progress import Lines, watcher
 from stvm.records import Results
 from stvm.scratch import own_folder
 from stvm.settings import Settings
+from stvm.slots import Resources, Slots, plan_slots
 from stvm.sources import brings_files, source_path
 from stvm.study import Studies, Study, Trial
 from stvm.tensorboard import require_tensorboard, write_missing
@@ -133,10 +127,12 @@ def work(config: dict[str, Any]) -> None:
 
 def prepare_slots(machine: Machine, nodes: Sequence[Resources], results: Results) -> Slots:
     """Slots on a cluster that is fit for the study."""
-    if not machine.address:
-        return plan_slots(nodes, machine.cpus, machine.gpus)
-    slots = plan_slots(nodes, machine.cpus, machine.gpus, free_resources())
-    check_nodes([results.root, machine.cache])
+    free = free_resources() if machine.address else None
+    slots = plan_slots(nodes, machine.cpus, machine.gpus, free)
+    if machine.address:
+        check_nodes([results.root, machine.cache])
+    for note in slots.notes:
+        print(note, flush=True)
     return slots
 
 

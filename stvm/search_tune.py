@@ -23,13 +23,14 @@ from ray import tune
 from ray.tune.search import Searcher
 from ray.tune.stopper import Stopper
 
-from stvm.cluster import Slots, connected
+from stvm.cluster import connected
 from stvm.errors import StvmError
 from stvm.machine import Machine
 from stvm.progress import Lines, Table, on_terminal
 from stvm.records import Results
 from stvm.search import Search
 from stvm.search_plan import Suggestion, judged
+from stvm.slots import Slots
 from stvm.tensorboard import require_tensorboard
 
 

@@ -13,8 +13,6 @@ from pathlib import Path
 import pytest
 
 from studies.ablation import build_study, main
-from stvm.cluster import plan_slots
-from stvm.errors import StvmError
 from stvm.records import Results
 from tests.tiny import ASSIGNMENTS, TINY
 
@@ -109,17 +107,6 @@ def test_manifests_grow_and_never_shrink(tmp_path: Path) -> None:
         study.write_manifest(results)
     manifest = json.loads((tmp_path / "studies" / f"ablation-{study.base}.json").read_text())
     assert Counter(t["seed"] for t in manifest["trials"]) == {None: 3, 0: 5, 1: 5}
-
-
-def test_slots() -> None:
-    gpus = [{"CPU": 16.0, "GPU": 4.0}, {"CPU": 6.0, "GPU": 2.0}]
-    assert (plan_slots(gpus, None, None).gpus, plan_slots(gpus, None, None).count) == (1.0, 5)
-    assert plan_slots([{"CPU": 2.0}], None, None).count == 2
-    assert plan_slots([{"CPU": 8.0}], 3, None).count == 2
-    assert plan_slots([{"CPU": 4.0, "GPU": 1.0}], 1, 0.5).count == 2
-    for cpus, gpu, option in ((3, None, "cpus"), (1, 1.0, "gpus")):
-        with pytest.raises(StvmError, match=f"2 cores and 0 GPUs: lower --{option}-per-trial"):
-            plan_slots([{"CPU": 2.0}], cpus, gpu)
 
 
 def command(results: Path, cache: Path, *more: str, study: str = "ablation") -> list[str]:

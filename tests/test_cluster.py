@@ -12,20 +12,11 @@ from typing import Any
 import pytest
 
 from stvm import cluster
-from stvm.cluster import code_fingerprint, plan_slots
+from stvm.cluster import code_fingerprint
 from stvm.errors import StvmError
 from tests.test_ablation import command, events
 
 ROOT = Path(__file__).resolve().parents[1]
-
-
-def test_slots_are_those_that_others_leave_and_never_none() -> None:
-    nodes = [{"CPU": 4.0}, {"CPU": 2.0}]
-    assert plan_slots(nodes, None, None).count == 6
-    assert plan_slots(nodes, None, None, free=[{"CPU": 1.5}, {"CPU": 2.0}]).count == 3
-    assert plan_slots(nodes, None, None, free=[{}, {}]).count == 1
-    with pytest.raises(StvmError, match="lower --cpus-per-trial"):
-        plan_slots(nodes, 5, None, free=[{}, {}])
 
 
 def answer(**changes: Any) -> dict[str, Any]:

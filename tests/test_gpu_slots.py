@@ -15,9 +15,11 @@ import pytest
 import torch
 
 from stvm import execute
-from stvm.cluster import Machine, connected
+from stvm.cluster import connected
 from stvm.errors import StvmError
+from stvm.machine import Machine
 from stvm.records import Results
+from stvm.slots import plan_slots
 from stvm.study import Trial
 from stvm.trainable import _prepare
 from tests.tiny import tiny
@@ -29,9 +31,13 @@ GPUS = 2
 def address() -> Iterator[str]:
     from ray.cluster_utils import Cluster
 
-    head = {"num_cpus": 4, "num_gpus": GPUS, "include_dashboard": False}
-    nodes = Cluster(initialize_head=True, head_node_args=head)
+    # The usual layout: the head has cores only, and more of them than a GPU's share.
+    nodes = Cluster(
+        initialize_head=True, head_node_args={"num_cpus": 6, "include_dashboard": False}
+    )
     try:
+        nodes.add_node(num_cpus=4, num_gpus=GPUS)
+        nodes.wait_for_nodes()
         yield str(nodes.address)
     finally:
         nodes.shutdown()
@@ -60,9 +66,9 @@ def seen_by(
     """What each of `count` trials with so many GPUs saw."""
     monkeypatch.setattr(execute, "work", look)
     trials = [Trial("STvM", seed, 0, False, tiny(seed=seed)) for seed in range(count)]
-    machine = Machine(1, gpus, address, folder)
+    machine = Machine(None, gpus, address, folder)
     with connected(machine) as nodes:
-        slots = execute.plan_slots(nodes, machine.cpus, machine.gpus)
+        slots = plan_slots(nodes, machine.cpus, machine.gpus)
         errors = execute.run_tasks("trial", trials, Results(folder), machine, slots, False)
     assert errors == ()
     found = [json.loads(path.read_text()) for path in folder.glob("*.json")]

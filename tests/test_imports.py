@@ -44,6 +44,7 @@ FORBIDDEN = {
     "stvm.presets": ("stvm.data", "stvm.method", "stvm.trainer", "ray", "torch"),
     "stvm.groups": ("stvm.settings", "stvm.data", "stvm.method", "stvm.trainer", "ray", "torch"),
     "stvm.machine": ("stvm", "ray", "torch"),
+    "stvm.slots": ("stvm.settings", "stvm.records", "stvm.study", "ray", "torch"),
     "stvm.sources": ("stvm.data", "stvm.method", "stvm.trainer", "stvm.experiment", "ray", "torch"),
     "stvm.estimate": ("stvm.data", "stvm.method", "stvm.trainer", "ray", "torch", "optuna"),
     "stvm.checkpoints": (
