@@ -100,6 +100,10 @@ class Estimate:
                 self._took[kind].append(now - task.since)
         return now - task.since
 
+    def task(self, key: str) -> Running | None:
+        """What runs under this key; None where nothing does."""
+        return self._running.get(key)
+
     def running(self) -> Sequence[Running]:
         """What runs now; a copy, for another thread."""
         return list(self._running.values())

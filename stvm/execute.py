@@ -26,6 +26,7 @@ from stvm.progress import Lines, watcher
 from stvm.records import Results
 from stvm.scratch import own_folder
 from stvm.settings import Settings
+from stvm.sharing import Shared, sweep
 from stvm.slots import Resources, Slots, plan_slots
 from stvm.sources import brings_files, source_path
 from stvm.study import Studies, Study, Trial
@@ -80,6 +81,7 @@ def _execute(
         if slots.gpus:
             show_memory(todo, slots.gpus)
         study.write_manifest(results)
+        sweep(results)
         sources = missing_sources(todo, machine.cache)
         errors: tuple[str, ...] = ()
         if sources:
@@ -168,12 +170,17 @@ def run_tasks(
     tasks = [task_of(kind, trial, results, machine, slots, retry_failed) for trial in trials]
     shown = watcher(len(tasks), at_once, what, tasks)
     for task in tasks:
-        task["report_every"] = shown.report_every
+        task |= {"report_every": shown.report_every, "waits": False}
+    # Tune starts one worker after the other if it may not ask for more than one trial.
+    os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(at_once + 1)
     with shown, experiment(shown, kind) as run_config:
         tune.Tuner(
             tune.with_resources(work, {"cpu": slots.cpus, "gpu": slots.gpus}),
-            param_space={"task": tune.grid_search(tasks)},
-            tune_config=tune.TuneConfig(reuse_actors=slots.gpus == 0),
+            tune_config=tune.TuneConfig(
+                search_alg=Shared(tasks, at_once, shown),
+                num_samples=-1,
+                reuse_actors=slots.gpus == 0,
+            ),
             run_config=run_config,
         ).fit()
     return tuple(shown.errors)
@@ -196,12 +203,17 @@ def task_of(
     kind: str, trial: Trial, results: Results, machine: Machine, slots: Slots, retry_failed: bool
 ) -> dict[str, Any]:
     """What a worker is told of one source model or trial."""
-    label = f"source model of realisation {trial.realisation}" if kind == "source" else trial.label
+    label, sign = trial.label, trial.hash
+    source = source_path(trial.settings, machine.cache.resolve())
+    if kind == "source":
+        label, sign = f"source model of realisation {trial.realisation}", f"source-{source.stem}"
     return {
         "kind": kind,
         "kinds": _kinds(kind, trial.settings),
         "name": trial.hash,
         "label": label,
+        "source": str(source),
+        "sign": str(results.running_path(sign)),
         "settings": _groups(trial.settings),
         "results": str(results.root),
         "cache": str(machine.cache.resolve()),
@@ -209,6 +221,8 @@ def task_of(
         "threads": slots.cpus,
         "gpu": slots.gpus > 0,
         "retry_failed": retry_failed,
+        "failed": results.stamp(trial.hash) if retry_failed else "",
+        "waits": True,
         "keep_every": machine.keep_every,
         "tensorboard": machine.tensorboard,
     }

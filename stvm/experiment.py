@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from filelock import FileLock
 from numpy.typing import NDArray
 
 from stvm.batches import as_input, batch_size
@@ -27,13 +26,15 @@ from stvm.data.access import (
 )
 from stvm.errors import DivergenceError, StvmError
 from stvm.evaluate import Spread, check_labels, evaluate
-from stvm.files import drop_unfinished, writing
+from stvm.files import drop_unfinished
 from stvm.groups import OFFICIAL
+from stvm.locks import locked, look_afresh
 from stvm.measures import Reader, measure_adaptation
 from stvm.method.build import Adaptation
 from stvm.miou import Miou, open_graded
 from stvm.networks import SegmentationNetwork
 from stvm.pretrained import save_network
+from stvm.running import signed
 from stvm.scores import SCORED_IMAGES, has_collapsed, label_free_scores, spread_out
 from stvm.settings import Settings
 from stvm.source_model import (
@@ -42,7 +43,7 @@ from stvm.source_model import (
     open_source_model,
     source_facts,
 )
-from stvm.sources import source_path
+from stvm.sources import source_lock, source_path
 from stvm.supervised import adapt_batch_norm, silent, train_oracle, train_source
 from stvm.trainer import Course, Curve, Progress, adapt
 
@@ -113,8 +114,24 @@ def ensure_source(
     device: torch.device,
     progress: Progress | None = None,
     every_s: float = EVERY_S,
+    wait: bool = True,
+    sign: Path | None = None,
 ) -> Path:
-    """The source model's file; the first process trains it, the others wait."""
+    """The source model's file; the first process trains it, the others wait.
+
+    Args:
+        settings: of a trial that starts from it.
+        cache: of rendered data and source models.
+        device: to train on.
+        progress: told how far the training is.
+        every_s: seconds between the states from which an interrupted training goes on.
+        wait: for another process that trains it.
+        sign: file that says how far it is; None for none.
+
+    Raises:
+        Held: another process trains it, and `wait` is false.
+        StvmError: it was trained from other images or other weights.
+    """
     path = source_path(settings, cache)
     if settings.source.source_checkpoint:
         return path
@@ -122,19 +139,18 @@ def ensure_source(
     if path.exists():
         _check_origin(settings, path, made_from)
         return path
-    with writing(path.parent):
-        lock = FileLock(path.with_suffix(".lock"))
-        lock.acquire()
-    try:
+    with locked(source_lock(path), wait):
+        look_afresh(path.parent)
         drop_unfinished(path)
         if not path.exists():
             keeper = Keeper(path.with_suffix(".state"), {"hash": path.stem} | made_from, every_s)
-            with computing(settings.compute, device):
-                network = train_source(settings, cache, device, progress or silent, keeper)
+            with (
+                signed(sign, f"source model {path.stem}", source_lock(path), progress) as told,
+                computing(settings.compute, device),
+            ):
+                network = train_source(settings, cache, device, told, keeper)
             save_network(network, path, class_names(settings.data), **made_from)
             keeper.drop()
-    finally:
-        lock.release()
     return path
 
 

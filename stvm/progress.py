@@ -1,5 +1,6 @@
 """What a person sees while a study runs: lines, or on a terminal a live table."""
 
+import math
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -13,9 +14,16 @@ from rich.live import Live
 from rich.table import Table as Grid
 from rich.text import Text
 
+from stvm.deaths import reason_of_death
 from stvm.estimate import Estimate, duration
 
 __all__ = ["Lines", "Table", "duration", "on_terminal", "reason_of_death", "watcher"]
+
+
+TELL_EVERY_S = 300.0
+"""Seconds between lines about what is still under way."""
+_NAMED = 3
+"""Most tasks of others that one line names."""
 
 
 class Lines(Callback):
@@ -30,6 +38,8 @@ class Lines(Callback):
 
     report_every = 30.0
     """Seconds between a running task's reports."""
+    tell_every = TELL_EVERY_S
+    """Seconds between lines about a task that runs."""
 
     def __init__(
         self, total: int, slots: int, what: str, tasks: Sequence[Mapping[str, Any]] = ()
@@ -40,6 +50,8 @@ class Lines(Callback):
         self.failed = 0
         self.errors: list[str] = []
         self.estimate = Estimate(total, slots, tasks)
+        self._told: dict[str, float] = {}
+        self._waited = -math.inf
 
     def __enter__(self) -> "Lines":
         return self
@@ -54,6 +66,7 @@ class Lines(Callback):
 
     def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """Remember when it began."""
+        self._told[trial.trial_id] = time.monotonic()
         self.estimate.start(trial.trial_id, trial.config["task"], time.monotonic())
 
     def on_trial_result(
@@ -70,8 +83,40 @@ class Lines(Callback):
         elif result.get("status") == "done":
             self.done += 1
             self._ended(trial, f"mIoU {100 * result['miou']:.1f}" if "miou" in result else "")
+        elif result.get("status") == "held":
+            self.estimate.drop(trial.trial_id)
         elif "of" in result:
             self.estimate.advance(trial.trial_id, result["iteration"], result["of"])
+            self._tell(trial.trial_id)
+
+    def elsewhere(self, task: Mapping[str, Any], outcome: Mapping[str, Any]) -> None:
+        """A task needs no run here: another driver has recorded it, or its record is damaged."""
+        if "error" in outcome:
+            self.failed += 1
+            self.errors.append(str(outcome["error"]))
+            news = f"error: {outcome['error']}"
+        elif outcome["status"] == "failed":
+            self.failed += 1
+            news = f"by another driver  failed: {outcome['reason']}"
+        else:
+            self.done += 1
+            miou = f"  mIoU {100 * outcome['miou']:.1f}" if "miou" in outcome else ""
+            news = f"by another driver{miou}"
+        self._count(str(task["name"]), str(task["label"]), news, counts=False)
+
+    def waiting(self, others: Sequence[tuple[str, str]]) -> None:
+        """Nothing is to be done here until others have ended; told now and then.
+
+        Args:
+            others: labels of their tasks, and who runs each.
+        """
+        now = time.monotonic()
+        if now - self._waited < TELL_EVERY_S:
+            return
+        self._waited = now
+        named = [f"{label} ({who})" if who else label for label, who in others[:_NAMED]]
+        more = f" and {len(others) - _NAMED} more" if len(others) > _NAMED else ""
+        self.say(f"        waiting for other drivers, which run {', '.join(named)}{more}")
 
     def on_trial_recover(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """The worker died and the task will run again."""
@@ -90,11 +135,29 @@ class Lines(Callback):
         """Show a line."""
         print(line, flush=True)
 
+    def _tell(self, key: str) -> None:
+        """How far a long task is, now and then."""
+        task, now = self.estimate.task(key), time.monotonic()
+        if task is None or now - self._told.get(key, now) < self.tell_every:
+            return
+        self._told[key] = now
+        left = self.estimate.left(task, now)
+        parts = [
+            f"iteration {task.iteration} of {task.of}",
+            f"{100 * task.iteration / task.of:.0f} %",
+        ]
+        parts += [f"{duration(now - task.since)} so far"]
+        parts += [] if left is None else [f"about {duration(left)} left"]
+        self.say(f"        {task.label}: {', '.join(parts)}")
+
     def _ended(self, trial: Any, news: str, counts: bool = True) -> None:
-        took = self.estimate.end(trial.trial_id, time.monotonic(), counts)
+        self._count(trial.trial_id, trial.config["task"]["label"], news, counts)
+
+    def _count(self, key: str, label: str, news: str, counts: bool) -> None:
+        took = self.estimate.end(key, time.monotonic(), counts)
         ended = self.done + self.failed
         left = self.total - ended
-        parts = [f"[{ended}/{self.total}] {trial.config['task']['label']}", news]
+        parts = [f"[{ended}/{self.total}] {label}", news]
         parts += [f"{took:.0f} s"] if took is not None else []
         parts += [f"failed {self.failed}"] if self.failed else []
         to_go = self.to_go()
@@ -119,6 +182,7 @@ class Table(Lines):
     """
 
     report_every = 2.0
+    tell_every = math.inf
 
     def __init__(
         self,
@@ -191,29 +255,3 @@ def _error_of(trial: Any) -> str:
     except OSError as error:
         return f"no reason kept: {error.strerror}"
     return text.rpartition("Failure #")[2].partition("\n")[2]
-
-
-def reason_of_death(error: str) -> str:
-    """One line for a worker that did not end by itself, and what to do.
-
-    Args:
-        error: as Ray gives it.
-    """
-    text = " ".join(error.split())
-    low = text.lower()
-    where = f" on {text.split('ip: ')[1].split()[0]}" if "ip: " in text else ""
-    if "running low on memory" in low or "memory usage threshold" in low:
-        return (
-            f"its process was stopped by Ray{where}, where memory ran out: fewer trials at a time "
-            "(--cpus-per-trial), or a smaller batch"
-        )
-    if "node has died" in low or "node was terminated" in low or "nodediederror" in low:
-        return f"its node died{where}: look at that machine, then run again"
-    if "is unavailable" in low:
-        return f"its process or node{where} cannot be reached any more: look there, then run again"
-    if "worker process has died" in low or "worker unexpectedly exits" in low:
-        return (
-            f"its process was killed or crashed{where}: look for the out-of-memory killer in "
-            "dmesg there, then run again"
-        )
-    return f"its process ended{where}: {text[:200] or 'Ray gives no reason'}"

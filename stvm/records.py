@@ -1,22 +1,24 @@
 """What is known of each trial, on disk: one record a trial, written whole or not at all."""
 
+import hashlib
 import json
 import os
+import platform
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
 import orjson
-from filelock import FileLock
 from numpy.typing import NDArray
 
 from stvm.errors import StvmError
 from stvm.files import Unreadable, drop_unfinished, unreadable, writing
 from stvm.files import replacing as replacing
+from stvm.locks import locked, look_afresh
 
 SCHEMA = 1
 _HASH = re.compile(r"[0-9a-f]{12}")
@@ -121,6 +123,14 @@ class Results:
             raise StvmError(f"{path}: exists and is not overwritten; move it away and run again")
         write_json(path, {"schema": SCHEMA} | record)
 
+    def stamp(self, name: str) -> str:
+        """Tells a record from one that was written in its place later; empty for none."""
+        path = self.record_path(name)
+        retried = len(list((self.root / "retried").glob(f"{name}-*.json")))
+        with suppress(FileNotFoundError):
+            return f"{retried} {hashlib.sha256(path.read_bytes()).hexdigest()}"
+        return ""
+
     def set_aside(self, name: str) -> None:
         """Keep a failed record under another name, so that its trial may run again."""
         path = self.record_path(name)
@@ -137,22 +147,33 @@ class Results:
         with writing(path.parent), replacing(path) as temporary, open(temporary, "wb") as file:
             np.savez_compressed(file, allow_pickle=False, **arrays)
 
+    def lock_path(self, name: str) -> Path:
+        """The lock of the trial with this hash, held while it runs."""
+        return self.root / "locks" / f"{name}.lock"
+
+    def running_path(self, name: str) -> Path:
+        """Where the trial with this hash says how far it is, while it runs."""
+        return self._path("running", name, ".json")
+
     @contextmanager
-    def lock(self, name: str) -> Iterator[None]:
-        """One process at a time on this trial; the lock dies with its process."""
-        folder = self.root / "locks"
-        with writing(folder):
-            lock = FileLock(folder / f"{name}.lock")
-            lock.acquire()
-        try:
+    def lock(self, name: str, wait: bool = True) -> Iterator[None]:
+        """One process at a time on this trial; the lock dies with its process.
+
+        Raises:
+            Held: another process has it, and `wait` is false.
+            StvmError: it cannot be written.
+        """
+        with locked(self.lock_path(name), wait):
+            look_afresh(self.root / "records")
             yield
-        finally:
-            lock.release()
 
     def note(self, event: str, name: str, **details: Any) -> None:
         """Append a line to the log of events."""
-        line = {"time": now(), "event": event, "hash": name, "pid": os.getpid()} | details
-        with writing(self.root), open(self.root / "events.jsonl", "ab+") as file:
+        here = {"host": platform.node(), "pid": os.getpid()}
+        line = {"time": now(), "event": event, "hash": name} | here | details
+        path = self.root / "events.jsonl"
+        # Two machines that append at a time would write over each other on a network file system.
+        with self.lock("events"), writing(self.root), open(path, "ab+") as file:
             # A line torn by a full disk or a kill must not swallow this one.
             torn = file.tell() and _last_byte(file) != b"\n"
             file.write((b"\n" if torn else b"") + json.dumps(line).encode() + b"\n")

@@ -1,6 +1,5 @@
 """How many trials a cluster runs at a time, and with what: planned node by node."""
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -136,9 +135,9 @@ def _idle(nodes: Sequence[Resources], cpus: int, gpus: float) -> list[str]:
     lines = []
     for node, told in zip(nodes, _told(nodes), strict=True):
         fit, room = _fit(node, cpus, gpus), _by_gpus(node, gpus)
-        if fit < room:
+        idle = (room - fit) * gpus
+        if idle:
             mend = "lower --cpus-per-trial" if cpus > 1 else "give Ray more of its cores"
-            idle = math.floor((room - fit) * gpus) or (room - fit) * gpus
             lines.append(
                 f"{told}: {_count(fit, 'trial')} with {_count(cpus, 'core')} each, so "
                 f"{_count(idle, 'GPU')} without work; {mend}"

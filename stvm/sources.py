@@ -16,6 +16,11 @@ def source_path(settings: Settings, cache: Path) -> Path:
     return older if older.exists() else older.with_suffix(".safetensors")
 
 
+def source_lock(path: Path) -> Path:
+    """The lock of a source model, held while it is trained."""
+    return path.with_suffix(".lock")
+
+
 def brings_files(settings: Settings) -> bool:
     """Images or a checkpoint of the user's are read, not only the embedded benchmark."""
     return settings.data.dataset != "streets" or bool(settings.source.source_checkpoint)

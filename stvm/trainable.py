@@ -13,8 +13,10 @@ from ray import tune
 
 from stvm.errors import StvmError
 from stvm.experiment import ensure_source
+from stvm.locks import Held
 from stvm.records import Results
 from stvm.settings import build_settings
+from stvm.sharing import outcome
 from stvm.tensorboard import write_trial
 from stvm.trial import run_and_record
 
@@ -34,6 +36,9 @@ def trainable(config: dict[str, Any]) -> None:
     task = config["task"]
     try:
         tune.report(_do(task, _prepare(task)))
+    except Held:
+        # Another driver was the faster; ours comes back to it.
+        tune.report({"status": "held"})
     except StvmError as error:
         tune.report({"error": str(error)})
     except Exception as error:
@@ -82,7 +87,8 @@ def _do(task: dict[str, Any], device: torch.device) -> dict[str, Any]:
     cache = Path(task["cache"])
     reporter = _Reporter(task.get("report_every", 30.0), task.get("prunes", False))
     if task["kind"] == "source":
-        ensure_source(settings, cache, device, reporter, task["keep_every"])
+        sign = Path(task["sign"])
+        ensure_source(settings, cache, device, reporter, task["keep_every"], task["waits"], sign)
         return {"status": "done"}
     results = Results(Path(task["results"]))
     record = run_and_record(
@@ -94,12 +100,12 @@ def _do(task: dict[str, Any], device: torch.device) -> dict[str, Any]:
         task["retry_failed"],
         reporter,
         task["keep_every"],
+        task["waits"],
+        task["failed"],
     )
     if task["tensorboard"]:
         write_trial(results, record)
-    if record["status"] == "failed":
-        return {"status": "failed", "reason": record["failure"]["error"]}
-    return {"status": "done", "miou": record["result"]["miou"]}
+    return outcome(record)
 
 
 class _Reporter:

@@ -17,6 +17,7 @@ from stvm.experiment import Outcome, run_trial
 from stvm.metric_files import save_metric
 from stvm.pretrained import save_network
 from stvm.records import Results, now
+from stvm.running import signed
 from stvm.settings import Settings
 from stvm.source_model import file_sha256
 from stvm.trainer import Progress
@@ -31,6 +32,8 @@ def run_and_record(
     retry_failed: bool = False,
     progress: Progress | None = None,
     every_s: float = EVERY_S,
+    wait: bool = True,
+    failed: str = "",
 ) -> dict[str, Any]:
     """The record of a trial, run now unless it stands already.
 
@@ -46,21 +49,29 @@ def run_and_record(
         retry_failed: run again a trial recorded as failed; the old record is set aside.
         progress: told how far it is.
         every_s: seconds between the states from which an interrupted trial goes on.
+        wait: for another process that runs it.
+        failed: stamp of the failed record to run again; one written later stands. Empty for any.
+
+    Raises:
+        Held: another process runs it, and `wait` is false.
     """
     settings, name = settings.canonical(), settings.hash()
-    with results.lock(name):
+    with results.lock(name, wait):
         keeper = Keeper(results.state_path(name), {"hash": name}, every_s)
         results.drop_unfinished(name)
         record = results.read(name)
-        if record and not (retry_failed and record["status"] == "failed"):
+        again = retry_failed and failed in ("", results.stamp(name))
+        if record and not (again and record["status"] == "failed"):
             keeper.drop()
             return record
         if record:
             results.set_aside(name)
-        results.note("start", name, variant=variant)
-        record = _run(settings, results, cache, device, progress, keeper) | {"variant": variant}
-        results.write(record)
-        results.note(record["status"], name)
+        path, lock = results.running_path(name), results.lock_path(name)
+        with signed(path, variant or name, lock, progress) as told:
+            results.note("start", name, variant=variant)
+            record = _run(settings, results, cache, device, told, keeper) | {"variant": variant}
+            results.write(record)
+            results.note(record["status"], name)
         keeper.drop()
         return record
 

@@ -13,6 +13,7 @@ RAY = {
     "stvm.trainable",
     "stvm.progress",
     "stvm.search_tune",
+    "stvm.sharing",
 }
 _TRAINS = (
     *("stvm.data", "stvm.method", "stvm.trainer", "stvm.evaluate", "stvm.experiment"),
@@ -44,6 +45,13 @@ FORBIDDEN = {
     "stvm.presets": ("stvm.data", "stvm.method", "stvm.trainer", "ray", "torch"),
     "stvm.groups": ("stvm.settings", "stvm.data", "stvm.method", "stvm.trainer", "ray", "torch"),
     "stvm.machine": ("stvm", "ray", "torch"),
+    "stvm.deaths": ("stvm", "ray", "torch"),
+    "stvm.locks": ("stvm.settings", "stvm.records", "stvm.study", "ray", "torch"),
+    "stvm.running": ("stvm.settings", "stvm.study", "stvm.execute", "ray", "torch"),
+    "stvm.sharing": (
+        *("stvm.data", "stvm.method", "stvm.trainer", "stvm.experiment", "stvm.trial"),
+        *("stvm.execute", "torch"),
+    ),
     "stvm.slots": ("stvm.settings", "stvm.records", "stvm.study", "ray", "torch"),
     "stvm.sources": ("stvm.data", "stvm.method", "stvm.trainer", "stvm.experiment", "ray", "torch"),
     "stvm.estimate": ("stvm.data", "stvm.method", "stvm.trainer", "ray", "torch", "optuna"),

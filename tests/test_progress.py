@@ -95,6 +95,34 @@ def test_failures_are_counted_and_a_death_is_told_with_its_reason(
     assert len(shown.errors) == 2 and (shown.done, shown.failed) == (1, 3)
 
 
+def test_a_long_task_is_told_of_every_five_minutes_off_a_terminal(
+    clock: Clock, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shown = Lines(1, 1, "trial", TASKS[:1])
+    one = trial(TASKS[0])
+    shown.on_trial_start(0, [], one)
+    # 80,000 iterations in 11 hours; a worker reports every 30 seconds.
+    for seconds in range(30, 930, 30):
+        clock.now = 1000.0 + seconds
+        done = {"iteration": 80_000 * seconds // 39_600, "of": 80_000}
+        shown.on_trial_result(0, [], one, done)
+    assert capsys.readouterr().out.splitlines() == [
+        "        label a: iteration 606 of 80000, 1 %, 5 min so far, about 10.9 h left",
+        "        label a: iteration 1212 of 80000, 2 %, 10 min so far, about 10.8 h left",
+        "        label a: iteration 1818 of 80000, 2 %, 15 min so far, about 10.8 h left",
+    ]
+    # Another driver had it; it comes back and its time counts from then on.
+    shown.on_trial_result(0, [], one, {"status": "held"})
+    assert not shown.estimate.running() and (shown.done, shown.failed) == (0, 0)
+    shown.waiting([(f"label {n}", f"host:{n}") for n in "abcde"])
+    shown.waiting([("label a", "host:a")])
+    said = capsys.readouterr().out
+    assert said == (
+        "        waiting for other drivers, which run label a (host:a), label b (host:b), "
+        "label c (host:c) and 2 more\n"
+    )
+
+
 def test_the_table_shows_what_runs_and_ends_with_its_block(clock: Clock) -> None:
     screen = io.StringIO()
     console = Console(file=screen, force_terminal=True, width=100)
