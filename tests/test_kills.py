@@ -20,14 +20,17 @@ def beside_the_scripts(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(str(BENCHMARKS))
 
 
+A, B, C = ("a" * 12, "b" * 12, "c" * 12)
+
+
 def results_of(folder: Path, *noted: tuple[str, str]) -> Path:
     """Results with trials a and b listed, b recorded."""
     results = Results(folder)
     (folder / "studies").mkdir(parents=True)
-    entries = [{"hash": "a"}, {"hash": "b"}]
+    entries = [{"hash": A}, {"hash": B}]
     (folder / "studies" / "s.json").write_text(json.dumps({"trials": entries}))
-    results.write({"hash": "b", "status": "done"})
-    os.utime(results.record_path("b"), (later := time.time() + 60, later))
+    results.write({"hash": B, "status": "done"})
+    os.utime(results.record_path(B), (later := time.time() + 60, later))
     for event, name in noted:
         results.note(event, name)
     return folder
@@ -36,13 +39,13 @@ def results_of(folder: Path, *noted: tuple[str, str]) -> Path:
 def test_the_audit_counts_lost_trials_and_those_started_after_their_end(tmp_path: Path) -> None:
     from audits import audit
 
-    sound = results_of(tmp_path / "1", ("start", "b"), ("start", "b"), ("done", "b"))
+    sound = results_of(tmp_path / "1", ("start", B), ("start", B), ("done", B))
     assert audit(sound) == (1, 0)
-    Results(sound).write({"hash": "a", "status": "failed"})
+    Results(sound).write({"hash": A, "status": "failed"})
     assert audit(sound) == (0, 0)
-    Results(sound).note("start", "b")
+    Results(sound).note("start", B)
     assert audit(sound) == (0, 1)
-    unrecorded = results_of(tmp_path / "2", ("start", "c"), ("done", "c"))
+    unrecorded = results_of(tmp_path / "2", ("start", C), ("done", C))
     assert audit(unrecorded) == (2, 0)
 
 
@@ -51,9 +54,9 @@ def test_a_start_after_the_record_was_written_counts_though_its_end_was_not_note
 ) -> None:
     from audits import audit
 
-    results = results_of(tmp_path, ("start", "b"))
+    results = results_of(tmp_path, ("start", B))
     assert audit(results) == (1, 0)
-    path = Results(results).record_path("b")
+    path = Results(results).record_path(B)
     os.utime(path, (earlier := time.time() - 60, earlier))
     assert audit(results) == (1, 1)
 
@@ -73,16 +76,16 @@ def test_a_search_is_compared_with_its_storage(
         trial.set_user_attr("hash", name)
         study.tell(trial, value, state=None if value is not None else TrialState.FAIL)
 
-    results.write({"hash": "a", "status": "done"})
-    results.write({"hash": "b", "status": "failed"})
-    told("a", 0.5)
-    told("b", None)
+    results.write({"hash": A, "status": "done"})
+    results.write({"hash": B, "status": "failed"})
+    told(A, 0.5)
+    told(B, None)
     assert audit_search(tmp_path)
-    told("c", 0.5)
+    told(C, 0.5)
     assert not audit_search(tmp_path) and "lost 1" in capsys.readouterr().out
-    results.write({"hash": "c", "status": "done"})
+    results.write({"hash": C, "status": "done"})
     assert audit_search(tmp_path)
-    told("a", 0.5)
+    told(A, 0.5)
     assert not audit_search(tmp_path) and "duplicate settings 1" in capsys.readouterr().out
 
 
