@@ -118,8 +118,8 @@ def _name(node: Resources, number: int) -> str:
 def _too_much(nodes: Sequence[Resources], cpus: int, gpus: float) -> str:
     asked = f"a trial asks for {_count(cpus, 'core')} and {_count(gpus, 'GPU')}, but"
     if not gpus:
-        most = max(cpus_of(node) for node in nodes)
-        return f"{asked} no node has more than {_count(most, 'core')}: lower --cpus-per-trial"
+        cores = max(cpus_of(node) for node in nodes)
+        return f"{asked} no node has more than {_count(cores, 'core')}: lower --cpus-per-trial"
     enough = [told for node, told in zip(nodes, _told(nodes), strict=True) if _by_gpus(node, gpus)]
     if not enough:
         most = max(node.get("GPU", 0) for node in nodes)
