@@ -13,7 +13,7 @@ from stvm import __version__
 from stvm.files import Unreadable, drop_unfinished, replacing, unreadable, writing
 
 EVERY_S = 300.0
-FORMAT = "1"
+FORMAT = "2"
 """Raised whenever a state holds other things than before."""
 _SHARE = 0.02
 """Most of a trial's time that goes into keeping states."""

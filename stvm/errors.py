@@ -23,13 +23,14 @@ class DivergenceError(StvmError):
     Attributes:
         iteration: iteration (from 1) at which the loss stopped being finite.
         seed: seed of the trial.
+        rates: learning rates that may be to blame; empty where nothing had been updated yet.
     """
 
     def __init__(self, iteration: int, seed: int, value: float, rates: str) -> None:
-        super().__init__(
-            f"loss is {value} at iteration {iteration} with seed {seed}: "
-            f"lower {rates}, or look at the images of this iteration"
-        )
+        advice = f"lower {rates}, or look at the images of this iteration"
+        if not rates:
+            advice = "no weight had been updated, so look at the weights that training starts from"
+        super().__init__(f"loss is {value} at iteration {iteration} with seed {seed}: {advice}")
         self.iteration = iteration
         self.seed = seed
         self.value = value

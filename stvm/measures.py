@@ -32,13 +32,16 @@ class Reader:
     adaptation: Adaptation
 
     def maps(self, pixels: Tensor) -> dict[str, Tensor]:
-        """Labels of the labelling network, their confidence and, if learnt, reliability (N, H, W).
+        """Labels of the labelling network, scores of their confidence and, if learnt, reliability.
+
+        All are (N, H, W).
 
         Args:
             pixels: (N, 3, H, W) in [0, 1].
         """
-        labels, confidence, features = self._label(pixels)
-        maps = {"labels": labels, "confidence": confidence}
+        labels, confidence, doubt, features = self._label(pixels)
+        # Shares that float32 rounds to 1 are ranked by their doubt, which is below -16.
+        maps = {"labels": labels, "confidence": confidence.where(confidence < 1, 1 - doubt)}
         if self.adaptation.metric:
             distances = self.adaptation.metric.distances(features, labels)
             method = self.settings.method
@@ -53,12 +56,12 @@ class Reader:
         """
         if self.adaptation.metric is None:
             raise ValueError("no metric network was trained")
-        labels, _, features = self._label(pixels)
+        labels, _, _, features = self._label(pixels)
         embeddings = self.adaptation.metric.embed(features)
         full = F.normalize(upsample(embeddings, (pixels.shape[-2], pixels.shape[-1])), dim=1)
         return full.permute(0, 2, 3, 1).flatten(0, 2), labels.flatten()
 
-    def _label(self, pixels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def _label(self, pixels: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         return Labeller(self.adaptation.step.label.network, "eval")(pixels)
 
 

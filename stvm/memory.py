@@ -119,7 +119,7 @@ def _adaptation(settings: Settings, adaptation: Adaptation, source: Segmentation
     step = replace(
         adaptation.step,
         learn_metric=_learning(metric) if metric else adaptation.step.learn_metric,
-        admit=lambda confidence, labels: torch.ones_like(confidence),
+        admit=lambda confidence, labels, doubt: torch.ones_like(confidence),
         augment=no_augmentation,
         bank=NoPatches(),
     )
@@ -145,11 +145,11 @@ def largest_bank(settings: Settings) -> int:
     return patches * training.crop_height * training.crop_width * pixel
 
 
-def _learning(metric: MetricLearner) -> Callable[[Tensor, Tensor, Tensor], MetricReading]:
+def _learning(metric: MetricLearner) -> Callable[[Tensor, Tensor, Tensor, Tensor], MetricReading]:
     """`train_and_read` with as many pixels drawn as there can be: the draw depends on contents."""
     number = len(metric.proxies) * metric.limit
 
-    def learn(features: Tensor, labels: Tensor, confidence: Tensor) -> MetricReading:
+    def learn(features: Tensor, labels: Tensor, confidence: Tensor, _: Tensor) -> MetricReading:
         drawn = torch.zeros(number, dtype=torch.long)
         size = (labels.shape[-2], labels.shape[-1])
         # Freed before the student's pass: not among the activations that count together.
@@ -161,7 +161,7 @@ def _learning(metric: MetricLearner) -> Callable[[Tensor, Tensor, Tensor], Metri
         metric.optimizer.zero_grad(set_to_none=True)
         loss.backward()
         metric.optimizer.step()
-        return MetricReading(distances, loss.detach(), confidence.mean())
+        return MetricReading(distances, loss.detach(), confidence.mean(), confidence.mean())
 
     return learn
 

@@ -138,5 +138,8 @@ class FirstNonFinite:
 
     def check(self) -> None:
         """Raise if any iteration so far was not finite."""
-        if int(self.iteration):
-            raise DivergenceError(int(self.iteration), self.seed, float(self.value), self.rates)
+        first = int(self.iteration)
+        if first:
+            # The loss of iteration 1 comes before any update.
+            rates = self.rates if first > 1 else ""
+            raise DivergenceError(first, self.seed, float(self.value), rates)

@@ -158,7 +158,10 @@ _IDLE_WITHOUT = {
         *("patch_unit", "patch_order", "patch_image", "patch_max_cover"),
     ),
 }
-_METRIC = ("n_f", "temperature", "q_m", "threshold_momentum", "pixels_per_class", "metric_balance")
+_METRIC = (
+    *("n_f", "temperature", "q_m", "threshold_momentum"),
+    *("pixels_per_class", "metric_balance", "metric_floor"),
+)
 
 
 def _without_idle(groups: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:

@@ -10,13 +10,12 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from stvm.checkpoints import Keeper, begin
-from stvm.compute import Passes, must_repeat
+from stvm.compute import Passes
 from stvm.data.access import Images, LabelledImages, class_names, open_source
-from stvm.data.classes import IGNORE_ID
-from stvm.data.crops import LabelledCrops, batches, class_pixels
+from stvm.data.crops import LabelledCrops, batches
+from stvm.labelled import class_weights, mean_cross_entropy, refuse_unlabelled
 from stvm.method.photometric import PhotometricAugmentation, no_augmentation
 from stvm.method.teacher import batch_norms
 from stvm.networks import SegmentationNetwork, upsample
@@ -185,8 +184,9 @@ def train_supervised(
 
     Raises:
         DivergenceError: a loss that is not finite.
-        StvmError: a state that cannot be written.
+        StvmError: no labelled pixel in any image, or a state that cannot be written.
     """
+    refuse_unlabelled(images)
     recipe = settings.source
     crops = LabelledCrops(
         images,
@@ -220,38 +220,6 @@ def train_supervised(
         progress(iteration, recipe.source_iterations)
     training.finite.check_weights(recipe.source_iterations, network)
     network.eval()
-
-
-def mean_cross_entropy(logits: Tensor, labels: Tensor, weights: Tensor | None) -> Tensor:
-    """Cross-entropy over the labelled pixels, weighed by class.
-
-    Args:
-        logits: (N, C, H, W).
-        labels: (N, H, W), 255 ignored.
-        weights: of the classes, (C,); None for none.
-    """
-    if not must_repeat(logits.device):
-        return F.cross_entropy(logits, labels, weights, ignore_index=IGNORE_ID)
-    # The kernel that averages over the pixels adds them up in any order.
-    losses = F.cross_entropy(logits, labels, weights, ignore_index=IGNORE_ID, reduction="none")
-    known = labels != IGNORE_ID
-    shares = known.float() if weights is None else weights[labels.where(known, 0)] * known
-    return losses.sum() / shares.sum()
-
-
-def class_weights(images: LabelledImages, num_classes: int, power: float) -> Tensor:
-    """Median frequency balancing (Eigen and Fergus 2015) to a power, (C,).
-
-    A class's frequency is its share of the pixels of those images that hold it; a class that
-    no image holds weighs 1.
-    """
-    counts = torch.from_numpy(class_pixels(images, num_classes)).double()
-    room = (counts > 0).sum(0) * images.label(0).size
-    frequency = counts.sum(0) / room.clamp(min=1)
-    seen = room > 0
-    weights = torch.ones(num_classes, dtype=torch.float64)
-    weights[seen] = (frequency[seen].median() / frequency[seen]) ** power
-    return weights.float()
 
 
 @torch.no_grad()

@@ -73,7 +73,7 @@ def test_bfloat16_passes_images_and_leaves_everything_else_float32() -> None:
         return weigh(distances)
 
     built.step.weigh = spy
-    labels, confidence, features = built.step.label(torch.rand(2, 3, 32, 32))
+    labels, confidence, _, features = built.step.label(torch.rand(2, 3, 32, 32))
     report = built.step(torch.rand(2, 3, 32, 32), 1)
     assert seen == [torch.bfloat16] * 4
     assert {t.dtype for t in (confidence, features, *spied)} == {torch.float32}

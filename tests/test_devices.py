@@ -13,6 +13,7 @@ on the CPU); patches cut as connected parts, which scipy labels on the CPU; and 
 batches. `benchmarks/step.py` on a machine with a GPU shows these.
 """
 
+from dataclasses import replace
 from typing import Any
 from unittest import mock
 
@@ -170,7 +171,7 @@ def test_a_part_that_mixes_devices_is_refused(part: str) -> None:
                 return whole(left(args[0]), *args[1:-1], left(args[-1]))
             result = whole(*args)
             if part == "learn_metric":
-                return type(result)(left(result.distances), result.loss, result.selected)
+                return replace(result, distances=left(result.distances))
             return (
                 (*map(left, result[:2]), *result[2:])
                 if part in ("label", "paste")

@@ -36,6 +36,10 @@ FORBIDDEN = {
     "stvm.method": ("stvm.data", "stvm.trainer", "stvm.experiment", "stvm.study", "ray"),
     "stvm.optimisation": ("stvm.data", "stvm.method", "stvm.trainer", "ray"),
     "stvm.supervised": ("stvm.trainer", "stvm.experiment", "stvm.study", "ray"),
+    "stvm.labelled": (
+        *("stvm.settings", "stvm.method", "stvm.trainer", "stvm.experiment", "stvm.study"),
+        "ray",
+    ),
     "stvm.trainer": ("stvm.experiment", "stvm.records", "stvm.study", "ray"),
     "stvm.evaluate": ("stvm.method", "stvm.trainer", "stvm.experiment", "ray"),
     "stvm.experiment": ("stvm.trial", "stvm.study", "stvm.execute", "ray"),

@@ -132,7 +132,7 @@ def test_the_papers_network_takes_the_step_and_reads_distances_without_dropout()
         report = built.step(torch.rand(2, 3, 32, 32), iteration)
         assert torch.isfinite(report.loss) and torch.isfinite(report.metric_loss)
     assert built.metric
-    labels, _, features = built.step.label(torch.rand(1, 3, 32, 32))
+    labels, _, _, features = built.step.label(torch.rand(1, 3, 32, 32))
     state = copy.deepcopy(built.metric.network.state_dict())
     first, second = (built.metric.distances(features, labels) for _ in range(2))
     assert torch.equal(first, second)
@@ -154,9 +154,9 @@ def test_convolutions_that_two_passes_share_are_computed_once_and_change_nothing
         built = build_adaptation(Settings().replace(**small), source, 3)
         assert built.metric and built.metric.shares
         built.metric.shares = shares
-        labels, confidence, features = built.step.label(torch.rand(2, 3, 32, 32))
+        labels, confidence, doubt, features = built.step.label(torch.rand(2, 3, 32, 32))
         with FlopCounterMode(display=False) as counter:
-            reading = built.metric.train_and_read(features, labels, confidence)
+            reading = built.metric.train_and_read(features, labels, confidence, doubt)
         counts.append(counter.get_total_flops())
         weights = built.metric.network.state_dict()
         results.append([reading.distances, reading.loss, *weights.values(), torch.rand(3)])

@@ -56,6 +56,7 @@ SETTINGS: list[tuple[str, Any, dict[str, Any]]] = [
     ("threshold_momentum", 0.2, {}),
     ("pixels_per_class", 2, {}),
     ("metric_balance", "repeat", {"pixels_per_class": 64}),
+    ("metric_floor", 60, {"pixels_per_class": 64}),
     ("student_bn", "statistics", {}),
     ("student_bn", "frozen", {}),
     ("labeller", "student", ROWS["ST"]),

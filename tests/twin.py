@@ -208,7 +208,7 @@ class Twin:
         """As many of each class: as of the rarest, at most the limit; or the limit, repeated."""
         s = self.s
         groups = [[p for p in pixels if ids[p] == c] for c in range(self.classes)]
-        groups = [group for group in groups if group]
+        groups = [group for group in groups if len(group) >= max(s.metric_floor, 1)]
         if s.metric_balance == "repeat":
             return [g[k % len(g)] for g in groups for k in range(s.pixels_per_class)]
         each = min([s.pixels_per_class, *(len(group) for group in groups)])

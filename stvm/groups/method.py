@@ -4,7 +4,7 @@ from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
-from stvm.groups.base import Group, tunable
+from stvm.groups.base import Group, later, tunable
 
 
 class MethodSettings(Group):
@@ -74,6 +74,9 @@ class MethodSettings(Group):
     metric_balance: Literal["rarest", "repeat"] = Field(
         "rarest",
         description="Equal numbers: as many as the rarest class has, or draw with replacement.",
+    )
+    metric_floor: int = later(
+        0, ge=0, description="Fewest selected pixels with which a class takes part in eq. 2."
     )
     student_bn: Literal["train", "statistics", "frozen"] = Field(
         "train",

@@ -89,7 +89,7 @@ def build_adaptation(
     teacher = passes.lay_out(frozen_copy(source))
     optimizer = sgd(student, training)
     metric = None
-    learn_metric: Callable[[Tensor, Tensor, Tensor], MetricReading] = no_metric
+    learn_metric: Callable[[Tensor, Tensor, Tensor, Tensor], MetricReading] = no_metric
     if method.mgs or method.mocm:
         metric = build_metric(settings, source, num_classes)
         learn_metric = metric.train_and_read
@@ -132,11 +132,15 @@ def drawing_aside(device: torch.device) -> AbstractContextManager[None]:
 
 
 def learn_aside(
-    metric: MetricLearner, features: Tensor, pseudo_labels: Tensor, confidence: Tensor
+    metric: MetricLearner,
+    features: Tensor,
+    pseudo_labels: Tensor,
+    confidence: Tensor,
+    doubt: Tensor,
 ) -> MetricReading:
     """Train a metric network that nothing uses, so that the trial goes as it would without it."""
     with drawing_aside(features.device):
-        return metric.train_and_read(features, pseudo_labels, confidence)
+        return metric.train_and_read(features, pseudo_labels, confidence, doubt)
 
 
 def build_student(
@@ -172,18 +176,19 @@ def build_metric(
         method.metric_balance,
         torch.Generator().manual_seed(settings.training.seed),
         passes,
+        method.metric_floor,
     )
 
 
-def build_admission(method: MethodSettings, num_classes: int) -> Callable[[Tensor, Tensor], Tensor]:
+def build_admission(
+    method: MethodSettings, num_classes: int
+) -> Callable[[Tensor, Tensor, Tensor], Tensor]:
     """Which pseudo-labels are trained on: all, or a most confident share."""
-    if method.pseudo_label_share == 1.0:
-        return lambda confidence, labels: torch.ones_like(confidence)
-    return partial(
-        most_confident,
-        num_classes=num_classes,
-        share=method.pseudo_label_share,
-        by=method.pseudo_label_by,
+    share, by = method.pseudo_label_share, method.pseudo_label_by
+    if share == 1.0:
+        return lambda confidence, labels, doubt: torch.ones_like(confidence)
+    return lambda confidence, labels, doubt: most_confident(
+        confidence, labels, num_classes, share, by, doubt
     )
 
 
@@ -214,10 +219,12 @@ def build_bank(settings: Settings, num_classes: int) -> Bank:
     )
 
 
-def no_metric(features: Tensor, pseudo_labels: Tensor, confidence: Tensor) -> MetricReading:
+def no_metric(
+    features: Tensor, pseudo_labels: Tensor, confidence: Tensor, doubt: Tensor
+) -> MetricReading:
     """What stands where neither MGS nor MOCM is on: every distance 0, nothing trained."""
     zero = confidence.new_zeros(())
-    return MetricReading(torch.zeros_like(confidence), zero, zero)
+    return MetricReading(torch.zeros_like(confidence), zero, zero, zero)
 
 
 def device_of(module: nn.Module) -> torch.device:

@@ -45,6 +45,7 @@ def balanced_sample(
     limit: int,
     balance: Literal["rarest", "repeat"],
     generator: torch.Generator,
+    floor: int = 0,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Pixels (n, y, x) of the mask, an equal number of every class present (section III-C).
 
@@ -56,6 +57,7 @@ def balanced_sample(
         balance: "rarest" takes as many as the rarest present class has, without replacement;
             "repeat" takes `limit` of each, drawing again where a class has fewer.
         generator: of the CPU; draws are made there so that they do not depend on the device.
+        floor: classes with fewer pixels than this are left out, and do not set the number.
     """
     index = mask.nonzero(as_tuple=True)
     shuffled = torch.randperm(len(index[0]), generator=generator).to(mask.device, non_blocking=True)
@@ -64,12 +66,12 @@ def balanced_sample(
     # From here on the numbers are few: the device is asked once and not for each of them.
     counts: list[int] = torch.bincount(classes, minlength=num_classes).tolist()
     starts = [end - count for end, count in zip(accumulate(counts), counts, strict=True)]
-    present = torch.tensor([count for count in counts if count], dtype=torch.long).unsqueeze(1)
-    first = torch.tensor([s for s, c in zip(starts, counts, strict=True) if c], dtype=torch.long)
+    kept = [(s, c) for s, c in zip(starts, counts, strict=True) if c >= max(floor, 1)]
+    first, present = torch.tensor(kept, dtype=torch.long).view(-1, 2).unbind(1)
     if balance == "rarest":
-        rank = torch.arange(min([limit, *filter(None, counts)])).expand(len(first), -1)
+        rank = torch.arange(min([limit, *(count for _, count in kept)])).expand(len(kept), -1)
     else:
-        rank = torch.arange(limit) % present
+        rank = torch.arange(limit) % present.unsqueeze(1)
     places = (first.unsqueeze(1) + rank).flatten()
     chosen = order[places.to(mask.device, non_blocking=True)]
     return index[0][chosen], index[1][chosen], index[2][chosen]
@@ -111,11 +113,13 @@ class MetricReading:
         distances: to the proxy of the predicted class, (N, H, W).
         loss: proxy NCA loss before the update, a scalar.
         selected: share of pixels that are metric pseudo-labels, a scalar.
+        pixels: that each class gave to the update, a scalar.
     """
 
     distances: Tensor
     loss: Tensor
     selected: Tensor
+    pixels: Tensor
 
 
 class MetricLearner:
@@ -131,6 +135,7 @@ class MetricLearner:
         balance: see `balanced_sample`.
         generator: CPU generator of the pixel draws.
         passes: how M computes in training.
+        floor: see `balanced_sample`.
     """
 
     def __init__(
@@ -144,6 +149,7 @@ class MetricLearner:
         balance: Literal["rarest", "repeat"],
         generator: torch.Generator,
         passes: Passes = AS_IT_IS,
+        floor: int = 0,
     ) -> None:
         self.network = network
         self.forward = passes.of(network)
@@ -153,13 +159,18 @@ class MetricLearner:
         self.temperature = temperature
         self.limit = limit
         self.balance = balance
+        self.floor = floor
         self.generator = generator
         self.has_modes = any(isinstance(m, _WITH_MODES) for m in network.modules())
         # Compiled code would be compiled anew for modules that change.
         self.shares = self.has_modes and not passes.compute.compile
 
     def train_and_read(
-        self, features: Tensor, pseudo_labels: Tensor, confidence: Tensor
+        self,
+        features: Tensor,
+        pseudo_labels: Tensor,
+        confidence: Tensor,
+        doubt: Tensor | None = None,
     ) -> MetricReading:
         """One step of eq. 2, and the distances as they are before the update.
 
@@ -171,27 +182,29 @@ class MetricLearner:
             features: of the labelling network, without gradient, (N, D, h, w).
             pseudo_labels: (N, H, W).
             confidence: (N, H, W).
+            doubt: (N, H, W); from the confidence where it is left out.
         """
-        self.thresholds.update(confidence, pseudo_labels)
-        mask = self.thresholds.select(confidence, pseudo_labels)
+        self.thresholds.update(confidence, pseudo_labels, doubt)
+        mask = self.thresholds.select(confidence, pseudo_labels, doubt)
+        classes = len(self.proxies)
         pixels = balanced_sample(
-            mask, pseudo_labels, len(self.proxies), self.limit, self.balance, self.generator
+            mask, pseudo_labels, classes, self.limit, self.balance, self.generator, self.floor
         )
         size = (pseudo_labels.shape[-2], pseudo_labels.shape[-1])
         embeddings, read = self.read(features)
         distances = distance_to_predicted(read, self.proxies.detach(), pseudo_labels)
+        selected = mask.float().mean()
         if not len(pixels[0]):
-            return MetricReading(distances, embeddings.new_zeros(()), mask.float().mean())
-        loss = proxy_nca_loss(
-            sample_bilinear(embeddings, size, pixels),
-            pseudo_labels[pixels],
-            self.proxies,
-            self.temperature,
-        )
+            nothing = embeddings.new_zeros(())
+            return MetricReading(distances, nothing, selected, nothing)
+        labels = pseudo_labels[pixels]
+        sampled = sample_bilinear(embeddings, size, pixels)
+        loss = proxy_nca_loss(sampled, labels, self.proxies, self.temperature)
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
         self.optimizer.step()
-        return MetricReading(distances, loss.detach(), mask.float().mean())
+        # Each class gave as many as the first.
+        return MetricReading(distances, loss.detach(), selected, (labels == labels[0]).sum())
 
     def read(self, features: Tensor) -> tuple[Tensor, Tensor]:
         """Metric features (N, N_f, h, w) to train on, and those that distances are read from."""
@@ -222,6 +235,7 @@ class MetricLearner:
             "network": self.network.state_dict(),
             "proxies": self.proxies.detach(),
             "thresholds": self.thresholds.values,
+            "doubts": self.thresholds.doubts,
             "generator": self.generator.get_state(),
         }
 
@@ -231,4 +245,5 @@ class MetricLearner:
         self.network.load_state_dict(state["network"])
         self.proxies.copy_(state["proxies"])
         self.thresholds.values = state["thresholds"].to(self.proxies.device)
+        self.thresholds.doubts = state["doubts"].to(self.proxies.device)
         self.generator.set_state(state["generator"].cpu())

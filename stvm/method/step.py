@@ -37,12 +37,14 @@ class StepReport:
         metric_loss: of the metric network, eq. 2.
         reliability: mean over the pixels before mixing.
         selected: share of pixels that trained the metric network.
+        metric_pixels: that each class gave to it.
     """
 
     loss: Tensor
     metric_loss: Tensor
     reliability: Tensor
     selected: Tensor
+    metric_pixels: Tensor
 
 
 @dataclass
@@ -51,10 +53,10 @@ class AdaptationStep:
 
     Attributes:
         student: mixed images (N, 3, H, W) to logits (N, C, H, W) of the trained network.
-        label: pseudo-labels, confidence and features of clean images.
+        label: pseudo-labels, confidence, doubt and features of clean images.
         learn_metric: trains the metric network on them and reads distances.
         weigh: distances to reliability, eq. 4.
-        admit: confidence and labels to 1 for a pseudo-label trained on, 0 for another (Fig. 1).
+        admit: to confidence, labels and doubt 1 for a pseudo-label trained on, else 0 (Fig. 1).
         augment: photometric noise on the student's input.
         bank: MOCM.
         bank_augmented: bank the student's pixels and not the labeller's.
@@ -65,9 +67,9 @@ class AdaptationStep:
 
     student: Callable[[Tensor], Tensor]
     label: Labeller
-    learn_metric: Callable[[Tensor, Tensor, Tensor], MetricReading]
+    learn_metric: Callable[[Tensor, Tensor, Tensor, Tensor], MetricReading]
     weigh: Callable[[Tensor], Tensor]
-    admit: Callable[[Tensor, Tensor], Tensor]
+    admit: Callable[[Tensor, Tensor, Tensor], Tensor]
     augment: Callable[[Tensor], Tensor]
     bank: Bank
     bank_augmented: bool
@@ -77,9 +79,9 @@ class AdaptationStep:
 
     def __call__(self, images: Tensor, iteration: int) -> StepReport:
         """Adapt on target images (N, 3, H, W) in [0, 1] at iteration 1, 2, ..."""
-        pseudo_labels, confidence, features = self.label(images)
-        metric = self.learn_metric(features, pseudo_labels, confidence)
-        reliability = self.weigh(metric.distances) * self.admit(confidence, pseudo_labels)
+        pseudo_labels, confidence, doubt, features = self.label(images)
+        metric = self.learn_metric(features, pseudo_labels, confidence, doubt)
+        reliability = self.weigh(metric.distances) * self.admit(confidence, pseudo_labels, doubt)
 
         noisy = self.augment(images)
         mixed, labels, weights = self.bank.paste(noisy, pseudo_labels, reliability)
@@ -91,4 +93,6 @@ class AdaptationStep:
         loss.backward()
         self.optimizer.step()
         self.update_teacher(iteration)
-        return StepReport(loss.detach(), metric.loss, reliability.mean(), metric.selected)
+        return StepReport(
+            loss.detach(), metric.loss, reliability.mean(), metric.selected, metric.pixels
+        )

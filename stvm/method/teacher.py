@@ -26,7 +26,7 @@ def batch_norms(network: nn.Module) -> list[nn.BatchNorm2d]:
 
 
 class Labeller:
-    """Pseudo-labels, their confidence and the features they come from, without gradient.
+    """Pseudo-labels, how sure they are, and the features they come from, without gradient.
 
     Args:
         network: teacher, frozen source model or student.
@@ -50,8 +50,8 @@ class Labeller:
         self.classify = passes.of(network.classifier, compiled=not track)
 
     @torch.no_grad()
-    def __call__(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Images (N, 3, H, W) -> pseudo_labels (N, H, W), confidence (N, H, W), features."""
+    def __call__(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Images (N, 3, H, W) -> pseudo_labels, confidence and doubt (N, H, W), and features."""
         batch = self.bn == "batch"
         buffers = [b.clone() for b in self.network.buffers()] if batch and not self.track else []
         with keeping_modes(self.network):
@@ -66,7 +66,20 @@ class Labeller:
             buffer.copy_(value)
         logits = upsample(scores, (images.shape[-2], images.shape[-1]))
         confidence, pseudo_labels = F.softmax(logits, dim=1).max(dim=1)
-        return pseudo_labels, confidence, features
+        return pseudo_labels, confidence, doubt_in(logits, pseudo_labels), features
+
+
+def doubt_in(logits: Tensor, labels: Tensor) -> Tensor:
+    """log(1 - p) of the softmax share p of `labels`, (N, H, W), however near to 1 p is.
+
+    Args:
+        logits: (N, C, H, W); those of `labels` are written over.
+        labels: (N, H, W).
+    """
+    own = labels.unsqueeze(1)
+    chosen = logits.gather(1, own).squeeze(1)
+    others = logits.scatter_(1, own, -torch.inf).logsumexp(1)
+    return F.logsigmoid(others - chosen)
 
 
 class MeanTeacher:
