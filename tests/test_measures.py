@@ -98,8 +98,15 @@ def test_a_student_that_labels_for_itself_has_no_agreement(tmp_path: Path) -> No
     held = Held()
     off = {"aug": False, "mt": False, "mgs": False, "mocm": False}
     pixels = spread_out(held, 2, CPU)
-    for labeller, has in (("student", False), ("source", True)):
-        found = adapted(tmp_path, labeller=labeller, **off)
+    for labeller in ("student", "source"):
+        found = adapted(tmp_path, labeller=labeller, lr=0.02, **off)
         measured = measure_adaptation(found, held, pixels, 19, CPU)
-        assert (measured["scores"]["agreement"] is not None) == has
+        settings = tiny(source_iterations=150)
+        source = load_source(settings, ensure_source(settings, tmp_path, CPU), CPU)
+        with torch.no_grad():
+            student = found.adaptation.student.eval()(pixels).argmax(1)
+            share = float((student == source.eval()(pixels).argmax(1)).double().mean())
+        assert 0 < share < 1
+        expected = None if labeller == "student" else pytest.approx(share, abs=1e-9)
+        assert measured["scores"]["agreement"] == expected
         assert measured["silhouette"] is None and measured["scores"]["silhouette"] is None

@@ -241,7 +241,6 @@ def test_a_metric_network_alongside_changes_nothing_but_what_is_measured(
     assert plain["result"]["teacher"] == with_metric["result"]["teacher"]
     assert plain["result"]["silhouette"] is None
     assert set(with_metric["result"]["silhouette"]) == {"truth", "prediction"}
-    assert with_metric["result"]["scores"]["silhouette"] is not None
 
 
 class Failing(io.BufferedReader):

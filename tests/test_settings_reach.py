@@ -6,8 +6,9 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from sklearn.metrics import jaccard_score
+from sklearn.metrics import jaccard_score, silhouette_samples
 from torch import Tensor
+from torch.nn import functional as F
 
 from stvm import trainer
 from stvm.data.access import LabelledImages, open_source, open_target_images, open_target_labelled
@@ -63,6 +64,25 @@ def test_the_network_and_the_split_that_are_named_are_the_ones_reported(
             assert same == ((name, each) == (evaluated, split)), (name, each)
     weights = outcome.network.state_dict()
     assert all(torch.equal(weights[k], v) for k, v in both[evaluated].state_dict().items())
+
+
+def test_a_metric_network_alongside_is_measured_as_scikit_learn_does(cache: Path) -> None:
+    settings = trial(mgs=False, mocm=False, metric_alongside=True, target_images=2)
+    result = run_trial(settings, cache, CPU).result
+    images = open_target_images(settings.data, cache)
+    adaptation, _ = adapt(settings, source_of(settings, cache), images, 19)
+    assert adaptation.metric
+    features, classes = [], []
+    for i in range(len(images)):
+        pixels = torch.from_numpy(images.image(i)).permute(2, 0, 1)[None].float() / 255
+        with torch.no_grad():
+            small = adaptation.metric.network(adaptation.teacher.extract(pixels))
+            classes.append(adaptation.teacher(pixels).argmax(1).flatten())
+        large = F.interpolate(small, pixels.shape[2:], mode="bilinear")[0]
+        features.append(F.normalize(large.flatten(1).T.double(), dim=1))
+    x, y = torch.cat(features).numpy(), torch.cat(classes).numpy()
+    expected = silhouette_samples(x, y, metric="sqeuclidean").mean()
+    assert result["scores"]["silhouette"] == pytest.approx(expected, abs=1e-4)
 
 
 def test_each_procedure_reports_its_own_network(cache: Path) -> None:
