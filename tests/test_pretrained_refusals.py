@@ -62,7 +62,11 @@ BROKEN: dict[str, tuple[Any, str, tuple[str, str]]] = {
     ),
     "no 3x3": (one_by_one(), r"no sum of 3x3 convolutions \(\(13, 256, 1, 1\)\)", ("auto",) * 2),
     "contradictory branches": (odd(), "set aspp_branches=two .* or four", ("auto", "auto")),
-    "branches against the family": (good(4), "set aspp_branches=two", ("maxsquare", "auto")),
+    "branches against the family": (
+        good(4),
+        r"maxsquare adds two .* weights say that four .* another family \(advent\), or set aspp",
+        ("maxsquare", "auto"),
+    ),
     "untrained": (good(0), "set aspp_branches=two", ("auto", "auto")),
     "two for four": (
         under("model.backbone.", backbone(deep=True))
@@ -141,12 +145,13 @@ def test_files_that_cannot_be_read_are_refused(
     monkeypatch.chdir(tmp_path)
     path = tmp_path / "file.pth"
     refused(lambda: open_checkpoint(path), path, "no checkpoint .*existing file")
-    refused(lambda: open_checkpoint(tmp_path), tmp_path, "cannot read")
+    refused(lambda: open_checkpoint(tmp_path), tmp_path, "is a folder: name a file in it")
     path.write_bytes(b"")
-    refused(lambda: open_checkpoint(path), path, "cannot read checkpoint .*copy the file again")
+    refused(lambda: open_checkpoint(path), path, "is empty: download or copy it again")
     torch.save(good(), path)
+    refused(lambda: open_checkpoint(tmp_path), tmp_path, "is a folder: .* as in .*file.pth")
     path.write_bytes(path.read_bytes()[:-2000])
-    refused(lambda: open_checkpoint(path), path, "cannot read checkpoint")
+    refused(lambda: open_checkpoint(path), path, "damaged or cut off .*: download or copy it again")
     torch.save(good() | {"w": Evil()}, path)
     refused(lambda: open_checkpoint(path), path, "code in it was not run")
     path.write_bytes(pickle.dumps(Evil(), protocol=2))
@@ -193,6 +198,8 @@ def test_initialisations_that_do_not_fit_are_refused(tmp_path: Path) -> None:
     small = Settings().replace(source_init=str(path))
     refused(lambda: new_network(small), path, "small_deeplab has no public weights")
     torch.save({"features.0.weight": torch.ones(1)}, path)
+    refused(lambda: open_backbone(path), path, "holds no ResNet but a VGG")
+    torch.save(build_network("small_deeplab", 8, 3).state_dict(), path)
     refused(lambda: open_backbone(path), path, "holds no ResNet")
 
 

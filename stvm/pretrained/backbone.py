@@ -12,6 +12,7 @@ from stvm.networks.weights import faults
 from stvm.pretrained.detection import open_checkpoint
 from stvm.pretrained.families import LAYOUTS
 from stvm.pretrained.fitting import refuse_non_finite
+from stvm.pretrained.strangers import network_of
 from stvm.pretrained.unwrapping import Found, unwrap
 
 _HEADS = ("fc.", "layer5.", "layer6.")
@@ -68,6 +69,11 @@ def open_backbone(path: Path, family: str = "auto") -> Backbone:
         StvmError: unreadable, or it cannot be told in which form it was trained.
     """
     found = unwrap(path)
+    if found.layout == "unknown":
+        raise StvmError(
+            f"source_init={path} holds no ResNet but {network_of(found.state) or 'other keys'} "
+            f"({', '.join(list(found.state)[:3])}): use an initialisation of one"
+        )
     if found.layout == "backbone":
         form, normalisation = _form(found)
         state = found.state

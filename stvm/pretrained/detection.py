@@ -11,7 +11,8 @@ from stvm.networks import FORMS, NORMALISATIONS, RESNET101, Architecture, Branch
 from stvm.pretrained.branches import evidence
 from stvm.pretrained.checkpoint import Checkpoint
 from stvm.pretrained.families import FAMILIES, LAYOUTS, Family
-from stvm.pretrained.unwrapping import Found, unwrap
+from stvm.pretrained.strangers import KNOWN, network_of, parts_beside, resnet_of
+from stvm.pretrained.unwrapping import INITIAL, Found, unwrap
 
 _SAME = "their keys are alike, and their inputs are normalised differently"
 
@@ -36,15 +37,11 @@ def open_checkpoint(
         StvmError: unreadable, or it cannot be told what it is; the message says what tells.
     """
     found = unwrap(path)
+    if found.layout in ("unknown", "backbone"):
+        raise StvmError(_no_source_model(found))
     if found.layout == "stvm":
         _refuse_family(found, family, ("stvm",))
-        return Checkpoint("stvm", found, _own(found, default, branches), (), size)
-    if found.layout == "backbone":
-        raise StvmError(
-            f"checkpoint {path} has a backbone ({found.prefix}layer1...) and no classifier "
-            "(layer5, layer6, classifier or decode_head): it is no source model; "
-            "train one from it with source_init"
-        )
+        return Checkpoint("stvm", found, _own(found, default, branches), found.remarks, size)
     if found.layout == "torchvision":
         _refuse_family(found, family, ("torchvision",))
         architecture = Architecture(
@@ -53,7 +50,7 @@ def open_checkpoint(
             _weight(found, "classifier.4.weight").shape[0],
             any(key.startswith("aux_classifier.") for key in found.state),
         )
-        return Checkpoint("torchvision", found, architecture, (), size)
+        return Checkpoint("torchvision", found, architecture, found.remarks, size)
     head, auxiliary = _heads(found)
     said = evidence(head) if len(head) == 4 else {2: "two"}.get(len(head), "unknown")
     if said == "unknown":
@@ -73,7 +70,31 @@ def open_checkpoint(
         _backbone(found, name),
         FAMILIES[name].normalisation,
     )
-    return Checkpoint(name, found, architecture, _notes(said, counted, auxiliary), size)
+    notes = (*found.remarks, *_notes(said, counted, auxiliary))
+    return Checkpoint(name, found, architecture, notes, size)
+
+
+def _no_source_model(found: Found) -> str:
+    """Why a file without a network that is known is none to start from."""
+    keys = [*found.state, *found.strangers]
+    if found.layout == "unknown":
+        name, first = network_of(keys) or "no network known here", ", ".join(keys[:3])
+        return f"checkpoint {found.path} is of {name} (keys {first}, ...): {KNOWN}"
+    root, resnet = found.prefix, resnet_of(found.state) or "a ResNet"
+    plain = [root + key for key in found.state] + list(found.strangers)
+    if name := network_of(plain):
+        return f"checkpoint {found.path} is of {name}, on {resnet}: {KNOWN}"
+    beside = "" if root.startswith(INITIAL) else parts_beside(plain, root)
+    if beside:
+        return (
+            f"checkpoint {found.path} has {resnet} ({root}layer1...) and a classifier that is not "
+            f"known ({beside}): {KNOWN}"
+        )
+    return (
+        f"checkpoint {found.path} has a backbone ({root}layer1...) and no classifier "
+        "(layer5, layer6, classifier or decode_head): it is no source model; "
+        "train one from it with source_init"
+    )
 
 
 def _notes(said: str, counted: Branches, auxiliary: list[Tensor]) -> tuple[str, ...]:
@@ -170,13 +191,27 @@ def _counted(found: Found, family: str, said: str, asked: str, stored: int) -> B
     documented = FAMILIES[family].branches
     if asked == "auto":
         asked = documented or said if said == "none" else said
-        if documented and asked != documented:
-            _ask_branches(found)
+        if documented and asked not in (documented, "contradictory"):
+            raise StvmError(
+                f"checkpoint {found.path}: checkpoint_family={family} adds {documented} of "
+                f"the rates 6, 12, 18, 24, and the weights say that {asked} were trained: it is "
+                f"of another family ({_that_add(found, asked)}), or set aspp_branches={asked}"
+            )
     if asked == "two":
         return "two"
     if asked != "four":
         _ask_branches(found)
     return "four"
+
+
+def _that_add(found: Found, branches: str) -> str:
+    """Families of the file's layout whose code adds so many."""
+    names = [
+        name
+        for name, family in FAMILIES.items()
+        if found.layout in family.layouts and family.branches in (branches, None)
+    ]
+    return ", ".join(names) or "none has these keys"
 
 
 def _heads(found: Found) -> tuple[list[Tensor], list[Tensor]]:

@@ -10,6 +10,7 @@ from stvm.errors import StvmError
 from stvm.networks import SegmentationNetwork
 from stvm.networks.weights import faults
 from stvm.pretrained.families import LAYOUTS, Layout, public_name
+from stvm.pretrained.strangers import resnet_of
 from stvm.pretrained.unwrapping import Found
 
 _COUNTER = "num_batches_tracked"
@@ -41,9 +42,12 @@ def fit(network: SegmentationNetwork, found: Found, family: str) -> None:
             [wrong] * bool(wrong) + [f"unexpected ({', '.join(found.strangers[:3])})"]
         )
     if wrong:
+        theirs, ours = resnet_of(state), resnet_of(names)
+        whose = f", which has {ours} where the file has {theirs}" if theirs != ours else ""
         raise StvmError(
             f"checkpoint {found.path}, read as one of {family}, does not fit "
-            f"{network.architecture.network}: keys {wrong}; use a whole checkpoint of this network"
+            f"{network.architecture.network}{whose if theirs and ours else ''}: keys {wrong}; "
+            "use a whole checkpoint of this network"
         )
     refuse_non_finite(found.path, found.state, found.prefix)
     network.load_state_dict({key: state[name] for name, key in names.items()})

@@ -4,21 +4,18 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from torch import Tensor
 
 from stvm.errors import StvmError
 from stvm.pretrained.families import LAYOUTS
+from stvm.pretrained.nests import BLOCK, WRAPPERS, find_state
 from stvm.pretrained.reading import read_file
+from stvm.pretrained.strangers import network_of
 
-_NESTS = ("state_dict", "model")
-_TEACHERS = re.compile(r"^(module\.)?(slow_net|ema_model|imnet_model|imnet_ema_model)\.")
-_BESIDE = re.compile(r"^(module\.)?(running_conf|slow_init)$")
-"""Keys of da-sac that are no network's."""
-_BLOCK = re.compile(r"^(.*?)layer[1-4]\.\d+\.conv[123]\.weight$")
-_OWN = "features."
-_INITIAL = "Scale."
+_OWN = re.compile(rf"^({WRAPPERS})features\.")
+_OWN_HEADS = ("classifier.branches.", "classifier.0.convs.")
+INITIAL = "Scale."
 """Of Pytorch-Deeplab's initialisation, whose classifier is of other classes and left out."""
 
 
@@ -29,11 +26,13 @@ class Found:
     Attributes:
         path: of the file.
         state: keys as the layout has them.
-        layout: a name in `LAYOUTS`; "backbone" where there is no classifier.
+        layout: a name in `LAYOUTS`; "backbone" where there is no classifier that is known,
+            "unknown" where there is no ResNet either.
         prefix: taken off the keys.
         container: names beside the state dict in the file.
         metadata: of a safetensors file.
         strangers: keys that begin otherwise.
+        remarks: what else was in the file, for people.
     """
 
     path: Path
@@ -43,6 +42,7 @@ class Found:
     container: frozenset[str]
     metadata: dict[str, str]
     strangers: tuple[str, ...] = ()
+    remarks: tuple[str, ...] = ()
 
 
 def unwrap(path: Path) -> Found:
@@ -55,42 +55,30 @@ def unwrap(path: Path) -> Found:
     """
     content, metadata = read_file(path)
     container = frozenset(map(str, content)) if isinstance(content, Mapping) else frozenset()
-    state = _flat(content, path)
-    student = {k: v for k, v in state.items() if not _TEACHERS.match(k)} or state
-    student = {k: v for k, v in student.items() if not _BESIDE.match(k)}
-    roots = sorted({m[1] for m in map(_BLOCK.match, student) if m})
-    if not roots or any(key.startswith(_OWN) for key in student):
-        return Found(path, student, "stvm", "", container, metadata)
+    state, remarks = find_state(content, path)
+    wrapped = next((m[1] for m in map(_OWN.match, state) if m), None)
+    if "network" in metadata or wrapped is not None and _is_own(state, wrapped):
+        prefix = wrapped or ""
+        state = {key.removeprefix(prefix): value for key, value in state.items()}
+        return Found(path, state, "stvm", prefix, container, metadata, (), remarks)
+    roots = sorted({m[1] for m in map(BLOCK.match, state) if m})
+    if not roots:
+        return Found(path, state, "unknown", "", container, metadata, (), remarks)
     if len(roots) > 1:
         names = ", ".join(f"'{root}'" for root in roots[:4])
         raise StvmError(
             f"checkpoint {path} holds {len(roots)} networks, whose keys begin with {names}: "
             "save the one to start from alone"
         )
-    layout, prefix = _layout(student, roots[0])
-    plain = {k.removeprefix(prefix): v for k, v in student.items() if k.startswith(prefix)}
-    strangers = tuple(sorted(key for key in student if not key.startswith(prefix)))
-    return Found(path, plain, layout, prefix, container, metadata, strangers)
+    layout, prefix = ("backbone", roots[0]) if network_of(state) else _layout(state, roots[0])
+    plain = {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}
+    strangers = tuple(sorted(key for key in state if not key.startswith(prefix)))
+    return Found(path, plain, layout, prefix, container, metadata, strangers, remarks)
 
 
-def _flat(content: Any, path: Path) -> dict[str, Tensor]:
-    """One dictionary of tensors out of nested ones."""
-    if isinstance(content, Mapping):
-        parts = [content.get(name) for name in ("feature_extractor", "classifier")]
-        if all(isinstance(part, Mapping) for part in parts):
-            extractor, classifier = (_without(part, "module.") for part in parts)
-            content = extractor | {f"classifier.{k}": v for k, v in classifier.items()}
-        for name in _NESTS:
-            if isinstance(content.get(name), Mapping):
-                content = content[name]
-    tensors = isinstance(content, Mapping) and all(isinstance(v, Tensor) for v in content.values())
-    if not tensors or not content:
-        raise StvmError(f"checkpoint {path} is not a state dict: save network.state_dict()")
-    return {str(key): value for key, value in content.items()}
-
-
-def _without(part: Any, prefix: str) -> dict[str, Any]:
-    return {str(key).removeprefix(prefix): value for key, value in part.items()}
+def _is_own(state: Mapping[str, Tensor], prefix: str) -> bool:
+    """Others have features too, as torchvision's VGG has."""
+    return any(key.removeprefix(prefix).startswith(_OWN_HEADS) for key in state)
 
 
 def _layout(state: Mapping[str, Tensor], root: str) -> tuple[str, str]:
@@ -104,7 +92,7 @@ def _layout(state: Mapping[str, Tensor], root: str) -> tuple[str, str]:
         outer = root.removesuffix(layout.backbone)
         if root.endswith(layout.backbone) and has(outer + layout.head):
             return name, outer
-    if root.startswith(_INITIAL):
+    if root.startswith(INITIAL):
         return "backbone", root
     main, other = (has(root + LAYOUTS["multi"].head), has(root + LAYOUTS["single"].head))
     if main:
