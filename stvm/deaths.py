@@ -13,7 +13,7 @@ def reason_of_death(error: str) -> str:
     if "running low on memory" in low or "memory usage threshold" in low:
         return (
             f"its process was stopped by Ray{where}, where memory ran out: fewer trials at a time "
-            "(--cpus-per-trial), or a smaller batch"
+            "(--cpus-per-trial), or smaller crops"
         )
     if "node has died" in low or "node was terminated" in low or "nodediederror" in low:
         return f"its node died{where}: look at that machine, then run again"

@@ -27,7 +27,7 @@ from stvm.data.access import (
 from stvm.errors import DivergenceError, StvmError
 from stvm.evaluate import Spread, check_labels, evaluate
 from stvm.files import drop_unfinished
-from stvm.groups import OFFICIAL
+from stvm.groups import OFFICIAL, needs_two_images
 from stvm.locks import locked, look_afresh
 from stvm.measures import Reader, measure_adaptation
 from stvm.method.build import Adaptation
@@ -84,7 +84,7 @@ def check_inputs(trials: Iterable[Settings]) -> list[str]:
         (
             *(s.data, s.network, s.training.eval_split, s.evaluation),
             *(s.source.source_checkpoint, s.source.checkpoint_family, s.source.source_init),
-            s.method.procedure == "oracle",
+            s.method.procedure,
         ): s
         for s in trials
     }
@@ -94,7 +94,7 @@ def check_inputs(trials: Iterable[Settings]) -> list[str]:
         if data.dataset != "streets":
             if not source.source_checkpoint:
                 open_source(data, "train", Path())
-            open_target_images(data, Path())
+            _refuse_lone_image(settings, len(open_target_images(data, Path())))
             open_graded(settings, Path())
             if settings.method.procedure == "oracle":
                 open_target_labelled(data, "train", Path())
@@ -106,6 +106,16 @@ def check_inputs(trials: Iterable[Settings]) -> list[str]:
         elif source.source_init:
             new_network(settings)
     return list(dict.fromkeys(lines))
+
+
+def _refuse_lone_image(settings: Settings, images: int) -> None:
+    """AdaBN of a network whose batch norm needs two images."""
+    adabn = settings.method.procedure == "adabn"
+    if adabn and images == 1 and needs_two_images(settings.network):
+        raise StvmError(
+            f"{settings.data.target_root}: one training image, and AdaBN of "
+            f"{settings.network.network} needs two: add images, or leave that row out"
+        )
 
 
 def ensure_source(

@@ -5,6 +5,7 @@ import subprocess
 from collections.abc import Iterable
 
 from stvm.errors import StvmError
+from stvm.groups import needs_two_images
 from stvm.memory import ALLOWANCES, FRAGMENTS, MIB, Phase, phases
 from stvm.settings import Settings
 
@@ -85,12 +86,20 @@ def advice(settings: Settings, most: Phase) -> str:
     if settings.compute.precision != "bfloat16":
         changes.append("precision=bfloat16")
     if most.name == "source training":
-        changes += ["a smaller source_batch", "source_crop_height and source_crop_width"]
+        changes += ["smaller source_crop_height and source_crop_width"]
+        changes += _smaller("source_batch", settings.source.source_batch, settings)
     elif most.name == "adaptation":
-        changes += ["a smaller batch", "crop_height and crop_width"]
+        changes += ["smaller crop_height and crop_width"]
+        changes += _smaller("batch", settings.training.batch, settings)
     else:
         changes += ["another protocol", "a smaller height and width"]
     return f"memory may run out in {most.name}; set {', or '.join(changes)}"
+
+
+def _smaller(name: str, now: int, settings: Settings) -> list[str]:
+    """A smaller batch, where the network can do with one."""
+    least = 2 if needs_two_images(settings.network) else 1
+    return [f"a smaller {name}" + f" of {least} or more" * (least > 1)] if now > least else []
 
 
 def _fits(phase: Phase, room: int) -> str:

@@ -20,6 +20,7 @@ from stvm.groups import (
     SourceSettings,
     TrainingSettings,
     is_later,
+    refuse_lone_images,
 )
 from stvm.protocols import find_protocol
 
@@ -80,6 +81,11 @@ class Settings(Group):
                 f"protocol={self.evaluation.protocol} is for targets of 2048x1024 pixels, and the "
                 "embedded benchmark has one size: leave protocol=image"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _batch_norm_has_two_images(self) -> Self:
+        refuse_lone_images(self.data, self.network, self.source, self.method, self.training)
         return self
 
     def source_crop(self) -> tuple[int, int]:
