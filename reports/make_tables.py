@@ -23,7 +23,7 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
         "--tables",
         nargs="+",
         metavar="TABLE",
-        help=f"of {' '.join(TABLES)}; default: all that have a study",
+        help=f"of {' '.join(TABLES)}; default: all. Those that have no study are named",
     )
     parser.add_argument(
         "--study",
@@ -67,16 +67,16 @@ def make(results: Path, out: Path, tables: Sequence[str] | None, bases: Sequence
     Args:
         results: folder of records and manifests.
         out: made where it does not exist.
-        tables: among `TABLES`; None for those that have a study, the others being named on stderr.
+        tables: among `TABLES`; None for all. Those that have no study are named on stderr.
         bases: of studies to take in place of those updated last.
 
     Raises:
-        StvmError: nothing or something unreadable to read, or a table asked for without a study.
+        StvmError: nothing or something unreadable to read, or no table that has a study.
     """
     _check(tables or ())
     chosen = choose_studies(results, bases)
     sheets, missing = build_tables(chosen, tables or TABLES)
-    if missing and (tables or not sheets):
+    if not sheets:
         raise StvmError("; ".join(missing))
     write_sheets(sheets, out)
     if any(sheet.name == "fig1" for sheet in sheets):

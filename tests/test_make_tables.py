@@ -38,9 +38,21 @@ def test_one_study_alone_is_enough_and_the_others_are_named(tmp_path, kind, caps
     assert lines == missing
 
 
-def test_a_table_asked_for_without_study_is_an_error_of_one_line(tmp_path, capsys):
+def test_what_can_be_made_of_the_tables_asked_for_is_made_and_a_line_names_each_other(
+    tmp_path, capsys
+):
     make_study(tmp_path, "variance")
-    assert main(["--results", str(tmp_path), "--tables", "6", "5"]) == 2
+    assert main(["--results", str(tmp_path), "--tables", "6", "5", "1"]) == 0
+    shown = capsys.readouterr()
+    lines = shown.err.splitlines()
+    assert [line.split(":")[0] for line in lines] == ["table 1", "table 5"]
+    assert "run `python studies/hparam_grid.py`" in lines[1] and "Table 6" in shown.out
+    assert {p.name for p in (tmp_path / "tables").glob("*.md")} == {"table6.md"}
+
+
+def test_tables_asked_for_that_have_no_study_at_all_are_an_error_of_one_line(tmp_path, capsys):
+    make_study(tmp_path, "variance")
+    assert main(["--results", str(tmp_path), "--tables", "5", "4"]) == 2
     error = capsys.readouterr().err.splitlines()
     assert len(error) == 1 and "run `python studies/hparam_grid.py`" in error[0]
     assert not (tmp_path / "tables").exists()
