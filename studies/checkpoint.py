@@ -45,6 +45,10 @@ def run(options: argparse.Namespace) -> int:
     path: Path = options.file
     if options.score and not options.preset:
         raise StvmError("--score needs --preset: it says on which images and by which protocol")
+    if options.expect is not None and not options.score:
+        raise StvmError("--expect needs --score: without it no mIoU is measured to compare with")
+    if options.expect is not None and not 1 <= options.expect <= 100:
+        raise StvmError(f"--expect {options.expect:g}: mIoU is given in per cent, as in 36.6")
     changes = parse_assignments(options.settings)
     if options.preset:
         settings = find_preset(options.preset).settings(**changes, source_checkpoint=str(path))

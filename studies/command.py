@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
+from stvm.consent import refuse_missing_files
 from stvm.errors import StvmError
 from stvm.files import refuse_file, refuse_unwritable
 from stvm.machine import Machine
@@ -83,6 +84,18 @@ def add_machine_options(parser: argparse.ArgumentParser) -> None:
         help="seconds between the states from which an interrupted trial goes on "
         f"({Machine.keep_every:g})",
     )
+    _add_consents(parser)
+
+
+def _add_consents(parser: argparse.ArgumentParser) -> None:
+    """Options that say yes to what is refused without them."""
+    add = parser.add_argument
+    add("--on-cpu", action="store_true", help="run without a GPU what takes hours or days there")
+    add(
+        "--from-scratch",
+        action="store_true",
+        help="train a full-size source model from random weights",
+    )
 
 
 def machine_of(options: argparse.Namespace) -> Machine:
@@ -94,6 +107,8 @@ def machine_of(options: argparse.Namespace) -> Machine:
         options.cache,
         options.tensorboard,
         options.keep_every,
+        options.on_cpu,
+        options.from_scratch,
     )
 
 
@@ -245,6 +260,7 @@ def run_study(study: Study | Studies, options: argparse.Namespace) -> int:
     """List a study or run it, as its options say; the exit code."""
     refuse_file(options.results, "--results")
     results = Results(options.results)
+    refuse_missing_files(trial.settings for trial in study.trials)
     refuse_other_files_of(study.trials, results)
     if options.list:
         list_trials(study, results, only_missing=options.list == "missing")

@@ -47,6 +47,7 @@ from studies.search_report import (
     search_study,
     title,
 )
+from stvm.consent import refuse_missing_files
 from stvm.errors import StvmError
 from stvm.files import checked_name, refuse_file
 from stvm.objectives import OBJECTIVES, find_objective
@@ -162,6 +163,7 @@ def search(options: argparse.Namespace, changes: dict[str, str]) -> int:
     """List, or search and report; the exit code."""
     refuse_file(options.results, "--results")
     plan, results = build_plan(options, changes), Results(options.results)
+    refuse_missing_files([plan.base])
     place = storage_place(options.storage, plan.name)
     file = storage_file(options.storage, results.root, plan.name)
     if options.list:

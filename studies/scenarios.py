@@ -33,6 +33,7 @@ def build_study(preset_name: str, changes: dict[str, str], seeds: Sequence[int])
     for name in ("dataset", "city"):
         if name in changes:
             raise StvmError(f"'{name}' is what --scenario and --cities say: leave it out")
+    refuse_network(changes)
     base = Base(preset_name, changes, None)
     here = base.at(0)
     trials = [base.trial(row, None, 0, here.replace(**YARDSTICKS[row])) for row in ROWS]
@@ -51,6 +52,19 @@ def build_study(preset_name: str, changes: dict[str, str], seeds: Sequence[int])
         network=here.network.network,
         city=data.city,
     )
+
+
+def refuse_network(changes: dict[str, str]) -> None:
+    """--network names the rows of the paper that a study stands beside.
+
+    Raises:
+        StvmError: another network by its setting; small_deeplab, of tests, stands beside none.
+    """
+    asked = changes.get("network", "small_deeplab")
+    if asked != "small_deeplab":
+        short = {full: name for name, full in NETWORKS.items()}.get(asked)
+        use = f"use --network {short}" if short else f"it is one of {', '.join(NETWORKS)}"
+        raise StvmError(f"'network' is what --network says: leave network={asked} out; {use}")
 
 
 def build(options: argparse.Namespace, changes: dict[str, str]) -> Studies:

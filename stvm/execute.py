@@ -21,6 +21,7 @@ from stvm.cluster import check_nodes, connected, free_resources
 # isort: split
 from ray import tune
 
+from stvm.consent import accept_cpu, refuse_random_source
 from stvm.machine import Machine
 from stvm.progress import Lines, watcher
 from stvm.records import Results
@@ -75,11 +76,14 @@ def _execute(
     if not todo:
         study.write_manifest(results)
         return Finished(())
+    refuse_random_source([t.settings for t in todo], machine.cache, machine.from_scratch)
     check_files(todo)
     with interruptible(), connected(machine) as nodes:
         slots = prepare_slots(machine, nodes, results)
         if slots.gpus:
             show_memory(todo, slots.gpus)
+        else:
+            show_cpu(todo, machine)
         study.write_manifest(results)
         sweep(results)
         sources = missing_sources(todo, machine.cache)
@@ -118,6 +122,18 @@ def show_memory(trials: Sequence[Trial], gpus: float) -> None:
         # It rests on fake tensors, which torch may change; no study should end for a forecast.
         told = [f"GPU memory is not estimated: {type(error).__name__}: {str(error)[:100]}"]
     print("\n".join(told), flush=True)
+
+
+def show_cpu(trials: Sequence[Trial], machine: Machine) -> None:
+    """Print what the longest of the trials takes on the CPU.
+
+    Raises:
+        StvmError: hours, and nobody asked for the CPU.
+    """
+    asked = machine.on_cpu or machine.gpus == 0
+    told = accept_cpu([trial.settings for trial in trials], asked)
+    if told:
+        print(told, flush=True)
 
 
 def work(config: dict[str, Any]) -> None:
@@ -206,7 +222,8 @@ def task_of(
     label, sign = trial.label, trial.hash
     source = source_path(trial.settings, machine.cache.resolve())
     if kind == "source":
-        label, sign = f"source model of realisation {trial.realisation}", f"source-{source.stem}"
+        label = "source model" + (f" of{trial.where}" if trial.where else "")
+        sign = f"source-{source.stem}"
     return {
         "kind": kind,
         "kinds": _kinds(kind, trial.settings),

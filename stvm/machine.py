@@ -15,6 +15,8 @@ class Machine:
         cache: of rendered data and source models.
         tensorboard: each trial also leaves event files.
         keep_every: seconds between the states from which an interrupted trial goes on.
+        on_cpu: run on the CPU what takes days there.
+        from_scratch: train full-size source models from random weights.
     """
 
     cpus: int | None
@@ -23,3 +25,5 @@ class Machine:
     cache: Path
     tensorboard: bool = False
     keep_every: float = 300.0
+    on_cpu: bool = False
+    from_scratch: bool = False

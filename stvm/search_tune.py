@@ -14,6 +14,7 @@ from stvm.execute import (
     missing_sources,
     prepare_slots,
     run_tasks,
+    show_cpu,
     task_of,
     work,
 )
@@ -24,6 +25,7 @@ from ray.tune.search import Searcher
 from ray.tune.stopper import Stopper
 
 from stvm.cluster import connected
+from stvm.consent import refuse_random_source
 from stvm.errors import StvmError
 from stvm.machine import Machine
 from stvm.progress import Lines, Table, on_terminal
@@ -52,9 +54,13 @@ def run_search(search: Search, results: Results, machine: Machine) -> Finished:
         first = search.next()
         if first is None:
             return Finished(())
+        settings = first.trial.settings
+        refuse_random_source([settings], machine.cache, machine.from_scratch)
         check_files([first.trial])
         with connected(machine) as nodes:
             slots = prepare_slots(machine, nodes, results)
+            if not slots.gpus:
+                show_cpu([first.trial], machine)
             sources = missing_sources([first.trial], machine.cache)
             errors: tuple[str, ...] = ()
             if sources:

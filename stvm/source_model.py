@@ -9,6 +9,7 @@ import torch
 from stvm.data.access import class_names
 from stvm.errors import StvmError
 from stvm.networks import Architecture, SegmentationNetwork, assemble
+from stvm.presets import NETWORKS
 from stvm.pretrained import Checkpoint, open_backbone, open_checkpoint
 from stvm.settings import Settings
 
@@ -66,8 +67,8 @@ def open_source_model(settings: Settings, path: Path) -> Checkpoint:
         return checkpoint
     if described.network != asked.network:
         raise StvmError(
-            f"checkpoint {path} is of {described.network}: set network={described.network}, not "
-            f"{asked.network}"
+            f"checkpoint {path} is of {described.network}, and the settings are of "
+            f"{asked.network}: {_choose(described.network)}"
         )
     if described.num_classes != len(classes):
         raise StvmError(
@@ -91,6 +92,15 @@ def open_source_model(settings: Settings, path: Path) -> Checkpoint:
         # The settings' channels, so that weights of others are refused by their keys.
         return replace(checkpoint, architecture=replace(described, channels=asked.channels))
     return checkpoint
+
+
+def _choose(network: str) -> str:
+    """How a network is chosen: scenarios have an option for it, and presets that end in it."""
+    short = {full: name for name, full in NETWORKS.items()}.get(network)
+    scenario = (
+        f"--network {short} of studies/scenarios.py, a preset in -{short}, or " if short else ""
+    )
+    return f"take {scenario}network={network}"
 
 
 def load_source(settings: Settings, path: Path, device: torch.device) -> SegmentationNetwork:

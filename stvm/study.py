@@ -35,11 +35,15 @@ class Trial:
     @property
     def label(self) -> str:
         """For people."""
-        data = self.settings.data
-        where = f" realisation {self.realisation}" if data.dataset == "streets" else ""
-        where += f" {data.city}" if data.city else ""
+        city = f" {self.settings.data.city}" if self.settings.data.city else ""
         seed = "" if self.seed is None else f" seed {self.seed}"
-        return f"{self.row}{where}{seed}"
+        return f"{self.row}{self.where}{city}{seed}"
+
+    @property
+    def where(self) -> str:
+        """The draw of the embedded benchmark, with a space before it; empty for other data."""
+        streets = self.settings.data.dataset == "streets"
+        return f" realisation {self.realisation}" if streets else ""
 
     def entry(self) -> dict[str, Any]:
         """For a manifest."""

@@ -172,7 +172,7 @@ def test_a_checkpoint_must_be_of_the_network_and_classes_of_the_settings(tmp_pat
         return lambda: open_source_model(settings, path)
 
     refused(opened(), path, r"13 classes, and the data have 19 \(road, sidewalk, building")
-    refused(opened(network="deeplabv3_resnet50"), path, "set network=deeplabv2_resnet101")
+    refused(opened(network="deeplabv3_resnet50"), path, "--network deeplabv2 of studies/scen")
     torch.save(backbone() | aspp("layer6.conv2d_list.", 19, 4), path)
     refused(opened(auxiliary=True), path, "no auxiliary classifier on layer 3")
     described = Architecture("deeplabv2_resnet101", 256, 19, aspp_branches="two")
