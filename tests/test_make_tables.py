@@ -46,7 +46,7 @@ def test_what_can_be_made_of_the_tables_asked_for_is_made_and_a_line_names_each_
     shown = capsys.readouterr()
     lines = shown.err.splitlines()
     assert [line.split(":")[0] for line in lines] == ["table 1", "table 5"]
-    assert "run `python studies/hparam_grid.py`" in lines[1] and "Table 6" in shown.out
+    assert "run `python studies/hparam_grid.py`" in lines[1] and "Table VI" in shown.out
     assert {p.name for p in (tmp_path / "tables").glob("*.md")} == {"table6.md"}
 
 
