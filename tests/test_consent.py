@@ -46,7 +46,7 @@ def test_a_full_size_source_model_from_random_weights_has_to_be_asked_for(
     assert scenarios.main([*places, "--from-scratch"]) == 2
     assert "data/gta5" in one_line(capsys)
     assert scenarios.main([*places, "--list"]) == 0
-    assert not (tmp_path / "cache").exists()
+    assert not list(tmp_path.rglob("*.json"))
 
 
 def test_what_has_something_to_start_from_is_not_asked(tmp_path: Path) -> None:
