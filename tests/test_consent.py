@@ -10,7 +10,6 @@ from studies import ablation, optuna_search, scenarios
 from studies.__main__ import main
 from studies.command import machine_of, study_parser
 from stvm import execute
-from stvm.cluster import Slots
 from stvm.consent import accept_cpu, refuse_random_source
 from stvm.errors import StvmError
 from stvm.networks import build_network
@@ -18,6 +17,7 @@ from stvm.presets import PRESETS
 from stvm.pretrained import save_network
 from stvm.records import Results
 from stvm.settings import Settings
+from stvm.slots import Slots
 from stvm.source_model import open_source_model
 from stvm.sources import source_path
 from stvm.study import Trial
