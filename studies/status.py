@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any, Literal
 
 import orjson
-from filelock import FileLock, Timeout
 from tabulate import tabulate
 
+from studies.at_work import epitaph, look_at_work, words
 from studies.recorded import (
     Manifest,
     entry_label,
@@ -20,7 +20,8 @@ from studies.recorded import (
 )
 from stvm.errors import StvmError
 from stvm.files import Unreadable
-from stvm.records import Results, is_hash
+from stvm.records import Results
+from stvm.running import Sign
 
 
 @dataclass(frozen=True)
@@ -31,14 +32,17 @@ class State:
         state: a record that is damaged, or that cannot be read although it may be sound, counts
             neither as recorded nor as missing.
         label: for people.
-        detail: why it failed, since when it runs, what is wrong with its record.
+        detail: why it failed, since when it runs, that its process died, what is wrong with its
+            record.
         collapsed: its student came to predict few classes.
+        sign: what the process that works or worked on it said last; None where it said nothing.
     """
 
     state: Literal["done", "failed", "running", "damaged", "unreadable", "missing"]
     label: str
     detail: str = ""
     collapsed: bool = False
+    sign: Sign | None = None
 
 
 @dataclass(frozen=True)
@@ -58,12 +62,14 @@ class Overview:
         manifests: of its studies.
         troubles: by hash.
         unreadable: one line for each manifest or lock that cannot be used.
+        sources: source models that are trained, or whose process died, by name.
     """
 
     states: dict[str, State]
     manifests: tuple[Manifest, ...]
     troubles: dict[str, Trouble]
     unreadable: tuple[str, ...]
+    sources: dict[str, State]
 
 
 def look(results: Results) -> Overview:
@@ -74,9 +80,13 @@ def look(results: Results) -> Overview:
     for manifest in manifests:
         labels |= {entry["hash"]: entry_label(entry) for entry in manifest.entries}
     states = {name: _recorded(results, name, labels) for name in results.names()}
-    running, locked_away = _running(results, states)
-    for name in running:
-        states[name] = State("running", labels.get(name, ""), starts.get(name, {}).get("time", ""))
+    at_work = look_at_work(results, states)
+    for name, sign in at_work.running.items():
+        since = sign.since if sign else starts.get(name, {}).get("time", "")
+        states[name] = State("running", labels.get(name, ""), since, sign=sign)
+    for name, sign in at_work.interrupted.items():
+        label = labels.get(name) or sign.label
+        states[name] = State("missing", label, epitaph(sign), sign=sign)
     for name in (entry["hash"] for manifest in manifests for entry in manifest.entries):
         states.setdefault(name, State("missing", labels[name]))
     troubles = {
@@ -86,7 +96,15 @@ def look(results: Results) -> Overview:
         for path in sorted((results.root / "errors").glob("*.txt"))
         if path.stem not in states or states[path.stem].state == "missing"
     }
-    return Overview(states, manifests, troubles, (*unreadable, *locked_away, *results.strays()))
+    sources = {
+        name: State("running", sign.label, sign.since, sign=sign)
+        for name, sign in at_work.sources.items()
+    } | {
+        name: State("missing", sign.label, epitaph(sign), sign=sign)
+        for name, sign in at_work.dead_sources.items()
+    }
+    wrong = (*unreadable, *at_work.unreadable, *results.strays())
+    return Overview(states, manifests, troubles, wrong, sources)
 
 
 def _manifests(results: Results) -> tuple[tuple[Manifest, ...], tuple[str, ...]]:
@@ -131,22 +149,6 @@ def _starts(path: Path) -> dict[str, dict[str, Any]]:
     return starts
 
 
-def _running(results: Results, recorded: dict[str, State]) -> tuple[list[str], tuple[str, ...]]:
-    """Trials without a record whose lock a living process holds; locks that cannot be tried."""
-    running, unreadable = [], []
-    for path in sorted((results.root / "locks").glob("*.lock")):
-        if not is_hash(path.stem) or path.stem in recorded:
-            continue
-        try:
-            with FileLock(path, blocking=False):
-                pass
-        except Timeout:
-            running.append(path.stem)
-        except OSError as error:
-            unreadable.append(f"{path}: {error.strerror}: whether its trial runs is unknown")
-    return running, tuple(unreadable)
-
-
 def count(states: Iterable[State]) -> dict[str, int]:
     """Trials by state; recorded are done and failed ones."""
     states = list(states)
@@ -184,6 +186,7 @@ def as_dict(overview: Overview) -> dict[str, Any]:
         "trials": {name: asdict(state) for name, state in sorted(overview.states.items())},
         "troubles": {name: asdict(trouble) for name, trouble in overview.troubles.items()},
         "unreadable": list(overview.unreadable),
+        "sources": {name: asdict(state) for name, state in sorted(overview.sources.items())},
     }
 
 
@@ -202,12 +205,21 @@ def as_text(overview: Overview) -> str:
     ]
     parts = [tabulate(table, ["study", *shown, ""], tablefmt="simple")]
     states = sorted(overview.states.items())
-    for kind in ("running", "failed", "damaged", "unreadable"):
-        lines = [
-            (name, state.label, f"since {state.detail}" if kind == "running" else state.detail)
-            for name, state in states
-            if state.state == kind
-        ]
+    under_way = sorted(overview.sources.items()) + states
+    parts += _section(
+        "running",
+        [
+            (name, state.label, *(words(state.sign) if state.sign else (f"since {state.detail}",)))
+            for name, state in under_way
+            if state.state == "running"
+        ],
+    )
+    parts += _section(
+        "interrupted",
+        [(n, s.label, s.detail) for n, s in under_way if s.state == "missing" and s.detail],
+    )
+    for kind in ("failed", "damaged", "unreadable"):
+        lines = [(name, s.label, s.detail) for name, s in states if s.state == kind]
         parts += _section(kind, lines)
     parts += _section(
         "collapsed: the student came to predict few classes",

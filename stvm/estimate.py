@@ -28,6 +28,7 @@ class Running:
         since: monotonic seconds at its start.
         iteration: done so far.
         of: iterations in all; 0 while it has not said.
+        begun: iterations done before, if it goes on from a state.
     """
 
     label: str
@@ -35,10 +36,12 @@ class Running:
     since: float
     iteration: int = 0
     of: int = 0
+    begun: int = 0
 
     def whole(self, now: float) -> float | None:
         """Seconds from start to end at its own pace; None while it has not said how far it is."""
-        return (now - self.since) * self.of / self.iteration if self.iteration else None
+        done = self.iteration - self.begun
+        return (now - self.since) * (self.of - self.begun) / done if done > 0 else None
 
 
 class Estimate:
@@ -68,10 +71,10 @@ class Estimate:
         self._tasks[key] = str(task.get("name", key))
         self._waiting.pop(self._tasks[key], None)
 
-    def advance(self, key: str, iteration: int, of: int) -> None:
-        """A running task says how far it is."""
-        if key in self._running:
-            self._running[key].iteration, self._running[key].of = iteration, of
+    def advance(self, key: str, iteration: int, of: int, begun: int = 0) -> None:
+        """A running task says how far it is, and where it went on from."""
+        if task := self._running.get(key):
+            task.iteration, task.of, task.begun = iteration, of, begun
 
     def drop(self, key: str) -> None:
         """A running task died and waits again."""

@@ -86,7 +86,8 @@ class Lines(Callback):
         elif result.get("status") == "held":
             self.estimate.drop(trial.trial_id)
         elif "of" in result:
-            self.estimate.advance(trial.trial_id, result["iteration"], result["of"])
+            begun = result.get("begun", 0)
+            self.estimate.advance(trial.trial_id, result["iteration"], result["of"], begun)
             self._tell(trial.trial_id)
 
     def elsewhere(self, task: Mapping[str, Any], outcome: Mapping[str, Any]) -> None:

@@ -120,6 +120,7 @@ class _Reporter:
         self.every = every
         self.prunes = prunes
         self.last = time.monotonic()
+        self.begun: int | None = None
 
     def __call__(self, done: int, total: int, watch: Mapping[str, Any] | None = None, /) -> None:
         """Report, if it is time.
@@ -129,6 +130,9 @@ class _Reporter:
             total: iterations.
             watch: what is seen at this iteration without labels; its `information` is reported.
         """
+        # An oracle's source model may come first, with a count of its own.
+        if self.begun is None or done <= self.begun:
+            self.begun = done - 1
         since = time.monotonic() - self.last
         if watch is not None and (self.prunes or since > WATCH_EVERY_S):
             self._report(done, total, intermediate=watch["information"])
@@ -137,4 +141,4 @@ class _Reporter:
 
     def _report(self, done: int, total: int, **more: Any) -> None:
         self.last = time.monotonic()
-        tune.report({"iteration": done, "of": total} | more)
+        tune.report({"iteration": done, "of": total, "begun": self.begun} | more)

@@ -197,3 +197,11 @@ def test_before_any_of_a_kind_has_ended_the_pace_of_those_that_run_counts() -> N
     assert estimate.seconds_left(30.0) is None
     estimate.advance("0", 10, 100)
     assert estimate.seconds_left(10.0) == pytest.approx((90 + 90 + 100 + 100) / 2)
+
+
+def test_a_task_that_goes_on_from_a_state_is_judged_by_what_it_did_itself() -> None:
+    estimate = Estimate(1, 1, [task("a", "long")])
+    estimate.start("a", task("a", "long"), 0.0)
+    estimate.advance("a", 40_060, 80_000, begun=40_000)
+    # 60 iterations in 30 s: 39,940 more take 19,970 s.
+    assert estimate.seconds_left(30.0) == pytest.approx(19_970)

@@ -108,6 +108,49 @@ def test_running_is_what_a_living_process_holds(
     assert after["trials"][missing]["state"] == "missing" and after["total"]["running"] == 0
 
 
+def said(root: Path, name: str, lock: Path, iteration: int, **more: Any) -> None:
+    """What a process said of a task while it ran."""
+    sign = {"label": "E seed 0", "host": "node7", "pid": 4711, "lock": str(lock)}
+    sign |= {"since": "2026-01-01T00:00:00+00:00", "seen": "2026-01-01T05:30:00+00:00"}
+    path = root / "running" / f"{name}.json"
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(json.dumps(sign | {"iteration": iteration, "of": 80_000} | more))
+
+
+def test_a_running_trial_shows_how_far_it_is_and_one_whose_process_died_is_named(
+    results: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    missing, dead, done = NAMES[4], NAMES[6], NAMES[0]
+    lock = results / "locks" / f"{missing}.lock"
+    for name in (missing, dead, done):
+        said(results, name, results / "locks" / f"{name}.lock", 40_000)
+    said(results, "source-abc", lock, 90, of=900, label="source model abc")
+    said(results, "source-def", results / "gone.lock", 0, of=0, label="source model def")
+    (results / "running" / f"{NAMES[7]}.json").write_text('{"host": "cut')
+    process = holder(lock)
+    try:
+        data = status(results, capsys)
+        assert main(["status", "--results", str(results)]) == 0
+    finally:
+        process.kill()
+        process.wait()
+    text = capsys.readouterr().out
+    trial = data["trials"][missing]
+    assert (trial["state"], trial["sign"]["iteration"], trial["sign"]["of"]) == (
+        *("running", 40_000, 80_000),
+    )
+    assert "iteration 40000 of 80000, 50 %  on node7:4711  since 2026-01-01T00:00" in text
+    assert "not heard of for" in text
+    assert "source model abc" in text and "iteration 90 of 900, 10 %" in text
+    assert data["sources"]["abc"]["state"] == "running"
+    assert data["trials"][dead]["state"] == "missing"
+    assert "interrupted (2)" in text and "last heard of 2026-01-01T05:30" in text
+    assert "before its first iteration was told" in text
+    assert data["trials"][done]["sign"] is None and data["total"]["running"] == 1
+    after = status(results, capsys)["trials"]
+    assert "process on node7:4711 died" in after[missing]["detail"]
+
+
 def test_trouble_is_told_while_no_record_follows(
     results: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
