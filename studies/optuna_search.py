@@ -54,6 +54,7 @@ from stvm.objectives import OBJECTIVES, find_objective
 from stvm.presets import find_preset
 from stvm.records import Results
 from stvm.search import Search
+from stvm.search_drivers import driving
 from stvm.search_plan import NoBest, Plan, Suggestion
 from stvm.search_space import (
     DEFAULT_PARAMETERS,
@@ -68,7 +69,6 @@ from stvm.search_storage import (
     PRUNERS,
     SAMPLERS,
     find_name,
-    only_driver,
     open_storage,
     storage_faults,
     storage_file,
@@ -178,9 +178,13 @@ def search(options: argparse.Namespace, changes: dict[str, str]) -> int:
         list_search(plan, study, place)
         return 0
     check_machine(results, machine_of(options))
-    with only_driver(results.root, plan.name), storage_faults(place, DATABASE_ERRORS):
-        storage = open_storage(options.storage, results.root, plan.name)
-        running = Search(plan, storage, place, results, options.trials, _print_told)
+    with (
+        driving(results, plan.name) as drivers,
+        storage_faults(place, DATABASE_ERRORS),
+    ):
+        with drivers.turn():
+            storage = open_storage(options.storage, results.root, plan.name)
+        running = Search(plan, storage, place, results, options.trials, _print_told, drivers)
         code = _run(plan, running, results, options)
         if code:
             return code

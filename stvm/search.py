@@ -2,22 +2,24 @@
 
 Nothing here knows Ray. A trial that a dead driver left RUNNING is continued under its number, a
 suggestion that is recorded is told from its record, and trouble with the machine is told nothing.
+Several drivers may share a search: they take turns at the storage, and each trial says whose it is.
 """
 
 import math
-import random
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Callable, Iterator
-from itertools import product
+from contextlib import contextmanager
 from typing import Any
 
 import optuna
 from optuna.storages import BaseStorage
 from optuna.trial import TrialState
 
+from stvm.locks import is_held
 from stvm.records import Results
-from stvm.search_plan import Plan, Suggestion, judged
-from stvm.search_space import default_values
+from stvm.search_again import tell_again, told_again
+from stvm.search_drivers import DRIVER, Drivers
+from stvm.search_plan import Plan, Suggestion, first_points, judged
 from stvm.search_storage import (
     STEPS,
     make_pruner,
@@ -31,7 +33,7 @@ MOST_STRIKES = 3
 """Errors in a row, none of them a result, after which nothing more is started."""
 MOST_ATTEMPTS = 3
 """Runs of one trial without result after which it is told FAIL."""
-_ATTEMPTS, _AGAIN = "attempts", "again"
+_ATTEMPTS = "attempts"
 
 Told = Callable[[Suggestion, str, TrialState], None]
 """Called for a suggestion that is told without a run, with what is known of it and its state."""
@@ -47,6 +49,7 @@ class Search:
         results: records.
         trials: finished trials wanted, with those of earlier runs.
         told: hears of suggestions that need no run.
+        drivers: who else works on it; None for nobody.
 
     Raises:
         StvmError: the storage fails, or holds another search or another folder's under this name.
@@ -60,28 +63,37 @@ class Search:
         results: Results,
         trials: int,
         told: Told = lambda suggestion, news, state: None,
+        drivers: Drivers | None = None,
     ) -> None:
         self.plan, self.storage, self.place = plan, storage, place
         self.results, self.wanted, self.told = results, trials, told
+        self.drivers = drivers or Drivers(results, plan.name)
         self.live: dict[str, list[Suggestion]] = {}
+        self.mine: set[int] = set()
+        self.elsewhere: list[Suggestion] = []
         self.strikes = 0
         owner = results_id(results)
-        with storage_faults(place):
+        with self._turn():
             maximise = plan.objective.higher_is_better
             self.study = open_study(storage, plan.name, plan.identity(), maximise, owner)
             self.study.pruner = make_pruner(plan.pruner)
             self.study_id = storage.get_study_id_from_name(plan.name)
-            self.left_running = deque(self._in_state(TrialState.RUNNING))
-            self._queue_first()
-            self._tell_again()
+            points = first_points(plan)
+            if plan.sampler == "grid":
+                self.wanted = min(self.wanted, len(points))
+            for point in points[: self.wanted]:
+                self.study.enqueue_trial(point, skip_if_exists=True)
+            tell_again(self.study, self.results, self.plan.objective)
 
     def next(self) -> Suggestion | None:
         """What to run now; None when nothing more is to be started.
 
         Suggestions that are recorded, pruned earlier or under way are dealt with on the spot.
+        What another driver or study runs with equal settings is looked at again later.
         """
-        with storage_faults(self.place):
-            while (suggestion := self._continued() or self._asked()) is not None:
+        with self._turn():
+            later, self.elsewhere = self.elsewhere, []
+            while suggestion := later.pop(0) if later else self._continued() or self._asked():
                 if suggestion.trial.hash in self.live:
                     self.live[suggestion.trial.hash].append(suggestion)
                 elif self.results.read(suggestion.trial.hash):
@@ -89,10 +101,21 @@ class Search:
                 elif suggestion.trial.hash in self._pruned():
                     self._tell_pruned(suggestion)
                     self.told(suggestion, "pruned before", TrialState.PRUNED)
+                elif is_held(self.results.lock_path(suggestion.trial.hash)):
+                    self.elsewhere.append(suggestion)
                 else:
                     self.live[suggestion.trial.hash] = [suggestion]
                     return suggestion
         return None
+
+    def others(self) -> list[str]:
+        """What others run that this driver waits for: labels; empty once it need not wait."""
+        if self.strikes >= MOST_STRIKES:
+            return []
+        with storage_faults(self.place):
+            running = [t.number for t in self._in_state(TrialState.RUNNING) if self._others(t)]
+        numbers = sorted({*running, *(suggestion.number for suggestion in self.elsewhere)})
+        return [f"trial {number}" for number in numbers]
 
     def report(
         self, suggestion: Suggestion, iteration: int, of: int, intermediate: float | None
@@ -108,7 +131,7 @@ class Search:
         step = STEPS * iteration // of
         if intermediate is None or not math.isfinite(intermediate) or not 0 < step < STEPS:
             return False
-        with storage_faults(self.place):
+        with self._turn():
             number = self._id(suggestion.number)
             if step in self.storage.get_trial(number).intermediate_values:
                 return False
@@ -124,7 +147,7 @@ class Search:
         come to nothing.
         """
         same = self.live.pop(suggestion.trial.hash, [suggestion])
-        with storage_faults(self.place):
+        with self._turn():
             if self.results.read(suggestion.trial.hash):
                 self.strikes = 0
                 news, state = [self._tell(one) for one in same][0]
@@ -153,35 +176,33 @@ class Search:
         """Trials that are COMPLETE, PRUNED or FAIL, each once."""
         ended = sum(self.counts().get(state, 0) for state in ("COMPLETE", "PRUNED", "FAIL"))
         with storage_faults(self.place):
-            return ended - len(self._told_again())
+            return ended - len(told_again(self.study))
 
     def left(self) -> int:
         """Trials to finish: those wanted, and those a dead driver left running."""
         return max(self.wanted - self.finished(), self.counts().get("RUNNING", 0))
 
-    def _queue_first(self) -> None:
-        """The default, and for the sampler `grid` every point of it in a drawn order."""
-        default = default_values(self.plan.parameters, self.plan.base)
-        points = []
-        if all(p.holds(default[p.name]) for p in self.plan.parameters):
-            points.append(default)
-        if self.plan.sampler == "grid":
-            axes = [[(p.name, value) for value in p.grid] for p in self.plan.parameters]
-            cells = [dict(cell) for cell in product(*axes)]
-            random.Random(self.plan.sampler_seed).shuffle(cells)
-            points += [cell for cell in cells if cell != default]
-            self.wanted = min(self.wanted, len(points))
-        for point in points[: self.wanted]:
-            self.study.enqueue_trial(point, skip_if_exists=True)
+    @contextmanager
+    def _turn(self) -> Iterator[None]:
+        with storage_faults(self.place), self.drivers.turn():
+            yield
+
+    def _others(self, trial: optuna.trial.FrozenTrial) -> bool:
+        """Another driver that lives has this trial."""
+        return self.drivers.lives(str(trial.user_attrs.get(DRIVER, "")))
 
     def _continued(self) -> Suggestion | None:
-        if not self.left_running or self.strikes >= MOST_STRIKES:
+        """A trial that was running when its driver ended."""
+        if self.strikes >= MOST_STRIKES:
             return None
-        return self._suggestion(self.left_running.popleft())
+        for trial in self._in_state(TrialState.RUNNING):
+            if trial.number not in self.mine and not self._others(trial):
+                return self._suggestion(trial.number)
+        return None
 
     def _asked(self) -> Suggestion | None:
         trials = self.study.get_trials(deepcopy=False)
-        begun = sum(t.state != TrialState.WAITING for t in trials) - len(self._told_again())
+        begun = sum(t.state != TrialState.WAITING for t in trials) - len(told_again(self.study))
         if begun >= self.wanted or self.strikes >= MOST_STRIKES:
             return None
         plan = self.plan
@@ -190,6 +211,8 @@ class Search:
 
     def _suggestion(self, number: int) -> Suggestion:
         """Rounded values of a trial; those a killed driver had not drawn are drawn now."""
+        self.mine.add(number)
+        self._attribute(number, DRIVER, self.drivers.me)
         frozen = self.storage.get_trial(self._id(number))
         missing = [name for name in self._space() if name not in frozen.params]
         if missing:
@@ -232,31 +255,6 @@ class Search:
         last = self.results.last_error(suggestion.trial.hash)
         return f"failed: no result in {MOST_ATTEMPTS} attempts" + (f": {last}" if last else "")
 
-    def _tell_again(self) -> None:
-        """Add what failed and has a result by now: Optuna never changes a trial that has ended."""
-        before = self._told_again()
-        for t in self.study.get_trials(deepcopy=False, states=(TrialState.FAIL,)):
-            record = self.results.read(t.user_attrs.get("hash", ""))
-            if t.number in before or record is None:
-                continue
-            value, _ = judged(record, self.plan.objective)
-            if value is None:
-                continue
-            known = {key: t.user_attrs[key] for key in ("hash", "settings")}
-            self.study.add_trial(
-                optuna.trial.create_trial(
-                    params=t.params,
-                    distributions=t.distributions,
-                    value=value,
-                    user_attrs=known | {_AGAIN: t.number},
-                )
-            )
-
-    def _told_again(self) -> set[int]:
-        """Numbers of FAIL trials whose result stands under another number."""
-        trials = self.study.get_trials(deepcopy=False)
-        return {t.user_attrs[_AGAIN] for t in trials if _AGAIN in t.user_attrs}
-
     def _tell_pruned(self, suggestion: Suggestion) -> None:
         self.study.tell(suggestion.number, state=TrialState.PRUNED)
         self.results.state_path(suggestion.trial.hash).unlink(missing_ok=True)
@@ -265,8 +263,8 @@ class Search:
         trials = self.study.get_trials(deepcopy=False, states=(TrialState.PRUNED,))
         return {t.user_attrs["hash"] for t in trials if "hash" in t.user_attrs}
 
-    def _in_state(self, state: TrialState) -> Iterator[int]:
-        return (t.number for t in self.study.get_trials(deepcopy=False, states=(state,)))
+    def _in_state(self, state: TrialState) -> list[optuna.trial.FrozenTrial]:
+        return self.study.get_trials(deepcopy=False, states=(state,))
 
     def _space(self) -> dict[str, optuna.distributions.BaseDistribution]:
         return {p.name: p.distribution for p in self.plan.parameters}

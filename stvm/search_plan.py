@@ -1,7 +1,9 @@
 """What a search is, as a value: its settings, its name, and what a record is worth to it."""
 
 import math
+import random
 from dataclasses import dataclass
+from itertools import product
 from typing import Any
 
 import optuna
@@ -9,7 +11,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from stvm.errors import StvmError
 from stvm.objectives import Objective
-from stvm.search_space import Parameter, Values, search_split, words
+from stvm.search_space import Parameter, Values, default_values, search_split, words
 from stvm.settings import Settings, digest
 from stvm.study import Trial
 
@@ -146,3 +148,17 @@ def best_trial(study: optuna.Study) -> FrozenTrial:
         f"none of {len(trials)} trials has a value{last}: there is no best setting, "
         "change the settings that are not searched"
     )
+
+
+def first_points(plan: Plan) -> list[Values]:
+    """The default, and for the sampler `grid` every point of it in a drawn order."""
+    default = default_values(plan.parameters, plan.base)
+    points: list[Values] = []
+    if all(p.holds(default[p.name]) for p in plan.parameters):
+        points.append(default)
+    if plan.sampler == "grid":
+        axes = [[(p.name, value) for value in p.grid] for p in plan.parameters]
+        cells = [dict(cell) for cell in product(*axes)]
+        random.Random(plan.sampler_seed).shuffle(cells)
+        points += [cell for cell in cells if cell != default]
+    return points

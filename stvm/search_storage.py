@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import optuna
-from filelock import FileLock, Timeout
 from optuna.storages import BaseStorage, JournalStorage, get_storage
 from optuna.storages.journal import JournalFileBackend
 from optuna.study import StudyDirection
@@ -118,31 +117,6 @@ def results_id(results: Results) -> str:
             with replacing(path) as temporary:
                 temporary.write_text(f"{uuid.uuid4().hex}\n", encoding="utf-8")
         return path.read_text(encoding="utf-8").strip()
-
-
-@contextlib.contextmanager
-def only_driver(results: Path, name: str) -> Iterator[None]:
-    """One process at a time works on a study in these results; the lock dies with it.
-
-    The lock does not see another folder of results that shares the storage; `open_study` does.
-
-    Raises:
-        StvmError: another one does.
-    """
-    folder = results / "locks"
-    with writing(folder):
-        lock = FileLock(folder / f"search-{name}.lock")
-        try:
-            lock.acquire(timeout=0)
-        except Timeout:
-            raise StvmError(
-                f"search {name} is being worked on by another process, which holds "
-                f"{lock.lock_file}: wait for it or stop it"
-            ) from None
-    try:
-        yield
-    finally:
-        lock.release()
 
 
 def open_study(

@@ -32,6 +32,7 @@ from stvm.progress import Lines, Table, on_terminal
 from stvm.records import Results
 from stvm.search import Search
 from stvm.search_plan import Suggestion, judged
+from stvm.sharing import LOOK_EVERY_S
 from stvm.slots import Slots
 from stvm.tensorboard import require_tensorboard
 
@@ -51,7 +52,7 @@ def run_search(search: Search, results: Results, machine: Machine) -> Finished:
     if machine.tensorboard:
         require_tensorboard()
     with interruptible():
-        first = search.next()
+        first = _first(search)
         if first is None:
             return Finished(())
         settings = first.trial.settings
@@ -68,6 +69,15 @@ def run_search(search: Search, results: Results, machine: Machine) -> Finished:
             return Finished(errors or _fit(search, first, results, machine, slots))
 
 
+def _first(search: Search) -> Suggestion | None:
+    """The first trial to run here; None once the search is over, others' trials included."""
+    shown = Lines(0, 1, "trials")
+    while (suggestion := search.next()) is None and (others := search.others()):
+        shown.waiting([(label, "") for label in others])
+        time.sleep(LOOK_EVERY_S)
+    return suggestion
+
+
 def _fit(
     search: Search, first: Suggestion, results: Results, machine: Machine, slots: Slots
 ) -> tuple[str, ...]:
@@ -79,7 +89,7 @@ def _fit(
         "report_every": shown.report_every,
         "prunes": search.plan.pruner != "none",
     }
-    asker = Asker(search, first, results, machine, slots, at_once, extras)
+    asker = Asker(search, first, results, machine, slots, at_once, extras, shown)
     shown.watch(asker)
     with shown, experiment(shown, "search") as run_config:
         run_config.stop = Pruning(asker)
@@ -111,27 +121,37 @@ class Asker(Searcher):
         slots: Slots,
         at_once: int,
         extras: dict[str, Any],
+        shown: Lines,
     ) -> None:
         super().__init__()
+        self.shown = shown
         self.search, self.results, self.machine = search, results, machine
         self.slots, self.at_once, self.extras = slots, at_once, extras
         self.first: Suggestion | None = first
         self.running: dict[str, Suggestion] = {}
         self.pruned: set[str] = set()
         self.fault: StvmError | None = None
+        self.not_before = 0.0
 
     def suggest(  # type: ignore[override]
         self, trial_id: str
     ) -> dict[str, Any] | str | None:
         """The task of one trial; None while all slots are taken."""
-        if len(self.running) >= self.at_once:
+        if len(self.running) >= self.at_once or time.monotonic() < self.not_before:
             return None
         suggestion, self.first = self.first, None
+        others: list[str] = []
         try:
             if not (suggestion or self.fault):
                 suggestion = self.search.next()
+                others = [] if suggestion else self.search.others()
         except StvmError as fault:
             self.fault, suggestion = fault, None
+        if suggestion is None and others:
+            self.not_before = time.monotonic() + LOOK_EVERY_S
+            if not self.running:
+                self.shown.waiting([(label, "") for label in others])
+            return None
         if suggestion is None:
             return Searcher.FINISHED
         self.running[trial_id] = suggestion

@@ -17,7 +17,6 @@ from stvm.search_storage import (
     SAMPLERS,
     find_name,
     make_sampler,
-    only_driver,
     open_storage,
     storage_place,
 )
@@ -60,17 +59,6 @@ def test_a_storage_that_another_results_folder_uses_is_refused(tmp_path: Path) -
 def test_versions_are_kept(tmp_path: Path) -> None:
     versions = Bench(tmp_path).search.study.user_attrs["versions"]
     assert versions[0]["optuna"] == optuna.__version__ and set(versions[0]) > {"ray", "torch"}
-
-
-def test_one_driver_at_a_time(tmp_path: Path) -> None:
-    with (
-        only_driver(tmp_path, "mine"),
-        pytest.raises(StvmError, match="mine is being worked on by another process"),
-        only_driver(tmp_path, "mine"),
-    ):
-        pass
-    with only_driver(tmp_path, "mine"):
-        pass
 
 
 def test_storages(tmp_path: Path) -> None:

@@ -1,0 +1,59 @@
+"""The drivers of one search: each is known by a lock that it holds, and they take turns."""
+
+import os
+import platform
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+
+from stvm.locks import is_held, locked
+from stvm.records import Results
+
+DRIVER = "driver"
+"""Optuna's attribute of a trial that says who runs it."""
+
+
+class Drivers:
+    """Those who work on a search, seen by one of them.
+
+    Args:
+        results: that all of them write to.
+        name: of the search.
+        me: of this driver, from `driving`; empty for one that no other must tell from the dead.
+    """
+
+    def __init__(self, results: Results, name: str, me: str = "") -> None:
+        self.results, self.name, self.me = results, name, me
+
+    @contextmanager
+    def turn(self) -> Iterator[None]:
+        """One driver at a time draws, takes over or tells trials."""
+        with self.results.lock(f"search-{self.name}"):
+            yield
+
+    def lives(self, driver: str) -> bool:
+        """Whether another driver is still at work."""
+        path = self.results.lock_path(f"search-{self.name}.{driver}")
+        return bool(driver) and driver != self.me and is_held(path)
+
+
+@contextmanager
+def driving(results: Results, name: str) -> Iterator[Drivers]:
+    """Work on a search beside other drivers; the lock dies with the process.
+
+    What killed drivers have left is taken away.
+
+    Raises:
+        StvmError: the lock cannot be written.
+    """
+    for path in (results.root / "locks").glob(f"search-{name}.*.lock"):
+        with suppress(OSError):
+            if not is_held(path):
+                path.unlink()
+    me = f"{platform.node()}-{os.getpid()}-{secrets.token_hex(3)}"
+    path = results.lock_path(f"search-{name}.{me}")
+    with locked(path):
+        try:
+            yield Drivers(results, name, me)
+        finally:
+            path.unlink(missing_ok=True)
