@@ -2,9 +2,10 @@
 
 A study of small trials and an Optuna search are killed at random times, driver and workers in
 turns, the driver sometimes with its whole process group, and started again with the same command
-until all is recorded. Both also meet a disk that fills up and losses that are no number. Printed
-are trials listed, recorded, lost, and started again after they had finished; exit code 1 unless
-the last two are 0. Linux only. Ends only what it started.
+until all is recorded. Both also meet a disk that fills up and losses that are no number; and two
+drivers share a study, undisturbed and with one of them killed. Printed are trials listed, recorded,
+lost, and started again after they had finished; exit code 1 unless the last two are 0. Linux only.
+Ends only what it started.
 """
 
 import argparse
@@ -23,6 +24,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from audits import SMALL, audit, audit_search, events, search_words, words
 from faults import disk, diverging, diverging_search, search_disk
+from pairs import pair
 from processes import Driver, Process, descendants
 
 Grow = Callable[[int], list[str]]
@@ -116,7 +118,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--kills", type=int, default=20)
     parser.add_argument("--seed", type=int, default=0, help="of the times and of the victims")
-    parts = ("study", "search", "disk", "nan", "search-disk", "search-nan")
+    parts = ("study", "search", "pair", "disk", "nan", "search-disk", "search-nan")
     parser.add_argument("--only", nargs="+", choices=parts, default=list(parts))
     parser.add_argument("--keep", type=Path, metavar="DIR", help="keep results and logs here")
     parser.add_argument("--iterations", type=int, default=SMALL["iterations"], help="of a trial")
@@ -129,6 +131,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     work: dict[str, Callable[[Path], bool]] = {
         "study": lambda place: study(options.kills, place, rng),
         "search": lambda place: search(options.kills, place, rng),
+        "pair": lambda place: pair(place, rng),
         "disk": disk,
         "nan": diverging,
         "search-disk": search_disk,
