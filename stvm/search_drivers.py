@@ -5,12 +5,15 @@ import platform
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from pathlib import Path
 
 from stvm.locks import is_held, locked
 from stvm.records import Results
 
 DRIVER = "driver"
 """Optuna's attribute of a trial that says who runs it."""
+_DRIVER = "driver-"
+"""Before a driver's name in its lock's."""
 
 
 class Drivers:
@@ -33,7 +36,7 @@ class Drivers:
 
     def lives(self, driver: str) -> bool:
         """Whether another driver is still at work."""
-        path = self.results.lock_path(f"search-{self.name}.{driver}")
+        path = _lock_of(self.results, driver)
         return bool(driver) and driver != self.me and is_held(path)
 
 
@@ -46,14 +49,18 @@ def driving(results: Results, name: str) -> Iterator[Drivers]:
     Raises:
         StvmError: the lock cannot be written.
     """
-    for path in (results.root / "locks").glob(f"search-{name}.*.lock"):
+    for path in (results.root / "locks").glob(f"{_DRIVER}*.lock"):
         with suppress(OSError):
             if not is_held(path):
                 path.unlink()
-    me = f"{platform.node()}-{os.getpid()}-{secrets.token_hex(3)}"
-    path = results.lock_path(f"search-{name}.{me}")
+    me = f"{platform.node()[:40]}-{os.getpid()}-{secrets.token_hex(3)}"
+    path = _lock_of(results, me)
     with locked(path):
         try:
             yield Drivers(results, name, me)
         finally:
             path.unlink(missing_ok=True)
+
+
+def _lock_of(results: Results, driver: str) -> Path:
+    return results.lock_path(f"{_DRIVER}{driver}")

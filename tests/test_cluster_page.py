@@ -32,7 +32,14 @@ SCONTROL = """#!/bin/sh
 """
 RAY = """#!/bin/sh
 echo "ray $*" >> "$CALLS"
-case "$*" in *--block*) exec sleep 30 ;; esac
+case "$*" in *--block*) exec /bin/sleep 30 ;; esac
+"""
+SLEEP = """#!/bin/sh
+# No longer than the Ray that was started before takes to say so.
+echo >> "$CALLS.sleeps"
+until [ "$(grep -c 'ray start' "$CALLS")" -ge "$(wc -l < "$CALLS.sleeps")" ]; do
+  /bin/sleep 0.05
+done
 """
 KUBECTL = """#!/bin/sh
 echo "kubectl $*" >> "$CALLS"
@@ -51,6 +58,7 @@ def machine(tmp_path: Path) -> dict[str, str]:
         "srun": SRUN,
         "scontrol": SCONTROL,
         "ray": RAY,
+        "sleep": SLEEP,
         "kubectl": KUBECTL,
     }
     (tmp_path / "bin").mkdir()
@@ -69,7 +77,6 @@ def machine(tmp_path: Path) -> dict[str, str]:
         "CALLS": str(tmp_path / "calls"),
         "HOME": str(tmp_path),
         "LIST": "--list",
-        "RAY_START_S": "0",
         "SLURM_SUBMIT_DIR": str(work),
         "SLURM_JOB_ID": "4711",
         "SLURM_JOB_NODELIST": "node[1-3]",

@@ -67,7 +67,7 @@ def test_two_drivers_draw_each_number_once_and_end_together(tmp_path: Path) -> N
     assert len({trial.user_attrs[DRIVER] for trial in trials}) == 2, "both drew some"
     # The first setting is the default, drawn once though both began with it.
     assert trials[0].params["alpha"] == pytest.approx(2.0)
-    assert not list((tmp_path / "locks").glob("search-*.*.lock"))
+    assert not list((tmp_path / "locks").glob("driver-*.lock"))
 
 
 def test_what_a_killed_driver_ran_goes_on_under_its_number(tmp_path: Path) -> None:
@@ -83,7 +83,7 @@ def test_a_trial_of_a_driver_that_lives_is_waited_for_and_not_taken(tmp_path: Pa
         first = Search(bench.plan, bench.storage(), "here", bench.results, 2, drivers=one)
         running = first.next()
         with driving(bench.results, bench.plan.name) as other:
-            assert is_held(bench.results.lock_path(f"search-{bench.plan.name}.{one.me}"))
+            assert is_held(bench.results.lock_path(f"driver-{one.me}"))
             second = Search(bench.plan, bench.storage(), "here", bench.results, 2, drivers=other)
             assert second.others() == ["trial 0"]
             done = bench.run(second)
