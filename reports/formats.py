@@ -42,10 +42,17 @@ _LATEX = str.maketrans(
 _SIGNED = re.compile(r"[+-][\d.]+|\[[+\d., -]+\]")
 _LONGEST = 40
 """Rows that fit a page; more become a `longtable`."""
-_WIDEST = 95
-"""Characters that fit a line at the usual size."""
-_PAGE = 150
-"""Characters that fit a line at a small size; a wider table lies on its side."""
+_UPRIGHT = (
+    (95, r"\small\setlength{\tabcolsep}{3pt}"),
+    (118, r"\footnotesize\setlength{\tabcolsep}{2pt}"),
+)
+"""Characters that fit a line of an upright page, by size."""
+_ASIDE = ((142, _UPRIGHT[0][1]), (177, _UPRIGHT[1][1]))
+"""Characters that fit a line of a page that lies on its side."""
+_SMALLEST = r"\scriptsize\setlength{\tabcolsep}{2pt}"
+_TALLEST = 30
+"""Rows that fit a page that lies on its side."""
+_NUMBERED = re.compile(r"(Table|Fig\.) ([IVX]+|\d+)\b[:,]? *(.*)", re.DOTALL)
 PACKAGES = ("booktabs", "longtable", "rotating")
 
 
@@ -119,10 +126,29 @@ def _width(sheet: Sheet) -> int:
     return sum(widths) + 2 * len(widths)
 
 
-def _size(sheet: Sheet) -> str:
-    if _width(sheet) <= _WIDEST:
-        return r"\small\setlength{\tabcolsep}{3pt}"
-    return r"\scriptsize\setlength{\tabcolsep}{2pt}"
+def _setting(sheet: Sheet) -> tuple[str, bool]:
+    """Size of the text, and whether the table lies on its side: rather that than very small."""
+    width = _width(sheet)
+    aside = width > _UPRIGHT[-1][0] and len(sheet.rows) <= _TALLEST
+    for most, style in _ASIDE if aside else _UPRIGHT:
+        if width <= most:
+            return style, aside
+    return _SMALLEST, aside
+
+
+def _caption(sheet: Sheet) -> tuple[list[str], str]:
+    """What stands before the caption, and the caption with its label.
+
+    A table of the paper keeps its number, which LaTeX would count anew.
+    """
+    numbered = _NUMBERED.fullmatch(sheet.title)
+    title, before = sheet.title, []
+    if numbered:
+        kind, count, title = numbered.groups()
+        before = [rf"\renewcommand{{\tablename}}{{{kind}}}\renewcommand{{\thetable}}{{{count}}}"]
+    text = ". ".join(part for part in (title[:1].upper() + title[1:], sheet.caption) if part)
+    label = rf"\label{{tab:{re.sub('[^a-z0-9]', '-', sheet.name)}}}"
+    return before, rf"\caption{{{escape_latex(text)}}}{label}"
 
 
 def to_latex(sheet: Sheet) -> str:
@@ -131,20 +157,20 @@ def to_latex(sheet: Sheet) -> str:
     One too wide for a page lies on its side.
     """
     spec = "".join(column.align[0] for column in sheet.columns)
-    caption = escape_latex(". ".join([sheet.title, sheet.caption]))
-    label = rf"\label{{tab:{re.sub('[^a-z0-9]', '-', sheet.name)}}}"
+    before, caption = _caption(sheet)
     head = [r"\toprule", " & ".join(escape_latex(_head(c)) for c in sheet.columns) + r" \\"]
     head.append(r"\midrule")
     notes = [f"Rule: {sheet.rule}"] * bool(sheet.rule) + list(sheet.notes)
     small = [escape_latex(note) + r"\par" for note in notes]
     body = _latex_rows(sheet)
-    style = _size(sheet)
+    style, aside = _setting(sheet)
     needs = ["% needs " + " ".join(rf"\usepackage{{{name}}}" for name in PACKAGES)]
     if len(sheet.rows) > _LONGEST:
         lines = [
             rf"\begingroup{style}\setlength{{\LTcapwidth}}{{\linewidth}}",
+            *before,
             rf"\begin{{longtable}}{{{spec}}}",
-            rf"\caption{{{caption}}}{label}\\",
+            rf"{caption}\\",
             *head,
             r"\endfirsthead",
             *head,
@@ -158,12 +184,12 @@ def to_latex(sheet: Sheet) -> str:
             r"\end{minipage}\par\endgroup",
         ]
     else:
-        wide = _width(sheet) > _PAGE
-        table, where = ("sidewaystable", "[p]") if wide else ("table", "[htbp]")
+        table, where = ("sidewaystable", "[p]") if aside else ("table", "[htbp]")
         lines = [
             rf"\begin{{{table}}}{where}",
             rf"\centering{style}",
-            rf"\caption{{{caption}}}{label}",
+            *before,
+            caption,
             rf"\begin{{tabular}}{{{spec}}}",
             *head,
             *body,

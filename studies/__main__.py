@@ -18,6 +18,7 @@ COMMANDS = {
     "memory": ("studies.memory", "GPU memory that a trial is estimated to need"),
     "checkpoint": ("studies.checkpoint", "what a file of weights is, and whether it fits a preset"),
     "predict": ("studies.predict", "labels, overlays and reliability for images of your own"),
+    "track": ("studies.track", "recorded trials for TensorBoard, MLflow and Weights & Biases"),
     "export-model": ("studies.export_model", "a network as a state dict in its public layout"),
     "settings": ("studies.settings_list", "all settings: defaults, ranges, what they do"),
 }

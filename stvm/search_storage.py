@@ -15,12 +15,12 @@ import optuna
 from optuna.storages import BaseStorage, JournalStorage, get_storage
 from optuna.storages.journal import JournalFileBackend
 from optuna.study import StudyDirection
-from sqlalchemy import URL, make_url
 from sqlalchemy.exc import SQLAlchemyError
 
 from stvm.errors import StvmError, unknown
 from stvm.files import checked_name, replacing, writing
 from stvm.records import Results
+from stvm.sqlite import sqlite_url
 
 STEPS = 10
 """A pruner's steps: tenths of the iterations, so that trials are compared at equal progress."""
@@ -89,20 +89,7 @@ def open_storage(storage: str | None, results: Path, name: str) -> BaseStorage:
         with writing(path.parent):
             if path.suffix == ".log":
                 return JournalStorage(JournalFileBackend(str(path)))
-            # Made here, since SQLite would make it less open than the umask says.
-            path.touch()
             return get_storage(sqlite_url(path))
-
-
-def sqlite_url(path: Path) -> str:
-    """A file's URL, in which `?`, `%` and braces of its path mean themselves."""
-    url = URL.create("sqlite", database=str(path)).render_as_string(hide_password=False)
-    if make_url(url).database != str(path):
-        # SQLAlchemy before 2.1 neither quotes nor unquotes the path.
-        url = f"sqlite:///{path}"
-    if make_url(url).database != str(path) or "{" in url:
-        raise StvmError(f"{path}: such a path cannot hold a database; name another --storage")
-    return url
 
 
 def results_id(results: Results) -> str:

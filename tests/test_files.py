@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from sqlalchemy import make_url
 
 from reports.make_figure import read_sample
 from reports.read_results import read_record
@@ -21,7 +22,8 @@ from stvm.checkpoints import Keeper
 from stvm.errors import StvmError
 from stvm.files import Unreadable, checked_name, drop_unfinished, replacing, unreadable
 from stvm.records import Results, read_json, write_json
-from stvm.search_storage import open_storage, results_id, sqlite_url
+from stvm.search_storage import open_storage, results_id
+from stvm.sqlite import sqlite_url
 from stvm.trial import run_and_record
 from tests.recorded import NAMES, put, synthetic
 from tests.tiny import ASSIGNMENTS, tiny
@@ -127,10 +129,9 @@ def test_a_search_lies_below_its_results_whatever_they_are_called(
     assert [study.study_name for study in again.get_all_studies()] == ["found"]
 
 
-def test_a_url_of_any_sqlalchemy_names_the_file() -> None:
-    from sqlalchemy import make_url
-
-    assert make_url(sqlite_url(Path("/a/b c?d"))).database == "/a/b c?d"
+def test_a_url_of_any_sqlalchemy_names_the_file(tmp_path: Path) -> None:
+    path = tmp_path / "b c?d"
+    assert make_url(sqlite_url(path)).database == str(path)
 
 
 @pytest.mark.parametrize(
