@@ -24,6 +24,7 @@ from reports.page.trials import TrialGroup, list_trials
 from reports.read_results import Reader
 from reports.tables import choose_studies
 from stvm.errors import StvmError
+from stvm.records import Results
 
 _PAGE = Path(__file__).resolve().parent / "page"
 TITLE = "STvM: measured results"
@@ -167,6 +168,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     out = arguments.out or arguments.results / "report.html"
     try:
         write_page(build_page(arguments.results, arguments.study), out)
+        for line in Results(arguments.results).strays():
+            print(line, file=sys.stderr)
     except StvmError as error:
         print(f"make_report: {error}", file=sys.stderr)
         return 2

@@ -4,11 +4,25 @@ from collections.abc import Callable
 
 from reports import notes
 from reports.cells import figure
+from reports.manifests import command
 from reports.read_results import Record
 from reports.rows import Row, collect
 from reports.sheet import Cell, Column, Sheet
 from reports.table4 import LABELS, ROWS, Table
 from stvm.errors import StvmError
+
+
+def _different(table: Table) -> str:
+    """Which trials have other classes than the first, and what to do with them."""
+    named = [(t, r) for t, r in table.pooled.records.items() if r and r.result.get("class_names")]
+    first, names = named[0][0], named[0][1].result["class_names"]
+    others = [(t, r) for t, r in named if r.result["class_names"] != names]
+    told = ", ".join(str(trial) for trial, _ in others[:3])
+    return (
+        f"study {table.manifest.base}: its records have different class names: {told} others than "
+        f"{first}; move what is older away, as {others[0][1].path}, and run "
+        f"`{command(table.manifest.study)}` again"
+    )
 
 
 def sheet(table: Table) -> Sheet | None:
@@ -29,10 +43,7 @@ def sheet(table: Table) -> Sheet | None:
         tuple(r.result.get("class_names", ())) for r in records.values() if r and r.miou is not None
     } - {()}
     if len(classes) > 1:
-        raise StvmError(
-            f"study {table.manifest.base}: its records have different class names: "
-            "set the older ones aside and run them again"
-        )
+        raise StvmError(_different(table))
     lines: dict[str, dict[str, Row]] = {}
     for number, name in enumerate(next(iter(classes), ())):
         lines[str(name)] = collect(records, _iou(number), ROWS)

@@ -8,6 +8,7 @@ and `rows` go together: one element for each place in which a study lists the tr
 
 import argparse
 import json
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -197,5 +198,7 @@ def run(options: argparse.Namespace) -> int:
     results = open_results(options.results)
     out = options.out or options.results / "records.parquet"
     table = export(results, out)
+    for line in results.strays():
+        print(line, file=sys.stderr)
     print(f"{out}: {table.num_rows} trials, {table.num_columns} columns")
     return 0

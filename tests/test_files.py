@@ -212,6 +212,7 @@ def test_a_copy_among_the_records_blocks_nothing_and_is_named(
     copy = path.with_name(f"{NAMES[1]} (copy).json")
     copy.write_text(path.read_text())
     assert commands(["export", "--results", str(tmp_path)]) == 0
-    assert "1 trials" in capsys.readouterr().out
+    told = capsys.readouterr()
+    assert "1 trials" in told.out and f"{copy}: not named" in told.err
     assert commands(["status", "--results", str(tmp_path)]) == 0
     assert f"{copy}: not named by a trial's hash" in capsys.readouterr().out

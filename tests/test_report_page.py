@@ -319,3 +319,23 @@ def test_a_browser_opens_the_page_without_complaint(results: Path, tmp_path: Pat
     assert "CONSOLE" not in done.stderr
     assert "<title>STvM: measured results</title>" in done.stdout
     assert re.search(rf'<details class="trial" id="{name}" open', done.stdout)
+
+
+def test_a_damaged_picture_is_named_in_its_place_and_blocks_nothing(
+    results: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root = tmp_path / "results"
+    shutil.copytree(results, root)
+    sampled = root / "samples" / f"{hashes(root, 'ablation', 'STvM')[0]}.npz"
+    sampled.write_bytes(sampled.read_bytes()[:40])
+    plot = root / "searches/demo/history.png"
+    plot.write_bytes(b"no picture")
+    record = min((root / "records").iterdir())
+    copy = record.with_name(f"{record.stem} (copy).json")
+    copy.write_text(record.read_text())
+    assert main(["--results", str(root)]) == 0
+    assert f"{copy}: not named by a trial's hash" in capsys.readouterr().err
+    page = (root / "report.html").read_text()
+    assert f"Not shown: cannot read {sampled}: " in page
+    assert f"Not shown: cannot read {plot}: " in page
+    assert 'id="sheet-table4"' in page and " (copy)" not in page

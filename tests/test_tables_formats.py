@@ -179,3 +179,30 @@ def test_table_sevens_dots_pair_each_trials_miou_with_its_silhouette(tmp_path):
         )
         for r in records.values()
     }
+
+
+def wide(characters: int, rows: int = 3, title: str = "Table IV by class") -> str:
+    """LaTeX of a table of one column so wide."""
+    made = (Cell("x" * (characters - 2)),)
+    columns = (Column("row", "left", "row"),)
+    return to_latex(Sheet("t", title, "of a study", "", columns, (made,) * rows))
+
+
+@pytest.mark.parametrize("rows", [3, 60])
+def test_latex_keeps_the_papers_number_and_does_not_put_its_own_before_it(rows):
+    text = wide(50, rows)
+    before, _, after = text.partition(r"\caption{By class. of a study}")
+    assert r"\renewcommand{\tablename}{Table}\renewcommand{\thetable}{IV}" in before
+    assert "Table IV" not in after and r"\label{tab:t}" in after
+    assert r"\tablename}{Fig.}\renewcommand{\thetable}{1}" in wide(50, rows, "Fig. 1")
+    free = wide(50, rows, "Choosing without labels")
+    assert r"\caption{Choosing without labels. of a study}" in free and "renewcommand" not in free
+
+
+def test_a_wide_table_lies_down_before_its_text_becomes_very_small():
+    assert r"\small" in wide(90) and "sideways" not in wide(90)
+    assert r"\footnotesize\setlength" in wide(110) and "sideways" not in wide(110)
+    assert r"\small" in wide(130) and "sideways" in wide(130)
+    assert r"\footnotesize\setlength" in wide(160) and "sideways" in wide(160)
+    assert r"\scriptsize" in wide(300) and "sideways" in wide(300)
+    assert "sideways" not in wide(130, 35)

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from reports.make_figure import IMAGES, SHOWN, choose_trials, picture_columns, read_sample
-from reports.manifests import Manifest, Trial
+from reports.manifests import Manifest, Trial, command
 from reports.page.data import Recorded
 from reports.page.svg import data_url, to_png
 from stvm.errors import StvmError
@@ -93,7 +93,11 @@ def predictions(recorded: Recorded, study: Manifest) -> Pictures | None:
     first, last = samples[SHOWN[0]], trials[SHOWN[-1]]
     for row, sample in samples.items():
         if not np.array_equal(sample.images, first.images):
-            raise StvmError(f"{paths[row]}: shows other images than {paths[SHOWN[0]]}: run both")
+            raise StvmError(
+                f"samples of {trials[row]} show other images than those of {trials[SHOWN[0]]}: "
+                f"move {paths[row]} and {paths[SHOWN[0]]} and their records away, and run "
+                f"`{command(study.study)}` again"
+            )
     columns = [(title, pictures) for title, pictures in picture_columns(samples)]
     images = tuple(
         tuple(_picture(title, _pixels(pictures[k]), k) for title, pictures in columns)

@@ -1,7 +1,8 @@
 """The page's sections, in the paper's order: what each asks, its tables, plots and pictures."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from reports import comparison, readings, scores, table5, tables
 from reports.manifests import Manifest, command
@@ -12,11 +13,16 @@ from reports.page.plots import class_dots, score_plots, sensitivity, share_curve
 from reports.page.svg import Plot
 from reports.sheet import Sheet
 from reports.tables import Chosen, build_tables
+from stvm.errors import StvmError
 
 
 @dataclass(frozen=True)
 class Part:
-    """A piece of a section under a heading of its own, if it has one."""
+    """A piece of a section under a heading of its own, if it has one.
+
+    Attributes:
+        fault: why what belongs here cannot be shown.
+    """
 
     title: str = ""
     about: str = ""
@@ -24,10 +30,12 @@ class Part:
     plots: Sequence[Plot] = ()
     predictions: Pictures | None = None
     pictures: Sequence[Picture] = ()
+    fault: str = ""
 
     @property
     def empty(self) -> bool:
-        return not (self.sheet or self.plots or self.predictions or self.pictures)
+        shown = self.sheet or self.plots or self.predictions or self.pictures
+        return not (shown or self.fault)
 
 
 @dataclass(frozen=True)
@@ -101,11 +109,19 @@ KINDS = (
 )  # fmt: skip
 
 
+def _pictured(title: str, make: Callable[[], dict[str, Any]]) -> Part:
+    """A part of pictures; a file of theirs that is damaged is named in their place."""
+    try:
+        return Part(title, **make())
+    except StvmError as error:
+        return Part(title, fault=str(error))
+
+
 def _ablation(recorded: Recorded, study: Manifest) -> list[Part]:
     dots = class_dots(recorded, study)
     return [
         Part("IoU of each class", plots=[dots] if dots else []),
-        Part("On test images", predictions=predictions(recorded, study)),
+        _pictured("On test images", lambda: {"predictions": predictions(recorded, study)}),
         Part("Training curves", plots=training_curves(recorded, study)),
         Part(
             "Watch for collapse",
@@ -130,7 +146,7 @@ def _search(recorded: Recorded, chosen: Chosen) -> list[Part]:
     if "search" not in chosen:
         return []
     name = chosen["search"][0].facts.get("study")
-    return [Part("Optuna's plots", pictures=search_plots(recorded.root, name))]
+    return [_pictured("Optuna's plots", lambda: {"pictures": search_plots(recorded.root, name)})]
 
 
 def _drawn(recorded: Recorded, chosen: Chosen, kind: str) -> list[Part]:
