@@ -15,7 +15,9 @@ from stvm.trackers import TRACKERS, require, write
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Options of the command."""
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
-    parser.add_argument("trackers", nargs="+", choices=("tensorboard", *TRACKERS))
+    parser.add_argument(
+        "trackers", nargs="+", metavar="TRACKER", help=f"tensorboard, {', '.join(TRACKERS)}"
+    )
     parser.add_argument("--results", type=Path, default=Path("results"), metavar="DIR")
     parser.add_argument("--study", metavar="NAME-BASE", help="only what this study lists")
 
@@ -32,7 +34,7 @@ def run(options: argparse.Namespace) -> int:
     """The command; returns its exit code."""
     results = open_results(options.results)
     hashes = _hashes(results, options.study)
-    others = [name for name in options.trackers if name in TRACKERS]
+    others = [name for name in options.trackers if name != "tensorboard"]
     require(others)
     if "tensorboard" in options.trackers:
         require_tensorboard()

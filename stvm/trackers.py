@@ -39,7 +39,7 @@ def require(names: Iterable[str]) -> None:
     """
     for name in names:
         if name not in TRACKERS:
-            raise unknown("tracker", name, TRACKERS)
+            raise unknown("tracker", name, ("tensorboard", *TRACKERS))
         if importlib.util.find_spec(name) is None:
             raise StvmError(
                 f'tracker {name} needs the package {TRACKERS[name]}: pip install -e ".[{name}]"'
