@@ -48,7 +48,7 @@ class Results:
             StvmError: a name that is no hash.
         """
         if not _NAME.fullmatch(name):
-            raise StvmError(f"{name!r} is no hash of a trial: hashes are 12 hex digits")
+            raise StvmError(f"no file and no trial {name!r}: a trial's hash has 12 hex digits")
         return self.root / folder / f"{name}{ending}"
 
     def record_path(self, name: str) -> Path:

@@ -153,7 +153,7 @@ def test_a_hash_that_leads_elsewhere_is_refused(tmp_path: Path) -> None:
     results = Results(tmp_path)
     for name in ("../x", "a/b", "", ".", "/etc/passwd"):
         for path in (results.record_path, results.model_path, results.state_path):
-            with pytest.raises(StvmError, match="no hash"):
+            with pytest.raises(StvmError, match="no trial"):
                 path(name)
 
 
