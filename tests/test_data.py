@@ -91,6 +91,18 @@ def test_rare_crops_hold_each_class_about_equally_often(tmp_path: Path) -> None:
     assert share(1.0, light) > 2 * share(0.0, light)
 
 
+def test_a_crop_is_centred_on_a_rare_class_where_an_image_holds_eight_pixels_of_it() -> None:
+    labels = np.zeros((3, 32, 32), np.uint8)
+    labels[0, 0, :7] = 1
+    labels[1, 20, :8] = 1
+    labels[2, 31, :7] = 2
+    images = LabelledArrays(np.zeros((3, 32, 32, 3), np.uint8), labels)
+    crops = LabelledCrops(images, (16, 16), 0, 60, 1.0, 0.0, 4)
+    assert [(c, list(rows)) for c, rows in crops.holders] == [(0, [0, 1, 2]), (1, [1])]
+    holding = [bool((crops[p][1] == 1).any()) for p in range(60)]
+    assert 20 < sum(holding) < 60
+
+
 def test_zoomed_crops_keep_size_and_ids(tmp_path: Path) -> None:
     crops = LabelledCrops(open_source(DATA, "train", tmp_path), (32, 32), 0, 20, 0.0, 0.5, 19)
     for image, label in (crops[p] for p in range(20)):
