@@ -19,11 +19,13 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from studies.command import positive
 from stvm.data.cache import Store
+from stvm.data.contents import Files, sampled_slip
 from stvm.data.decode import Size
 from stvm.data.decoders import Decoders
 from stvm.data.official import source_part, target_part
 from stvm.data.parts import Part
 from stvm.data.prepare import Watch, check_room, fill, gigabytes, missing_items
+from stvm.data.reads import spread_rows
 from stvm.errors import StvmError
 from stvm.estimate import duration
 from stvm.groups import OFFICIAL
@@ -31,6 +33,8 @@ from stvm.presets import PRESETS, find_preset
 from stvm.settings import Settings, parse_assignments
 from stvm.sources import source_path
 
+SAMPLED_LABELS = 64
+"""Labels of a split that are looked at before anything is decoded."""
 SAY_EVERY_S = 30.0
 """Seconds between lines of progress where nobody looks at a terminal."""
 SOURCE_MEND = "; or give source_checkpoint=FILE, with which no source images are needed"
@@ -102,15 +106,38 @@ def check(need: Need, cache: Path) -> list[Store]:
     return stores
 
 
-def check_all(found: Sequence[Need], cache: Path) -> list[Store] | None:
+def look_at_labels(need: Need, trust: bool) -> None:
+    """Look at some labels of a split, in a few seconds, for ids that mean something else.
+
+    Raises:
+        StvmError: they cannot be right and are not to be trusted.
+    """
+    images = need.part.images()
+    rows = [images[row] for row in spread_rows(len(images), SAMPLED_LABELS)]
+    labels, layout = need.part.labels(rows), need.part.layout.name
+    what = f"{need.role} {need.part.split}"
+    found = sampled_slip(Files(what, "labels", tuple(rows), tuple(labels), layout=layout))
+    if found is None:
+        return
+    slip, place = found
+    if slip.certain and not trust:
+        raise StvmError(f"{place}: {slip.text}; if they are right, add --trust-labels")
+    print(f"warning: {place}: {slip.text}", flush=True)
+
+
+def check_all(found: Sequence[Need], cache: Path, trust: bool = False) -> list[Store] | None:
     """As `check` of each; None where any is refused, after all were looked at."""
     stores: list[Store] = []
     refused: dict[str, str] = {}
     for need in found:
         try:
-            stores += check(need, cache)
+            made = check(need, cache)
+            if need.labelled and not made[-1].is_whole():
+                look_at_labels(need, trust)
+            stores += made
         except StvmError as error:
-            mend = SOURCE_MEND if need.role == "source" else ""
+            missing = need.role == "source" and not need.part.image_folder().is_dir()
+            mend = SOURCE_MEND if missing else ""
             refused.setdefault(str(error), f"{error}{mend}")
     for line in refused.values():
         print(f"error: {line}", file=sys.stderr)
@@ -189,7 +216,14 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="processes that decode (all cores)",
     )
-    parser.add_argument("--check", action="store_true", help="count and name, decode nothing")
+    parser.add_argument(
+        "--check", action="store_true", help="count, name and look at some labels; write nothing"
+    )
+    parser.add_argument(
+        "--trust-labels",
+        action="store_true",
+        help="go on with labels whose ids look like another numbering",
+    )
 
 
 def run(options: argparse.Namespace) -> int:
@@ -204,7 +238,7 @@ def run(options: argparse.Namespace) -> int:
             f"dataset={settings.data.dataset} needs no preparing: choose a preset of, or set, "
             f"dataset={', '.join(OFFICIAL)}"
         )
-    stores = check_all(needs(settings, options.cache), options.cache)
+    stores = check_all(needs(settings, options.cache), options.cache, options.trust_labels)
     if stores is None:
         return 2
     show_sizes(stores)

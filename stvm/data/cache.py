@@ -88,9 +88,12 @@ class Store:
     @cached_property
     def folder(self) -> Path:
         """Where the array is or will be."""
+        return self.cache / self.part.layout.name / f"{self._stem()}-{self._digest}"
+
+    @cached_property
+    def _digest(self) -> str:
         lines = "".join(f"{name} {size}\n" for name, size in self.files)
-        digest = hashlib.sha256(lines.encode()).hexdigest()[:12]
-        return self.cache / self.part.layout.name / f"{self._stem()}-{digest}"
+        return hashlib.sha256(lines.encode()).hexdigest()[:12]
 
     @property
     def array_path(self) -> Path:
@@ -116,6 +119,11 @@ class Store:
         """All items are there."""
         return self.index_path.is_file()
 
+    def was_read(self) -> bool:
+        """All of these originals were decoded once, at this size or another."""
+        others = f"{self._begin()}-*x*-{self._digest}/index.json"
+        return any((self.cache / self.part.layout.name).glob(others))
+
     def open(self) -> MappedArray | None:
         """The array; None where it is not there, not whole, or made from other originals.
 
@@ -133,8 +141,11 @@ class Store:
         return array
 
     def _stem(self) -> str:
+        return f"{self._begin()}-{self.size[1]}x{self.size[0]}"
+
+    def _begin(self) -> str:
         city = f"{self.part.city}-" if self.part.city else ""
-        return f"{city}{self.part.split}-{self.kind}-{self.size[1]}x{self.size[0]}"
+        return f"{city}{self.part.split}-{self.kind}"
 
 
 def map_array(path: Path) -> Uint8Array:

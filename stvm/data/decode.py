@@ -44,6 +44,16 @@ def decode_ids(layout: Layout, path: Path, image_path: Path, size: Size) -> Uint
         size: height and width of what is returned.
 
     Raises:
+        StvmError: as `stored_ids`.
+    """
+    ids = stored_ids(layout, path, image_path)
+    return np.array(_resized(Image.fromarray(ids), size, Image.Resampling.NEAREST))
+
+
+def stored_ids(layout: Layout, path: Path, image_path: Path) -> Uint8Array:
+    """Ids of a label (H, W) as the data set numbers them, at the size of the file.
+
+    Raises:
         StvmError: the file cannot be read, is stored otherwise than published, has other
             proportions than its image or holds ids that the data set does not have.
     """
@@ -56,7 +66,7 @@ def decode_ids(layout: Layout, path: Path, image_path: Path, size: Size) -> Uint
             f"{path}: label is {ids.shape[1]}x{ids.shape[0]} (width x height) but its image "
             f"{image_path} is {width}x{height}; take both as they were published"
         )
-    return np.array(_resized(Image.fromarray(ids), size, Image.Resampling.NEAREST))
+    return ids
 
 
 def _resized(image: Image.Image, size: Size, resampling: Image.Resampling) -> Image.Image:

@@ -4,17 +4,20 @@ import multiprocessing
 import os
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
+from typing import TypeVar
 
 from stvm.data.decode import Size, decode_ids, decode_image
 from stvm.data.layouts import LAYOUTS
 from stvm.errors import StvmError
 
+Given = TypeVar("Given")
+Made = TypeVar("Made")
 Result = tuple[int, str | None]
 """Number of an item and, where its file cannot be used, the reason."""
 
@@ -47,10 +50,12 @@ class Decoders:
 
     Args:
         workers: how many; with 1 this process does it.
+        mend: what helps against too little memory.
     """
 
-    def __init__(self, workers: int) -> None:
+    def __init__(self, workers: int, mend: str = "lower --workers") -> None:
         self._workers = workers
+        self._mend = mend
         self._pool: ProcessPoolExecutor | None = None
 
     def __enter__(self) -> "Decoders":
@@ -71,22 +76,34 @@ class Decoders:
         Raises:
             StvmError: a process was killed.
         """
+        return self.each(_decode_and_write, items)
+
+    def each(self, work: Callable[[Given], Made], items: Iterator[Given]) -> Iterator[Made]:
+        """What is made of each item, in the order in which they are done.
+
+        Args:
+            work: a function of a module.
+            items: to be given to it.
+
+        Raises:
+            StvmError: a process was killed.
+        """
         if self._pool is None:
-            yield from map(_decode_and_write, items)
+            yield from map(work, items)
             return
-        running: set[Future[Result]] = set()
+        running: set[Future[Made]] = set()
         try:
             while True:
                 for item in islice(items, 4 * self._workers - len(running)):
-                    running.add(self._pool.submit(_decode_and_write, item))
+                    running.add(self._pool.submit(work, item))
                 if not running:
                     return
                 ended, running = wait(running, return_when=FIRST_COMPLETED)
                 yield from (future.result() for future in ended)
         except BrokenProcessPool:
             raise StvmError(
-                "a process that decodes images was killed: look for the out-of-memory killer in "
-                "dmesg, or lower --workers; the same command goes on"
+                "a process that reads images was killed: look for the out-of-memory killer in "
+                f"dmesg, or {self._mend}; the same command goes on"
             ) from None
 
 

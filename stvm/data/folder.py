@@ -12,6 +12,7 @@ import numpy as np
 from PIL import Image
 
 from stvm.data.classes import IGNORE_ID, ClassList
+from stvm.data.encoding import look_alike
 from stvm.data.names import composed, did_you_mean, near
 from stvm.data.reading import (
     Uint8Array,
@@ -122,27 +123,36 @@ class LabelledFolder(FolderImages):
         return self._cache.get(label_path, lambda: self._decode_label(label_path, image_path))
 
     def _decode_label(self, path: Path, image_path: Path) -> Uint8Array:
-        image_size = read_size(image_path)
-        ids = read_ids(path)
-        size = (ids.shape[1], ids.shape[0])
-        if size != image_size:
-            turned = " as it is shown (EXIF orientation)" if is_turned(image_path) else ""
-            raise StvmError(
-                f"{path}: label is {size_text(size)} but its image {image_path} is "
-                f"{size_text(image_size)}{turned}; save both at the same size"
-            )
-        self._check_ids(path, ids)
+        ids = checked_ids(path, image_path, self.classes)
         return self._train_ids[self._resized(Image.fromarray(ids), Image.Resampling.NEAREST)]
 
-    def _check_ids(self, path: Path, ids: Uint8Array) -> None:
-        known = {*self.classes.ids, IGNORE_ID}
-        outside = sorted(set(np.unique(ids).tolist()) - known)
-        if outside:
-            found = ", ".join(str(class_id) for class_id in outside)
-            raise StvmError(
-                f"{path}: ids {found} are not in the class list; add them to classes as 'ID:NAME' "
-                f"or set these pixels to {IGNORE_ID}"
-            )
+
+def checked_ids(path: Path, image_path: Path, classes: ClassList) -> Uint8Array:
+    """Ids of a label file (H, W) as they are stored.
+
+    Raises:
+        StvmError: the file cannot be read, is not 8-bit single-channel, differs in size from its
+            image, or holds an id outside the class list.
+    """
+    image_size = read_size(image_path)
+    ids = read_ids(path)
+    size = (ids.shape[1], ids.shape[0])
+    if size != image_size:
+        turned = " as it is shown (EXIF orientation)" if is_turned(image_path) else ""
+        raise StvmError(
+            f"{path}: label is {size_text(size)} but its image {image_path} is "
+            f"{size_text(image_size)}{turned}; save both at the same size"
+        )
+    present = np.unique(ids).tolist()
+    outside = sorted(set(present) - {*classes.ids, IGNORE_ID})
+    if outside:
+        more = f" and {len(outside) - 8} more" if len(outside) > 8 else ""
+        raise StvmError(
+            f"{path}: ids {', '.join(map(str, outside[:8]))}{more} are not in the class list; add "
+            f"them to classes as 'ID:NAME' or set these pixels to {IGNORE_ID}"
+            f"{look_alike(present, classes)}"
+        )
+    return ids
 
 
 class _ArrayCache:

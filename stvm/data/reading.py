@@ -138,6 +138,24 @@ def check_intact(path: Path) -> None:
             raise _unreadable(path, kind, OSError("its end is missing"))
 
 
+def check_image(path: Path) -> bool:
+    """Look whether an image can be read, without decoding it where its checksums say so.
+
+    Returns:
+        It is shown otherwise than it is stored.
+
+    Raises:
+        StvmError: it cannot be read.
+    """
+    check_intact(path)
+    with opened(path, ("PNG", "JPEG")) as image:
+        turned = _orientation(image) in _TURNS
+        is_plain = image.mode in _IMAGE_MODES and not image.has_transparency_data
+    if not (is_plain and image.format == "PNG"):
+        read_rgb(path)
+    return turned
+
+
 def opened(path: Path, formats: tuple[str, ...]) -> Image.Image:
     """An image file whose pixels are not read yet.
 
