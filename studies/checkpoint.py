@@ -76,7 +76,7 @@ def score(settings: Settings, options: argparse.Namespace) -> int:
     row, results = source_row(settings), Results(options.results)
     refuse_other_files([row], results)
     if results.read(row.hash()) is None:
-        check_inputs([row])
+        check_inputs([row], options.cache)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     record = run_and_record(row, results, options.cache, device, "Source")
     if record["status"] == "failed":

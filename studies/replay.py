@@ -144,7 +144,7 @@ def replay(
     Raises:
         StvmError: data or checkpoint that cannot be used.
     """
-    check_inputs([settings])
+    check_inputs([settings], cache)
     settings = settings.replace(keep_model=keep is not None)
     threads = (record.get("run") or {}).get("threads")
     before = torch.get_num_threads()

@@ -14,6 +14,7 @@ from stvm.batches import as_input, batch_size
 from stvm.data.access import LabelledImages
 from stvm.data.classes import IGNORE_ID
 from stvm.data.reading import Uint8Array
+from stvm.data.reads import spread_rows
 from stvm.errors import StvmError
 from stvm.networks import SegmentationNetwork, keeping_modes
 from stvm.protocols import IMAGE, Protocol, Size
@@ -88,8 +89,7 @@ class Spread:
 
     def __init__(self, images: LabelledImages, most: int) -> None:
         self._images = images
-        rows = np.linspace(0, len(images) - 1, min(most, len(images)))
-        self._rows: list[int] = rows.round().astype(int).tolist()
+        self._rows = spread_rows(len(images), most)
 
     def __len__(self) -> int:
         return len(self._rows)

@@ -77,7 +77,7 @@ def _execute(
         study.write_manifest(results)
         return Finished(())
     refuse_random_source([t.settings for t in todo], machine.cache, machine.from_scratch)
-    check_files(todo)
+    check_files(todo, machine.cache)
     with interruptible(), connected(machine) as nodes:
         slots = prepare_slots(machine, nodes, results)
         if slots.gpus:
@@ -96,8 +96,8 @@ def _execute(
         return Finished(errors)
 
 
-def check_files(trials: Iterable[Trial]) -> None:
-    """Look for the images and checkpoints that the user brings; say what the latter are.
+def check_files(trials: Iterable[Trial], cache: Path) -> None:
+    """Look at the images and checkpoints that the user brings; say what is to be known of them.
 
     Raises:
         StvmError: one is missing or does not fit.
@@ -107,7 +107,7 @@ def check_files(trials: Iterable[Trial]) -> None:
     if brought:
         from stvm.experiment import check_inputs
 
-        for line in check_inputs(brought):
+        for line in check_inputs(brought, cache):
             print(line, flush=True)
 
 

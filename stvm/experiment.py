@@ -24,6 +24,8 @@ from stvm.data.access import (
     open_target_labelled,
     source_fingerprint,
 )
+from stvm.data.contents import check_contents
+from stvm.data.reads import Reads, odd_files
 from stvm.errors import DivergenceError, StvmError
 from stvm.evaluate import Spread, check_labels, evaluate
 from stvm.files import drop_unfinished
@@ -71,24 +73,29 @@ class Outcome:
     adaptation: Adaptation | None = None
 
 
-def check_inputs(trials: Iterable[Settings]) -> list[str]:
-    """Look for folders, files, labels and checkpoint before anything is started, each once.
+def check_inputs(trials: Iterable[Settings], cache: Path | None = None) -> list[str]:
+    """Look at folders, files, labels and checkpoint before anything is started, each once.
+
+    Args:
+        trials: to be started.
+        cache: of prepared images, and of what was looked at before; None for neither.
 
     Returns:
-        What each public checkpoint was found to be, a line each.
+        What each public checkpoint was found to be and what is odd, a line each.
 
     Raises:
-        StvmError: one is missing or does not fit.
+        StvmError: one is missing, cannot be used or does not fit.
     """
+    given = list(trials)
     distinct = {
         (
             *(s.data, s.network, s.training.eval_split, s.evaluation),
             *(s.source.source_checkpoint, s.source.checkpoint_family, s.source.source_init),
             s.method.procedure,
         ): s
-        for s in trials
+        for s in given
     }
-    lines = []
+    lines: list[str] = []
     for settings in distinct.values():
         data, source = settings.data, settings.source
         if data.dataset != "streets":
@@ -105,7 +112,24 @@ def check_inputs(trials: Iterable[Settings]) -> list[str]:
                 lines.append(f"{source.source_checkpoint}: {found.line()}")
         elif source.source_init:
             new_network(settings)
-    return list(dict.fromkeys(lines))
+    # Last, as it may take minutes.
+    reads = dict.fromkeys(one for settings in given for one in _reads(settings))
+    lines += [line for one in reads for line in odd_files(one)]
+    files = [files for one in reads for files in one.files(cache)]
+    return list(dict.fromkeys([*lines, *check_contents(files, cache)]))
+
+
+def _reads(settings: Settings) -> list[Reads]:
+    """What a trial and its source model read; target labels as far as they do."""
+    data, method = settings.data, settings.method
+    found = []
+    if not settings.source.source_checkpoint:
+        found.append(Reads(data, "source", "train"))
+    if method.procedure == "adapt" and not method.st and has_source_val(data):
+        most = SOURCE_IMAGES if data.dataset in OFFICIAL else 0
+        found.append(Reads(data, "source", "val", most=most))
+    found.append(Reads(data, "target", "train", labelled=method.procedure == "oracle"))
+    return [*found, Reads(data, "target", settings.training.eval_split)]
 
 
 def _refuse_lone_image(settings: Settings, images: int) -> None:

@@ -57,7 +57,7 @@ def run_search(search: Search, results: Results, machine: Machine) -> Finished:
             return Finished(())
         settings = first.trial.settings
         refuse_random_source([settings], machine.cache, machine.from_scratch)
-        check_files([first.trial])
+        check_files([first.trial], machine.cache)
         with connected(machine) as nodes:
             slots = prepare_slots(machine, nodes, results)
             if not slots.gpus:
