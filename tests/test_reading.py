@@ -196,9 +196,17 @@ def test_a_jpeg_file_that_was_cut_off_and_filled_up_is_found(tmp_path: Path) -> 
     path = saved(tmp_path / "a.jpg", Image.fromarray(noise), "JPEG")
     whole = path.read_bytes()
     check_intact(path)
-    path.write_bytes(whole + b"a camera's own bytes")
+    for behind in (b"a camera's own bytes", b"a film with \xff\xda in it"):
+        path.write_bytes(whole + behind)
+        check_intact(path)
+    half = whole[: len(whole) // 2].ljust(len(whole), b"\0")
+    # A thumbnail in the file's EXIF block has an end of its own.
+    block = b"\xff\xe1" + (len(whole) + 2).to_bytes(2, "big") + whole
+    path.write_bytes(whole[:2] + block + whole[2:])
     check_intact(path)
-    path.write_bytes(whole[: len(whole) // 2].ljust(len(whole), b"\0"))
+    path.write_bytes(whole[:2] + block + half[2:])
+    refused(path, check_intact)
+    path.write_bytes(half)
     assert "cannot be read as JPEG (its end is missing)" in refused(path, check_intact)
 
 

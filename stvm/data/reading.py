@@ -35,7 +35,7 @@ _TURNS = {
 }
 _SIDEWAYS = (5, 6, 7, 8)
 _LFS_POINTER = b"version https://git-lfs"
-_JPEG_SCAN, _JPEG_END = b"\xff\xda", b"\xff\xd9"
+_JPEG_SCAN, _JPEG_END = 0xDA, b"\xff\xd9"
 
 
 def read_rgb(path: Path) -> Image.Image:
@@ -132,10 +132,8 @@ def check_intact(path: Path) -> None:
             image.verify()
         except _READ_ERRORS as error:
             raise _unreadable(path, kind, error) from error
-    if kind != "PNG":
-        content = path.read_bytes()
-        if content.rfind(_JPEG_END) < content.rfind(_JPEG_SCAN):
-            raise _unreadable(path, kind, OSError("its end is missing"))
+    if kind != "PNG" and not _has_end(path.read_bytes()):
+        raise _unreadable(path, kind, OSError("its end is missing"))
 
 
 def check_image(path: Path) -> bool:
@@ -203,6 +201,19 @@ def check_label_mode(path: Path, label: Image.Image) -> None:
             f"{path}: label mode is {raw_mode}, not 8-bit single-channel (L or P); "
             "save the class ids as an 8-bit grey PNG"
         )
+
+
+def _has_end(jpeg: bytes) -> bool:
+    """The marker that ends a JPEG picture follows its first scan.
+
+    A thumbnail before it has one of its own; what cameras put behind it may hold any bytes.
+    """
+    at = 2
+    while at + 4 <= len(jpeg) and jpeg[at] == 0xFF:
+        if jpeg[at + 1] == _JPEG_SCAN:
+            return _JPEG_END in jpeg[at:]
+        at += 2 + int.from_bytes(jpeg[at + 2 : at + 4], "big") if jpeg[at + 1] != 0xFF else 1
+    return True
 
 
 def _orientation(image: Image.Image) -> int:
