@@ -50,9 +50,7 @@ def draw_fig1(curve: Curve) -> Figure:
     source = curve.source.estimate.mean
     if source is not None:
         axes.axhline(100 * source, color="black", linestyle="--", linewidth=1, label="Source, mean")
-    names = ", ".join(map(str, curve.pooled.realisations))
-    mark = "tuned on" if curve.pooled.tuned else "fresh"
-    axes.set_title(f"{curve.manifest.title}: realisations {names} ({mark})", fontsize=9)
+    axes.set_title(f"{curve.manifest.title}{curve.pooled.named(': ')}", fontsize=9)
     axes.set_xlabel("most confident share of the predictions used as pseudo-labels, %")
     axes.set_ylabel("mIoU on the target, %")
     axes.grid(color="0.93")
@@ -115,10 +113,7 @@ def draw_sensitivity(table: Table) -> Figure:
     for axes in panels[len(parameters) :]:
         axes.set_axis_off()
     panels[-1].legend(handles, labels, loc="center", fontsize=8, frameon=False)
-    names = ", ".join(map(str, table.pooled.realisations))
-    mark = "tuned on" if table.pooled.tuned else "fresh"
     figure.supylabel("mIoU less that of the default, points", fontsize=9)
-    figure.suptitle(
-        f"{table.manifest.title}: realisations {names} ({mark}); {_level(table)}", fontsize=9
-    )
+    drawn = table.pooled.named(": ")
+    figure.suptitle(f"{table.manifest.title}{drawn}; {_level(table)}", fontsize=9)
     return figure

@@ -191,11 +191,8 @@ def draw_bars(table: Table) -> Figure:
     lines = table.lines
     _draw_measured(measured, lines)
     _draw_paper(paper, lines)
-    mark = "tuned on" if table.pooled.tuned else "fresh"
-    names = ", ".join(map(str, table.pooled.realisations))
     measured.set_title(
-        f"Measured, realisations {names} ({mark})\n"
-        "diamond: mean with 95 % t interval; circles: trials",
+        f"Measured{table.pooled.named(', ')}\ndiamond: mean with 95 % t interval; circles: trials",
         fontsize=9,
     )
     paper.set_title("Paper, GTA5 to Cityscapes\n(other data and network)", fontsize=9)
@@ -217,9 +214,8 @@ def _grid(results: Path, study: str | None) -> Figure:
     }
     last = trials[SHOWN[-1]]
     mark = "used for tuning" if last.tuned else "fresh"
-    return draw_grid(
-        samples, f"{manifest.title}: realisation {last.realisation} ({mark}), seed {last.seed}"
-    )
+    drawn = f"realisation {last.realisation} ({mark}), " if last.drawn else ""
+    return draw_grid(samples, f"{manifest.title}: {drawn}seed {last.seed}")
 
 
 def _bars(results: Path, study: str | None) -> Figure:

@@ -19,6 +19,7 @@ class Trial:
     Attributes:
         seed: None for a row that has one trial a realisation.
         tuned: settings were chosen on this realisation.
+        drawn: the realisation is a draw of the embedded benchmark; other data have none.
     """
 
     hash: str
@@ -26,10 +27,15 @@ class Trial:
     seed: int | None
     realisation: int
     tuned: bool
+    drawn: bool = True
 
     def __str__(self) -> str:
-        seed = "" if self.seed is None else f" seed {self.seed}"
-        return f"{self.row} realisation {self.realisation}{seed} ({self.hash})"
+        return f"{' '.join([self.row, *self.words()])} ({self.hash})"
+
+    def words(self) -> list[str]:
+        """Realisation and seed for people, each where there is one."""
+        drawn = [f"realisation {self.realisation}"] * self.drawn
+        return drawn + ([] if self.seed is None else [f"seed {self.seed}"])
 
 
 @dataclass(frozen=True)
@@ -66,7 +72,7 @@ def field_of(data: dict[str, Any], name: str, kind: type[T], path: Path) -> T:
     return value
 
 
-def _trial(data: Any, path: Path) -> Trial:
+def _trial(data: Any, path: Path, drawn: bool) -> Trial:
     if not isinstance(data, dict):
         raise StvmError(f"{path}: an entry of 'trials' is not an object")
     name = field_of(data, "hash", str, path)
@@ -80,6 +86,7 @@ def _trial(data: Any, path: Path) -> Trial:
         seed,
         realisation,
         field_of(data, "tuned", bool, path),
+        drawn,
     )
 
 
@@ -116,7 +123,9 @@ def read_manifest(path: Path, rows: tuple[str, ...] | None = None) -> Manifest:
         StvmError: unreadable, a field missing or of the wrong type, a trial listed twice.
     """
     data = read_json(path)
-    trials = tuple(_trial(item, path) for item in field_of(data, "trials", list, path))
+    dataset = str(data.get("dataset", "streets"))
+    listed = field_of(data, "trials", list, path)
+    trials = tuple(_trial(item, path, dataset == "streets") for item in listed)
     _check_trials(trials, rows, path)
     study, base, preset, title, rule, updated = (
         field_of(data, name, str, path)
@@ -134,11 +143,12 @@ def read_manifest(path: Path, rows: tuple[str, ...] | None = None) -> Manifest:
         rule,
         _time(updated, path),
         trials,
-        str(data.get("dataset", "streets")),
+        dataset,
         field_of({"facts": data.get("facts") or {}}, "facts", dict, path),
     )
 
 
+FIRST = "run a study first, as `python studies/ablation.py` or `python studies/scenarios.py`"
 _COMMANDS = {"search": "optuna_search"}
 
 
@@ -154,13 +164,13 @@ def find_manifests(results: Path) -> dict[str, dict[str, Path]]:
         StvmError: no results, or no manifest.
     """
     if not results.is_dir():
-        raise StvmError(f"no results folder {results}: run `{command('ablation')}` first")
+        raise StvmError(f"no results folder {results}: {FIRST}, or name another")
     found: dict[str, dict[str, Path]] = {}
     for path in sorted(results.glob("studies/[!.]*-*.json")):
         study, _, base = path.stem.rpartition("-")
         found.setdefault(study, {})[base] = path
     if not found:
-        raise StvmError(f"no manifest in {results / 'studies'}: run `{command('ablation')}` first")
+        raise StvmError(f"no manifest in {results / 'studies'}: {FIRST}")
     return found
 
 

@@ -28,6 +28,17 @@ class Pool:
     tuned: bool
     left_out: tuple[int, ...] = ()
 
+    def named(self, before: str = "") -> str:
+        """Which realisations, for a title; empty for data that have none.
+
+        Args:
+            before: put before the words, where there are any.
+        """
+        if not all(trial.drawn for trial in self.records):
+            return ""
+        numbers = ", ".join(map(str, self.realisations))
+        return f"{before}realisations {numbers} ({'tuned on' if self.tuned else 'fresh'})"
+
 
 def pool(records: Records) -> Pool:
     """The fresh realisations; those tuned on where there is no fresh one."""

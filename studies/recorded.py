@@ -18,7 +18,8 @@ class Manifest:
     Attributes:
         name: NAME-BASE, as in its file.
         title: one line for people.
-        entries: of `stvm.study.Trial.entry`; a trial may stand in several rows.
+        entries: of `stvm.study.Trial.entry`; a trial may stand in several rows. "drawn" says that
+            the realisation is one of the embedded benchmark.
     """
 
     name: str
@@ -55,13 +56,16 @@ def read_manifest(path: Path) -> Manifest:
         for entry in entries
     ):
         raise StvmError(f"{path}: 'trials' is no list of trials; move it away and run the study")
+    drawn = data.get("dataset", "streets") == "streets"
+    entries = [entry | {"drawn": drawn} for entry in entries]
     return Manifest(path.stem, str(data.get("title", "")), tuple(entries))
 
 
 def entry_label(entry: dict[str, Any]) -> str:
     """A manifest's entry for people, as `stvm.study.Trial.label` has it."""
     seed = "" if entry.get("seed") is None else f" seed {entry['seed']}"
-    return f"{entry['row']} realisation {entry.get('realisation', 0)}{seed}"
+    drawn = f" realisation {entry.get('realisation', 0)}" if entry.get("drawn", True) else ""
+    return f"{entry['row']}{drawn}{seed}"
 
 
 def find_name(prefix: str, names: Sequence[str], what: str = "record of trial") -> str:

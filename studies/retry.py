@@ -1,6 +1,7 @@
 """Run the failed trials again; each failed record is set aside in `retried/`, not lost."""
 
 import argparse
+import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -68,6 +69,9 @@ def build_retry(results: Results, study: str | None = None) -> Retry:
     )
 
 
+_AFTER_ROW = re.compile(r" (?:realisation|rome|rio|tokyo|taipei|seed) ?")
+
+
 def _trial(record: dict[str, Any], entry: dict[str, Any] | None, path: Path) -> Trial:
     """As its study lists it; a record that no study lists tells its row by its label."""
     settings = settings_of(record, path)
@@ -79,7 +83,7 @@ def _trial(record: dict[str, Any], entry: dict[str, Any] | None, path: Path) -> 
     label = str(record.get("variant", "")) or record["hash"]
     seeded = " seed " in label
     return Trial(
-        label.partition(" realisation ")[0],
+        _AFTER_ROW.split(label)[0],
         settings.training.seed if seeded else None,
         settings.data.realisation,
         False,

@@ -275,7 +275,10 @@ def test_a_bad_file_is_one_line_that_names_it(
     error = capsys.readouterr().err
     assert path.name in error and error.count("\n") == 1
     assert main(["--results", str(tmp_path / "none")]) == 2
-    assert "run `python studies/ablation.py` first" in capsys.readouterr().err
+    assert (
+        "run a study first, as `python studies/ablation.py` or `python studies/scen"
+        in capsys.readouterr().err
+    )
 
 
 def test_a_band_is_mean_lowest_and_highest_of_the_curves() -> None:

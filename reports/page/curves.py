@@ -180,8 +180,7 @@ def _shares(trial: Trial, entry: Entry) -> Plot:
     _name_areas(axes, labels, parts[:, -1])
     axes.set(xlim=(x[0], x[-1]), ylim=(0, 1), xlabel="iteration", ylabel="share of pixels")
     mark = " (collapsed)" if entry.collapsed else ""
-    seed = "" if trial.seed is None else f", seed {trial.seed}"
-    title = f"{trial.row}{mark}, realisation {trial.realisation}{seed}"
+    title = ", ".join([f"{trial.row}{mark}", *trial.words()])
     ends = zip(labels, parts[:, -1], strict=True)
     ends_text = ", ".join(f"{label} {100 * share:.0f} %" for label, share in ends)
     alt = f"Shares of the predicted classes of {title}; at the end: {ends_text}"

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from reports.manifests import Manifest, Trial, command, read_manifest
+from reports.manifests import FIRST, Manifest, Trial, read_manifest
 from reports.paired import order
 from reports.read_results import Outcome, Points, Reader, Record, outcome
 from stvm.errors import StvmError
@@ -110,7 +110,7 @@ def read_results(reader: Reader) -> Recorded:
     """
     results = reader.results
     if not results.is_dir():
-        raise StvmError(f"no results folder {results}: run `{command('ablation')}` first")
+        raise StvmError(f"no results folder {results}: {FIRST}, or name another")
     studies = _newest_first(read_manifest(path) for path in results.glob("studies/[!.]*-*.json"))
     names = dict.fromkeys(trial.hash for study in studies for trial in study.trials)
     names |= dict.fromkeys(Results(results).names())

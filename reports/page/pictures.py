@@ -111,7 +111,8 @@ def predictions(recorded: Recorded, study: Manifest) -> Pictures | None:
         if c < len(names) and c < len(first.palette)
     )
     tuned = "used for tuning" if last.tuned else "fresh"
-    caption = f"Realisation {last.realisation} ({tuned}), seed {last.seed}."
+    drawn = f"Realisation {last.realisation} ({tuned}), seed" if last.drawn else "Seed"
+    caption = f"{drawn} {last.seed}."
     return Pictures(caption, tuple(trials.values()), images, swatches)
 
 

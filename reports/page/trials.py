@@ -59,8 +59,7 @@ def show(value: object) -> str:
 
 def cell_label(trial: Trial) -> str:
     """Row, realisation and seed of a trial."""
-    seed = "" if trial.seed is None else f", seed {trial.seed}"
-    return f"{trial.row}, realisation {trial.realisation}{seed}"
+    return ", ".join([trial.row, *trial.words()])
 
 
 @cache
