@@ -8,12 +8,20 @@ the wrong way, or is another one: --expect 36.6 ends with 1 if it is more than 2
 
 import argparse
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from stvm.errors import StvmError
 from stvm.presets import PRESETS, find_preset
 from stvm.records import Results
 from stvm.settings import Settings, parse_assignments
+
+if TYPE_CHECKING:
+    import torch
+
+    from stvm.networks import SegmentationNetwork
 
 TOLERANCE = 2.0
 """Points that two codes of the field differ by on one model."""
@@ -60,14 +68,23 @@ def run(options: argparse.Namespace) -> int:
         )
     print(f"{path}: {checkpoint.line()}")
     print(f"sha256 {file_sha256(path)}")
+    network = None
     if checkpoint.architecture:
-        checkpoint.build()
+        network = checkpoint.build()
         print(f"all keys fit{f'; preset {options.preset}' if options.preset else ''}")
-    return score(settings, options) if options.score else 0
+    return score(settings, options, network) if options.score else 0
 
 
-def score(settings: Settings, options: argparse.Namespace) -> int:
-    """Measure the source model and record it; 1 if it is far from what is expected."""
+def score(
+    settings: Settings, options: argparse.Namespace, network: "SegmentationNetwork | None"
+) -> int:
+    """Measure the source model and record it; 1 if it is far from what is expected.
+
+    Args:
+        settings: of the preset.
+        options: of the command.
+        network: the source model, to be timed on a pass; None where the file does not say.
+    """
     import torch
 
     from stvm.experiment import check_inputs
@@ -78,7 +95,9 @@ def score(settings: Settings, options: argparse.Namespace) -> int:
     if results.read(row.hash()) is None:
         check_inputs([row], options.cache)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    record = run_and_record(row, results, options.cache, device, "Source")
+    recorded = results.read(row.hash()) is not None
+    with nullcontext() if recorded or network is None else _telling(row, network, device, options):
+        record = run_and_record(row, results, options.cache, device, "Source")
     if record["status"] == "failed":
         raise StvmError(f"{results.record_path(row.hash())}: {record['failure']['error']}")
     result = record["result"]
@@ -96,3 +115,27 @@ def score(settings: Settings, options: argparse.Namespace) -> int:
         file=sys.stderr,
     )
     return 1
+
+
+@contextmanager
+def _telling(
+    row: Settings,
+    network: "SegmentationNetwork",
+    device: "torch.device",
+    options: argparse.Namespace,
+) -> Iterator[None]:
+    """Say how long the measurement of a row takes, and in the block how far it is."""
+    from studies.passes import Told, planned_pixels, seconds_a_pixel, watching_passes
+    from stvm.estimate import duration
+
+    data, total = row.data, planned_pixels(row, options.cache)
+    each = seconds_a_pixel(network.to(device), data.height, data.width)
+    images = total / (data.height * data.width)
+    where = "GPU" if device.type == "cuda" else "CPU, without a GPU"
+    print(
+        f"measuring takes {images:,.0f} passes of {data.width}x{data.height} pixels: about "
+        f"{duration(each * total)} on the {where}, by the time of one",
+        flush=True,
+    )
+    with watching_passes(Told(total, lambda line: print(line, flush=True))):
+        yield

@@ -57,7 +57,7 @@ def test_roots_do_not_name_a_trial_and_cities_do() -> None:
         (["--cities", "rome"], "--cities belong to cityscapes-crosscity"),
         (["city=rome"], "'city' is what --scenario and --cities say"),
         (["classes=a,b"], "dataset=gta5_cityscapes has its own classes"),
-        (["source_root=nowhere"], "error: nowhere: no such folder"),
+        (["source_root=nowhere", "--from-scratch"], "error: nowhere: no such folder"),
     ],
 )
 def test_bad_input_is_one_line(
