@@ -1,5 +1,6 @@
 """What a study of full-size networks refuses before it starts, and what says yes to it."""
 
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ import torch
 from studies import ablation, optuna_search, scenarios
 from studies.__main__ import main
 from studies.command import machine_of, study_parser
-from stvm import execute
+from stvm import execute, search_tune
 from stvm.consent import accept_cpu, refuse_random_source
 from stvm.errors import StvmError
 from stvm.networks import build_network
@@ -169,3 +170,23 @@ def test_a_source_model_is_named_after_a_draw_where_there_is_one(tmp_path: Path)
 
     assert label(tiny(realisation=3), 3) == "source model of realisation 3"
     assert label(PRESETS[V2].settings(), 0) == "source model"
+
+
+def test_neither_a_study_nor_a_search_starts_on_a_processor_unasked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As on a machine without a GPU, with Ray and the files left out: nothing is written."""
+    for module in (execute, search_tune):
+        monkeypatch.setattr(module, "connected", lambda machine: nullcontext([{"CPU": 2.0}]))
+        monkeypatch.setattr(module, "check_files", lambda trials: None)
+        monkeypatch.setattr(module, "prepare_slots", lambda *_: Slots(1, 0.0, 2))
+    path = tmp_path / "x.pth"
+    path.touch()
+    places = ["--results", str(tmp_path / "results"), "--cache", str(tmp_path / "cache")]
+    given = [*places, f"source_checkpoint={path}", f"source_root={tmp_path}"]
+    assert scenarios.main([*given, f"target_root={tmp_path}"]) == 2
+    assert "45 days on one core" in one_line(capsys)
+    study = [*places, "network=deeplabv3_resnet50", "iterations=80000", "batch=4", "crop_width=128"]
+    assert optuna_search.main([*study, f"source_checkpoint={path}"]) == 2
+    assert "give --on-cpu" in one_line(capsys)
+    assert not list(tmp_path.rglob("records/*"))
