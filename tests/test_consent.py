@@ -177,8 +177,8 @@ def test_neither_a_study_nor_a_search_starts_on_a_processor_unasked(
 ) -> None:
     """As on a machine without a GPU, with Ray and the files left out: nothing is written."""
     for module in (execute, search_tune):
-        monkeypatch.setattr(module, "connected", lambda machine: nullcontext([{"CPU": 2.0}]))
-        monkeypatch.setattr(module, "check_files", lambda trials: None)
+        monkeypatch.setattr(module, "connected", lambda *_: nullcontext([{"CPU": 2.0}]))
+        monkeypatch.setattr(module, "check_files", lambda *_: None)
         monkeypatch.setattr(module, "prepare_slots", lambda *_: Slots(1, 0.0, 2))
         monkeypatch.setattr(module, "missing_sources", lambda *_: pytest.fail("it goes on"))
     path = tmp_path / "x.pth"
