@@ -88,8 +88,8 @@ def _memory_message(told: str) -> str:
     facts += f", {whole[3]} of the {whole[2]} of GPU {whole[1]} were free" if whole else ""
     return (
         f"memory of the GPU ran out{facts}: set precision=bfloat16, channels_last=true, "
-        "patches_on=cpu, smaller crop_height and crop_width, or give a trial a whole GPU "
-        "with --gpus-per-trial 1; `python -m studies memory` estimates what a trial needs"
+        "patches_on=cpu, accumulate, smaller crop_height and crop_width, or give a trial a whole "
+        "GPU with --gpus-per-trial 1; `python -m studies memory` estimates what a trial needs"
     )
 
 

@@ -36,14 +36,22 @@ def label_weight(labels: Tensor, weights: Tensor | None) -> Tensor:
     return shares.sum()
 
 
-def mean_cross_entropy(logits: Tensor, labels: Tensor, weights: Tensor | None) -> Tensor:
+def mean_cross_entropy(
+    logits: Tensor, labels: Tensor, weights: Tensor | None, batch: Tensor | None = None
+) -> Tensor:
     """Cross-entropy over the labelled pixels, weighed by class; 0 where there is none.
 
     Args:
         logits: (N, C, H, W).
         labels: (N, H, W), 255 ignored.
         weights: of the classes, (C,); None for none.
+        batch: labels of the whole batch, where the others are of a part of it: the losses of all
+            parts add up to that of the batch.
     """
+    if batch is not None:
+        whole = label_weight(batch, weights)
+        share = label_weight(labels, weights) / whole.where(whole > 0, 1.0)
+        return mean_cross_entropy(logits, labels, weights) * share
     total = label_weight(labels, weights)
     if not must_repeat(logits.device):
         loss = F.cross_entropy(logits, labels, weights, ignore_index=IGNORE_ID)

@@ -176,7 +176,7 @@ def _step_parts(
         # The step frees them after the student's forward pass: they are there at its peak.
         live.count(t for optimizer in optimizers for t in gradients_of(optimizer))
         step(2)
-    kept = sum(saved.values())
+    kept = saved.peak
     return {
         "weights": size_of(weights),
         "optimiser states": size_of(t for o in optimizers for t in state_of(o)),

@@ -5,7 +5,7 @@ import subprocess
 from collections.abc import Iterable
 
 from stvm.errors import StvmError
-from stvm.groups import needs_two_images
+from stvm.groups import most_parts, needs_two_images
 from stvm.memory import ALLOWANCES, FRAGMENTS, MIB, Phase, phases
 from stvm.settings import Settings
 
@@ -39,7 +39,8 @@ def largest(trials: Iterable[Settings]) -> Settings:
     def weight(settings: Settings) -> tuple[float, ...]:
         method, training = settings.method, settings.training
         metric = method.mgs or method.mocm or method.metric_alongside
-        pixels = training.batch * training.crop_height * training.crop_width
+        batch = training.batch // training.accumulate
+        pixels = batch * training.crop_height * training.crop_width
         return (method.st, pixels, metric, method.mocm, method.buffer_size, method.n_f)
 
     listed = list(trials)
@@ -60,7 +61,8 @@ def lines(settings: Settings, memory: int | None = None, share: float = 1.0) -> 
     most = max(found, key=lambda phase: phase.peak)
     training = settings.training
     text = [
-        f"estimated GPU memory of a trial: {settings.network.network}, batch {training.batch} of "
+        f"estimated GPU memory of a trial: {settings.network.network}, batch {training.batch}"
+        f"{f' in {training.accumulate} parts' if training.accumulate > 1 else ''} of "
         f"{training.crop_height}x{training.crop_width}, {settings.compute.precision}"
     ]
     text += [f"  {_gib(phase.peak)}  {phase.name}" for phase in found]
@@ -85,15 +87,26 @@ def advice(settings: Settings, most: Phase) -> str:
         changes.append("patches_on=cpu")
     if settings.compute.precision != "bfloat16":
         changes.append("precision=bfloat16")
+    source, training = settings.source, settings.training
     if most.name == "source training":
+        changes += _parted(
+            "source_accumulate", source.source_accumulate, source.source_batch, settings
+        )
         changes += ["smaller source_crop_height and source_crop_width"]
-        changes += _smaller("source_batch", settings.source.source_batch, settings)
+        changes += _smaller("source_batch", source.source_batch, settings)
     elif most.name == "adaptation":
+        changes += _parted("accumulate", training.accumulate, training.batch, settings)
         changes += ["smaller crop_height and crop_width"]
-        changes += _smaller("batch", settings.training.batch, settings)
+        changes += _smaller("batch", training.batch, settings)
     else:
         changes += ["another protocol", "a smaller height and width"]
     return f"memory may run out in {most.name}; set {', or '.join(changes)}"
+
+
+def _parted(name: str, now: int, batch: int, settings: Settings) -> list[str]:
+    """As many parts of a batch as there can be, where there are fewer now."""
+    most = most_parts(settings.network, batch)
+    return [f"{name}={most}"] if most > now else []
 
 
 def _smaller(name: str, now: int, settings: Settings) -> list[str]:

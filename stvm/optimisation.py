@@ -1,7 +1,7 @@
 """What every training here shares: optimiser, schedule, seeds, and the watch on the loss."""
 
 import random
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -62,6 +62,22 @@ def sgd(network: SegmentationNetwork, training: TrainingSettings) -> torch.optim
         # On the CPU the fused kernel rounds otherwise than the trials recorded so far.
         fused=True if next(network.parameters()).device.type == "cuda" else None,
     )
+
+
+def descend(optimizer: torch.optim.Optimizer, losses: Iterable[Tensor]) -> Tensor:
+    """A step down the sum of losses; each has passed back before the next is made.
+
+    Returns:
+        The sum, without gradient.
+    """
+    passed: list[Tensor] = []
+    for loss in losses:
+        if not passed:
+            optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        passed.append(loss.detach())
+    optimizer.step()
+    return sum(passed[1:], start=passed[0])
 
 
 class PolynomialDecay:

@@ -59,19 +59,18 @@ def size_of(tensors: Iterable[Tensor]) -> int:
 
 
 @contextmanager
-def counting_saved(kept: Iterable[Tensor]) -> Iterator[dict[int, int]]:
-    """Bytes by storage that a forward pass in the block saves for its backward pass.
+def counting_saved(kept: Iterable[Tensor]) -> Iterator[Live]:
+    """Storages that forward passes in the block save for their backward passes, until freed.
 
     Args:
         kept: parameters and buffers, which lie in memory anyway and are left out.
     """
     own = {t.untyped_storage()._cdata for t in kept}
-    saved: dict[int, int] = {}
+    saved = Live()
 
     def pack(tensor: Tensor) -> Tensor:
-        storage = tensor.untyped_storage()
-        if storage._cdata not in own:
-            saved[storage._cdata] = storage.nbytes()
+        if tensor.untyped_storage()._cdata not in own:
+            saved.count([tensor])
         return tensor
 
     with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):

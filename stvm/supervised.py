@@ -4,7 +4,7 @@ AdaBN (Li et al. 2018) is here too: the source model with batch-norm statistics 
 """
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from stvm.networks import SegmentationNetwork, upsample
 from stvm.optimisation import (
     FirstNonFinite,
     PolynomialDecay,
+    descend,
     random_states,
     restore_random_states,
     seed_everything,
@@ -106,6 +107,7 @@ class SupervisedTraining:
         self.both = passes.of(lambda images: torch.stack(network.both_logits(images)))
         self.device = next(network.parameters()).device
         self.weights = None if weights is None else weights.to(self.device)
+        self.parts = recipe.source_accumulate
         self.augment: Callable[[Tensor], Tensor] = no_augmentation
         if recipe.source_augment > 0:
             self.augment = PhotometricAugmentation(recipe.source_augment, 0.8, 0.5)
@@ -129,21 +131,28 @@ class SupervisedTraining:
             DivergenceError: a loss that is not finite.
         """
         images = self.augment(pixels.to(self.device, non_blocking=True).float() / 255)
-        loss = self.loss(images, labels.to(self.device, non_blocking=True))
-        self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        self.optimizer.step()
+        losses = self.losses(images, labels.to(self.device, non_blocking=True))
+        loss = descend(self.optimizer, losses)
         self.decay.step()
-        self.finite.see(iteration, loss.detach())
+        self.finite.see(iteration, loss)
 
-    def loss(self, images: Tensor, labels: Tensor) -> Tensor:
-        """Of images (N, 3, h, w) in [0, 1] with labels (N, h, w)."""
+    def losses(self, images: Tensor, labels: Tensor) -> Iterator[Tensor]:
+        """Of the parts of a batch, each made when it is asked for; they add up to the batch's."""
+        if self.parts == 1:
+            yield self.loss(images, labels)
+            return
+        for part, known in zip(images.chunk(self.parts), labels.chunk(self.parts), strict=True):
+            yield self.loss(part, known, labels)
+
+    def loss(self, images: Tensor, labels: Tensor, batch: Tensor | None = None) -> Tensor:
+        """Of images (N, 3, h, w) in [0, 1] with labels (N, h, w), as a part of a batch's if any."""
         if self.auxiliary_weight == 0:
-            return mean_cross_entropy(self.predict(images), labels, self.weights)
+            return mean_cross_entropy(self.predict(images), labels, self.weights, batch)
         size = (images.shape[-2], images.shape[-1])
         logits, auxiliary = (upsample(small, size) for small in self.both(images))
-        second = self.auxiliary_weight * mean_cross_entropy(auxiliary, labels, self.weights)
-        return mean_cross_entropy(logits, labels, self.weights) + second
+        second = mean_cross_entropy(auxiliary, labels, self.weights, batch)
+        first = mean_cross_entropy(logits, labels, self.weights, batch)
+        return first + self.auxiliary_weight * second
 
     def state_dict(self, iteration: int) -> dict[str, Any]:
         """All of it after an iteration."""

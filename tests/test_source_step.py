@@ -30,6 +30,7 @@ SETTINGS: list[tuple[str, Any]] = [
     ("source_seed", 4),
     ("source_iterations", 3),
     ("source_batch", 2),
+    ("source_accumulate", 3),
     ("source_lr", 0.02),
     ("source_head_lr_factor", 1.0),
     ("source_augment", 0.0),
@@ -112,7 +113,8 @@ def twin(s: Any, images: Any) -> dict[str, Tensor]:
         x, y = (torch.stack(part) for part in zip(*pairs, strict=True))
         if s.source_augment:
             x = torch.stack([noise(image, s.source_augment, 0.8, 0.5) for image in x])
-        own = -F.log_softmax(network(x), 1).gather(1, y[:, None].clamp(max=CLASSES - 1))[:, 0]
+        logits = torch.cat([network(part) for part in x.chunk(s.source_accumulate)])
+        own = -F.log_softmax(logits, 1).gather(1, y[:, None].clamp(max=CLASSES - 1))[:, 0]
         w = weights[y.clamp(max=CLASSES - 1)] * (y != 255)
         loss = (own * w).sum() / w.sum()
         sgd.zero_grad()

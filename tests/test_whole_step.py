@@ -78,6 +78,8 @@ SETTINGS: list[tuple[str, Any, dict[str, Any]]] = [
     ("seed", 6, {}),
     ("iterations", 4, {}),
     ("batch", 2, {}),
+    ("accumulate", 3, {}),
+    ("accumulate", 3, {"loss_norm": "weights"}),
     ("crop_height", 20, {}),
     ("crop_width", 16, {}),
     ("lr", 0.05, {}),

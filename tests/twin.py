@@ -132,7 +132,8 @@ class Twin:
         banked = shown if s.patch_image == "augmented" else images
         for one in zip(banked, labels, weights, distances, strict=True):
             self.bank(*one)
-        own = F.log_softmax(self.student(x), 1).gather(1, y[:, None])[:, 0]
+        logits = torch.cat([self.student(part) for part in x.chunk(s.accumulate)])
+        own = F.log_softmax(logits, 1).gather(1, y[:, None])[:, 0]
         total = -(own * w).sum()  # (5)
         loss = total / (w.sum() if s.loss_norm == "weights" else w.numel())
         self.sgd.zero_grad()

@@ -8,7 +8,7 @@ from stvm.groups.base import Group, is_later
 from stvm.groups.compute import ComputeSettings
 from stvm.groups.data import OFFICIAL, DataSettings
 from stvm.groups.evaluation import EvaluationSettings
-from stvm.groups.lone_images import needs_two_images, refuse_lone_images
+from stvm.groups.lone_images import most_parts, needs_two_images, refuse_lone_images
 from stvm.groups.method import MethodSettings
 from stvm.groups.network import NetworkSettings
 from stvm.groups.source import SourceSettings
@@ -25,6 +25,7 @@ __all__ = [
     "SourceSettings",
     "TrainingSettings",
     "is_later",
+    "most_parts",
     "needs_two_images",
     "refuse_lone_images",
 ]

@@ -20,6 +20,12 @@ def needs_two_images(network: NetworkSettings) -> bool:
     return network.network in WITH_IMAGE_POOLING
 
 
+def most_parts(network: NetworkSettings, batch: int) -> int:
+    """Equal parts of a batch that a training step can take one after the other."""
+    least = 2 if needs_two_images(network) else 1
+    return max((n for n in range(1, batch // least + 1) if batch % n == 0), default=1)
+
+
 def refuse_lone_images(
     data: DataSettings,
     network: NetworkSettings,
@@ -27,7 +33,7 @@ def refuse_lone_images(
     method: MethodSettings,
     training: TrainingSettings,
 ) -> None:
-    """Refuse a training step, or AdaBN, on a single image.
+    """Refuse a training step, a part of one, or AdaBN on a single image.
 
     Raises:
         ValueError: there is one; the message names the setting.
@@ -45,6 +51,19 @@ def refuse_lone_images(
             f"batch=1: {network.network} {_WHY}; set batch=2 or more; {_MEND} "
             "(crop_height, crop_width)"
         )
+    parted = [
+        ("source_accumulate", source.source_accumulate, source.source_batch, trains_on_labels),
+        (
+            *("accumulate", training.accumulate, training.batch),
+            method.st and method.student_bn != "frozen",
+        ),
+    ]
+    for name, parts, batch, trains in parted:
+        if parts > most_parts(network, batch) and trains:
+            raise ValueError(
+                f"{name}={parts} leaves one image a pass: {network.network} {_WHY}; set "
+                f"{name}={most_parts(network, batch)}; {_MEND}"
+            )
     if method.procedure == "adabn" and data.dataset == "streets" and data.target_images == 1:
         raise ValueError(f"target_images=1: {network.network} {_WHY}; AdaBN takes two or more")
 

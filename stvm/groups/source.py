@@ -1,8 +1,8 @@
 """How the source model is trained, or where it comes from."""
 
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from stvm.groups.base import Group, later
 
@@ -33,6 +33,9 @@ class SourceSettings(Group):
     source_seed: int = Field(0, ge=0, description="Seed of the source model.")
     source_iterations: int = Field(3500, ge=1, description="Iterations of source training.")
     source_batch: int = Field(8, ge=1, description="Images a source batch.")
+    source_accumulate: int = later(
+        1, ge=1, description="Parts of a source batch that pass one by one, as accumulate's do."
+    )
     source_lr: float = Field(0.02, gt=0, description="Learning rate of source training.")
     source_head_lr_factor: float = later(
         1.0, gt=0, description="Classifier's rate over the extractor's in source training."
@@ -54,3 +57,12 @@ class SourceSettings(Group):
     source_balance: float = Field(
         0.0, ge=0, le=1, description="Power of (median frequency / frequency) that weighs a class."
     )
+
+    @model_validator(mode="after")
+    def _batch_can_be_parted(self) -> Self:
+        if self.source_batch % self.source_accumulate:
+            raise ValueError(
+                f"source_batch={self.source_batch} cannot be parted into source_accumulate="
+                f"{self.source_accumulate} equal parts: set it to a divisor of source_batch"
+            )
+        return self

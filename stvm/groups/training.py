@@ -1,10 +1,10 @@
 """The optimisation of the student and of the metric network (section IV-B)."""
 
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
-from stvm.groups.base import Group
+from stvm.groups.base import Group, later
 
 
 class TrainingSettings(Group):
@@ -15,6 +15,12 @@ class TrainingSettings(Group):
         1000, ge=1, description="Iterations of adaptation; the last is reported."
     )
     batch: int = Field(2, ge=1, description="Target images a batch.")
+    accumulate: int = later(
+        1,
+        ge=1,
+        description="Parts of a batch that pass the student one by one, to save memory; their "
+        "gradients add up to the batch's, but each part has its own batch norm and dropout.",
+    )
     crop_height: int = Field(64, ge=16, description="Height of the random crop in pixels.")
     crop_width: int = Field(64, ge=16, description="Width of the random crop in pixels.")
     lr: float = Field(2.5e-4, gt=0, description="Learning rate of the feature extractor.")
@@ -28,3 +34,12 @@ class TrainingSettings(Group):
     )
     eval_split: Literal["val", "test"] = Field("test", description="Split that is reported.")
     workers: int = Field(0, ge=0, description="Processes that load target images.")
+
+    @model_validator(mode="after")
+    def _batch_can_be_parted(self) -> Self:
+        if self.batch % self.accumulate:
+            raise ValueError(
+                f"batch={self.batch} cannot be parted into accumulate={self.accumulate} equal "
+                "parts: set accumulate to a divisor of batch"
+            )
+        return self

@@ -121,6 +121,7 @@ def build_adaptation(
         optimizer=optimizer,
         update_teacher=update,
         loss_norm=method.loss_norm,
+        parts=training.accumulate,
     )
     optimizers = [optimizer] + ([metric.optimizer] if metric else [])
     return Adaptation(step, student, teacher if method.mt else student, metric, optimizers)

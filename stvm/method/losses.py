@@ -1,5 +1,6 @@
 """Reliability and the loss it weighs: equations 4 and 5 of the paper."""
 
+from collections.abc import Callable, Iterator
 from typing import Literal
 
 import torch
@@ -15,8 +16,15 @@ def reliability(distances: Tensor, alpha: float, beta: float) -> Tensor:
     return torch.sigmoid(alpha * (beta - distances))
 
 
+Norm = Literal["pixels", "weights"]
+
+
 def weighted_cross_entropy(
-    logits: Tensor, labels: Tensor, weights: Tensor, norm: Literal["pixels", "weights"] = "pixels"
+    logits: Tensor,
+    labels: Tensor,
+    weights: Tensor,
+    norm: Norm = "pixels",
+    batch: Tensor | None = None,
 ) -> Tensor:
     """Pixel-wise cross-entropy times reliability: eq. 5, averaged over the batch.
 
@@ -25,6 +33,33 @@ def weighted_cross_entropy(
         labels: (N, H, W).
         weights: (N, H, W), the reliability.
         norm: "pixels" divides by H x W as eq. 5 does, "weights" by the sum of the weights.
+        batch: weights of the whole batch, where the others are of a part of it: the losses of all
+            parts add up to that of the batch.
     """
+    batch = weights if batch is None else batch
     losses = F.cross_entropy(logits, labels, reduction="none") * weights
-    return losses.mean() if norm == "pixels" else losses.sum() / weights.sum().clamp(min=1e-12)
+    if norm == "pixels":
+        return losses.mean() * (len(weights) / len(batch))
+    return losses.sum() / batch.sum().clamp(min=1e-12)
+
+
+def losses_of_parts(
+    student: Callable[[Tensor], Tensor],
+    images: Tensor,
+    labels: Tensor,
+    weights: Tensor,
+    norm: Norm,
+    parts: int,
+) -> Iterator[Tensor]:
+    """Eq. 5 as a sum over equal parts of the batch, each made when it is asked for.
+
+    Args:
+        student: images (N, 3, H, W) to logits (N, C, H, W).
+        images: (N, 3, H, W).
+        labels: (N, H, W).
+        weights: (N, H, W).
+        norm: see `weighted_cross_entropy`.
+        parts: a divisor of N.
+    """
+    for part in zip(images.chunk(parts), labels.chunk(parts), weights.chunk(parts), strict=True):
+        yield weighted_cross_entropy(student(part[0]), part[1], part[2], norm, weights)

@@ -2,14 +2,15 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 
-from stvm.method.losses import weighted_cross_entropy
+from stvm.method.losses import Norm, losses_of_parts
 from stvm.method.metric import MetricReading
 from stvm.method.teacher import Labeller
+from stvm.optimisation import descend
 
 
 class Bank(Protocol):
@@ -63,6 +64,7 @@ class AdaptationStep:
         optimizer: of the student.
         update_teacher: called with the iteration.
         loss_norm: see `weighted_cross_entropy`.
+        parts: of the batch that pass the student one by one.
     """
 
     student: Callable[[Tensor], Tensor]
@@ -75,7 +77,8 @@ class AdaptationStep:
     bank_augmented: bool
     optimizer: torch.optim.Optimizer
     update_teacher: Callable[[int], None]
-    loss_norm: Literal["pixels", "weights"]
+    loss_norm: Norm
+    parts: int = 1
 
     def __call__(self, images: Tensor, iteration: int) -> StepReport:
         """Adapt on target images (N, 3, H, W) in [0, 1] at iteration 1, 2, ..."""
@@ -88,11 +91,8 @@ class AdaptationStep:
         banked = noisy if self.bank_augmented else images
         self.bank.store(banked, pseudo_labels, reliability, metric.distances)
 
-        loss = weighted_cross_entropy(self.student(mixed), labels, weights, self.loss_norm)
-        self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        self.optimizer.step()
+        mixed_batch = (mixed, labels, weights)
+        losses = losses_of_parts(self.student, *mixed_batch, self.loss_norm, self.parts)
+        loss = descend(self.optimizer, losses)
         self.update_teacher(iteration)
-        return StepReport(
-            loss.detach(), metric.loss, reliability.mean(), metric.selected, metric.pixels
-        )
+        return StepReport(loss, metric.loss, reliability.mean(), metric.selected, metric.pixels)
