@@ -10,6 +10,8 @@ from reports.sheet import Cell, Column
 
 COLLAPSED = "‡"
 """Stands behind a mean of which a trial has collapsed."""
+IDLE = "§"
+"""Stands behind a mean of which a trial had a part that is on and did nothing."""
 
 
 def number(value: float | None, scale: float = 100, sign: bool = False, digits: int = 1) -> str:
@@ -50,9 +52,10 @@ def interval(
 
 
 def mean(row: Row, digits: int = 1) -> Cell:
-    """Mean over the row's trials, with a sign where one of them has collapsed."""
+    """Mean over the trials, with signs where one collapsed or a part of one did nothing."""
     cell = figure(row.estimate.mean, row.trials, digits=digits)
-    return replace(cell, text=f"{cell.text} {COLLAPSED}") if row.collapsed else cell
+    signs = [sign for sign, has in ((COLLAPSED, row.collapsed), (IDLE, row.idle)) if has]
+    return replace(cell, text=" ".join([cell.text, *signs])) if signs else cell
 
 
 def count(row: Row) -> Cell:
@@ -85,7 +88,7 @@ def mark(
         lowest: the lowest is the best.
     """
     marked = list(rows)
-    texts = {i: rows[i][column].text.removesuffix(f" {COLLAPSED}") for i in among}
+    texts = {i: rows[i][column].text.partition(" ")[0] for i in among}
     known = {i: float(text) for i, text in texts.items() if text}
     ranked = sorted(set(known.values()), reverse=not lowest)
     if len(known) < 2 or len(ranked) < 2:

@@ -24,6 +24,7 @@ _LATEX = str.maketrans(
         '"': "''",
         "†": r"$^\dagger$",
         "‡": r"$^\ddagger$",
+        "§": r"$^\S$",
         "Δ": r"$\Delta$",
         "ρ": r"$\rho$",
         "→": r"$\to$",

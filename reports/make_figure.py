@@ -21,7 +21,7 @@ from reports.manifests import Trial, choose_manifest
 from reports.paired import order
 from reports.picture import save
 from reports.read_results import read_records
-from reports.table4 import ROWS, Line, Table, build_table
+from reports.table4 import KNOWN, ROWS, Line, Table, build_table
 from reports.tables import Chosen
 from stvm.errors import StvmError
 from stvm.files import unreadable
@@ -207,7 +207,7 @@ def draw_bars(table: Table) -> Figure:
 
 
 def _grid(results: Path, study: str | None) -> Figure:
-    manifest = choose_manifest(results, ROWS, study)
+    manifest = choose_manifest(results, KNOWN, study)
     trials = choose_trials(results, manifest.trials)
     samples = {
         row: read_sample(results / "samples" / f"{trial.hash}.npz") for row, trial in trials.items()
@@ -219,7 +219,7 @@ def _grid(results: Path, study: str | None) -> Figure:
 
 
 def _bars(results: Path, study: str | None) -> Figure:
-    manifest = choose_manifest(results, ROWS, study)
+    manifest = choose_manifest(results, KNOWN, study)
     return draw_bars(build_table(manifest, read_records(results, manifest)))
 
 

@@ -95,7 +95,9 @@ def _rules(studies: Iterable[Manifest]) -> list[tuple[str, str]]:
 def _counts(recorded: Recorded) -> dict[str, int]:
     counts = Counter(entry.status for entry in recorded.entries.values())
     collapsed = sum(entry.collapsed for entry in recorded.entries.values())
-    return {s: counts[s] for s in ("done", "failed", "missing")} | {"collapsed": collapsed}
+    idle = sum(bool(entry.idle) for entry in recorded.entries.values())
+    counted = {state: counts[state] for state in ("done", "failed", "missing")}
+    return counted | {"collapsed": collapsed, "idle": idle}
 
 
 def build_page(results: Path, bases: Sequence[str] = ()) -> str:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from reports.cells import COLLAPSED
+from reports.cells import COLLAPSED, IDLE
 from reports.manifests import Manifest, Trial
 from reports.paired import order
 from reports.rows import Pool, Records
@@ -50,8 +50,11 @@ def split_note(records: Records) -> list[str]:
 
 
 def gap_notes(records: Records) -> list[str]:
-    """Trials that failed, are not recorded or collapsed: each once, by the first row it is in."""
-    found: dict[str, list[str]] = {"failed": [], "missing": [], "collapsed": []}
+    """Trials that failed, are not recorded, collapsed or had a part that did nothing.
+
+    Each stands there once, by the first row it is in.
+    """
+    found: dict[str, list[str]] = {"failed": [], "missing": [], "collapsed": [], "idle": []}
     named: set[str] = set()
     for trial in _ordered(records):
         if trial.hash in named:
@@ -62,13 +65,15 @@ def gap_notes(records: Records) -> list[str]:
             found["missing"].append(str(trial))
         elif record.error is not None:
             found["failed"].append(f"{trial}: {record.error}")
-        elif record.collapsed:
-            found["collapsed"].append(str(trial))
+        else:
+            found["collapsed"] += [str(trial)] if record.collapsed else []
+            found["idle"] += [f"{trial}: {', '.join(record.idle)}"] if record.idle else []
     heads = {
         "failed": "Failed trials, left out",
         "missing": "Trials not recorded yet",
         "collapsed": f"{COLLAPSED} Collapsed trials, whose predictions fell to less than half of "
         "the source model's effective number of classes; they stay in the means",
+        "idle": f"{IDLE} Trials of which a part that is on did nothing; they stay in the means",
     }
     return [
         f"{head} ({len(found[k])}): {_some(found[k])}." for k, head in heads.items() if found[k]

@@ -55,6 +55,12 @@ class Record:
         """Its predictions fell to few classes."""
         return self.result.get("collapsed") is True
 
+    @property
+    def idle(self) -> tuple[str, ...]:
+        """Its parts that were on and did nothing, each with what it did not do."""
+        told = self.result.get("idle")
+        return tuple(map(str, told)) if isinstance(told, list) else ()
+
 
 def _is_point(point: Any, name: str) -> bool:
     if not isinstance(point, dict) or not isinstance(point.get("iteration"), int):

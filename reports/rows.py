@@ -71,6 +71,7 @@ class Row:
         listed: trials that the study lists.
         failed: how many of them failed.
         collapsed: how many of `trials` have collapsed.
+        idle: how many of `trials` had a part that is on and did nothing.
     """
 
     name: str
@@ -79,6 +80,7 @@ class Row:
     listed: int
     failed: int
     collapsed: int
+    idle: int = 0
 
     @cached_property
     def estimate(self) -> Estimate:
@@ -107,7 +109,7 @@ def _row(
     name: str, trials: list[Trial], records: Records, figure: Callable[[Record], float | None]
 ) -> Row:
     values: dict[Key, float] = {}
-    hashes: dict[str, bool] = {}
+    hashes: dict[str, Record] = {}
     failed = 0
     for trial in sorted(trials, key=lambda t: order((t.realisation, t.seed))):
         record = records[trial]
@@ -115,5 +117,7 @@ def _row(
         value = None if record is None else figure(record)
         if record is not None and value is not None:
             values[trial.realisation, trial.seed] = value
-            hashes[trial.hash] = record.collapsed
-    return Row(name, values, tuple(hashes), len(trials), failed, sum(hashes.values()))
+            hashes[trial.hash] = record
+    collapsed = sum(record.collapsed for record in hashes.values())
+    idle = sum(bool(record.idle) for record in hashes.values())
+    return Row(name, values, tuple(hashes), len(trials), failed, collapsed, idle)

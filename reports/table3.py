@@ -56,6 +56,7 @@ def mean_of_cities(cities: Mapping[str, Row], name: str) -> Row:
         max((row.listed for row in rows), default=0),
         max((row.failed for row in rows), default=0),
         sum(row.collapsed for row in rows),
+        sum(row.idle for row in rows),
     )
 
 

@@ -32,7 +32,14 @@ ABOVE = {
 }
 """Rows in the order of the table, each with the row its delta is taken against."""
 ROWS = tuple(ABOVE)
-LABELS = {"Oracle": "Oracle (target labels)"}
+CONTROL = "Control"
+"""Row that a study has if it was asked for: ST_MT with STvM_Raw's mean weight for every pixel."""
+KNOWN = (*ROWS, CONTROL)
+LABELS = {"Oracle": "Oracle (target labels)", CONTROL: "Control (ST_MT, constant weight)"}
+_CONTROL = (
+    "Control: ST_MT with every pixel weighed by STvM_Raw's mean reliability over training, trial "
+    "by trial; its delta is to STvM_Raw, which differs in what reliability tells of single pixels."
+)
 _PAPER = Path(__file__).parent / "paper" / "table4.csv"
 _DELTA = (
     "Delta is to the row above (AdaBN: to Source; Oracle: none), the mean over complete pairs "
@@ -49,6 +56,9 @@ class PaperRow:
     toggles: tuple[bool, ...] = (False,) * len(TOGGLES)
     miou: float | None = None
     delta: float | None = None
+
+
+_CONTROL_ROW = PaperRow((True, True, True, False, False))
 
 
 @dataclass(frozen=True)
@@ -107,10 +117,12 @@ def _lines(records: Records) -> tuple[Line, ...]:
     paper = read_paper()
     rows = collect(records, names=ROWS)
     lines = []
-    for name, above in ABOVE.items():
+    order = ABOVE | ({CONTROL: "STvM_Raw"} if CONTROL in rows else {})
+    for name, above in order.items():
         base = rows[above] if above else None
         delta = paired(rows[name].values, base.values) if base else Estimate(0)
-        lines.append(Line(rows[name], base, delta, paper.get(name, PaperRow())))
+        known = paper.get(name, _CONTROL_ROW if name == CONTROL else PaperRow())
+        lines.append(Line(rows[name], base, delta, known))
     return tuple(lines)
 
 
@@ -153,12 +165,14 @@ def _notes(table: Table) -> tuple[str, ...]:
         for line in table.lines
         if line.above and line.delta.n < line.measured.estimate.n
     ]
+    control = [_CONTROL] if any(line.name == CONTROL for line in table.lines) else []
     absent = [line.name for line in table.lines if not line.measured.listed]
     why = " (no labels of target training images)" if absent == ["Oracle"] else ""
     return (
         notes.pool_note(table.pooled, table.manifest.dataset),
         notes.SPREAD,
         _DELTA,
+        *control,
         notes.BEST.format(" without the oracle"),
         notes.PUBLISHED,
         *notes.study_notes(table.manifest, table.records),

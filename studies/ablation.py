@@ -1,14 +1,22 @@
-"""`python studies/ablation.py`: Table IV, the ablation of STvM, with AdaBN and an oracle."""
+"""`python studies/ablation.py`: Table IV, the ablation of STvM, with AdaBN and an oracle.
 
+`--control` adds the row Control: ST_MT with every pixel weighed by STvM_Raw's mean reliability, so
+that what reliability tells of pixels and how much it lowers the learning rate can be told apart.
+"""
+
+import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from studies.command import command
+from studies.command import obey, run_study, study_parser
 from studies.listing import TOGGLES, Base, unique
+from stvm.errors import StvmError
+from stvm.records import Results
 from stvm.settings import Settings
 from stvm.study import Study, Trial
 
@@ -33,26 +41,39 @@ VARIANTS: dict[str, dict[str, Any]] = {
 }
 """Rows of Table IV that adapt: one trial a realisation and seed."""
 
+Weight = Callable[[Settings], float]
+"""A trial of STvM_Raw to the weight of its control."""
+
 
 def build_study(
     preset_name: str,
     changes: dict[str, str],
     seeds: Sequence[int],
     realisations: Sequence[int] | None,
+    control: Weight | None = None,
 ) -> Study:
     """Table IV's trials of a preset with some settings changed.
+
+    Args:
+        preset_name: of a preset.
+        changes: settings given by the user.
+        seeds: of the rows that adapt.
+        realisations: of the embedded benchmark; None for the preset's.
+        control: the weight of the row Control; None for no such row.
 
     Raises:
         StvmError: unknown preset or setting, a value out of range, a setting the study varies.
     """
-    base = Base(preset_name, changes, realisations)
+    base = Base(preset_name, changes, realisations, ("constant_weight",))
     trials = [
-        trial for number in base.numbers for trial in _realisation(base, number, unique(seeds))
+        trial
+        for number in base.numbers
+        for trial in _realisation(base, number, unique(seeds), control)
     ]
     return base.study("ablation", 4, "Ablation", trials)
 
 
-def _realisation(base: Base, number: int, seeds: list[int]) -> list[Trial]:
+def _realisation(base: Base, number: int, seeds: list[int], control: Weight | None) -> list[Trial]:
     here = base.at(number)
     trials = [
         base.trial(row, None, number, here.replace(**toggles))
@@ -64,7 +85,31 @@ def _realisation(base: Base, number: int, seeds: list[int]) -> list[Trial]:
             base.trial(row, seed, number, here.replace(seed=seed, **toggles))
             for row, toggles in VARIANTS.items()
         ]
+        if control:
+            weight = control(here.replace(seed=seed, **VARIANTS["STvM_Raw"]))
+            settings = here.replace(seed=seed, constant_weight=weight, **VARIANTS["ST_MT"])
+            trials.append(base.trial("Control", seed, number, settings))
     return trials
+
+
+def recorded_weight(results: Results, raw: Settings) -> float:
+    """Mean reliability over the training of a recorded trial of STvM_Raw, to four digits.
+
+    Raises:
+        StvmError: it is not recorded, or failed.
+    """
+    record = results.read(raw.hash())
+    if record is None or record["status"] != "done":
+        raise StvmError(
+            f"--control takes its weight from STvM_Raw realisation {raw.data.realisation} seed "
+            f"{raw.training.seed}, of which {results.root} has no figures: run the same command "
+            "without --control first, or give a weight, as in --control 0.3"
+        )
+    result = record["result"]
+    # Records of before hold the curve alone.
+    points = [point["reliability"] for point in result["curve"]]
+    mean = (result.get("parts") or {}).get("reliability", sum(points) / max(len(points), 1))
+    return float(f"{mean:.4g}")
 
 
 def _target_is_labelled(settings: Settings) -> bool:
@@ -74,7 +119,43 @@ def _target_is_labelled(settings: Settings) -> bool:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command; returns its exit code."""
-    return command(build_study, __doc__ or "", arguments)
+    parser = study_parser(__doc__ or "", (0,))
+    parser.add_argument(
+        "--control",
+        nargs="?",
+        const="recorded",
+        type=_weight,
+        metavar="WEIGHT",
+        help="add the row Control; without a weight, that of each recorded trial of STvM_Raw",
+    )
+
+    def act(options: argparse.Namespace, changes: dict[str, str]) -> int:
+        control: Weight | None = None
+        if options.control == "recorded":
+            control = partial(recorded_weight, Results(options.results))
+        elif options.control is not None:
+            control = _given(options.control)
+        study = build_study(options.preset, changes, options.seeds, options.realisations, control)
+        return run_study(study, options)
+
+    return obey(parser, act, arguments)
+
+
+def _given(weight: float) -> Weight:
+    return lambda raw: weight
+
+
+def _weight(text: str) -> float | str:
+    """For argparse."""
+    if text == "recorded":
+        return text
+    try:
+        value = float(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number") from None
+    if not 0 < value <= 1:
+        raise argparse.ArgumentTypeError(f"{text} is not above 0 and at most 1")
+    return value
 
 
 if __name__ == "__main__":

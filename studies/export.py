@@ -30,7 +30,8 @@ _BY_PYTHON: dict[Any, pa.DataType] = {bool: _FLAG, int: _COUNT, float: _REAL}
 
 _POINTS: dict[str, dict[str, pa.DataType]] = {
     "curve": {"iteration": _COUNT}
-    | dict.fromkeys(("loss", "metric_loss", "reliability", "selected"), _REAL),
+    | dict.fromkeys(("loss", "metric_loss", "reliability", "selected"), _REAL)
+    | dict.fromkeys(("metric_pixels", "distance", "weight", "pasted", "banked", "rate"), _REAL),
     "watch": {"iteration": _COUNT, "shares": _REALS, "entropy": _REAL, "information": _REAL},
 }
 
@@ -49,6 +50,9 @@ def known_columns() -> dict[str, pa.DataType]:
     columns |= {f"protocol.{size}_size": pa.list_(_COUNT) for size in ("input", "label")}
     columns |= {"protocol.align_corners": _FLAG}
     columns |= {"iteration": _COUNT, "collapsed": _FLAG, "source_val_miou": _REAL}
+    columns |= {"banked": pa.list_(pa.list_(_COUNT)), "idle": pa.list_(_TEXT)}
+    measured = ("reliability", "weight", "selected", "metric_pixels", "distance", "pasted", "rate")
+    columns |= {f"parts.{name}": _REAL for name in measured}
     columns |= {f"auroc.{score}": _REAL for score in ("confidence", "reliability")}
     columns |= {f"scores.{o.name}": _REAL for o in OBJECTIVES.values() if not o.oracle}
     for labels in ("truth", "prediction"):

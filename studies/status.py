@@ -36,6 +36,7 @@ class State:
             record.
         collapsed: its student came to predict few classes.
         sign: what the process that works or worked on it said last; None where it said nothing.
+        idle: its parts that were on and did nothing.
     """
 
     state: Literal["done", "failed", "running", "damaged", "unreadable", "missing"]
@@ -43,6 +44,7 @@ class State:
     detail: str = ""
     collapsed: bool = False
     sign: Sign | None = None
+    idle: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -133,7 +135,9 @@ def _recorded(results: Results, name: str, labels: dict[str, str]) -> State:
         return State("damaged", label, f"{path}: no outcome in it; move it away and run again")
     if record["status"] == "failed":
         return State("failed", label, " ".join(str(content.get("error", "")).split()))
-    return State("done", label, collapsed=content.get("collapsed") is True)
+    idle = content.get("idle")
+    told = tuple(map(str, idle)) if isinstance(idle, list) else ()
+    return State("done", label, collapsed=content.get("collapsed") is True, idle=told)
 
 
 def _starts(path: Path) -> dict[str, dict[str, Any]]:
@@ -224,6 +228,10 @@ def as_text(overview: Overview) -> str:
     parts += _section(
         "collapsed: the student came to predict few classes",
         [(name, state.label, "") for name, state in states if state.collapsed],
+    )
+    parts += _section(
+        "a part that is on did nothing",
+        [(name, state.label, "; ".join(state.idle)) for name, state in states if state.idle],
     )
     parts += _section(
         "ended in trouble, without a record",

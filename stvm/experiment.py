@@ -319,11 +319,17 @@ def _adapted(
         "curve": _finite(course.curve),
         "watch": course.watch,
         "collapsed": has_collapsed(course.watch),
+        "banked": course.banked if settings.method.mocm else None,
+        **course.parts,
     }
 
 
 def _finite(curve: Curve) -> Curve:
-    return [{name: round(value, 6) for name, value in point.items()} for point in curve]
+    # A learning rate may be all behind the sixth digit.
+    return [
+        {name: value if name == "rate" else round(value, 6) for name, value in point.items()}
+        for point in curve
+    ]
 
 
 def _yardstick(

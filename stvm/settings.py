@@ -203,6 +203,9 @@ def _without_idle(groups: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]
         idle.append("pseudo_label_by")
         if not method["mgs"]:
             idle.append("loss_norm")
+    if method["mgs"] or method["loss_norm"] == "weights":
+        # Divided by the sum of the weights, a constant one is none.
+        idle.append("constant_weight")
     if not method["aug"]:
         idle.append("patch_image")
     return groups | {"method": method | {name: _default(name) for name in idle}}

@@ -20,10 +20,12 @@ from stvm.optimisation import (
     restore_random_states,
     seed_everything,
 )
+from stvm.parts import Tally, effective_rate, told
 from stvm.scores import WATCHED_IMAGES, CollapseWatch, spread_out
 from stvm.settings import Settings
 
 Curve = list[dict[str, float]]
+"""Of numbers alone, so that whatever reads a record can draw it."""
 CURVE_POINTS = 40
 
 
@@ -40,12 +42,16 @@ class Course:
     """What is written down of a training as it goes.
 
     Attributes:
-        curve: losses, mean reliability and share of metric pseudo-labels.
+        curve: what a step reports, and the effective learning rate.
+        banked: patches of each class banked up to each point of the curve.
         watch: predicted classes on fixed unlabelled images; the first point is the source model.
+        parts: what each part did over the whole training, once it has ended.
     """
 
     curve: Curve = field(default_factory=list)
+    banked: list[list[int]] = field(default_factory=list)
     watch: list[dict[str, Any]] = field(default_factory=list)
+    parts: dict[str, Any] = field(default_factory=dict)
 
 
 class Training:
@@ -70,6 +76,8 @@ class Training:
         )
         self.finite = FirstNonFinite(training.seed, device, "lr or metric_lr")
         self.course = Course()
+        self.tally = Tally()
+        self.settings = settings
         self.watch = CollapseWatch(
             self.adaptation.reported(training.evaluated),
             spread_out(images, WATCHED_IMAGES, device),
@@ -82,12 +90,16 @@ class Training:
         Raises:
             DivergenceError: a loss of student or metric network that is not finite.
         """
+        lr = self.adaptation.optimizers[0].param_groups[0]["lr"]
         report = self.adaptation.step(pixels, iteration)
+        rate = effective_rate(self.settings, lr, report.weight)
+        self.tally.see(report, rate)
         self.decay.step()
         self.finite.see(iteration, report.loss + report.metric_loss)
         if iteration % self.every:
             return None
-        self.course.curve.append(_point(iteration, report))
+        self.course.curve.append(_point(iteration, report, rate))
+        self.course.banked.append(list(report.banked))
         return self.look(iteration)
 
     def look(self, iteration: int) -> Mapping[str, Any]:
@@ -104,6 +116,7 @@ class Training:
             "decay": self.decay.state_dict(),
             "finite": self.finite.state_dict(),
             "course": asdict(self.course),
+            "tally": {"steps": self.tally.steps, "sums": dict(self.tally.sums)},
             "random": random_states(),
         }
 
@@ -113,6 +126,7 @@ class Training:
         self.decay.load_state_dict(state["decay"])
         self.finite.load_state_dict(state["finite"])
         self.course = Course(**state["course"])
+        self.tally = Tally(**state["tally"])
 
 
 def adapt(
@@ -160,9 +174,10 @@ def adapt(
         if progress:
             progress(iteration, settings_.iterations, seen)
     training.finite.check_weights(settings_.iterations, *training.adaptation.networks())
+    training.course.parts = told(settings, training.tally)
     return training.adaptation, training.course
 
 
-def _point(iteration: int, report: StepReport) -> dict[str, float]:
-    values: dict[str, torch.Tensor] = asdict(report)
-    return {"iteration": iteration} | {name: float(value) for name, value in values.items()}
+def _point(iteration: int, report: StepReport, rate: torch.Tensor | float) -> dict[str, float]:
+    values = {name: float(value) for name, value in vars(report).items() if name != "banked"}
+    return {"iteration": iteration} | values | {"banked": sum(report.banked), "rate": float(rate)}

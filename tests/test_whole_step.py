@@ -45,6 +45,7 @@ SETTINGS: list[tuple[str, Any, dict[str, Any]]] = [
     ("metric_alongside", True, ROWS["ST_MT"]),
     ("pseudo_label_share", 0.57, SHORT),
     ("pseudo_label_by", "image", SHORT | {"pseudo_label_share": 0.5}),
+    ("constant_weight", 0.3, {"mgs": False}),
     ("n_f", 5, {}),
     ("temperature", 0.9, {}),
     ("q_m", 0.6, {}),

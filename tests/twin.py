@@ -6,6 +6,7 @@ generators of the seeds that the documentation names.
 """
 
 import copy
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -21,6 +22,9 @@ from torchvision.transforms.v2 import functional as photo
 
 from stvm.networks import SegmentationNetwork
 from stvm.settings import Settings
+
+LEARNT = ("metric_loss", "selected", "metric_pixels")
+"""What the curve shows of eq. 2: its loss, the share selected, the pixels that a class gave."""
 
 
 @dataclass
@@ -98,6 +102,7 @@ class Twin:
         self.adam = torch.optim.Adam([*self.metric.parameters(), self.proxies], lr=s.metric_lr)
         self.thresholds: list[float | None] = [None] * classes
         self.buffers: list[list[Kept]] = [[] for _ in range(classes)]
+        self.banked = 0
         self.pixel_draws = torch.Generator().manual_seed(s.seed)
         self.patch_draws = torch.Generator().manual_seed(s.seed + 1)
 
@@ -112,10 +117,10 @@ class Twin:
             group["lr"] = rate * self.rate(iteration)
         self.adam.param_groups[0]["lr"] = s.metric_lr * self.rate(iteration)
         features, labels, confidence = self.label(images)
-        distances, metric_loss, selected = torch.zeros_like(confidence), 0.0, 0.0
+        distances, learnt = torch.zeros_like(confidence), dict.fromkeys(LEARNT, 0.0)
         if self.measures:
-            distances, metric_loss, selected = self.learn_metric(features, labels, confidence)
-        weights = torch.ones_like(confidence)
+            distances, learnt = self.learn_metric(features, labels, confidence)
+        weights = torch.full_like(confidence, s.constant_weight)
         if s.mgs:  # (4)
             weights = 1 / (1 + torch.exp(-s.alpha * (s.beta - distances)))
         weights = weights * self.trained_on(labels, confidence)
@@ -128,24 +133,26 @@ class Twin:
             ]
         )
         mixed = [self.mix(*one) for one in zip(shown, labels, weights, strict=True)]
-        x, y, w = (torch.stack(part) for part in zip(*mixed, strict=True))
+        x, y, w, pasted = (torch.stack(part) for part in zip(*mixed, strict=True))
         banked = shown if s.patch_image == "augmented" else images
         for one in zip(banked, labels, weights, distances, strict=True):
             self.bank(*one)
         logits = torch.cat([self.student(part) for part in x.chunk(s.accumulate)])
         own = F.log_softmax(logits, 1).gather(1, y[:, None])[:, 0]
         total = -(own * w).sum()  # (5)
-        loss = total / (w.sum() if s.loss_norm == "weights" else w.numel())
+        over_all = s.loss_norm == "pixels"
+        loss = total / (w.numel() if over_all else w.sum())
         self.sgd.zero_grad()
         loss.backward()
         self.sgd.step()
         if s.mt and iteration % s.ema_period == 0:
             self.follow()
         return {
-            "loss": float(loss.detach()),
-            "metric_loss": metric_loss,
-            "reliability": float(weights.mean()),
-            "selected": selected,
+            **{"loss": float(loss.detach()), "reliability": float(weights.mean())},
+            **{"distance": float(distances.mean()), "weight": float(w.mean())},
+            **{"pasted": float(pasted.double().mean()), "banked": self.banked},
+            "rate": self.rates[0] * self.rate(iteration) * (w.mean().item() if over_all else 1.0),
+            **learnt,
         }
 
     @torch.no_grad()
@@ -176,8 +183,8 @@ class Twin:
 
     def learn_metric(
         self, features: Tensor, labels: Tensor, confidence: Tensor
-    ) -> tuple[Tensor, float, float]:
-        """Distances before the update, loss of eq. 2, share of metric pseudo-labels (III-C)."""
+    ) -> tuple[Tensor, dict[str, float]]:
+        """Distances before the update; loss of eq. 2, pixels selected and of each class (III-C)."""
         s = self.s
         for frame, own in zip(confidence, labels, strict=True):
             for c in own.unique().tolist():
@@ -193,8 +200,9 @@ class Twin:
         distances = d.detach().gather(1, labels[:, None])[:, 0]
         shuffled = [above[k] for k in torch.randperm(len(above), generator=self.pixel_draws)]
         sample = self.equal_numbers(shuffled, ids)
+        share = len(above) / labels.numel()
         if not sample:
-            return distances, 0.0, 0.0
+            return distances, dict(zip(LEARNT, (0.0, share, 0.0), strict=True))
         terms = []
         for n, y, x in sample:
             e = torch.exp(-d[n, :, y, x] / s.temperature)
@@ -203,7 +211,8 @@ class Twin:
         self.adam.zero_grad()
         loss.backward()
         self.adam.step()
-        return distances, float(loss.detach()), len(above) / labels.numel()
+        each = max(Counter(ids[p] for p in sample).values())
+        return distances, dict(zip(LEARNT, (float(loss.detach()), share, each), strict=True))
 
     def equal_numbers(self, pixels: list[Any], ids: Any) -> list[Any]:
         """As many of each class: as of the rarest, at most the limit; or the limit, repeated."""
@@ -225,11 +234,15 @@ class Twin:
                 kept[n][group & (confidence[n] < least)] = 0
         return kept
 
-    def mix(self, image: Tensor, label: Tensor, weight: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Paste one patch of each of N_MOCM classes onto image, label and reliability (III-D)."""
+    def mix(self, image: Tensor, label: Tensor, weight: Tensor) -> tuple[Tensor, ...]:
+        """Paste one patch of each of N_MOCM classes onto image, label and reliability (III-D).
+
+        Also which pixels are pasted over.
+        """
         image, label, weight = image.clone(), label.clone(), weight.clone()
+        pasted = torch.zeros_like(label, dtype=torch.bool)
         if not self.s.mocm:
-            return image, label, weight
+            return image, label, weight, pasted
         filled = [c for c in range(self.classes) if self.buffers[c]]
         drawn = torch.randperm(len(filled), generator=self.patch_draws)[: self.s.n_mocm].tolist()
         where = torch.rand(len(drawn), generator=self.patch_draws).tolist()
@@ -243,7 +256,8 @@ class Twin:
             image[:, patch.mask] = patch.image[:, patch.mask]
             label[patch.mask] = c
             weight[patch.mask] = patch.reliability[patch.mask]
-        return image, label, weight
+            pasted |= patch.mask
+        return image, label, weight, pasted
 
     def bank(self, image: Tensor, label: Tensor, weight: Tensor, distance: Tensor) -> None:
         """Keep the regions that are near their class's proxy; first in, first out (III-D)."""
@@ -258,6 +272,7 @@ class Twin:
                     continue
                 if distance[mask].mean() < s.tau_mocm:
                     kept = Kept(image.clone(), mask, weight.clone())
+                    self.banked += 1
                     self.buffers[c] = [*self.buffers[c], kept][-s.buffer_size :]
 
     @torch.no_grad()

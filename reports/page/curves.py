@@ -17,6 +17,11 @@ _MEASURES = {
     "metric_loss": "metric loss",
     "reliability": "mean reliability",
     "selected": "share of pixels selected",
+    "metric_pixels": "pixels that a class gave to the metric network",
+    "distance": "mean distance",
+    "banked": "patches banked so far",
+    "pasted": "share of the image pasted over",
+    "rate": "effective learning rate",
 }
 _HATCHES = ("", "//", "..", "\\\\")
 _NAMED = 7

@@ -57,6 +57,11 @@ class Entry:
         return self.record is not None and self.record.collapsed
 
     @property
+    def idle(self) -> tuple[str, ...]:
+        """Parts that are on and did nothing."""
+        return self.record.idle if self.record else ()
+
+    @property
     def curve(self) -> Points:
         return self.record.curve if self.record else []
 

@@ -33,6 +33,12 @@ class MethodSettings(Group):
     n_f: int = tunable(
         128, grid=(32, 64, 128, 256), search=(32, 256), ge=1, description="Metric channels N_f."
     )
+    constant_weight: float = later(
+        1.0,
+        gt=0,
+        le=1,
+        description="Weight of every pixel without MGS: the control of its lower learning rate.",
+    )
     temperature: float = tunable(
         0.25, grid=(0.1, 0.25, 0.5, 1.0), search=(0.05, 1.0), gt=0, description="T of eq. 2."
     )

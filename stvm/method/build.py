@@ -111,9 +111,7 @@ def build_adaptation(
             labelling, method.labeller_bn, method.mt and method.teacher_bn == "track", passes
         ),
         learn_metric=learn_metric,
-        weigh=partial(reliability, alpha=method.alpha, beta=method.beta)
-        if method.mgs
-        else torch.ones_like,
+        weigh=build_weighing(method),
         admit=build_admission(method, num_classes),
         augment=build_augmentation(method),
         bank=build_bank(settings, num_classes),
@@ -179,6 +177,13 @@ def build_metric(
         passes,
         method.metric_floor,
     )
+
+
+def build_weighing(method: MethodSettings) -> Callable[[Tensor], Tensor]:
+    """Distances to reliability; without MGS to a constant."""
+    if method.mgs:
+        return partial(reliability, alpha=method.alpha, beta=method.beta)
+    return partial(torch.full_like, fill_value=method.constant_weight)
 
 
 def build_admission(

@@ -1,6 +1,7 @@
 """Metric-based online ClassMix (MOCM): reliable patches banked and pasted, section III-D."""
 
 from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -59,6 +60,10 @@ class PatchBank:
         max_cover: patches larger than this share of the image are never banked.
         generator: CPU generator of the draws.
         on_cpu: keep patches in the CPU's memory, whatever the device of the images.
+
+    Attributes:
+        banked: patches of each class that were ever banked.
+        pasted: share of the pixels that the last call of `paste` covered.
     """
 
     def __init__(
@@ -81,6 +86,8 @@ class PatchBank:
         self.max_cover = max_cover
         self.generator = generator
         self.on_cpu = on_cpu
+        self.banked = [0] * num_classes
+        self.pasted: Tensor | float = 0.0
 
     def store(
         self, images: Tensor, pseudo_labels: Tensor, reliability: Tensor, distances: Tensor
@@ -103,6 +110,7 @@ class PatchBank:
             images, regions, reliability = images.cpu(), regions.cpu(), reliability.cpu()
         for region, top, bottom, left, right, area, _ in rows:
             image, label = owners[region]
+            self.banked[label] += 1
             window = (slice(top, bottom + 1), slice(left, right + 1))
             self.buffers[label].append(
                 Patch(
@@ -133,6 +141,7 @@ class PatchBank:
         The inputs are left as they are. Patches return to the place they came from.
         """
         mixed = images.clone(), pseudo_labels.clone(), reliability.clone()
+        covered = torch.zeros_like(pseudo_labels, dtype=torch.bool)
         for index in range(len(images)):
             for label, kept in self._draw():
                 patch = _on(images.device, kept)
@@ -143,12 +152,15 @@ class PatchBank:
                 pixels.copy_(torch.where(patch.mask, patch.pixels(), pixels))
                 labels.masked_fill_(patch.mask, label)
                 weights.copy_(torch.where(patch.mask, patch.reliability, weights))
+                covered[index, rows, columns] |= patch.mask
+        self.pasted = covered.float().mean()
         return mixed
 
     def state_dict(self) -> dict[str, Any]:
         """Buffers and the state of the draws."""
         return {
             "buffers": [[vars(patch) for patch in buffer] for buffer in self.buffers],
+            "banked": list(self.banked),
             "generator": self.generator.get_state(),
         }
 
@@ -158,6 +170,7 @@ class PatchBank:
         for buffer, kept in zip(self.buffers, state["buffers"], strict=True):
             buffer.clear()
             buffer.extend(_on(home, Patch(**patch)) for patch in kept)
+        self.banked = list(state["banked"])
         self.generator.set_state(state["generator"].cpu())
 
     def _draw(self) -> list[tuple[int, Patch]]:
@@ -183,6 +196,9 @@ def _on(device: torch.device, patch: Patch) -> Patch:
 
 class NoPatches:
     """What stands where MOCM is off: nothing is banked, nothing is pasted."""
+
+    banked: Sequence[int] = ()
+    pasted: Tensor | float = 0.0
 
     def store(
         self, images: Tensor, pseudo_labels: Tensor, reliability: Tensor, distances: Tensor

@@ -1,6 +1,6 @@
 """One iteration of STvM, in the order of the paper's Fig. 2 and section III-A."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -15,6 +15,12 @@ from stvm.optimisation import descend
 
 class Bank(Protocol):
     """Banks reliable patches and pastes them; see `stvm.method.patches`."""
+
+    @property
+    def banked(self) -> Sequence[int]: ...
+
+    @property
+    def pasted(self) -> Tensor | float: ...
 
     def store(
         self, images: Tensor, pseudo_labels: Tensor, reliability: Tensor, distances: Tensor
@@ -31,7 +37,7 @@ class Bank(Protocol):
 
 @dataclass(frozen=True)
 class StepReport:
-    """What one iteration measured; all are tensors on the device of the networks.
+    """What one iteration measured; tensors are on the device of the networks.
 
     Attributes:
         loss: of the student, eq. 5.
@@ -39,6 +45,10 @@ class StepReport:
         reliability: mean over the pixels before mixing.
         selected: share of pixels that trained the metric network.
         metric_pixels: that each class gave to it.
+        distance: mean over the pixels, eq. 3.
+        weight: mean over the pixels after mixing, by which eq. 5 lowers the learning rate.
+        pasted: share of pixels that patches cover.
+        banked: patches of each class banked so far.
     """
 
     loss: Tensor
@@ -46,6 +56,10 @@ class StepReport:
     reliability: Tensor
     selected: Tensor
     metric_pixels: Tensor
+    distance: Tensor
+    weight: Tensor
+    pasted: Tensor | float
+    banked: tuple[int, ...]
 
 
 @dataclass
@@ -95,4 +109,14 @@ class AdaptationStep:
         losses = losses_of_parts(self.student, *mixed_batch, self.loss_norm, self.parts)
         loss = descend(self.optimizer, losses)
         self.update_teacher(iteration)
-        return StepReport(loss, metric.loss, reliability.mean(), metric.selected, metric.pixels)
+        return StepReport(
+            loss=loss,
+            metric_loss=metric.loss,
+            reliability=reliability.mean(),
+            selected=metric.selected,
+            metric_pixels=metric.pixels,
+            distance=metric.distances.mean(),
+            weight=weights.mean(),
+            pasted=self.bank.pasted,
+            banked=tuple(self.bank.banked),
+        )

@@ -1,0 +1,81 @@
+"""What the parts of the method did over a training, and which that are on did nothing."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from torch import Tensor
+
+from stvm.method.step import StepReport
+from stvm.settings import Settings
+
+LOW_WEIGHT = 0.1
+"""Below this mean weight MGS is above all a lower learning rate."""
+_MEASURED = ("reliability", "weight", "selected", "metric_pixels", "distance", "pasted")
+
+
+@dataclass
+class Tally:
+    """Sums over the iterations; they stay on the device, and nothing waits for them.
+
+    Attributes:
+        steps: iterations seen.
+        sums: of what a step reports, by name, and of the effective learning rate.
+    """
+
+    steps: int = 0
+    sums: dict[str, Tensor | float] = field(
+        default_factory=lambda: dict.fromkeys((*_MEASURED, "rate"), 0.0)
+    )
+
+    def see(self, report: StepReport, rate: Tensor | float) -> None:
+        """Add an iteration.
+
+        Args:
+            report: of its step.
+            rate: the effective learning rate.
+        """
+        self.steps += 1
+        for name in _MEASURED:
+            value: Tensor | float = getattr(report, name)
+            self.sums[name] += value.double() if isinstance(value, Tensor) else value
+        self.sums["rate"] += rate
+
+    def means(self) -> dict[str, float]:
+        """Over all iterations, by name."""
+        return {name: float(value) / max(self.steps, 1) for name, value in self.sums.items()}
+
+
+def effective_rate(settings: Settings, rate: float, weight: Tensor) -> Tensor | float:
+    """The extractor's learning rate times the mean weight, which `loss_norm=weights` undoes."""
+    return rate if settings.method.loss_norm == "weights" else rate * weight
+
+
+def idle_parts(settings: Settings, means: dict[str, float]) -> list[str]:
+    """The parts that are on and did nothing, each with what it did not do.
+
+    Args:
+        settings: of the trial.
+        means: over its iterations.
+    """
+    method, training = settings.method, settings.training
+    blurs = method.blur_probability > 0
+    jitters = method.aug_probability > 0 and method.aug_strength > 0
+    found = {
+        "Aug changed no image": method.aug and not (blurs or jitters),
+        "MT never moved the teacher": method.mt and method.ema_period > training.iterations,
+        "the metric network was given no pixel": (
+            (method.mgs or method.mocm or method.metric_alongside) and means["metric_pixels"] == 0
+        ),
+        f"MGS left a mean weight below {LOW_WEIGHT:g}, so it is above all a lower rate": (
+            method.mgs and method.loss_norm == "pixels" and means["reliability"] < LOW_WEIGHT
+        ),
+        "MOCM pasted nothing": method.mocm and means["pasted"] == 0,
+    }
+    return [what for what, is_so in found.items() if is_so]
+
+
+def told(settings: Settings, tally: Tally) -> dict[str, Any]:
+    """For a record: means over the iterations to six digits, and the parts that did nothing."""
+    means = tally.means()
+    rounded = {name: float(f"{value:.6g}") for name, value in means.items()}
+    return {"parts": rounded, "idle": idle_parts(settings, means)}
