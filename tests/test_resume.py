@@ -194,7 +194,8 @@ def test_patches_come_back_on_the_device_of_the_networks() -> None:
     patch = {"image": torch.rand(3, 2, 2), "mask": torch.ones(2, 2, dtype=torch.bool)}
     patch |= {"reliability": torch.rand(2, 2)}
     kept = [[patch | {"top": 0, "left": 0, "area": 4}]] + [[]] * 18
-    state = {"buffers": kept, "generator": torch.Generator().get_state()}
+    generator = torch.Generator().get_state()
+    state = {"buffers": kept, "banked": [1] + [0] * 18, "generator": generator}
     bank.load_state_dict(state, torch.device("meta"))
     tensors = [v for v in vars(bank.buffers[0][0]).values() if isinstance(v, torch.Tensor)]
     assert [t.device.type for t in tensors] == ["meta"] * 3
