@@ -34,7 +34,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.add_argument("model", metavar="HASH-or-FILE")
     parser.add_argument("images", nargs="+", type=Path, metavar="IMAGE-or-FOLDER")
-    parser.add_argument("--out", type=Path, required=True, metavar="DIR")
+    parser.add_argument("--out", type=Path, metavar="DIR")
     parser.add_argument("--results", type=Path, default=Path("results"), metavar="DIR")
     parser.add_argument(
         *("--height", "-H"),
@@ -188,6 +188,8 @@ def write_legend(names: Sequence[str], palette: np.ndarray[Any, Any], path: Path
 
 def run(options: argparse.Namespace) -> int:
     """The command; returns its exit code."""
+    if options.out is None:
+        raise StvmError("predict writes files: name their folder with --out DIR")
     images = list_images(options.images)
     for name, path in images.items():
         target = options.out / f"{name}_labels.png"
