@@ -244,7 +244,7 @@ def test_a_trial_whose_memory_ran_out_stays_to_be_run(
         raise torch.OutOfMemoryError(TOLD)
 
     with monkeypatch.context() as patch:
-        patch.setattr("stvm.method.step.weighted_cross_entropy", run_out)
+        patch.setattr("stvm.method.step.losses_of_parts", run_out)
         with pytest.raises(StvmError, match="memory of the GPU ran out"):
             run_and_record(tiny(), Results(tmp_path), cache, CPU)
     assert Results(tmp_path).read(tiny().hash()) is None
