@@ -13,7 +13,9 @@ from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from stvm.contents import Contents
 from stvm.errors import StvmError
+from stvm.files import file_sha256
 from stvm.presets import PRESETS, find_preset
 from stvm.records import Results
 from stvm.settings import Settings, parse_assignments
@@ -48,7 +50,7 @@ def run(options: argparse.Namespace) -> int:
     """The command; returns its exit code."""
     # torch takes seconds to import, and --help needs none.
     from stvm.pretrained import open_checkpoint
-    from stvm.source_model import file_sha256, open_source_model
+    from stvm.source_model import open_source_model
 
     path: Path = options.file
     if options.score and not options.preset:
@@ -88,10 +90,12 @@ def score(
     import torch
 
     from stvm.experiment import check_inputs
-    from stvm.trial import refuse_other_files, run_and_record, source_row
+    from stvm.named import named, refuse_other_files
+    from stvm.trial import run_and_record, source_row
 
-    row, results = source_row(settings), Results(options.results)
-    refuse_other_files([row], results)
+    results, contents = Results(options.results), Contents(options.cache)
+    row = named(source_row(settings), results, contents)
+    refuse_other_files([row], results, contents)
     if results.read(row.hash()) is None:
         check_inputs([row], options.cache)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")

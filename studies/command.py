@@ -13,14 +13,15 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from stvm.consent import refuse_missing_files
+from stvm.contents import Contents
 from stvm.errors import StvmError
 from stvm.files import refuse_file, refuse_unwritable
 from stvm.machine import Machine
 from stvm.presets import PRESETS
 from stvm.records import Results
-from stvm.settings import parse_assignments
+from stvm.settings import Settings, parse_assignments
 from stvm.sources import brings_files
-from stvm.study import Studies, Study, Trial
+from stvm.study import Rename, Studies, Study, Trial
 from stvm.tensorboard import require_tensorboard
 
 Builder = Callable[[str, dict[str, str], Sequence[int], Sequence[int] | None], Study]
@@ -134,17 +135,32 @@ def _share(text: str) -> float:
     return value
 
 
-def refuse_other_files_of(trials: Iterable[Trial], results: Results) -> None:
-    """As `stvm.trial.refuse_other_files`, for the trials of a study."""
-    given = [
-        trial.settings
-        for trial in trials
-        if brings_files(trial.settings) and results.record_path(trial.hash).exists()
-    ]
-    if given:
-        from stvm.trial import refuse_other_files
+def renaming(results: Results, cache: Path) -> Rename:
+    """Gives the settings of a trial on a user's files those whose hash is its name.
 
-        refuse_other_files(given, results)
+    Raises:
+        StvmError: when it is called, as `stvm.named.named`.
+    """
+
+    def rename(settings: Settings) -> Settings:
+        if not brings_files(settings):
+            return settings
+        # Here, since NumPy and Pillow load for those who bring files alone.
+        from stvm.named import named
+
+        return named(settings, results, contents)
+
+    contents = Contents(cache)
+    return rename
+
+
+def refuse_other_files_of(trials: Iterable[Trial], results: Results, cache: Path) -> None:
+    """As `stvm.named.refuse_other_files`, for the trials of a study."""
+    given = [trial.settings for trial in trials if brings_files(trial.settings)]
+    if given:
+        from stvm.named import refuse_other_files
+
+        refuse_other_files(given, results, Contents(cache))
 
 
 def check_machine(results: Results, machine: Machine) -> None:
@@ -261,7 +277,8 @@ def run_study(study: Study | Studies, options: argparse.Namespace) -> int:
     refuse_file(options.results, "--results")
     results = Results(options.results)
     refuse_missing_files(trial.settings for trial in study.trials)
-    refuse_other_files_of(study.trials, results)
+    study = study.renamed(renaming(results, options.cache))
+    refuse_other_files_of(study.trials, results, options.cache)
     if options.list:
         list_trials(study, results, only_missing=options.list == "missing")
         return 0

@@ -66,7 +66,7 @@ def known_columns() -> dict[str, pa.DataType]:
     columns |= {"run.source.miou": _REAL}
     source = ("sha256", "family", "network", "branches", "backbone", "normalisation", "origin")
     columns |= {f"run.source.{name}": _TEXT for name in (*source, "init_sha256")}
-    run = ("device", "stvm", "torch", "python", "source_sha256", "images_sha256")
+    run = ("device", "stvm", "torch", "python", "source_sha256", "images_sha256", "images_content")
     return columns | {f"run.{name}": _TEXT for name in run}
 
 

@@ -6,8 +6,8 @@ from typing import Any, TypeVar
 from stvm.errors import StvmError
 from stvm.presets import Preset, find_preset
 from stvm.protocols import find_protocol
-from stvm.settings import Settings, digest
-from stvm.study import Study, Trial
+from stvm.settings import Settings
+from stvm.study import Study, Trial, base_of
 
 T = TypeVar("T", int, str)
 
@@ -80,18 +80,19 @@ class Base:
             trials: in the order in which they run.
             facts: for its reports.
         """
-        naming = self.settings.naming()
         overrides = told(self.changes)
         return Study(
             name=name,
             table=table,
             preset=self.preset_name,
-            base=digest({k: v for k, v in naming.items() if k not in self.varied}),
+            base=base_of(self.settings, self.varied),
             title=f"{about}, preset {self.preset_name}{overrides}",
             rule=evaluation_rule(self.settings),
             dataset=self.settings.data.dataset,
             trials=tuple(trials),
             facts=facts,
+            shared=self.settings,
+            varied=self.varied,
         )
 
 

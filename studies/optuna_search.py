@@ -32,6 +32,7 @@ from studies.command import (
     positive,
     print_errors,
     refuse_other_files_of,
+    renaming,
     run,
     study_parser,
     whole_number,
@@ -162,7 +163,8 @@ def build_plan(options: argparse.Namespace, changes: dict[str, str]) -> Plan:
 def search(options: argparse.Namespace, changes: dict[str, str]) -> int:
     """List, or search and report; the exit code."""
     refuse_file(options.results, "--results")
-    plan, results = build_plan(options, changes), Results(options.results)
+    results = Results(options.results)
+    plan = replace(build_plan(options, changes), rename=renaming(results, options.cache))
     refuse_missing_files([plan.base])
     place = storage_place(options.storage, plan.name)
     file = storage_file(options.storage, results.root, plan.name)
@@ -211,7 +213,7 @@ def _run(plan: Plan, running: Search, results: Results, options: argparse.Namesp
     default = default_values(plan.parameters, plan.base)
     if not all(p.holds(default[p.name]) for p in plan.parameters):
         print(f"the default {words(default)} lies outside the search range: not the first trial")
-    refuse_other_files_of_search(plan, running.study, results)
+    refuse_other_files_of_search(plan, running.study, results, options.cache)
     print(f"{running.finished()} of {running.wanted} trials finished", flush=True)
     try:
         finished = run_search(running, results, machine_of(options))
@@ -257,7 +259,7 @@ def _report(plan: Plan, running: Search, results: Results, options: argparse.Nam
     """Best and default over the seeds of the report; the exit code."""
     whole, report = _study(plan, running, options)
     study = replace(whole, trials=report)
-    refuse_other_files_of(report, results)
+    refuse_other_files_of(report, results, options.cache)
     if whole.facts["best"] == default_values(plan.parameters, plan.base):
         print("the default is the best setting found")
     code = run(study, results, machine_of(options), options.retry_failed)

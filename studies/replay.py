@@ -33,7 +33,7 @@ from stvm.trial import run_and_record
 COMPARED = ("status", "result", "failure")
 CIRCUMSTANCES = (
     *("device", "threads", "stvm", "torch", "python"),
-    *("source_sha256", "images_sha256"),
+    *("source_sha256", "images_sha256", "images_content"),
 )
 """What a result may depend on beside its settings; when and how long do not count."""
 
@@ -122,7 +122,9 @@ def circumstances(recorded: dict[str, Any], replayed: dict[str, Any]) -> list[tu
     """What differs in `run` that a result may depend on: name, recorded, here."""
     old, new = recorded.get("run") or {}, replayed["run"]
     pairs = [(name, old.get(name, ABSENT), new.get(name, ABSENT)) for name in CIRCUMSTANCES]
-    return [(name, before, now) for name, before, now in pairs if before != now]
+    differ = [(name, before, now) for name, before, now in pairs if before != now]
+    # Earlier versions did not record it.
+    return [found for found in differ if found[:2] != ("images_content", ABSENT)]
 
 
 def replay(
@@ -144,6 +146,8 @@ def replay(
     Raises:
         StvmError: data or checkpoint that cannot be used.
     """
+    # Files that hold other than they did are named where records are compared.
+    settings = settings.without_contents()
     check_inputs([settings], cache)
     settings = settings.replace(keep_model=keep is not None)
     threads = (record.get("run") or {}).get("threads")

@@ -130,5 +130,5 @@ def run(options: argparse.Namespace) -> int:
     if not study.trials:
         print("no failed trials")
         return 0
-    refuse_other_files_of(study.trials, results)
+    refuse_other_files_of(study.trials, results, options.cache)
     return retry(study, results, machine_of(options))

@@ -11,6 +11,7 @@ import optuna
 from reports.paired import Estimate, Key, paired
 from studies.command import refuse_other_files_of
 from studies.listing import evaluation_rule
+from stvm.errors import StvmError
 from stvm.presets import Preset
 from stvm.records import Results
 from stvm.search_plan import Plan, best_trial, shown
@@ -30,7 +31,10 @@ def report_trials(
         for number in realisations:
             tuned = number in preset.tuned or plan.looked_at(number)
             here = plan.base.on_realisation(number).replace(**values)
-            trials += [Trial(row, seed, number, tuned, here.replace(seed=seed)) for seed in seeds]
+            trials += [
+                Trial(row, seed, number, tuned, plan.rename(here.replace(seed=seed)))
+                for seed in seeds
+            ]
     return tuple(trials)
 
 
@@ -62,14 +66,26 @@ def search_study(
     )
 
 
-def refuse_other_files_of_search(plan: Plan, study: optuna.Study, results: Results) -> None:
+def refuse_other_files_of_search(
+    plan: Plan, study: optuna.Study, results: Results, cache: Path
+) -> None:
     """As `refuse_other_files_of`, for the search trials of earlier runs.
 
     Raises:
         StvmError: one of them read other files below the same path.
     """
     begun = [t for t in study.get_trials(deepcopy=False) if "settings" in t.user_attrs]
-    refuse_other_files_of((plan.trial(t.number, t.user_attrs["settings"]) for t in begun), results)
+    trials = [plan.trial(t.number, t.user_attrs["settings"]) for t in begun]
+    refuse_other_files_of(trials, results, cache)
+    for told, trial in zip(begun, trials, strict=True):
+        path = results.record_path(told.user_attrs["hash"])
+        if told.user_attrs["hash"] != trial.hash and path.exists():
+            data, source = trial.settings.data, trial.settings.source
+            places = (data.source_root, data.target_root, source.source_checkpoint)
+            raise StvmError(
+                f"{path}: recorded with other files in {' or '.join(filter(None, places))}; "
+                "restore them, or name another search with --name"
+            )
 
 
 def rule(plan: Plan) -> str:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from stvm.batches import as_input, batch_size
 from stvm.checkpoints import EVERY_S, Keeper
 from stvm.compute import computing
+from stvm.contents import Contents
 from stvm.data.access import (
     LabelledImages,
     class_colours,
@@ -28,7 +29,7 @@ from stvm.data.contents import check_contents
 from stvm.data.reads import Reads, odd_files
 from stvm.errors import DivergenceError, StvmError
 from stvm.evaluate import Spread, check_labels, evaluate
-from stvm.files import drop_unfinished
+from stvm.files import drop_unfinished, file_sha256
 from stvm.groups import OFFICIAL, needs_two_images
 from stvm.locks import locked, look_afresh
 from stvm.measures import Reader, measure_adaptation
@@ -40,7 +41,6 @@ from stvm.running import signed
 from stvm.scores import SCORED_IMAGES, has_collapsed, label_free_scores, spread_out
 from stvm.settings import Settings
 from stvm.source_model import (
-    file_sha256,
     new_network,
     open_source_model,
     source_facts,
@@ -169,9 +169,13 @@ def ensure_source(
     path = source_path(settings, cache)
     if settings.source.source_checkpoint:
         return path
+    if settings.data.dataset == "folder":
+        # Images that are not there name no source model.
+        open_source(settings.data, "train", cache)
     made_from = _source_origin(settings)
     if path.exists():
-        _check_origin(settings, path, made_from)
+        published = Contents(cache).of_published_source(settings.data)
+        _check_origin(settings, path, made_from | published)
         return path
     with locked(source_lock(path), wait):
         look_afresh(path.parent)
@@ -183,7 +187,13 @@ def ensure_source(
                 computing(settings.compute, device),
             ):
                 network = train_source(settings, cache, device, told, keeper)
-            save_network(network, path, class_names(settings.data), **made_from)
+            if source_path(settings, cache) != path:
+                raise StvmError(
+                    f"{settings.data.source_root}: files changed while the source model was "
+                    "trained on them; run again"
+                )
+            published = Contents(cache).of_published_source(settings.data)
+            save_network(network, path, class_names(settings.data), **made_from, **published)
             keeper.drop()
     return path
 

@@ -1,5 +1,6 @@
 """Files and folders: written whole or not at all, by the umask, with failures in one line."""
 
+import hashlib
 import os
 import re
 import secrets
@@ -186,3 +187,18 @@ def checked_name(name: str, option: str) -> str:
             f"begin with a dot, at most {_MOST_BYTES} bytes, as in 'alpha-beta'"
         )
     return name
+
+
+def file_sha256(path: Path) -> str:
+    """SHA-256 of a file; empty where there is none.
+
+    Raises:
+        StvmError: it cannot be read.
+    """
+    if not path.is_file():
+        return ""
+    try:
+        with open(path, "rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise unreadable(path, error, "copy it again") from error

@@ -2,7 +2,7 @@
 
 import math
 import random
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import product
 from typing import Any
 
@@ -13,7 +13,12 @@ from stvm.errors import StvmError
 from stvm.objectives import Objective
 from stvm.search_space import Parameter, Values, default_values, search_split, words
 from stvm.settings import Settings, digest
-from stvm.study import Trial
+from stvm.study import Rename, Trial
+
+
+def as_they_are(settings: Settings) -> Settings:
+    """For trials whose names say nothing of files."""
+    return settings
 
 
 @dataclass(frozen=True)
@@ -32,6 +37,7 @@ class Plan:
         realisation: of the embedded benchmark, searched on.
         tuned: this realisation's labels were looked at before the search.
         given_name: of the study; empty derives one.
+        rename: gives settings of a trial those whose hash is its name.
     """
 
     preset: str
@@ -45,6 +51,7 @@ class Plan:
     realisation: int
     tuned: bool
     given_name: str = ""
+    rename: Rename = field(default=as_they_are, compare=False, repr=False)
 
     def identity(self) -> dict[str, Any]:
         """What must be equal for two trials to belong to one search."""
@@ -84,7 +91,8 @@ class Plan:
     def settings(self, values: Values) -> Settings:
         """Of a search trial."""
         here = self.base.on_realisation(self.realisation)
-        return here.replace(seed=self.seed, eval_split=search_split(self.base), **values)
+        split = search_split(self.base)
+        return self.rename(here.replace(seed=self.seed, eval_split=split, **values))
 
     def trial(self, number: int, values: Values) -> Trial:
         """The search trial of this number."""

@@ -22,6 +22,7 @@ from stvm.groups import (
     is_later,
     refuse_lone_images,
 )
+from stvm.idle import CONTENTS, SOURCE_TRAINING, read_contents, without_idle
 from stvm.protocols import find_protocol
 
 __all__ = [
@@ -120,33 +121,62 @@ class Settings(Group):
 
         Two studies that ask for the same trial in different words then share its record.
         """
-        return build_settings(_without_idle(self.model_dump()))
+        return build_settings(without_idle(self.model_dump()))
 
     def hash(self) -> str:
         """Name of the trial: 12 hex digits over the settings that matter to it."""
-        return digest(self.canonical().naming() | self._version())
+        return digest(self.identity())
 
-    def source_hash(self) -> str:
-        """Name of the source model: the settings it depends on and no other."""
+    def identity(self) -> dict[str, Any]:
+        """What names the trial, by setting."""
+        return self.canonical().naming() | self._version()
+
+    def source_hash(self, sized_by_target: bool = False) -> str:
+        """Name of the source model: the settings it depends on and no other.
+
+        Args:
+            sized_by_target: as it was once, with the target's size beside the source's own.
+        """
         names = [*NetworkSettings.model_fields, *SourceSettings.model_fields]
         names += [n for n in DataSettings.model_fields if n not in _TARGET_ONLY]
-        names += [*_SOURCE_TRAINING, *ComputeSettings.model_fields]
+        names += [*SOURCE_TRAINING, *ComputeSettings.model_fields]
         naming = self.naming()
-        return digest({name: naming[name] for name in names if name in naming} | self._version())
+        named = {name: naming[name] for name in names if name in naming}
+        if not sized_by_target:
+            size, crop = self.data.source_size(), self.source_crop()
+            named |= dict(zip(("height", "width"), size, strict=True))
+            named |= dict(zip(("crop_height", "crop_width"), crop, strict=True))
+            named = {k: v for k, v in named.items() if k not in _SIZED_AS_TARGET}
+        return digest(named | self._version())
 
     def naming(self) -> dict[str, Any]:
         """What may name a trial, by setting.
 
         Not how it is loaded, nor where published data lie; a setting that joined later counts
-        where it is changed.
+        where it is changed. Files are named by what they hold where that is known, and by their
+        place where it is not.
         """
-        roots = ("source_root", "target_root") if self.data.dataset in OFFICIAL else ()
+        groups = self.model_dump()
+        left_out = {*_NOT_NAMED, *CONTENTS} - read_contents(groups)
+        published = self.data.dataset in OFFICIAL
+        if published or self.data.source_train_content or self.source.checkpoint_content:
+            left_out.add("source_root")
+        if published or self.data.target_train_content:
+            left_out.add("target_root")
+        if self.source.checkpoint_content:
+            left_out.add("source_checkpoint")
+        if self.source.init_content:
+            left_out.add("source_init")
         return {
             name: value
             for name, value in self.flat().items()
-            if name not in (*_NOT_NAMED, *roots)
+            if name not in left_out
             and not (is_later(field_of(name)) and value == field_of(name).default)
         }
+
+    def without_contents(self) -> "Settings":
+        """The same with files named by their place alone, as trials once were."""
+        return self.replace(**dict.fromkeys(CONTENTS, ""))
 
     def _version(self) -> dict[str, int]:
         return {"streets_version": STREETS_VERSION} if self.data.dataset == "streets" else {}
@@ -154,70 +184,16 @@ class Settings(Group):
 
 _NOT_NAMED = ("workers", "keep_model", "patches_on")
 """Settings that change nothing in a record."""
-_TARGET_ONLY = ("target_images", "eval_images", "gap", "target_root", "city")
-_IDLE_WITHOUT = {
-    "aug": ("aug_strength", "aug_probability", "blur_probability"),
-    "mt": ("ema_momentum", "ema_period", "teacher_bn"),
-    "mgs": ("alpha", "beta"),
-    "mocm": (
-        *("tau_mocm", "n_mocm", "buffer_size"),
-        *("patch_unit", "patch_order", "patch_image", "patch_max_cover"),
-    ),
-}
-_METRIC = (
-    *("n_f", "temperature", "q_m", "threshold_momentum"),
-    *("pixels_per_class", "metric_balance", "metric_floor"),
+_TARGET_ONLY = (
+    *("target_images", "eval_images", "gap", "target_root", "city"),
+    *("source_val_content", "target_train_content", "target_labels_content"),
+    *("target_val_content", "target_test_content"),
 )
-
-
-def _without_idle(groups: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
-    """Settings whose part is off, back at their defaults; a part may be off by its toggle."""
-    method, training, source = groups["method"], groups["training"], groups["source"]
-    if (
-        groups["data"]["dataset"] in OFFICIAL
-        and source["source_checkpoint"]
-        and method["procedure"] != "oracle"
-    ):
-        # No source model is trained. For other data the names of recorded trials would change.
-        kept = {name: source[name] for name in ("source_checkpoint", "checkpoint_family")}
-        groups = groups | {"source": SourceSettings().model_dump() | kept}
-    if not method["st"]:
-        kept = {name: training[name] for name in ("eval_split", "workers", *_SOURCE_TRAINING)}
-        return groups | {
-            "method": MethodSettings(
-                procedure=method["procedure"], st=False, aug=False, mt=False, mgs=False, mocm=False
-            ).model_dump(),
-            "training": TrainingSettings().model_dump() | kept,
-        }
-    idle = [name for part, names in _IDLE_WITHOUT.items() if not method[part] for name in names]
-    if method["mt"]:
-        idle.append("labeller")
-    if method["mgs"] or method["mocm"]:
-        idle.append("metric_alongside")
-    elif not method["metric_alongside"]:
-        idle += _METRIC
-        training["metric_lr"] = _default("metric_lr")
-    if not method["mt"]:
-        training["evaluated"] = _default("evaluated")
-    if method["pseudo_label_share"] == 1.0:
-        idle.append("pseudo_label_by")
-        if not method["mgs"]:
-            idle.append("loss_norm")
-    if method["mgs"] or method["loss_norm"] == "weights":
-        # Divided by the sum of the weights, a constant one is none.
-        idle.append("constant_weight")
-    if not method["aug"]:
-        idle.append("patch_image")
-    return groups | {"method": method | {name: _default(name) for name in idle}}
-
-
-def _default(name: str) -> Any:
-    fields = {**MethodSettings.model_fields, **TrainingSettings.model_fields}
-    return fields[name].default
-
-
-_SOURCE_TRAINING = ("crop_height", "crop_width", "momentum", "weight_decay", "poly_power")
-"""Training settings that the source model depends on too."""
+_SIZED_AS_TARGET = (
+    *("source_height", "source_width"),
+    *("source_crop_height", "source_crop_width"),
+)
+"""Settings that stand for the target's where they are 0."""
 
 GROUPS: dict[str, type[Group]] = {
     name: field.annotation

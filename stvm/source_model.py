@@ -1,6 +1,5 @@
 """The source model of a trial: built from its settings, or read from a file and checked by them."""
 
-import hashlib
 from dataclasses import replace
 from pathlib import Path
 
@@ -8,18 +7,11 @@ import torch
 
 from stvm.data.access import class_names
 from stvm.errors import StvmError
+from stvm.files import file_sha256
 from stvm.networks import Architecture, SegmentationNetwork, assemble
 from stvm.presets import NETWORKS
 from stvm.pretrained import Checkpoint, open_backbone, open_checkpoint
 from stvm.settings import Settings
-
-
-def file_sha256(path: Path) -> str:
-    """SHA-256 of a file; empty where there is none."""
-    if not path.is_file():
-        return ""
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def new_network(settings: Settings) -> SegmentationNetwork:

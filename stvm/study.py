@@ -1,12 +1,15 @@
 """A study as a value: the trials it lists, and the manifest that tells reports about them."""
 
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from stvm.files import drop_unfinished
 from stvm.records import Results, now, read_json, write_json
-from stvm.settings import Settings
+from stvm.settings import Settings, digest
+
+Rename = Callable[[Settings], Settings]
+"""Settings to those whose hash is the trial's name."""
 
 
 @dataclass(frozen=True)
@@ -71,6 +74,8 @@ class Study:
         trials: in the order in which they run.
         facts: what reports of this kind of study need beside the trials.
         replaces: rows of which the manifest keeps no trial that is not listed here.
+        shared: what its trials have in common, where `base` was made from it.
+        varied: settings that are not part of `base`.
     """
 
     name: str
@@ -83,6 +88,19 @@ class Study:
     trials: tuple[Trial, ...]
     facts: dict[str, Any] = field(default_factory=dict)
     replaces: tuple[str, ...] = ()
+    shared: Settings | None = None
+    varied: tuple[str, ...] = ()
+
+    def renamed(self, rename: Rename) -> "Study":
+        """The same with its trials under other names, and so its base.
+
+        A study of which a trial still has its old name goes on under its old base.
+        """
+        trials = tuple(replace(t, settings=rename(t.settings)) for t in self.trials)
+        same = any(new.hash == old.hash for new, old in zip(trials, self.trials, strict=True))
+        if self.shared is None or same:
+            return replace(self, trials=trials)
+        return replace(self, trials=trials, base=base_of(rename(self.shared), self.varied))
 
     def missing(self, results: Results, retry_failed: bool = False) -> list[Trial]:
         """Trials without a record, each hash once."""
@@ -129,6 +147,10 @@ class Studies:
     parts: tuple[Study, ...]
     title: str
 
+    def renamed(self, rename: Rename) -> "Studies":
+        """Each as `Study.renamed`."""
+        return replace(self, parts=tuple(part.renamed(rename) for part in self.parts))
+
     @property
     def trials(self) -> tuple[Trial, ...]:
         """Of all."""
@@ -143,6 +165,12 @@ class Studies:
         """Add the trials of each to its manifest."""
         for part in self.parts:
             part.write_manifest(results)
+
+
+def base_of(settings: Settings, varied: Iterable[str]) -> str:
+    """Name of what the trials of a study have in common."""
+    left_out = set(varied)
+    return digest({k: v for k, v in settings.naming().items() if k not in left_out})
 
 
 def _merge(old: Iterable[dict[str, Any]], new: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -2,8 +2,6 @@
 
 import platform
 import time
-from collections.abc import Callable, Iterable
-from functools import cache as remembered
 from pathlib import Path
 from typing import Any
 
@@ -11,15 +9,16 @@ import torch
 
 from stvm import __version__
 from stvm.checkpoints import EVERY_S, Keeper
-from stvm.data.access import class_names, fingerprint
+from stvm.contents import Contents
+from stvm.data.access import class_names
 from stvm.errors import DivergenceError, StvmError
 from stvm.experiment import Outcome, run_trial
 from stvm.metric_files import save_metric
+from stvm.named import images_of, named
 from stvm.pretrained import save_network
 from stvm.records import Results, now
 from stvm.running import signed
 from stvm.settings import Settings
-from stvm.source_model import file_sha256
 from stvm.trainer import Progress
 
 
@@ -55,7 +54,9 @@ def run_and_record(
     Raises:
         Held: another process runs it, and `wait` is false.
     """
-    settings, name = settings.canonical(), settings.hash()
+    contents = Contents(cache)
+    settings = named(settings, results, contents).canonical()
+    name = settings.hash()
     with results.lock(name, wait):
         keeper = Keeper(results.state_path(name), {"hash": name}, every_s)
         results.drop_unfinished(name)
@@ -69,56 +70,19 @@ def run_and_record(
         path, lock = results.running_path(name), results.lock_path(name)
         with signed(path, variant or name, lock, progress) as told:
             results.note("start", name, variant=variant)
-            record = _run(settings, results, cache, device, told, keeper) | {"variant": variant}
+            record = _run(settings, results, cache, contents, device, told, keeper)
+            record |= {"variant": variant}
             results.write(record)
             results.note(record["status"], name)
         keeper.drop()
         return record
 
 
-def _adapts(settings: Settings) -> bool:
-    return settings.method.st or settings.method.procedure != "adapt"
-
-
-def images_of(settings: Settings, read: Callable[..., str | None] = fingerprint) -> str | None:
-    """Fingerprint of the images that the trial reads; the source model's row reads fewer."""
-    reads_source = not (settings.source.source_checkpoint and _adapts(settings))
-    return read(settings.data, settings.training.eval_split, _adapts(settings), reads_source)
-
-
-def refuse_other_files(trials: Iterable[Settings], results: Results) -> None:
-    """A trial is named by the paths of its images and checkpoint, not by what they hold.
-
-    Raises:
-        StvmError: a recorded trial read other files below the same path.
-    """
-    images, contents = remembered(fingerprint), remembered(file_sha256)
-    for settings in trials:
-        data, checkpoint = settings.data, settings.source.source_checkpoint
-        if data.dataset == "streets" and not checkpoint:
-            continue
-        record = results.read(settings.hash())
-        if record is None:
-            continue
-        for key, now_is, what in (
-            (
-                "images_sha256",
-                images_of(settings, images),
-                f"{data.source_root} or {data.target_root}",
-            ),
-            ("source_sha256", contents(Path(checkpoint)), checkpoint),
-        ):
-            if now_is and record["run"].get(key, now_is) != now_is:
-                raise StvmError(
-                    f"{results.record_path(settings.hash())}: recorded with other files in {what}; "
-                    "restore them, or name another folder with --results"
-                )
-
-
 def _run(
     settings: Settings,
     results: Results,
     cache: Path,
+    contents: Contents,
     device: torch.device,
     progress: Progress | None,
     keeper: Keeper,
@@ -132,16 +96,20 @@ def _run(
         "failure": None,
     }
     images = images_of(settings)
-    run: dict[str, Any] = {"images_sha256": images} if images else {}
+    run: dict[str, Any] = {}
+    if images:
+        run = {"images_sha256": images, "images_content": contents.of_images(settings)}
     keeper.bind(images_sha256=images or "")
     try:
         outcome = run_trial(settings, cache, device, progress, keeper)
+        if images and Contents(cache).of_images(settings) != run["images_content"]:
+            raise StvmError(f"{_roots(settings)}: files changed while they were read; run again")
         results.write_sample(settings.hash(), outcome.sample)
         record["result"] = outcome.result
         if settings.compute.keep_model:
             _keep_model(settings, outcome, results)
         run["source_sha256"] = outcome.source["sha256"]
-        run["source"] = outcome.source | _source_score(settings, outcome, results)
+        run["source"] = outcome.source | _source_score(settings, outcome, results, contents)
     except DivergenceError as error:
         record["status"] = "failed"
         record["failure"] = {
@@ -157,17 +125,24 @@ def _run(
     return record | {"run": run | _circumstances(started, clock, device)}
 
 
+def _roots(settings: Settings) -> str:
+    return " or ".join(filter(None, (settings.data.source_root, settings.data.target_root)))
+
+
 def source_row(settings: Settings) -> Settings:
     """The trial that measures the source model as it is, the same way: the tables' row Source."""
     off = dict.fromkeys(("st", "aug", "mt", "mgs", "mocm"), False)
     return settings.replace(procedure="adapt", **off).canonical()
 
 
-def _source_score(settings: Settings, outcome: Outcome, results: Results) -> dict[str, float]:
+def _source_score(
+    settings: Settings, outcome: Outcome, results: Results, contents: Contents
+) -> dict[str, float]:
     """mIoU of the source model, once the trial that measures it has a record."""
     row = source_row(settings)
     if row == settings:
         return {"miou": outcome.result["miou"]}
+    row = named(row, results, contents)
     record = results.read(row.hash())
     return {"miou": record["result"]["miou"]} if record and record["status"] == "done" else {}
 

@@ -22,6 +22,16 @@ _TRAINS = (
 FORBIDDEN = {
     # module prefix: what it must not import
     "stvm.settings": ("stvm.data", "stvm.method", "stvm.trainer", "ray", "torch"),
+    "stvm.idle": ("stvm.settings", "stvm.data", "ray", "torch"),
+    "stvm.digests": ("stvm.settings", "stvm.data", "stvm.method", "stvm.trainer", "ray", "torch"),
+    "stvm.contents": (
+        *("stvm.method", "stvm.trainer", "stvm.experiment", "stvm.trial", "stvm.study"),
+        *("stvm.sources", "stvm.source_model", "ray", "torch"),
+    ),
+    "stvm.named": (
+        *("stvm.method", "stvm.trainer", "stvm.experiment", "stvm.trial", "stvm.study"),
+        *("stvm.source_model", "ray", "torch"),
+    ),
     "stvm.data": ("stvm.method", "stvm.trainer", "stvm.experiment", "stvm.study", "ray"),
     "stvm.compute": (
         *("stvm.settings", "stvm.data", "stvm.method", "stvm.trainer", "stvm.experiment"),
@@ -115,7 +125,8 @@ FORBIDDEN = {
         *("stvm.search_plan", "stvm.search_plots", "stvm.search_space", "stvm.search_storage"),
         *("stvm.search_tune", "stvm.tensorboard", "stvm.trackers", "stvm.progress", "stvm.scores"),
         *("stvm.silhouette", "stvm.measures", "stvm.checkpoints", "stvm.networks"),
-        *("stvm.pretrained", "stvm.source_model", "studies", "ray", "torch"),
+        *("stvm.pretrained", "stvm.source_model", "stvm.contents", "stvm.digests", "stvm.named"),
+        *("studies", "ray", "torch"),
         "optuna",
     ),
 }

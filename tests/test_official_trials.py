@@ -6,11 +6,13 @@ from typing import Any
 import pytest
 import torch
 
+from stvm.contents import Contents
 from stvm.errors import StvmError
 from stvm.experiment import check_inputs
+from stvm.named import refuse_other_files
 from stvm.records import Results
 from stvm.settings import Settings
-from stvm.trial import refuse_other_files, run_and_record
+from stvm.trial import run_and_record
 from tests.miniature import make_cityscapes, make_crosscity, make_gta5
 from tests.tiny import tiny
 
@@ -47,12 +49,12 @@ def test_a_source_model_is_trained_and_scored(
     # GTA5 without its split file has no held-out images; Cityscapes has.
     assert (record["result"]["source_val_miou"] is None) == (dataset == "gta5_cityscapes")
     assert record["run"]["images_sha256"]
-    refuse_other_files([settings], results)
+    refuse_other_files([settings], results, Contents(tmp_path))
     # Where the images lie does not name a trial; which they are is still looked at.
     elsewhere = on(made, dataset, **OFF).replace(target_root=str(made / "elsewhere"))
     assert elsewhere.hash() == settings.hash()
     with pytest.raises(StvmError, match="recorded with other files in"):
-        refuse_other_files([elsewhere], results)
+        refuse_other_files([elsewhere], results, Contents(tmp_path))
 
 
 def test_the_method_runs_from_prepared_images_as_from_the_originals(

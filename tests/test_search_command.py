@@ -27,6 +27,7 @@ from studies.search_report import (
     search_study,
 )
 from stvm.errors import StvmError
+from stvm.named import images_of
 from stvm.presets import find_preset
 from stvm.records import Results
 from stvm.search import Search
@@ -36,7 +37,6 @@ from stvm.search_storage import (
 )
 from stvm.settings import parse_assignments
 from stvm.study import Trial
-from stvm.trial import images_of
 from tests.search_bench import SCORE, Bench, next_of, plan
 from tests.test_trial import make_folder
 from tests.tiny import ASSIGNMENTS, tiny
@@ -99,7 +99,7 @@ def test_a_search_whose_images_were_exchanged_is_refused_before_it_runs(
     results.write({"hash": trial.hash, "status": "failed", "failure": {"error": "loss is nan"}}
                   | {"run": {"images_sha256": images_of(trial.settings)}})  # fmt: skip
     search.finish(Suggestion(0, {}, trial))
-    refuse_other_files_of_search(made, search.study, results)
+    refuse_other_files_of_search(made, search.study, results, tmp_path)
     (tmp_path / "target" / "train" / "images" / "3.png").unlink()
     assert main(options + given) == 2
     captured = capsys.readouterr()

@@ -18,7 +18,7 @@ from stvm.pretrained import open_checkpoint
 from stvm.records import Results
 from stvm.settings import Settings
 from stvm.sources import source_path
-from stvm.trial import refuse_other_files, run_and_record
+from stvm.trial import run_and_record
 from tests.tiny import tiny
 
 CPU = torch.device("cpu")
@@ -219,22 +219,17 @@ def folder_settings(root: Path, **changes: Any) -> Settings:
     )
 
 
-def test_other_images_below_the_same_path_are_refused(tmp_path: Path) -> None:
+def test_other_images_below_the_same_path_are_another_trial(tmp_path: Path) -> None:
     make_folder(tmp_path / "source", "train", 4, True, 0)
     make_folder(tmp_path / "target", "train", 4, False, 1)
     make_folder(tmp_path / "target", "test", 2, True, 2)
     settings, results = folder_settings(tmp_path), Results(tmp_path / "results")
-    refuse_other_files([settings], results)
-    run(settings, tmp_path / "results", tmp_path / "cache")
-    refuse_other_files([settings], results)
+    first = run(settings, tmp_path / "results", tmp_path / "cache")
     (tmp_path / "target" / "train" / "images" / "3.png").unlink()
-    with pytest.raises(StvmError, match="recorded with other files in .*another folder"):
-        refuse_other_files([settings], results)
-    off = {"st": False, "aug": False, "mt": False, "mgs": False, "mocm": False}
-    source = folder_settings(tmp_path, **off)
-    run(source, tmp_path / "results", tmp_path / "cache")
-    (tmp_path / "target" / "train" / "images" / "2.png").unlink()
-    refuse_other_files([source], results)
+    second = run(settings, tmp_path / "results", tmp_path / "cache")
+    assert sorted(results.names()) == sorted({first["hash"], second["hash"]})
+    assert len(results.names()) == 2 and first["result"]["curve"] != second["result"]["curve"]
+    assert first["run"]["images_content"] != second["run"]["images_content"]
 
 
 def test_a_split_without_a_labelled_pixel_is_refused_before_training(tmp_path: Path) -> None:

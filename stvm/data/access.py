@@ -5,14 +5,14 @@ has no labels, so that nothing in adaptation can see them.
 """
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Protocol
 
 from stvm.data import official
 from stvm.data.classes import parse_classes
 from stvm.data.decode import Size
-from stvm.data.folder import FolderImages, LabelledFolder
+from stvm.data.folder import FolderImages, LabelledFolder, read_files
 from stvm.data.layouts import Split
 from stvm.data.official import OfficialImages, OfficialLabelled
 from stvm.data.reading import Uint8Array
@@ -64,8 +64,6 @@ def fingerprint(
 ) -> str | None:
     """SHA-256 over names and sizes of the files a trial reads; None for the embedded benchmark.
 
-    Tells records apart that were made from other images below the same root.
-
     Args:
         data: roots.
         eval_split: of the target.
@@ -76,21 +74,47 @@ def fingerprint(
         return None
     if data.dataset in OFFICIAL:
         return official.fingerprint(data, eval_split, target_train, source)
+    return _names_and_sizes(_folders(data, eval_split, target_train), _files_read)
+
+
+def every_fingerprint(
+    data: DataSettings, eval_split: Split, target_train: bool, source: bool = True
+) -> str | None:
+    """As `fingerprint`; of a user's folders, all files that lie there count, as they once did."""
+    if data.dataset != "folder":
+        return fingerprint(data, eval_split, target_train, source)
+    folders = _folders(data, eval_split, target_train)
+    return _names_and_sizes(folders, lambda place: [p for p in place.rglob("*") if p.is_file()])
+
+
+def _folders(data: DataSettings, eval_split: Split, target_train: bool) -> list[Path]:
     target = Path(data.target_root)
     folders = [Path(data.source_root) / split for split in ("train", "val")]
     folders += [target / eval_split]
-    folders += [target / "train" / "images"] if target_train else []
+    return [*folders, *([target / "train" / "images"] if target_train else [])]
+
+
+def _files_read(folder: Path) -> list[Path]:
+    """Of a split, or of its images alone; none where they are not all there."""
+    split, labelled = (folder.parent, False) if folder.name == "images" else (folder, True)
+    try:
+        return read_files(split.parent, split.name, labelled)
+    except StvmError:
+        return []
+
+
+def _names_and_sizes(folders: Sequence[Path], files: Callable[[Path], list[Path]]) -> str:
     digest = hashlib.sha256()
     for number, folder in enumerate(folders):
-        for path in sorted(p for p in folder.rglob("*") if p.is_file()):
+        for path in sorted(files(folder)):
             digest.update(f"{number} {path.relative_to(folder)} {path.stat().st_size}\n".encode())
     return digest.hexdigest()
 
 
 def source_fingerprint(data: DataSettings) -> str:
-    """SHA-256 over names and sizes of a source model's images, whose place does not name it.
+    """SHA-256 over names and sizes of a source model's images, whose content does not name it.
 
-    Empty for data whose root does, and where there are none.
+    Empty for data whose content does, and where there are none.
     """
     if data.dataset not in OFFICIAL or not Path(data.source_root).is_dir():
         return ""

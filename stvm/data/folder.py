@@ -244,3 +244,13 @@ def label_paths(images: list[Path]) -> list[Path]:
             )
         found.append(label)
     return found
+
+
+def read_files(root: Path, split: str, labelled: bool) -> list[Path]:
+    """The files that are read of a split, and no other that may lie beside them.
+
+    Raises:
+        StvmError: as `image_paths` and, with labels, as `label_paths`.
+    """
+    images = image_paths(root, split)
+    return [*images, *(label_paths(images) if labelled else ())]

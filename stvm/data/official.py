@@ -172,14 +172,40 @@ def source_fingerprint(data: DataSettings) -> str:
 def _digest(parts: Sequence[tuple[Part, bool]]) -> str:
     digest = hashlib.sha256()
     for number, (part, labelled) in enumerate(parts):
-        images = part.images()
-        files = [*images]
-        if labelled:
-            missing = set(part.without_label(images))
-            files += [part.label_of(image) for image in images if image not in missing]
-        for name, size in part.listing(files):
+        for name, size in part.listing(files_of(part, labelled)):
             digest.update(f"{number} {name} {size}\n".encode())
     return digest.hexdigest()
+
+
+def files_of(part: Part, labelled: bool) -> list[Path]:
+    """Images of a split, and with `labelled` those of their labels that are there."""
+    images = part.images()
+    if not labelled:
+        return images
+    missing = set(part.without_label(images))
+    return [*images, *(part.label_of(image) for image in images if image not in missing)]
+
+
+def read_parts(
+    data: DataSettings, eval_split: str, source: bool, source_val: bool, oracle: bool
+) -> list[tuple[Part, bool]]:
+    """The splits that are read and are there, each with whether its labels are read.
+
+    Args:
+        data: roots; one that is not given contributes nothing.
+        eval_split: of the target; empty where nothing of the target is read.
+        source: the source's training images are read.
+        source_val: its held-out images are.
+        oracle: labels of the target's training images are.
+    """
+    parts: list[tuple[Part, bool]] = []
+    if data.source_root:
+        parts += _present(source_part(data, "train"), True) if source else ()
+        parts += _present(source_part(data, "val"), True) if source_val else ()
+    if data.target_root and eval_split:
+        parts += _present(target_part(data, "train"), oracle)
+        parts += _present(target_part(data, "val" if eval_split == "val" else "test"), True)
+    return parts
 
 
 def _source_parts(data: DataSettings) -> Iterator[tuple[Part, bool]]:

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.io import loadmat
 
 from stvm.data.layouts import Layout, Split
 from stvm.data.names import did_you_mean, near
@@ -223,6 +222,9 @@ def _beside(part: Path) -> str:
 
 
 def _split_numbers(path: Path, split: Split) -> NDArray[np.integer]:
+    # SciPy loads for those whose data set has such a file alone.
+    from scipy.io import loadmat
+
     try:
         numbers: NDArray[np.integer] = loadmat(path)[f"{split}Ids"]
     except Exception as error:  # scipy raises whatever a damaged file leads it to

@@ -36,6 +36,24 @@ class DataSettings(Group):
     source_root: str = Field("", description="Folder of the labelled source images.")
     target_root: str = Field("", description="Folder of the target images.")
     classes: str = Field("", description="Folder data: 'id:name,...' or 'name,...' from id 0.")
+    source_train_content: str = later(
+        "", description="Folder data: SHA-256 of the source's split train, found out."
+    )
+    source_val_content: str = later(
+        "", description="Folder data: SHA-256 of the source's split val, found out."
+    )
+    target_train_content: str = later(
+        "", description="Folder data: SHA-256 of the target's training images, found out."
+    )
+    target_labels_content: str = later(
+        "", description="Folder data: SHA-256 of their labels, which the oracle reads; found out."
+    )
+    target_val_content: str = later(
+        "", description="Folder data: SHA-256 of the target's split val, found out."
+    )
+    target_test_content: str = later(
+        "", description="Folder data: SHA-256 of the target's split test, found out."
+    )
 
     @model_validator(mode="after")
     def _folder_needs_roots(self) -> Self:

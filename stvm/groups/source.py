@@ -30,6 +30,12 @@ class SourceSettings(Group):
     source_init: str = later(
         "", description="Weights of the backbone that source training starts from; else random."
     )
+    checkpoint_content: str = later(
+        "", description="SHA-256 of source_checkpoint, found out; it names a trial, the path not."
+    )
+    init_content: str = later(
+        "", description="SHA-256 of source_init, found out; it names a source model."
+    )
     source_seed: int = Field(0, ge=0, description="Seed of the source model.")
     source_iterations: int = Field(3500, ge=1, description="Iterations of source training.")
     source_batch: int = Field(8, ge=1, description="Images a source batch.")
