@@ -19,7 +19,7 @@ from typing import Any
 
 from stvm.errors import StvmError
 from stvm.files import file_sha256, unreadable
-from stvm.records import read_json, write_json
+from stvm.records import SCHEMA, read_json, write_json
 
 Signature = list[int]
 Digest = Callable[[Path], str]
@@ -112,7 +112,9 @@ class Digests:
             return
         # Nobody needs it: the files are read again.
         with suppress(StvmError):
-            write_json(self._file(folder), {"folder": str(folder), "files": known})
+            write_json(
+                self._file(folder), {"schema": SCHEMA, "folder": str(folder), "files": known}
+            )
 
 
 def _signature(path: Path) -> Signature:

@@ -348,7 +348,7 @@ def test_files_that_have_not_changed_are_read_once(
     changed = hashlib.sha256(b"A.png").hexdigest()
     assert Digests(tmp_path / "cache", counted).of(paths) == [changed, right[1]]
     (kept,) = (tmp_path / "cache" / "contents").iterdir()
-    kept.write_text('{"files": {"b.png": 3}}')
+    kept.write_text('{"schema": 1, "files": {"b.png": 3}}')
     assert Digests(tmp_path / "cache", counted).of(paths) == [changed, right[1]]
     assert len(read) == 5
 
