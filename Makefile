@@ -1,4 +1,4 @@
-.PHONY: demo test check gpu
+.PHONY: demo test check gpu mutants
 
 PYTHON = .venv/bin/python
 CODE = stvm studies reports benchmarks
@@ -24,3 +24,7 @@ check: .venv/ready
 
 gpu: .venv/ready
 	$(PYTHON) benchmarks/gpu.py
+
+mutants: .venv/ready
+	.venv/bin/pip install --quiet -c constraints.txt -e ".[mutants]"
+	OMP_NUM_THREADS=1 $(PYTHON) benchmarks/mutants.py
