@@ -32,12 +32,12 @@ SECTIONS = {
     # name: module, function, most seconds
     "parts": ("gpu_parts", "parts", 150),
     "steps": ("gpu_steps", "steps", 200),
-    "memory": ("gpu_steps", "memory", 90),
+    "memory": ("gpu_steps", "memory", 120),
     "deterministic": ("gpu_repeats", "deterministic", 120),
     "loader": ("gpu_loader", "loader", 60),
     "trial": ("gpu_repeats", "trial", 90),
     "ray": ("gpu_repeats", "through_ray", 120),
-    "compile": ("gpu_steps", "compiled", 240),
+    "compile": ("gpu_steps", "compiled", 300),
 }
 """In order; what is left of the budget bounds each further."""
 
@@ -171,10 +171,21 @@ def write(folder: Path, report: dict[str, Any]) -> None:
     (folder / "gpu.md").write_text(markdown(report), encoding="utf-8")
 
 
+FACTS = """
+import json, torch
+about = torch.cuda.get_device_properties(0)
+print(json.dumps({
+    "device": about.name,
+    "gpus": torch.cuda.device_count(),
+    "memory_gib": round(about.total_memory / 2**30, 1),
+    "cuda": torch.version.cuda,
+    "cudnn": torch.backends.cudnn.version(),
+}))
+"""
+
+
 def machine(options: argparse.Namespace) -> dict[str, Any]:
     """What it runs on."""
-    import torch
-
     found: dict[str, Any] = {
         "date": datetime.now(UTC).strftime("%Y-%m-%d"),
         "device": options.device,
@@ -188,12 +199,9 @@ def machine(options: argparse.Namespace) -> dict[str, Any]:
         except metadata.PackageNotFoundError:
             found[name] = None
     if options.device == "cuda":
-        properties = torch.cuda.get_device_properties(0)
-        found["device"] = properties.name
-        found["gpus"] = torch.cuda.device_count()
-        found["memory_gib"] = round(properties.total_memory / 2**30, 1)
-        found["cuda"] = torch.version.cuda
-        found["cudnn"] = torch.backends.cudnn.version()
+        # Asked in a process of its own: this one shall hold nothing on the GPU.
+        asked = subprocess.run([sys.executable, "-c", FACTS], capture_output=True, text=True)
+        found |= json.loads(asked.stdout) if asked.returncode == 0 else {}
     return found
 
 

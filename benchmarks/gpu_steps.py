@@ -108,62 +108,73 @@ def steps(device: torch.device, toy: bool) -> Iterator[Row]:
         for way, changes in list(WAYS.items())[:: 5 if toy else 1]:
             row: Row = {"network": "small_deeplab" if toy else network, "computing": way}
             with noted(row):
-                settings = settings_of(network, toy, **changes)
-                images = batches(settings, 3 if toy else 12, device)
-                with computing(settings.compute, device):
-                    settings, source = source_of(settings, images[0])
-                    both = [
-                        adaptation_of(chosen, source)
-                        for chosen in (settings, settings.replace(**BARE))
-                    ]
-                    full, bare = in_turns(both, images, 1 if toy else 4)
-                median = statistics.median(full)
-                plain = plain or median
-                ratios = sorted(a / b for a, b in zip(full, bare, strict=True))
-                row |= {
-                    "step, ms": 1e3 * median,
-                    "bare step, ms": 1e3 * statistics.median(bare),
-                    "over the bare step": statistics.median(ratios),
-                    "least": ratios[0],
-                    "most": ratios[-1],
-                    "float32 step over it": plain / median,
-                }
-                del both, source
+                row |= full_over_bare(settings_of(network, toy, **changes), device, toy)
+                plain = plain or row["step, ms"]
+                row["float32 step over it"] = plain / row["step, ms"]
             free(device)
             yield row
+
+
+def full_over_bare(settings: Settings, device: torch.device, toy: bool) -> Row:
+    """Times of steps with all parts and of bare ones."""
+    images = batches(settings, 3 if toy else 12, device)
+    with computing(settings.compute, device):
+        settings, source = source_of(settings, images[0])
+        both = [adaptation_of(one, source) for one in (settings, settings.replace(**BARE))]
+        full, bare = in_turns(both, images, 1 if toy else 4)
+    ratios = sorted(a / b for a, b in zip(full, bare, strict=True))
+    return {
+        "step, ms": 1e3 * statistics.median(full),
+        "bare step, ms": 1e3 * statistics.median(bare),
+        "over the bare step": statistics.median(ratios),
+        "least": ratios[0],
+        "most": ratios[-1],
+    }
+
+
+COMPILING_S = 280.0
+"""Of this section; what would not be done by then is not begun."""
 
 
 def compiled(device: torch.device, toy: bool) -> Iterator[Row]:
     """A row for each network: the compiled step over the eager one, and over the bare one."""
+    began, longest = time.perf_counter(), 0.0
     for network in NETWORKS[:1] if toy else NETWORKS[::-1]:
         for way in ("float32",) if toy else ("float32", "bfloat16"):
             row: Row = {"network": "small_deeplab" if toy else network, "computing": way}
+            started = time.perf_counter()
+            if started - began + longest > COMPILING_S:
+                yield row | {"error": "no time was left"}
+                continue
             with noted(row):
                 settings = settings_of(network, toy, compile=not toy, precision=way)
-                images = batches(settings, 3 if toy else 10, device)
-                with computing(settings.compute, device):
-                    settings, source = source_of(settings, images[0])
-                    eager = settings.replace(compile=False)
-                    chosen = (settings, eager, eager.replace(**BARE))
-                    three = [adaptation_of(one, source) for one in chosen]
-                    began = time.perf_counter()
-                    three[0].step(images[0], 1)
-                    wait(device)
-                    first = time.perf_counter() - began
-                    own, slow, bare = map(
-                        statistics.median, in_turns(three, images, 1 if toy else 3)
-                    )
-                row |= {
-                    "first step, s": first,
-                    "step, ms": 1e3 * own,
-                    "eager step, ms": 1e3 * slow,
-                    "bare eager step, ms": 1e3 * bare,
-                    "over the eager step": own / slow,
-                    "over the bare eager step": own / bare,
-                }
-                del three, source
+                row |= compiled_over_eager(settings, device, toy)
+            longest = max(longest, time.perf_counter() - started)
             free(device)
             yield row
+
+
+def compiled_over_eager(settings: Settings, device: torch.device, toy: bool) -> Row:
+    """Times of compiled, eager and bare eager steps."""
+    images = batches(settings, 3 if toy else 10, device)
+    with computing(settings.compute, device):
+        settings, source = source_of(settings, images[0])
+        eager = settings.replace(compile=False)
+        chosen = (settings, eager, eager.replace(**BARE))
+        three = [adaptation_of(one, source) for one in chosen]
+        began = time.perf_counter()
+        three[0].step(images[0], 1)
+        wait(device)
+        first = time.perf_counter() - began
+        own, slow, bare = map(statistics.median, in_turns(three, images, 1 if toy else 3))
+    return {
+        "first step, s": first,
+        "step, ms": 1e3 * own,
+        "eager step, ms": 1e3 * slow,
+        "bare eager step, ms": 1e3 * bare,
+        "over the eager step": own / slow,
+        "over the bare eager step": own / bare,
+    }
 
 
 def memory(device: torch.device, toy: bool) -> Iterator[Row]:

@@ -2,6 +2,8 @@
 
 import copy
 import os
+import subprocess
+import sys
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
@@ -11,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from stvm import compute
-from stvm.compute import AS_IT_IS, computing
+from stvm.compute import AS_IT_IS, Passes, computing
 from stvm.errors import StvmError
 from stvm.groups import ComputeSettings
 from stvm.method.build import Adaptation, build_adaptation
@@ -111,6 +113,53 @@ def test_channels_last_lays_out_weights_and_maps() -> None:
     built.student.classifier.register_forward_pre_hook(lambda _, x: seen.append(x[0]))
     built.step(torch.rand(2, 3, 32, 32), 2)
     assert seen[0].is_contiguous(memory_format=wide) and not seen[0].is_contiguous()
+
+
+NARROW = """
+import torch
+from stvm.compute import Passes
+from stvm.groups import ComputeSettings
+from stvm.networks import build_network
+torch.set_num_threads(1)
+torch.manual_seed(0)
+passes = Passes(ComputeSettings(channels_last=True))
+network = passes.lay_out(build_network("small_deeplab", 16, 5).train())
+for size in (64, 512):
+    passes.predict(network)(torch.rand(1, 3, size, size)).sum().backward()
+print("done")
+"""
+
+
+@pytest.mark.parametrize("instructions", ["AVX2", "DEFAULT"])
+def test_narrow_convolutions_with_a_stride_crash_no_process(instructions: str) -> None:
+    """oneDNN's issue 6035; with AVX2 it shows on small maps, with AVX-512 on large ones."""
+    environment = {"ONEDNN_MAX_CPU_ISA": instructions, "MALLOC_CHECK_": "3"}
+    done = subprocess.run(
+        [sys.executable, "-c", NARROW],
+        env=os.environ | environment,
+        cwd=Path(__file__).parents[1],
+        capture_output=True,
+        text=True,
+    )
+    assert (done.returncode, done.stdout) == (0, "done\n"), done.stderr
+
+
+def test_only_narrow_convolutions_with_a_stride_are_given_the_pixels_they_take() -> None:
+    torch.manual_seed(0)
+    narrow, wide = nn.Conv2d(15, 20, 1, (2, 3)), nn.Conv2d(16, 20, 1, 2)
+    maps = torch.rand(2, 15, 17, 18, requires_grad=True)
+    expected = narrow(maps)
+    gradients = torch.autograd.grad(expected.square().sum(), [maps, narrow.weight])
+    passes = Passes(ComputeSettings(channels_last=True))
+    passes.lay_out(passes.lay_out(nn.ModuleList([narrow, wide])))
+    assert (narrow.stride, wide.stride) == ((1, 1), (2, 2))
+    for copied in (narrow, copy.deepcopy(narrow)):
+        found = copied(maps.contiguous(memory_format=torch.channels_last))
+        torch.testing.assert_close(found, expected)
+        again = torch.autograd.grad(found.square().sum(), [maps, copied.weight])
+        torch.testing.assert_close(again, gradients)
+    kept = Passes(ComputeSettings()).lay_out(nn.Conv2d(3, 4, 1, 2))
+    assert kept.stride == (2, 2)
 
 
 def test_compiled_passes_change_neither_keys_nor_values(monkeypatch: pytest.MonkeyPatch) -> None:

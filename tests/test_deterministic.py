@@ -80,7 +80,9 @@ def test_a_gpu_refuses_nothing_of_other_settings(tmp_path: Path, changes: dict[s
 
 def test_the_list_is_torchs_own() -> None:
     told = torch.use_deterministic_algorithms.__doc__ or ""
-    throwing = told.split("operations will throw a\n")[-1].split("In addition, several operations")[0]
+    throwing = told.split("operations will throw a\n")[-1].split("In addition, several operations")[
+        0
+    ]
     names = re.findall(r"^ *\* :\w+:`(?:torch\.)?([\w.]+)`", throwing, re.MULTILINE)
     assert len(names) > 20
     assert {name.split(".")[-1] for name in names} <= set(REFUSED)
