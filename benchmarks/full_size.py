@@ -12,7 +12,6 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -101,7 +100,8 @@ class Run:
         started = time.perf_counter()
         self.training.step(self.batches[iteration - 1], iteration)
         seconds = time.perf_counter() - started
-        values = {name: float(value) for name, value in asdict(self.reports[-1]).items()}
+        found = vars(self.reports[-1]).items()
+        values = {name: float(value) for name, value in found if name != "banked"}
         return {
             "step": iteration,
             "loss": values["loss"],

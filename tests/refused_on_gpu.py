@@ -128,7 +128,7 @@ def refusing() -> Iterator[Refusing]:
     with (
         mock.patch.object(F, "interpolate", _interpolate),
         mock.patch(
-            "stvm.supervised.must_repeat",
+            "stvm.labelled.must_repeat",
             lambda device: torch.are_deterministic_algorithms_enabled(),
         ),
         Refusing() as mode,

@@ -68,7 +68,12 @@ def test_a_gpu_refuses_nothing_of_any_row(
         {"patch_unit": "component", "loss_norm": "weights", "pseudo_label_share": 0.5},
         {"mgs": False, "mocm": False, "metric_alongside": True, "pseudo_label_by": "image"},
         {"mt": False, "labeller": "student", "student_bn": "statistics", "evaluated": "teacher"},
-        {"precision": "bfloat16", "patch_image": "augmented", "patches_on": "cpu"},
+        {
+            "precision": "bfloat16",
+            "patch_image": "augmented",
+            "accumulate": 2,
+            "source_accumulate": 2,
+        },
     ],
     ids=["track", "component", "alongside", "student", "bfloat16"],
 )
