@@ -35,10 +35,11 @@ class Tally:
             rate: the effective learning rate.
         """
         self.steps += 1
-        for name in _MEASURED:
-            value: Tensor | float = getattr(report, name)
-            self.sums[name] += value.double() if isinstance(value, Tensor) else value
-        self.sums["rate"] += rate
+        seen: dict[str, Tensor | float] = {name: getattr(report, name) for name in _MEASURED}
+        for name, value in (seen | {"rate": rate}).items():
+            more = value.double() if isinstance(value, Tensor) else value
+            # Not in place: a sum read from a kept state lies on the CPU, and moves to the device.
+            self.sums[name] = self.sums[name] + more
 
     def means(self) -> dict[str, float]:
         """Over all iterations, by name."""

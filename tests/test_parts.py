@@ -12,7 +12,8 @@ from studies.ablation import build_study, recorded_weight
 from studies.ablation import main as ablation
 from studies.status import as_text, look
 from stvm.errors import StvmError
-from stvm.parts import idle_parts
+from stvm.method.step import StepReport
+from stvm.parts import Tally, idle_parts
 from stvm.records import Results
 from stvm.settings import Settings
 from stvm.trial import run_and_record
@@ -43,6 +44,19 @@ MEANS = {"reliability": 0.4, "metric_pixels": 3.0, "pasted": 0.1}
 def test_the_rules(changes: dict[str, Any], means: dict[str, float], told: str) -> None:
     found = idle_parts(Settings().replace(**changes), MEANS | means)
     assert len(found) == bool(told) and "".join(found).startswith(told)
+
+
+def test_sums_of_a_kept_state_go_on_on_the_device_of_the_step() -> None:
+    """A GPU refuses to add to a tensor of the CPU in place; "meta" stands for a GPU here."""
+    one = torch.ones((), dtype=torch.float64)
+    kept = Tally(7, {name: one.clone() for name in Tally().sums})
+    here = torch.ones((), device="meta")
+    kept.see(StepReport(*[here] * 8, banked=()), here)
+    assert {total.device.type for total in kept.sums.values()} == {"meta"}
+    assert {total.dtype for total in kept.sums.values()} == {torch.float64}
+    again = Tally(7, {name: one.clone() for name in Tally().sums})
+    again.see(StepReport(*[torch.tensor(3.0)] * 8, banked=()), torch.tensor(9.0))
+    assert again.means()["distance"] == 4 / 8 and again.means()["rate"] == 10 / 8
 
 
 def test_a_trial_that_never_banks_says_so_in_its_record_and_in_status(
