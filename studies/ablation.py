@@ -13,12 +13,12 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from studies.command import obey, run_study, study_parser
+from studies.command import obey, renaming, run_study, study_parser
 from studies.listing import TOGGLES, Base, unique
 from stvm.errors import StvmError
 from stvm.records import Results
 from stvm.settings import Settings
-from stvm.study import Study, Trial
+from stvm.study import Rename, Study, Trial
 
 _ALL_OFF: dict[str, Any] = {name: False for name in TOGGLES}
 
@@ -95,15 +95,20 @@ def _realisation(base: Base, number: int, seeds: list[int], control: Weight | No
 def recorded_weight(results: Results, raw: Settings) -> float:
     """Mean reliability over the training of a recorded trial of STvM_Raw, to four digits.
 
+    Args:
+        results: where it is recorded.
+        raw: the settings whose hash is its name.
+
     Raises:
         StvmError: it is not recorded, or failed.
     """
     record = results.read(raw.hash())
     if record is None or record["status"] != "done":
+        seed, number = raw.training.seed, raw.data.realisation
+        label = Trial("STvM_Raw", seed, number, False, raw).label
         raise StvmError(
-            f"--control takes its weight from STvM_Raw realisation {raw.data.realisation} seed "
-            f"{raw.training.seed}, of which {results.root} has no figures: run the same command "
-            "without --control first, or give a weight, as in --control 0.3"
+            f"--control takes its weight from {label}, of which {results.root} has no figures: "
+            "run the same command without --control first, or give a weight, as in --control 0.3"
         )
     result = record["result"]
     # Records of before hold the curve alone.
@@ -132,13 +137,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     def act(options: argparse.Namespace, changes: dict[str, str]) -> int:
         control: Weight | None = None
         if options.control == "recorded":
-            control = partial(recorded_weight, Results(options.results))
+            results = Results(options.results)
+            control = partial(_weight_of, results, renaming(results, options.cache))
         elif options.control is not None:
             control = _given(options.control)
         study = build_study(options.preset, changes, options.seeds, options.realisations, control)
         return run_study(study, options)
 
     return obey(parser, act, arguments)
+
+
+def _weight_of(results: Results, rename: Rename, raw: Settings) -> float:
+    return recorded_weight(results, rename(raw))
 
 
 def _given(weight: float) -> Weight:

@@ -20,11 +20,11 @@ from stvm import digests
 from stvm.contents import Contents
 from stvm.digests import Digests, end_sha256
 from stvm.errors import StvmError
-from stvm.experiment import ensure_source
 from stvm.named import named
 from stvm.presets import PRESETS
 from stvm.records import Results
 from stvm.settings import Settings
+from stvm.source_training import ensure_source
 from stvm.sources import source_path
 from stvm.trial import run_and_record, source_row
 from tests.miniature import make_gta5
@@ -192,6 +192,26 @@ def test_a_study_under_older_names_is_listed_and_goes_on_as_it_was(
     renamed = built.renamed(ablation_renaming(results, here / "cache"))
     assert renamed.base != built.base
     assert not {t.hash for t in renamed.trials} & set(results.names())
+
+
+def test_the_control_finds_the_trials_that_are_named_by_their_files(
+    here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    given = [*ASSIGNMENTS, *(f"{k}={v}" for k, v in FOLDER.items())]
+    given += ["source_root=sim", "target_root=real", "--results", "results", "--cache", "cache"]
+    given += ["--list", "--control"]
+    assert ablation.main(given) == 2
+    said = capsys.readouterr().err
+    assert "weight from STvM_Raw seed 0, of which" in said and "realisation" not in said
+    changes = dict(item.split("=", 1) for item in given if "=" in item)
+    trials = {t.row: t.settings for t in ablation.build_study("demo", changes, [0], None).trials}
+    raw = ablation_renaming(Results(here / "results"), here / "cache")(trials["STvM_Raw"])
+    assert raw.hash() != trials["STvM_Raw"].hash()
+    result = {"miou": 0.5, "curve": [], "parts": {"reliability": 0.25}}
+    record = {"hash": raw.hash(), "status": "done", "settings": raw.flat(), "result": result}
+    Results(here / "results").write(record)
+    assert ablation.main(given) == 0
+    assert "  Control seed 0" in capsys.readouterr().out
 
 
 def ablation_renaming(results: Results, cache: Path) -> Callable[[Settings], Settings]:
