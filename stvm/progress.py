@@ -73,6 +73,11 @@ class Lines(Callback):
         self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any
     ) -> None:
         """A task ended, or says how far it is."""
+        if "set_aside" in result:
+            self.say(
+                f"        {trial.config['task']['label']}: began afresh; its kept state was of "
+                f"another version or other files, and lies in {result['set_aside']}"
+            )
         if "error" in result:
             self.failed += 1
             self.errors.append(str(result["error"]))

@@ -12,11 +12,11 @@ import torch
 from ray import tune
 
 from stvm.errors import StvmError
-from stvm.experiment import ensure_source
 from stvm.locks import Held
 from stvm.records import Results
 from stvm.settings import build_settings
 from stvm.sharing import outcome
+from stvm.source_training import ensure_source
 from stvm.tensorboard import write_trial
 from stvm.trial import run_and_record
 
@@ -105,7 +105,8 @@ def _do(task: dict[str, Any], device: torch.device) -> dict[str, Any]:
     )
     if task["tensorboard"]:
         write_trial(results, record)
-    return outcome(record)
+    aside = (record.get("run") or {}).get("state_set_aside")
+    return outcome(record) | ({"set_aside": aside} if aside else {})
 
 
 class _Reporter:

@@ -95,6 +95,17 @@ def test_failures_are_counted_and_a_death_is_told_with_its_reason(
     assert len(shown.errors) == 2 and (shown.done, shown.failed) == (1, 3)
 
 
+def test_a_state_that_was_set_aside_is_told_in_a_line(capsys: pytest.CaptureFixture[str]) -> None:
+    given = task("a")
+    with Lines(1, 1, "trial", [given]) as lines:
+        lines.on_trial_start(1, [], trial(given))
+        ended = {"status": "done", "miou": 0.5, "set_aside": "r/checkpoints/a.unusable"}
+        lines.on_trial_result(1, [], trial(given), ended)
+    told, end = capsys.readouterr().out.splitlines()
+    assert told.startswith("        label a: began afresh") and told.endswith("a.unusable")
+    assert end.startswith("[1/1] label a  mIoU 50.0")
+
+
 def test_a_long_task_is_told_of_every_five_minutes_off_a_terminal(
     clock: Clock, capsys: pytest.CaptureFixture[str]
 ) -> None:

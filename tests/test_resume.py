@@ -10,15 +10,15 @@ from typing import Any
 import pytest
 import torch
 
-from stvm import checkpoints
+from stvm import checkpoints, trainable
 from stvm.checkpoints import Keeper, begin
 from stvm.data.access import open_target_images
-from stvm.experiment import ensure_source
 from stvm.files import Unreadable
 from stvm.method.build import build_bank
 from stvm.optimisation import restore_random_states
 from stvm.records import Results
 from stvm.settings import Settings
+from stvm.source_training import ensure_source
 from stvm.supervised import load_source
 from stvm.trainer import Training, adapt
 from stvm.trial import run_and_record
@@ -217,6 +217,22 @@ def test_a_state_of_another_shape_is_moved_aside_and_the_trial_begins_afresh(
     assert afresh["result"] == whole["result"]
     assert "resumed_from" not in afresh["run"]
     assert Path(afresh["run"]["state_set_aside"]).exists()
+
+
+def test_a_worker_tells_of_a_state_that_it_could_not_go_on_from(
+    cache: Path, tmp_path: Path
+) -> None:
+    settings = tiny(**ALL)
+    results = Results(tmp_path)
+    Keeper(results.state_path(settings.hash()), {"hash": "another"}).save({"iteration": 3}, CPU)
+    task = {
+        **{"kind": "trial", "settings": settings.model_dump(mode="json"), "cache": str(cache)},
+        **{"results": str(tmp_path), "label": "STvM", "retry_failed": False, "failed": ""},
+        **{"keep_every": 300.0, "waits": False, "tensorboard": False},
+    }
+    told = trainable._do(task, CPU)
+    assert told["status"] == "done"
+    assert told["set_aside"] == str(results.state_path(settings.hash()).with_suffix(".unusable"))
 
 
 def test_a_state_of_something_else_or_damaged_is_moved_aside(tmp_path: Path) -> None:
