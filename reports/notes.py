@@ -73,7 +73,7 @@ def gap_notes(records: Records) -> list[str]:
         "missing": "Trials not recorded yet",
         "collapsed": f"{COLLAPSED} Collapsed trials, whose predictions fell to less than half of "
         "the source model's effective number of classes; they stay in the means",
-        "idle": f"{IDLE} Trials of which a part that is on did nothing; they stay in the means",
+        "idle": f"{IDLE} Trials with a part that was on and did nothing; they stay in the means",
     }
     return [
         f"{head} ({len(found[k])}): {_some(found[k])}." for k, head in heads.items() if found[k]

@@ -38,7 +38,7 @@ KNOWN = (*ROWS, CONTROL)
 LABELS = {"Oracle": "Oracle (target labels)", CONTROL: "Control (ST_MT, constant weight)"}
 _CONTROL = (
     "Control: ST_MT with every pixel weighed by STvM_Raw's mean reliability over training, trial "
-    "by trial; its delta is to STvM_Raw, which differs in what reliability tells of single pixels."
+    "by trial; its delta is to STvM_Raw, whose weight differs from pixel to pixel."
 )
 _PAPER = Path(__file__).parent / "paper" / "table4.csv"
 _DELTA = (

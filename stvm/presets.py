@@ -37,6 +37,7 @@ _SLOW_TEACHER: dict[str, Any] = {"teacher_bn": "track"}
 teacher's schedule"."""
 
 _PAPER: dict[str, Any] = _SLOW_TEACHER | {
+    "iterations": 80_000,
     "dataset": "folder",
     "network": "deeplabv3_resnet50",
     "height": 512,

@@ -43,7 +43,8 @@ REAL |= {"source_rare": 0.5, "source_scale": 0.5}
 def expected_of(preset: str) -> dict[str, Any]:
     """What a preset must hold."""
     if preset == "paper":
-        return SECTION_4B | CHOSEN | {"height": 512, "width": 1024, "crop_width": 512}
+        size = {"height": 512, "width": 1024, "crop_height": 512, "crop_width": 512}
+        return SECTION_4B | CHOSEN | size | {"iterations": 80_000}
     if preset == "demo":
         return DEMO
     if preset.startswith("cam") or preset == "carla_camvid":

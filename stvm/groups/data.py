@@ -46,7 +46,9 @@ class DataSettings(Group):
         "", description="Folder data: SHA-256 of the target's training images, found out."
     )
     target_labels_content: str = later(
-        "", description="Folder data: SHA-256 of their labels, which the oracle reads; found out."
+        "",
+        description="Folder data: SHA-256 of the labels of the target's training images, found "
+        "out where the oracle reads them.",
     )
     target_val_content: str = later(
         "", description="Folder data: SHA-256 of the target's split val, found out."

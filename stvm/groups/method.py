@@ -37,7 +37,7 @@ class MethodSettings(Group):
         1.0,
         gt=0,
         le=1,
-        description="Weight of every pixel without MGS: the control of its lower learning rate.",
+        description="Weight of every pixel where MGS is off; the ablation's row Control sets it.",
     )
     temperature: float = tunable(
         0.25, grid=(0.1, 0.25, 0.5, 1.0), search=(0.05, 1.0), gt=0, description="T of eq. 2."
@@ -82,7 +82,7 @@ class MethodSettings(Group):
         description="Equal numbers: as many as the rarest class has, or draw with replacement.",
     )
     metric_floor: int = later(
-        0, ge=0, description="Fewest selected pixels with which a class takes part in eq. 2."
+        0, ge=0, description="Fewest selected pixels of a class that takes part in a step of eq. 2."
     )
     student_bn: Literal["train", "statistics", "frozen"] = Field(
         "train",

@@ -31,7 +31,8 @@ class SourceSettings(Group):
         "", description="Weights of the backbone that source training starts from; else random."
     )
     checkpoint_content: str = later(
-        "", description="SHA-256 of source_checkpoint, found out; it names a trial, the path not."
+        "",
+        description="SHA-256 of source_checkpoint, found out; names a trial in place of its path.",
     )
     init_content: str = later(
         "", description="SHA-256 of source_init, found out; it names a source model."
@@ -40,7 +41,10 @@ class SourceSettings(Group):
     source_iterations: int = Field(3500, ge=1, description="Iterations of source training.")
     source_batch: int = Field(8, ge=1, description="Images a source batch.")
     source_accumulate: int = later(
-        1, ge=1, description="Parts of a source batch that pass one by one, as accumulate's do."
+        1,
+        ge=1,
+        description="Parts of a source batch that pass the network one by one, to save memory; "
+        "their gradients add up to the batch's, but each part has its own batch norm and dropout.",
     )
     source_lr: float = Field(0.02, gt=0, description="Learning rate of source training.")
     source_head_lr_factor: float = later(
