@@ -19,13 +19,13 @@ from PIL import Image
 
 from studies.recorded import find_name, open_results, settings_of
 from stvm.errors import StvmError
-from stvm.files import writing
-from stvm.records import replacing
+from stvm.files import replacing, writing
 
 if TYPE_CHECKING:
     from stvm.prediction import Prediction, Predictor
 
 SUFFIXES = (".png", ".jpg", ".jpeg")
+KINDS = ("labels", "colours", "overlay", "reliability")
 _GAP = 4
 
 
@@ -176,12 +176,19 @@ def write_legend(names: Sequence[str], palette: np.ndarray[Any, Any], path: Path
     """Ids, names and colours of the classes as CSV.
 
     Raises:
-        StvmError: no space, no permission.
+        StvmError: it stands and says otherwise, no space, no permission.
     """
     text = io.StringIO()
     rows = csv.writer(text, lineterminator="\n")
     rows.writerow(("id", "name", "red", "green", "blue"))
     rows.writerows((i, name, *palette[i].tolist()) for i, name in enumerate(names))
+    if path.exists():
+        if path.read_bytes() == text.getvalue().encode():
+            return
+        raise StvmError(
+            f"{path} exists, is not of these classes and is not overwritten: name another folder "
+            "with --out"
+        )
     with writing(path.parent), replacing(path) as temporary:
         temporary.write_text(text.getvalue(), encoding="utf-8")
 
@@ -192,11 +199,12 @@ def run(options: argparse.Namespace) -> int:
         raise StvmError("predict writes files: name their folder with --out DIR")
     images = list_images(options.images)
     for name, path in images.items():
-        target = options.out / f"{name}_labels.png"
-        if target.exists():
-            raise StvmError(
-                f"{target} exists and is not overwritten ({path}): name another folder with --out"
-            )
+        for target in (options.out / f"{name}_{kind}.png" for kind in KINDS):
+            if target.exists():
+                raise StvmError(
+                    f"{target} exists and is not overwritten ({path}): name another folder with "
+                    "--out"
+                )
     # torch takes seconds to import, and --help needs none.
     from stvm.data.access import colours_of
     from stvm.data.reading import read_rgb

@@ -163,6 +163,16 @@ def test_a_file_of_weights_predicts_and_nothing_is_overwritten(
     capsys.readouterr()
     assert main(given) == 2
     assert "is not overwritten" in capsys.readouterr().err
+    for kept in ("a_overlay.png", "classes.csv"):
+        other = tmp_path / f"of {kept}"
+        other.mkdir()
+        (other / kept).write_text("mine")
+        assert main([*given[:-1], str(other)]) == 2
+        assert f"{kept} exists" in capsys.readouterr().err
+        assert [p.name for p in other.iterdir()] == [kept]
+        assert (other / kept).read_text() == "mine"
+    photo(50, 40).save(tmp_path / "b.jpg")
+    assert main([*given[:2], str(tmp_path / "b.jpg"), *given[3:]]) == 0
 
 
 @pytest.mark.parametrize(
