@@ -127,7 +127,8 @@ def full_size(network: str, device: torch.device, toy: bool) -> Row:
 
 def trial(device: torch.device, toy: bool) -> Iterator[Row]:
     """A trial of the embedded benchmark in this process, with its source model."""
-    from stvm.experiment import ensure_source, run_trial
+    from stvm.experiment import run_trial
+    from stvm.source_training import ensure_source
 
     settings = find_preset("demo").settings(**(SHORT if not toy else TINY))
     with tempfile.TemporaryDirectory(prefix="stvm-gpu-") as folder:

@@ -19,10 +19,10 @@ from torch import Tensor
 
 from stvm.data.access import class_names, open_target_images
 from stvm.data.crops import TargetCrops, batches
-from stvm.experiment import ensure_source
 from stvm.presets import find_preset
 from stvm.settings import Settings, parse_assignments
 from stvm.source_model import load_source
+from stvm.source_training import ensure_source
 from stvm.trainer import Training
 
 Paste = Callable[[Tensor, Tensor, Tensor], tuple[Tensor, Tensor, Tensor]]

@@ -89,7 +89,7 @@ def score(
     """
     import torch
 
-    from stvm.experiment import check_inputs
+    from stvm.inputs import check_inputs
     from stvm.named import named, refuse_other_files
     from stvm.trial import run_and_record, source_row
 

@@ -11,8 +11,9 @@ from torch import nn
 
 from stvm.data.access import has_source_val, open_source, open_target_images
 from stvm.estimate import duration
-from stvm.experiment import SAMPLE_IMAGES, SOURCE_IMAGES
+from stvm.experiment import SAMPLE_IMAGES
 from stvm.groups import OFFICIAL
+from stvm.inputs import SOURCE_IMAGES
 from stvm.miou import open_graded
 from stvm.networks import SegmentationNetwork
 from stvm.networks.network import StagedFeatures

@@ -22,9 +22,9 @@ from tabulate import tabulate
 
 from studies.recorded import find_name, open_results, settings_of
 from stvm.errors import StvmError
-from stvm.experiment import check_inputs
-from stvm.files import writing
-from stvm.records import Results, replacing
+from stvm.files import replacing, writing
+from stvm.inputs import check_inputs
+from stvm.records import Results
 from stvm.scratch import own_folder
 from stvm.settings import Settings
 from stvm.trainer import Progress

@@ -105,7 +105,7 @@ def check_files(trials: Iterable[Trial], cache: Path) -> None:
     brought = [trial.settings for trial in trials if brings_files(trial.settings)]
     # torch takes seconds to import, while which Ray could start: only for those who bring files.
     if brought:
-        from stvm.experiment import check_inputs
+        from stvm.inputs import check_inputs
 
         for line in check_inputs(brought, cache):
             print(line, flush=True)

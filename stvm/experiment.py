@@ -2,7 +2,7 @@
 
 import copy
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,9 +12,8 @@ import torch
 from numpy.typing import NDArray
 
 from stvm.batches import as_input, batch_size
-from stvm.checkpoints import EVERY_S, Keeper
+from stvm.checkpoints import Keeper
 from stvm.compute import computing
-from stvm.contents import Contents
 from stvm.data.access import (
     LabelledImages,
     class_colours,
@@ -23,35 +22,23 @@ from stvm.data.access import (
     open_source,
     open_target_images,
     open_target_labelled,
-    source_fingerprint,
 )
-from stvm.data.contents import check_contents
-from stvm.data.reads import Reads, odd_files
-from stvm.errors import DivergenceError, StvmError
+from stvm.errors import DivergenceError
 from stvm.evaluate import Spread, check_labels, evaluate
-from stvm.files import drop_unfinished, file_sha256
-from stvm.groups import OFFICIAL, needs_two_images
-from stvm.locks import locked, look_afresh
+from stvm.groups import OFFICIAL
+from stvm.inputs import SOURCE_IMAGES
 from stvm.measures import Reader, measure_adaptation
 from stvm.method.build import Adaptation
 from stvm.miou import Miou, open_graded
 from stvm.networks import SegmentationNetwork
-from stvm.pretrained import save_network
-from stvm.running import signed
 from stvm.scores import SCORED_IMAGES, has_collapsed, label_free_scores, spread_out
 from stvm.settings import Settings
-from stvm.source_model import (
-    new_network,
-    open_source_model,
-    source_facts,
-)
-from stvm.sources import source_lock, source_path
-from stvm.supervised import adapt_batch_norm, silent, train_oracle, train_source
+from stvm.source_model import open_source_model, source_facts
+from stvm.source_training import ensure_source
+from stvm.supervised import adapt_batch_norm, silent, train_oracle
 from stvm.trainer import Course, Curve, Progress, adapt
 
 SAMPLE_IMAGES = 4
-SOURCE_IMAGES = 500
-"""Most held-out source images of a published set: GTA5 has 6382, too many for one figure."""
 
 
 @dataclass(frozen=True)
@@ -71,155 +58,6 @@ class Outcome:
     source: dict[str, str | int | bool]
     network: SegmentationNetwork
     adaptation: Adaptation | None = None
-
-
-def check_inputs(trials: Iterable[Settings], cache: Path | None = None) -> list[str]:
-    """Look at folders, files, labels and checkpoint before anything is started, each once.
-
-    Args:
-        trials: to be started.
-        cache: of prepared images, and of what was looked at before; None for neither.
-
-    Returns:
-        What each public checkpoint was found to be and what is odd, a line each.
-
-    Raises:
-        StvmError: one is missing, cannot be used or does not fit.
-    """
-    given = list(trials)
-    distinct = {
-        (
-            *(s.data, s.network, s.training.eval_split, s.evaluation),
-            *(s.source.source_checkpoint, s.source.checkpoint_family, s.source.source_init),
-            s.method.procedure,
-        ): s
-        for s in given
-    }
-    lines: list[str] = []
-    for settings in distinct.values():
-        data, source = settings.data, settings.source
-        if data.dataset != "streets":
-            if not source.source_checkpoint:
-                open_source(data, "train", Path())
-            _refuse_lone_image(settings, len(open_target_images(data, Path())))
-            open_graded(settings, Path())
-            if settings.method.procedure == "oracle":
-                open_target_labelled(data, "train", Path())
-        if source.source_checkpoint:
-            found = open_source_model(settings, Path(source.source_checkpoint))
-            found.build()
-            if found.family != "stvm":
-                lines.append(f"{source.source_checkpoint}: {found.line()}")
-        elif source.source_init:
-            new_network(settings)
-    # Last, as it may take minutes.
-    reads = dict.fromkeys(one for settings in given for one in _reads(settings))
-    lines += [line for one in reads for line in odd_files(one)]
-    files = [files for one in reads for files in one.files(cache)]
-    return list(dict.fromkeys([*lines, *check_contents(files, cache)]))
-
-
-def _reads(settings: Settings) -> list[Reads]:
-    """What a trial and its source model read; target labels as far as they do."""
-    data, method = settings.data, settings.method
-    found = []
-    if not settings.source.source_checkpoint:
-        found.append(Reads(data, "source", "train"))
-    if method.procedure == "adapt" and not method.st and has_source_val(data):
-        most = SOURCE_IMAGES if data.dataset in OFFICIAL else 0
-        found.append(Reads(data, "source", "val", most=most))
-    found.append(Reads(data, "target", "train", labelled=method.procedure == "oracle"))
-    return [*found, Reads(data, "target", settings.training.eval_split)]
-
-
-def _refuse_lone_image(settings: Settings, images: int) -> None:
-    """AdaBN of a network whose batch norm needs two images."""
-    adabn = settings.method.procedure == "adabn"
-    if adabn and images == 1 and needs_two_images(settings.network):
-        raise StvmError(
-            f"{settings.data.target_root}: one training image, and AdaBN of "
-            f"{settings.network.network} needs two: add images, or leave that row out"
-        )
-
-
-def ensure_source(
-    settings: Settings,
-    cache: Path,
-    device: torch.device,
-    progress: Progress | None = None,
-    every_s: float = EVERY_S,
-    wait: bool = True,
-    sign: Path | None = None,
-) -> Path:
-    """The source model's file; the first process trains it, the others wait.
-
-    Args:
-        settings: of a trial that starts from it.
-        cache: of rendered data and source models.
-        device: to train on.
-        progress: told how far the training is.
-        every_s: seconds between the states from which an interrupted training goes on.
-        wait: for another process that trains it.
-        sign: file that says how far it is; None for none.
-
-    Raises:
-        Held: another process trains it, and `wait` is false.
-        StvmError: it was trained from other images or other weights.
-    """
-    path = source_path(settings, cache)
-    if settings.source.source_checkpoint:
-        return path
-    if settings.data.dataset == "folder":
-        # Images that are not there name no source model.
-        open_source(settings.data, "train", cache)
-    made_from = _source_origin(settings)
-    if path.exists():
-        published = Contents(cache).of_published_source(settings.data)
-        _check_origin(settings, path, made_from | published)
-        return path
-    with locked(source_lock(path), wait):
-        look_afresh(path.parent)
-        drop_unfinished(path)
-        if not path.exists():
-            keeper = Keeper(path.with_suffix(".state"), {"hash": path.stem} | made_from, every_s)
-            with (
-                signed(sign, f"source model {path.stem}", source_lock(path), progress) as told,
-                computing(settings.compute, device),
-            ):
-                network = train_source(settings, cache, device, told, keeper)
-            if source_path(settings, cache) != path:
-                raise StvmError(
-                    f"{settings.data.source_root}: files changed while the source model was "
-                    "trained on them; run again"
-                )
-            published = Contents(cache).of_published_source(settings.data)
-            save_network(network, path, class_names(settings.data), **made_from, **published)
-            keeper.drop()
-    return path
-
-
-def _source_origin(settings: Settings) -> dict[str, str]:
-    """What a source model is trained from that its name does not say."""
-    start = settings.source.source_init
-    found = {
-        "init_sha256": file_sha256(Path(start)) if start else "",
-        "source_images_sha256": source_fingerprint(settings.data),
-    }
-    return {name: value for name, value in found.items() if value}
-
-
-def _check_origin(settings: Settings, path: Path, made_from: dict[str, str]) -> None:
-    """Raise if a source model that stands was trained from other images or other weights."""
-    if not made_from:
-        return
-    kept = open_source_model(settings, path).found.metadata
-    for name, value in made_from.items():
-        if kept.get(name, value) != value:
-            what = "source_init" if name == "init_sha256" else "source images"
-            raise StvmError(
-                f"{path}: trained from other {what} than these; restore them, or name another "
-                "folder with --cache"
-            )
 
 
 def run_trial(

@@ -8,13 +8,12 @@ from safetensors.torch import save
 from torch import Tensor, nn
 
 from stvm.errors import StvmError
-from stvm.files import writing
+from stvm.files import replacing, writing
 from stvm.method.build import Adaptation
 from stvm.method.distance import distance_to_predicted
 from stvm.method.losses import reliability
 from stvm.networks import SegmentationNetwork, load_weights
 from stvm.pretrained.reading import read_file
-from stvm.records import replacing
 from stvm.settings import MethodSettings
 
 _LABELLER, _HEAD, _PROXIES = "labeller.", "head.", "proxies"

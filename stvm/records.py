@@ -16,8 +16,7 @@ import orjson
 from numpy.typing import NDArray
 
 from stvm.errors import StvmError
-from stvm.files import Unreadable, drop_unfinished, unreadable, writing
-from stvm.files import replacing as replacing
+from stvm.files import Unreadable, drop_unfinished, replacing, unreadable, writing
 from stvm.locks import locked, look_afresh
 
 SCHEMA = 1

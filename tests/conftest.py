@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from stvm.experiment import ensure_source
 from stvm.presets import find_preset
 from stvm.records import Results
+from stvm.source_training import ensure_source
 from stvm.trial import run_and_record
 from tests.recorded import DIVERGING
 from tests.tiny import TINY, tiny

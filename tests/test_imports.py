@@ -17,7 +17,7 @@ RAY = {
 }
 _TRAINS = (
     *("stvm.data", "stvm.method", "stvm.trainer", "stvm.evaluate", "stvm.experiment"),
-    *("stvm.trial", "stvm.trainable"),
+    *("stvm.inputs", "stvm.source_training", "stvm.trial", "stvm.trainable"),
 )
 FORBIDDEN = {
     # module prefix: what it must not import
@@ -52,6 +52,10 @@ FORBIDDEN = {
     ),
     "stvm.trainer": ("stvm.experiment", "stvm.records", "stvm.study", "ray"),
     "stvm.evaluate": ("stvm.method", "stvm.trainer", "stvm.experiment", "ray"),
+    "stvm.inputs": (
+        *("stvm.method", "stvm.trainer", "stvm.experiment", "stvm.trial", "stvm.study", "ray"),
+    ),
+    "stvm.source_training": ("stvm.trainer", "stvm.experiment", "stvm.trial", "stvm.study", "ray"),
     "stvm.experiment": ("stvm.trial", "stvm.study", "stvm.execute", "ray"),
     "stvm.trial": ("stvm.study", "stvm.execute", "ray"),
     "stvm.study": ("stvm.trial", "stvm.trainer", "stvm.execute", "ray", "torch"),

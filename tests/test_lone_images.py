@@ -12,7 +12,7 @@ from studies import scenarios
 from studies.__main__ import main
 from stvm import memory_report
 from stvm.errors import StvmError
-from stvm.experiment import check_inputs
+from stvm.inputs import check_inputs
 from stvm.memory import Phase
 from stvm.networks import build_network
 from stvm.presets import PRESETS

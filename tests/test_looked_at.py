@@ -13,7 +13,7 @@ from stvm.data import contents
 from stvm.data.classes import parse_classes
 from stvm.data.contents import Files, check_contents
 from stvm.errors import StvmError
-from stvm.experiment import check_inputs
+from stvm.inputs import check_inputs
 from stvm.settings import Settings
 from tests.miniature import make_cityscapes, make_gta5
 from tests.test_encoding import as_train_ids

@@ -10,9 +10,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from stvm.data.access import open_target_images
-from stvm.experiment import ensure_source
 from stvm.measures import Reader, measure_adaptation, metric_silhouette, unlabelled_silhouette
 from stvm.scores import spread_out
+from stvm.source_training import ensure_source
 from stvm.supervised import load_source
 from stvm.trainer import adapt
 from tests.tiny import tiny

@@ -8,7 +8,7 @@ import torch
 
 from stvm.contents import Contents
 from stvm.errors import StvmError
-from stvm.experiment import check_inputs
+from stvm.inputs import check_inputs
 from stvm.named import refuse_other_files
 from stvm.records import Results
 from stvm.settings import Settings

@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from stvm.experiment import check_inputs
+from stvm.inputs import check_inputs
 from stvm.networks import Architecture, ResNetSize, assemble, upsample
 from stvm.pretrained import open_backbone, open_checkpoint, public_checkpoint, save_network
 from stvm.settings import Settings

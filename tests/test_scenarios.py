@@ -9,10 +9,10 @@ import torch
 from reports import make_tables
 from studies import scenarios
 from stvm.errors import StvmError
-from stvm.experiment import ensure_source
 from stvm.named import images_of
 from stvm.presets import CITIES, NETWORKS, PRESETS, SCENARIOS, scenario_preset
 from stvm.records import Results
+from stvm.source_training import ensure_source
 from tests.miniature import make_cityscapes, make_crosscity, make_gta5, make_synthia
 from tests.tiny import SMALL_SCENARIO
 

@@ -12,9 +12,10 @@ from torch.nn import functional as F
 
 from stvm import trainer
 from stvm.data.access import LabelledImages, open_source, open_target_images, open_target_labelled
-from stvm.experiment import ensure_source, run_trial
+from stvm.experiment import run_trial
 from stvm.networks import SegmentationNetwork
 from stvm.settings import Settings
+from stvm.source_training import ensure_source
 from stvm.supervised import load_source
 from stvm.trainer import adapt
 from tests.tiny import tiny

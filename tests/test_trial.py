@@ -13,10 +13,10 @@ from PIL import Image
 from safetensors.torch import load_file
 
 from stvm.errors import StvmError
-from stvm.experiment import ensure_source
 from stvm.pretrained import open_checkpoint
 from stvm.records import Results
 from stvm.settings import Settings
+from stvm.source_training import ensure_source
 from stvm.sources import source_path
 from stvm.trial import run_and_record
 from tests.tiny import tiny

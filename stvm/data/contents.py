@@ -25,8 +25,7 @@ from stvm.data.layouts import LAYOUTS
 from stvm.data.reading import check_image
 from stvm.errors import StvmError
 from stvm.estimate import duration
-from stvm.files import writing
-from stvm.records import replacing
+from stvm.files import replacing, writing
 
 VERSION = 1
 TRUSTED = "prepare them with --trust-labels"

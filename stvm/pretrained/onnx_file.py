@@ -10,9 +10,8 @@ from typing import Any
 import torch
 
 from stvm.errors import StvmError
-from stvm.files import writing
+from stvm.files import replacing, writing
 from stvm.networks import SegmentationNetwork
-from stvm.records import replacing
 
 _TRACED = (2, 3, 64, 96)
 _CHECKED = (1, 3, 77, 133)
