@@ -14,7 +14,7 @@ demo: .venv/ready
 	$(PYTHON) reports/make_figure.py --out results/adaptation.png && exit $$ended
 
 test: .venv/ready
-	OMP_NUM_THREADS=1 $(PYTHON) -m pytest -q -n 2 --dist loadgroup
+	OMP_NUM_THREADS=1 $(PYTHON) -m pytest -q -n 3 --dist loadgroup
 
 check: .venv/ready
 	.venv/bin/ruff format --check .

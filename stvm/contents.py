@@ -41,12 +41,17 @@ class Contents:
     """
 
     def __init__(self, cache: Path) -> None:
+        self._cache = cache
         whole, ends = Digests(cache), Digests(cache, end_sha256)
         self.of_file: Callable[[str], str] = remembered(partial(_of_file, whole))
         self._part: Callable[[str, str, bool, bool], str] = remembered(partial(_of_part, whole))
         self._ends: Callable[[DataSettings, str, bool, bool, bool], str] = remembered(
             partial(_of_published, ends)
         )
+
+    def __reduce__(self) -> tuple[type["Contents"], tuple[Path]]:
+        """Another process finds the digests itself: Tune pickles what a search holds."""
+        return Contents, (self._cache,)
 
     def identified(self, settings: Settings) -> Settings:
         """The settings with what the files hold now; as they are where files are not there.

@@ -12,13 +12,20 @@ from stvm.trial import run_and_record
 from tests.recorded import DIVERGING
 from tests.tiny import TINY, tiny
 
+TURNS = {
+    "one": ("test_ablation", "test_cluster", "test_gpu_slots", "test_studies_cli", "test_kills"),
+    "another": ("test_scenarios", "test_search_command", "test_sharing", "test_gpu_command"),
+}
+"""Files whose slow tests start Ray: those of a turn run one after another in one process."""
+
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Slow tests stay in one process of `-n`: most start Ray, which takes all cores as its own."""
+    """At most two tests of `-n` start Ray at a time: each takes all cores as its own."""
     for item in items:
-        if item.get_closest_marker("slow"):
-            item.add_marker(pytest.mark.xdist_group("slow"))
+        for turn, files in TURNS.items():
+            if item.get_closest_marker("slow") and item.path.stem in files:
+                item.add_marker(pytest.mark.xdist_group(turn))
 
 
 @pytest.fixture(scope="session")

@@ -161,7 +161,7 @@ def test_stopped_is_130_with_k_of_n_and_a_diverging_trial_does_not_stop_the_othe
     asked: signal.Signals, tmp_path: Path, with_source: Path
 ) -> None:
     results, cache = tmp_path / "results", with_source
-    diverging = ["lr=1e30", "iterations=60"]
+    diverging = ["lr=1e30", "iterations=30"]
     driver = subprocess.Popen(
         command(results, cache, *diverging),
         stdout=subprocess.PIPE,

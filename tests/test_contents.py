@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import pickle
 import shutil
 import subprocess
 import sys
@@ -140,6 +141,14 @@ def older_name(settings: Settings, target_train: bool) -> dict[str, Any]:
         **{"settings": settings.flat(), "result": {"miou": 0.5}},
         "run": {"images_sha256": whole.hexdigest()},
     }
+
+
+def test_digests_go_to_another_process_as_the_folder_they_lie_in(here: Path) -> None:
+    """Tune pickles what a search holds."""
+    file = here / "weights"
+    file.write_bytes(b"some weights")
+    there = pickle.loads(pickle.dumps(Contents(here / "cache")))
+    assert there.of_file(str(file)) == hashlib.sha256(b"some weights").hexdigest()
 
 
 def test_nothing_else_in_a_folder_counts(here: Path) -> None:

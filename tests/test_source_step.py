@@ -43,8 +43,12 @@ SETTINGS: list[tuple[str, Any]] = [
     ("weight_decay", 0.1),
     ("poly_power", 0.0),
 ]
-ELSEWHERE = {"source_checkpoint", "checkpoint_family", "source_init", "source_auxiliary"}
-"""Where weights come from, and a loss that small_deeplab has not: `tests/test_networks.py`."""
+ELSEWHERE = {
+    *("source_checkpoint", "checkpoint_family", "source_init", "source_auxiliary"),
+    *("checkpoint_content", "init_content"),
+}
+"""Where weights come from (`tests/test_contents.py`), and a loss that small_deeplab has not
+(`tests/test_networks.py`)."""
 
 
 def crop(s: Any, images: Any, position: int, holders: list[Any]) -> tuple[Tensor, Tensor]:
