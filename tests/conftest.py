@@ -14,7 +14,13 @@ from tests.tiny import TINY, tiny
 
 TURNS = {
     "one": ("test_ablation", "test_cluster", "test_gpu_slots", "test_studies_cli", "test_kills"),
-    "another": ("test_scenarios", "test_search_command", "test_sharing", "test_gpu_command"),
+    "another": (
+        "test_scenarios",
+        "test_search_command",
+        "test_sharing",
+        "test_gpu_command",
+        "test_readme",
+    ),
 }
 """Files whose slow tests start Ray: those of a turn run one after another in one process."""
 
