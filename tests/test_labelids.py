@@ -1,5 +1,6 @@
 """Label maps against Cityscapes' own scripts and against tables written down a second time."""
 
+from dataclasses import FrozenInstanceError
 from pathlib import Path
 
 import numpy as np
@@ -125,6 +126,26 @@ def test_the_last_id_of_each_data_set_is_taken_and_the_next_refused(
     for strange in (last + 1, 254):
         with pytest.raises(StvmError, match=f"a.png: holds {strange}, .*0 to {last}, 255 ignored"):
             ids.checked(Path("a.png"), np.array([[0, strange]], np.uint16))
+
+
+@pytest.mark.parametrize(
+    ("strange", "told"),
+    [
+        ([40], "40, which"),
+        ([40, 41, 42, 43, 44], "40, 41, 42, 43, 44, which"),
+        ([40, 41, 42, 43, 44, 45], "40, 41, 42, 43, 44 and 1 more, which"),
+        (list(range(40, 60)), "40, 41, 42, 43, 44 and 15 more, which"),
+    ],
+)
+def test_five_strange_ids_are_named_and_the_others_counted(strange: list[int], told: str) -> None:
+    with pytest.raises(StvmError, match=f"a.png: holds {told} are no ids of Cityscapes "):
+        CITYSCAPES_IDS.checked(Path("a.png"), np.array([strange], np.uint8))
+
+
+def test_a_table_has_a_place_for_each_byte_and_ids_cannot_be_changed() -> None:
+    assert SYNTHIA_IDS.table(ALL_19).shape == (256,)
+    with pytest.raises(FrozenInstanceError):
+        SYNTHIA_IDS.last = 30  # type: ignore[misc]
 
 
 def test_an_own_class_may_have_the_id_254_and_not_255() -> None:

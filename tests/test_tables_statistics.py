@@ -1,13 +1,14 @@
 """Intervals cover what they say, by simulation; ranks and losses against scipy and by hand."""
 
 import math
+from dataclasses import FrozenInstanceError
 
 import numpy as np
 import pytest
 from scipy import stats
 
 from reports.cells import mark
-from reports.paired import Key, pair_up, paired
+from reports.paired import Key, estimate, pair_up, paired
 from reports.rank import regret, spearman
 from reports.sheet import Cell
 from reports.spread import Spread, spread, variance_ratio
@@ -82,7 +83,15 @@ def test_realisations_are_not_mixed_and_weigh_by_their_trials():
 def test_what_has_no_correlation_is_none():
     assert spearman({0: [(1, 1), (2, 2), (3, 3)]}).rho is None
     assert spearman({0: [(1, i) for i in range(9)]}).rho is None
+    assert spearman({0: [(i, 1) for i in range(9)]}).rho is None
     assert spearman({}).rho is None
+
+
+def test_a_realisation_without_correlation_hides_none_of_the_next() -> None:
+    """Seven ranks that rise, behind a tie throughout and behind too few trials."""
+    rising = [(i, i) for i in range(7)]
+    for silent in ([(1, i) for i in range(9)], [(i, 1) for i in range(9)], [(1, 1)] * 3):
+        assert spearman({0: silent, 1: rising}).rho == pytest.approx(1)
 
 
 def test_what_choosing_loses_is_the_mean_over_realisations_and_ties_share():
@@ -114,11 +123,19 @@ def test_trials_pair_by_realisation_and_seed_and_a_yardstick_with_all_seeds_of_i
     assert pair_up(row, source) == [(1.0, 7.0), (3.0, 7.0), (5.0, 8.0)]
     assert pair_up(source, row) == [(7.0, 1.0), (7.0, 3.0), (8.0, 5.0)]
     assert pair_up(source, {(0, None): 1.0, (3, None): 2.0}) == [(7.0, 1.0)]
+    both: dict[Key, float] = {(0, 0): 2.0, (0, None): 1.0}
+    assert pair_up(both, {(0, 0): 5.0, (0, None): 7.0}) == [(1.0, 7.0), (2.0, 5.0)]
     found = paired(row, above)
     assert (found.n, found.mean) == (3, pytest.approx((-9 - 17 - 25) / 3))
     # t of 2 degrees of freedom at 0.975, from a table.
     half = 4.302653 * np.std([-9, -17, -25], ddof=1) / math.sqrt(3)
     assert (found.low, found.high) == pytest.approx((found.mean - half, found.mean + half))
+
+
+def test_statistics_cannot_be_changed_once_they_are_made() -> None:
+    for made, name in ((estimate([1.0]), "mean"), (Spread(0), "sd"), (spearman({}), "rho")):
+        with pytest.raises(FrozenInstanceError):
+            setattr(made, name, 0.0)
 
 
 @pytest.mark.parametrize(

@@ -1,11 +1,14 @@
 """Values written down a second time: from the paper, from the field's codes, from the docs."""
 
+from dataclasses import FrozenInstanceError
 from typing import Any
 
 import pytest
 
-from stvm.presets import PRESETS
-from stvm.protocols import PROTOCOLS
+from stvm.errors import StvmError
+from stvm.presets import PRESETS, find_preset
+from stvm.protocols import PROTOCOLS, Protocol
+from stvm.scores import SCORED_IMAGES, TEMPERATURE, WATCHED_IMAGES
 from stvm.search_space import find_parameters, searchable
 from stvm.settings import Settings, field_of
 
@@ -60,6 +63,54 @@ def test_presets_hold_what_is_written_down(preset: str) -> None:
     settings = PRESETS[preset].settings(**(roots if preset == "paper" else {})).flat()
     expected = expected_of(preset)
     assert {name: settings[name] for name in expected} == expected
+
+
+CLASSES_10 = "0:road,1:sidewalk,2:building,4:fence,5:pole,7:traffic sign,8:vegetation,10:sky,"
+CLASSES_10 += "11:person,13:car"
+
+
+def test_presets_run_as_their_pages_say() -> None:
+    """The demo's schedule is docs/paper.md's, its realisations those of docs/results.md."""
+    demo = PRESETS["demo"].settings().flat()
+    fast = {"ema_momentum": 0.003, "ema_period": 1, "evaluated": "teacher", "keep_model": True}
+    assert {name: demo[name] for name in fast} == fast and PRESETS["demo"].tuned == (100, 101)
+    for name, preset in PRESETS.items():
+        roots = {"source_root": "a", "target_root": "b", "classes": "road,sky"}
+        flat = preset.settings(**(roots if name == "paper" else {})).flat()
+        assert preset.realisation == 0 and (name == "demo" or preset.tuned == ())
+        if name.startswith("cam") or name == "carla_camvid":
+            assert flat["classes"] == CLASSES_10 and flat["evaluated"] == "teacher"
+        if name == "paper":
+            assert flat["crop_height"] == 512 and flat["teacher_bn"] == "track"
+        if "deeplab" in name:
+            kept = {"keep_model": True, "workers": 4, "teacher_bn": "track"}
+            assert {key: flat[key] for key in kept} == kept
+    with pytest.raises(FrozenInstanceError):
+        PRESETS["demo"].realisation = 1  # type: ignore[misc]
+    with pytest.raises(StvmError, match="unknown preset 'dmeo': did you mean 'demo'"):
+        find_preset("dmeo")
+    assert find_preset("demo") is PRESETS["demo"]
+
+
+def test_what_a_trial_is_watched_and_scored_on() -> None:
+    """Recorded scores and curves are of 64 and 8 images; densities have a temperature of 0.05."""
+    assert (SCORED_IMAGES, WATCHED_IMAGES, TEMPERATURE) == (64, 8, 0.05)
+
+
+def test_sentences_above_tables_say_sizes_scales_and_mirroring() -> None:
+    square = Protocol("own", "", (96, 96), align_corners=True, scales=(1.0,), flip=False)
+    assert square.resizes and Protocol("own", "", label_size=(9, 9)).resizes
+    assert square.sentence(1, 2) == (
+        "protocol own: images and labels of 96x96 (width x height), logits enlarged bilinearly, "
+        "corners aligned"
+    )
+    shown = PROTOCOLS["dtst"].sentence(1, 2)
+    assert "images of 1536x768, labels of 2048x1024" in shown
+    assert "over scales 1 of the input; chosen" in square.multi_scale_sentence()
+    views = PROTOCOLS["image"].multi_scale_sentence()
+    assert "over scales 0.75, 1 and 1.25 of the input, each also mirrored; chosen" in views
+    with pytest.raises(FrozenInstanceError):
+        square.flip = True  # type: ignore[misc]
 
 
 def test_defaults_are_the_papers_and_its_source_models_recipe() -> None:
