@@ -163,7 +163,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--modules", nargs="+", metavar="PART", help="whose path holds one of these"
     )
-    parser.add_argument("--survivors", action="store_true", help="try those again that survived")
+    parser.add_argument("--survivors", action="store_true", help="try those again, but equal ones")
     parser.add_argument("--plan", type=Path, default=Path(__file__).with_name("mutants.toml"))
     options = parser.parse_args(arguments)
     plan, written = read_plan(options.plan), options.results / "mutants.jsonl"
@@ -172,7 +172,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     random.Random(options.seed).shuffle(everything)
     chosen = everything[: options.sample]
     known = read_results(written)
-    again = {m for m, found in known.items() if found["outcome"] == "survived"}
+    survived = {m: found["line"] for m, found in known.items() if found["outcome"] == "survived"}
+    again = {m for m, line in survived.items() if (m.module, line) not in plan.equal}
     untested = {m for m, found in known.items() if found["outcome"] == UNTESTED}
     again = untested | (again if options.survivors else set())
     todo = [m for m in chosen if m not in known or m in again]
