@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 SUFFIXES = (".png", ".jpg", ".jpeg")
 KINDS = ("labels", "colours", "overlay", "reliability")
 _GAP = 4
+_NAMED = 3
+"""Most images that cannot be read and are named; the others are predicted all the same."""
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -212,11 +214,20 @@ def run(options: argparse.Namespace) -> int:
     predictor, names = open_predictor(options)
     palette = np.array(colours_of(names), np.uint8)
     write_legend(names, palette, options.out / "classes.csv")
+    faults: list[str] = []
     for number, (name, path) in enumerate(images.items(), start=1):
-        image = read_rgb(path)
+        try:
+            image = read_rgb(path)
+        except StvmError as error:
+            faults.append(str(error))
+            continue
         predicted = predictor(image)
         write_prediction(image, predicted, palette, options.out / name)
         seen = f"{predicted.seen[1]}x{predicted.seen[0]}"
         print(f"{number} of {len(images)}: {path}, seen at {seen}", file=sys.stderr, flush=True)
-    print(f"{len(images)} images predicted into {options.out}; classes.csv names the ids")
+    done = len(images) - len(faults)
+    print(f"{done} images predicted into {options.out}; classes.csv names the ids")
+    if faults:
+        more = f"; and {len(faults) - _NAMED} more" if len(faults) > _NAMED else ""
+        raise StvmError("; ".join(faults[:_NAMED]) + more)
     return 0

@@ -70,6 +70,40 @@ def test_the_images_of_the_record_get_its_labels_and_reliability(
     assert rows[1] == ["0", "road", "128", "64", "128"] and len(rows) == 20
 
 
+def test_where_the_teacher_is_reported_it_is_the_network_that_labels(
+    cache: Path, tmp_path: Path
+) -> None:
+    """Labels and reliability are then those of the record, at every pixel."""
+    results = Results(tmp_path / "results")
+    settings = tiny(keep_model=True, evaluated="teacher", ema_period=2, ema_momentum=0.3)
+    name = run_and_record(settings, results, cache, torch.device("cpu"))["hash"]
+    with np.load(results.sample_path(name)) as sample:
+        arrays = dict(sample)
+    Image.fromarray(arrays["images"][0]).save(tmp_path / "a.png")
+    given = ["predict", name, str(tmp_path / "a.png"), "--out", str(tmp_path / "out")]
+    assert main([*given, "--results", str(results.root)]) == 0
+    labels = np.array(Image.open(tmp_path / "out" / "a_labels.png"))
+    assert np.array_equal(labels, arrays["predictions"][0])
+    found = np.array(Image.open(tmp_path / "out" / "a_reliability.png")) / 255
+    assert np.abs(found - arrays["reliability"][0]).max() <= 0.5 / 255 + 1e-5
+
+
+def test_an_image_that_cannot_be_read_does_not_keep_the_others_from_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    weights, photos, out = tmp_path / "w.safetensors", tmp_path / "photos", tmp_path / "out"
+    save_network(build_network("small_deeplab", 16, 3), weights, ("road", "walk", "sky"))
+    photos.mkdir()
+    for name in ("a", "c"):
+        photo(20, 20).save(photos / f"{name}.png")
+    (photos / "b.png").write_text("no image")
+    assert main(["predict", str(weights), str(photos), "--out", str(out)]) == 2
+    told = capsys.readouterr()
+    errors = [line for line in told.err.splitlines() if line.startswith("error: ")]
+    assert len(errors) == 1 and "b.png" in errors[0] and "2 images predicted" in told.out
+    assert {p.name[0] for p in out.glob("*_labels.png")} == {"a", "c"}
+
+
 def test_reliability_is_equations_3_and_4_of_the_teachers_features(kept: Path) -> None:
     """A twin that enlarges the metric features, which the code does not."""
     from safetensors.torch import load_file
