@@ -2,7 +2,7 @@
 
 Question: which `teacher_bn` suits the paper's schedule? Does a slow teacher cost the student too?
 Command: python studies/teacher.py --seeds 0 1 2 --realisations 100 eval_split=val
-Cost: 90 trials of a minute on one core (three seeds).
+Cost: 84 trials of a minute on one core (three seeds; 90 cells).
 Expected: docs/results.md, "The mean teacher's schedule"; the table is `reports/make_readings.py`'s.
 
 The paper moves the teacher by 1e-3 once in 100 iterations: by 1 - 0.999^800 = 0.55 of the way in

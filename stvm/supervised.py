@@ -196,16 +196,7 @@ def train_supervised(
         StvmError: no labelled pixel in any image, or a state that cannot be written.
     """
     refuse_unlabelled(images)
-    recipe = settings.source
-    crops = LabelledCrops(
-        images,
-        crop,
-        recipe.source_seed,
-        recipe.source_iterations * recipe.source_batch,
-        recipe.source_rare,
-        recipe.source_scale,
-        len(class_names(settings.data)),
-    )
+    recipe, crops = settings.source, _crops(images, settings, crop)
     weights = None
     if recipe.source_balance > 0:
         weights = class_weights(images, crops.num_classes, recipe.source_balance)
@@ -229,6 +220,20 @@ def train_supervised(
         progress(iteration, recipe.source_iterations)
     training.finite.check_weights(recipe.source_iterations, network)
     network.eval()
+
+
+def _crops(images: LabelledImages, settings: Settings, crop: tuple[int, int]) -> LabelledCrops:
+    """Of the whole training, in order."""
+    recipe = settings.source
+    return LabelledCrops(
+        images,
+        crop,
+        recipe.source_seed,
+        recipe.source_iterations * recipe.source_batch,
+        recipe.source_rare,
+        recipe.source_scale,
+        len(class_names(settings.data)),
+    )
 
 
 @torch.no_grad()

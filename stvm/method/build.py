@@ -15,7 +15,14 @@ from stvm.method.metric import MetricLearner, MetricReading
 from stvm.method.patches import NoPatches, PatchBank
 from stvm.method.photometric import PhotometricAugmentation, no_augmentation
 from stvm.method.step import AdaptationStep, Bank
-from stvm.method.teacher import Labeller, MeanTeacher, batch_norms, frozen_copy, no_update
+from stvm.method.teacher import (
+    Labeller,
+    MeanTeacher,
+    Update,
+    batch_norms,
+    frozen_copy,
+    no_update,
+)
 from stvm.method.thresholds import ClassThresholds, most_confident
 from stvm.networks import SegmentationNetwork
 from stvm.optimisation import sgd
@@ -97,19 +104,9 @@ def build_adaptation(
         with drawing_aside(device_of(student)):
             metric = build_metric(settings, source, num_classes)
         learn_metric = partial(learn_aside, metric)
-    if method.mt:
-        labelling: SegmentationNetwork = teacher
-        update = MeanTeacher(
-            teacher, student, method.ema_momentum, method.ema_period, method.teacher_bn
-        ).update
-    else:
-        labelling = student if method.labeller == "student" else passes.lay_out(frozen_copy(source))
-        update = no_update
     step = AdaptationStep(
         student=passes.predict(student),
-        label=Labeller(
-            labelling, method.labeller_bn, method.mt and method.teacher_bn == "track", passes
-        ),
+        label=build_labeller(settings, source, student, teacher),
         learn_metric=learn_metric,
         weigh=build_weighing(method),
         admit=build_admission(method, num_classes),
@@ -117,12 +114,37 @@ def build_adaptation(
         bank=build_bank(settings, num_classes),
         bank_augmented=method.patch_image == "augmented",
         optimizer=optimizer,
-        update_teacher=update,
+        update_teacher=build_update(method, student, teacher),
         loss_norm=method.loss_norm,
         parts=training.accumulate,
     )
     optimizers = [optimizer] + ([metric.optimizer] if metric else [])
     return Adaptation(step, student, teacher if method.mt else student, metric, optimizers)
+
+
+def build_labeller(
+    settings: Settings,
+    source: SegmentationNetwork,
+    student: SegmentationNetwork,
+    teacher: SegmentationNetwork,
+) -> Labeller:
+    """The teacher labels; without MT the frozen source model or the student does."""
+    method, passes = settings.method, Passes(settings.compute)
+    if method.mt:
+        return Labeller(teacher, method.labeller_bn, method.teacher_bn == "track", passes)
+    chosen = student if method.labeller == "student" else passes.lay_out(frozen_copy(source))
+    return Labeller(chosen, method.labeller_bn, False, passes)
+
+
+def build_update(
+    method: MethodSettings, student: SegmentationNetwork, teacher: SegmentationNetwork
+) -> Update:
+    """The moving average, or the identity."""
+    if not method.mt:
+        return no_update
+    return MeanTeacher(
+        teacher, student, method.ema_momentum, method.ema_period, method.teacher_bn
+    ).update
 
 
 def drawing_aside(device: torch.device) -> AbstractContextManager[None]:
