@@ -50,7 +50,8 @@ def draw_fig1(curve: Curve) -> Figure:
     source = curve.source.estimate.mean
     if source is not None:
         axes.axhline(100 * source, color="black", linestyle="--", linewidth=1, label="Source, mean")
-    axes.set_title(f"{curve.manifest.title}{curve.pooled.named(': ')}", fontsize=9)
+    title = f"{curve.manifest.title}{curve.pooled.named(': ')}"
+    axes.set_title(title, fontsize=9, wrap=True)
     axes.set_xlabel("most confident share of the predictions used as pseudo-labels, %")
     axes.set_ylabel("mIoU on the target, %")
     axes.grid(color="0.93")
@@ -115,5 +116,5 @@ def draw_sensitivity(table: Table) -> Figure:
     panels[-1].legend(handles, labels, loc="center", fontsize=8, frameon=False)
     figure.supylabel("mIoU less that of the default, points", fontsize=9)
     drawn = table.pooled.named(": ")
-    figure.suptitle(f"{table.manifest.title}{drawn}; {_level(table)}", fontsize=9)
+    figure.suptitle(f"{table.manifest.title}{drawn}; {_level(table)}", fontsize=9, wrap=True)
     return figure

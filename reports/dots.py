@@ -43,7 +43,7 @@ def draw_variance(
         axes.set_xlabel("mIoU about the mean, points")
         axes.grid(axis="x", color="0.93")
         axes.spines[["top", "right"]].set_visible(False)
-    figure.suptitle(heading(manifest), fontsize=9)
+    figure.suptitle(heading(manifest), fontsize=9, wrap=True)
     return figure
 
 
@@ -80,7 +80,9 @@ def draw_silhouette(manifest: Manifest, records: Records) -> Figure:
     panels[0].set_ylabel("mean silhouette x 100")
     panels[2].legend(fontsize=8, frameon=False, loc="best")
     figure.suptitle(
-        f"{heading(manifest)}. Filled: overall mean; open: mean of the class means", fontsize=9
+        f"{heading(manifest)}. Filled: overall mean; open: mean of the class means",
+        fontsize=9,
+        wrap=True,
     )
     return figure
 

@@ -156,7 +156,7 @@ def draw_grid(samples: dict[str, Sample], caption: str) -> Figure:
                 pictures[row], cmap="gray", vmin=0, vmax=1, interpolation="nearest"
             )
             axes[row, column].set_axis_off()
-    figure.supxlabel(caption, fontsize=8)
+    figure.supxlabel(caption, fontsize=8, wrap=True)
     return figure
 
 

@@ -10,7 +10,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from studies.recorded import open_results
+from studies.recorded import find_name, open_results
 from stvm.errors import StvmError
 
 if TYPE_CHECKING:
@@ -36,11 +36,15 @@ def find_model(model: str, results: Path) -> Path:
     """
     if Path(model).is_file():
         return Path(model)
-    kept = open_results(results).model_path(model)
+    recorded = open_results(results)
+    if len(Path(model).parts) > 1:
+        raise StvmError(f"no file {model}: name a file of weights, or the HASH of a trial")
+    name = find_name(model, recorded.names())
+    kept = recorded.model_path(name)
     if not kept.is_file():
         raise StvmError(
-            f"no file {model} and no network {kept}: a trial keeps its network if it is run with "
-            "keep_model=true"
+            f"trial {name} kept no network: `python -m studies replay {name} --keep-model` makes "
+            "it again from its settings; trials run with keep_model=true keep theirs"
         )
     return kept
 

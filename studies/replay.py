@@ -267,4 +267,7 @@ def run(options: argparse.Namespace) -> int:
     label = f" ({record['variant']})" if record.get("variant") else ""
     print(f"replaying trial {name}{label} on {device}", file=sys.stderr, flush=True)
     keep = results if options.keep_model else None
-    return _report(record, replay(record, settings, options.cache, device, keep))
+    code = _report(record, replay(record, settings, options.cache, device, keep))
+    if keep and keep.model_path(name).is_file():
+        print(f"its network lies in {keep.model_path(name)}")
+    return code

@@ -249,7 +249,8 @@ def test_a_trial_without_network_names_the_command_that_makes_it(
     assert f"replay {name} --keep-model" in capsys.readouterr().err
     again = ["replay", name, "--keep-model", "--results", str(results)]
     assert main([*again, "--cache", str(with_source)]) == 0
-    assert "equal to the bit" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "equal to the bit" in said and str(Path("models") / f"{name}.safetensors") in said
     assert main([*given, "--out", str(tmp_path / "o")]) == 0
     assert (tmp_path / "o" / "a_reliability.png").is_file()
 
@@ -285,3 +286,18 @@ def test_a_plain_state_dict_is_named_tensors_and_nothing_else(tmp_path: Path) ->
     assert state.keys() == network.state_dict().keys()
     assert all(torch.equal(state[k], v) for k, v in network.state_dict().items())
     assert main(["export-model", str(weights), "--format", "plain", "--out", str(out)]) == 2
+
+
+def test_an_exported_trial_is_named_by_the_beginning_of_its_hash(
+    kept: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    name = next(kept.glob("records/*.json")).stem
+    given = ["export-model", "--format", "plain", "--results", str(kept)]
+    assert main([*given, name[:5], "--out", str(tmp_path / "a.pth")]) == 0
+    assert (tmp_path / "a.pth").is_file()
+    capsys.readouterr()
+    bare = tmp_path / "bare"
+    shutil.copytree(kept / "records", bare / "records")
+    again = ["export-model", name[:5], "--results", str(bare), "--out", str(tmp_path / "b.pth")]
+    assert main(again) == 2
+    assert f"replay {name} --keep-model" in capsys.readouterr().err

@@ -5,15 +5,19 @@ import io
 import re
 import shutil
 import subprocess
+from dataclasses import replace
 
 import numpy as np
 import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.text import Text
 from PIL import Image
 
 from reports.cells import interval, mark, number
 from reports.curves import draw_fig1, draw_sensitivity
 from reports.dots import draw_silhouette, draw_variance
 from reports.formats import escape_latex, to_csv, to_document, to_latex, to_markdown
+from reports.make_figure import SHOWN, Sample, draw_grid
 from reports.make_figure import main as make_figure
 from reports.picture import save
 from reports.sheet import Cell, Column, Sheet
@@ -206,3 +210,38 @@ def test_a_wide_table_lies_down_before_its_text_becomes_very_small():
     assert r"\footnotesize\setlength" in wide(160) and "sideways" in wide(160)
     assert r"\scriptsize" in wide(300) and "sideways" in wide(300)
     assert "sideways" not in wide(130, 35)
+
+
+def test_the_name_of_a_study_with_many_changes_stays_inside_the_figure(tmp_path):
+    chosen = Chosen(make_results(tmp_path))
+    changes = " ".join(f"setting_number_{i}={i}" for i in range(20))
+    manifest, records = chosen["variance"]
+    long = replace(manifest, title=changes)
+    curve = replace(chosen.curve, manifest=replace(chosen.curve.manifest, title=changes))
+    level = replace(
+        build_table(*chosen["hparam_grid"]),
+        manifest=replace(chosen["hparam_grid"][0], title=changes),
+    )
+    grid = {row: sample_of_grey() for row in SHOWN}
+    drawn = [
+        draw_variance(long, records, None),
+        draw_silhouette(replace(chosen["silhouette"][0], title=changes), chosen["silhouette"][1]),
+        draw_sensitivity(level),
+        draw_fig1(curve),
+        draw_grid(grid, changes),
+    ]
+    for figure in drawn:
+        canvas = FigureCanvasAgg(figure)
+        canvas.draw()
+        texts = figure.findobj(lambda a: isinstance(a, Text) and "number_7" in a.get_text())
+        assert texts
+        for text in texts:
+            extent = text.get_window_extent(canvas.get_renderer())
+            assert extent.x0 >= 0 and extent.x1 <= figure.bbox.width
+
+
+def sample_of_grey():
+    pixels = np.zeros((1, 16, 32), np.uint8)
+    return Sample(
+        np.zeros((1, 16, 32, 3), np.uint8), pixels, pixels, np.zeros((1, 3), np.uint8), 0.5, None
+    )
