@@ -1,12 +1,15 @@
 """Folders for work in progress: short enough for sockets, and swept when their process is dead.
 
-    TEMPORARY/stvm-UID/lock, NUMBER/, NUMBER.lock
+    TEMPORARY/stvm-UID-MACHINE/lock, NUMBER/, NUMBER.lock
 
 Whoever takes a folder holds its lock, which dies with the process; the next one to take a folder
-removes those that nobody holds.
+removes those that nobody holds. Machines may share a temporary folder whose locks each sees for
+itself alone, so each has its own.
 """
 
+import hashlib
 import os
+import platform
 import shutil
 import stat
 import tempfile
@@ -61,12 +64,13 @@ def shorten_temporary() -> None:
 
 
 def _home(most_bytes: int) -> Path:
-    """The folder of all folders of this user, made where it is missing."""
+    """The folder of all folders of this user on this machine, made where it is missing."""
     named = [os.environ[name] for name in ("TMPDIR", "TEMP", "TMP") if os.environ.get(name)]
     user = getattr(os, "getuid", lambda: 0)()
+    machine = hashlib.sha256(platform.node().encode()).hexdigest()[:4]
     faults = []
     for base in dict.fromkeys([*named, *_OTHERS]):
-        home = Path(base).absolute() / f"stvm-{user}"
+        home = Path(base).absolute() / f"stvm-{user}-{machine}"
         fault = _fault(home, user, most_bytes - _NUMBER)
         if fault is None:
             return home

@@ -1,6 +1,7 @@
 """Temporary folders: short enough for sockets, and removed after a kill."""
 
 import os
+import platform
 import signal
 import subprocess
 import sys
@@ -13,6 +14,7 @@ import torch
 from stvm import cluster, scratch
 from stvm.data.crops import batches
 from stvm.errors import StvmError
+from stvm.files import drop_unfinished
 from stvm.machine import Machine
 from stvm.scratch import RAY_BYTES, own_folder
 
@@ -107,3 +109,55 @@ def test_loading_processes_work_below_a_long_temporary_folder(long: Path) -> Non
     (batch,) = batches(Ones(), 2, workers=1)  # type: ignore[arg-type]
     assert batch.sum() == 6
     assert len(os.environ["TMPDIR"]) < 75
+
+
+class OwnEyes:
+    """A lock of a mount that tells no other machine of it."""
+
+    def __init__(self, path: Path, timeout: float = -1) -> None:
+        self.lock_file = path
+
+    def __enter__(self) -> "OwnEyes":
+        self.lock_file.touch()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+    def acquire(self) -> None:
+        self.lock_file.touch()
+
+    def release(self) -> None:
+        pass
+
+
+def test_a_machine_leaves_alone_what_another_has_in_a_shared_temporary_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    monkeypatch.setattr(scratch, "FileLock", OwnEyes)
+    monkeypatch.setattr(platform, "node", lambda: "node1")
+    with own_folder() as theirs:
+        (theirs / "session").mkdir()
+        monkeypatch.setattr(platform, "node", lambda: "node2")
+        with own_folder() as ours:
+            assert ours != theirs
+        assert (theirs / "session").is_dir() and not ours.exists()
+
+
+def test_what_a_link_leads_to_is_never_removed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    precious = tmp_path / "precious"
+    precious.mkdir()
+    (precious / "a").write_text("x")
+    with own_folder() as first:
+        (first / "inside").symlink_to(precious)
+        (first.parent / "77").symlink_to(precious)
+    with own_folder():
+        pass
+    for name in (".r.json-0123abcd", ".r.json-0123abce"):
+        (tmp_path / name).symlink_to(precious if name.endswith("d") else precious / "a")
+    drop_unfinished(tmp_path / "r.json")
+    assert (precious / "a").read_text() == "x"
