@@ -98,11 +98,12 @@ class Search:
                     self.live[suggestion.trial.hash].append(suggestion)
                 elif self.results.read(suggestion.trial.hash):
                     self.told(suggestion, *self._tell(suggestion))
+                elif is_held(self.results.lock_path(suggestion.trial.hash)):
+                    # Before the next case, which drops the state: another study may need it.
+                    self.elsewhere.append(suggestion)
                 elif suggestion.trial.hash in self._pruned():
                     self._tell_pruned(suggestion)
                     self.told(suggestion, "pruned before", TrialState.PRUNED)
-                elif is_held(self.results.lock_path(suggestion.trial.hash)):
-                    self.elsewhere.append(suggestion)
                 else:
                     self.live[suggestion.trial.hash] = [suggestion]
                     return suggestion

@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from stvm.locks import is_held, locked
+from stvm.errors import StvmError
+from stvm.locks import Held, is_held, locked
 from stvm.records import Results
 
 DRIVER = "driver"
@@ -50,9 +51,9 @@ def driving(results: Results, name: str) -> Iterator[Drivers]:
         StvmError: the lock cannot be written.
     """
     for path in (results.root / "locks").glob(f"{_DRIVER}*.lock"):
-        with suppress(OSError):
-            if not is_held(path):
-                path.unlink()
+        # While it is held, so that nobody who has just made it goes on with a file without a name.
+        with suppress(OSError, StvmError, Held), locked(path, wait=False):
+            path.unlink()
     me = f"{platform.node()[:40]}-{os.getpid()}-{secrets.token_hex(3)}"
     path = _lock_of(results, me)
     with locked(path):

@@ -102,3 +102,39 @@ def test_settings_that_another_study_runs_now_are_come_back_to(tmp_path: Path) -
         assert second.number == 1 and bench.search.others() == ["trial 0"]
     assert [s.number for s in bench.run(bench.search)] == [0]
     assert bench.search.others() == [] and bench.states() == {"COMPLETE": 2}
+
+
+def test_a_dead_drivers_lock_is_taken_away_only_while_it_is_held(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else a driver that has just made its own would hold a file that has no name."""
+    dead = tmp_path / "locks" / "driver-node1-7-abc.lock"
+    dead.parent.mkdir()
+    dead.touch()
+    held: list[bool] = []
+    unlink = Path.unlink
+
+    def watched(path: Path, missing_ok: bool = False) -> None:
+        if path == dead:
+            held.append(is_held(path))
+        unlink(path, missing_ok)
+
+    monkeypatch.setattr(Path, "unlink", watched)
+    with driving(Results(tmp_path), "x"):
+        assert held == [True] and not dead.exists()
+
+
+def test_the_state_of_a_pruned_trial_stays_while_another_study_runs_it(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, trials=3)
+    suggestion = bench.search.next()
+    assert suggestion
+    bench.search.finish(suggestion, pruned=True)
+    bench.search.study.enqueue_trial(dict(suggestion.values))
+    name = suggestion.trial.hash
+    state = bench.results.state_path(name)
+    state.parent.mkdir()
+    state.write_text("of the other study")
+    with bench.results.lock(name):
+        bench.run(bench.search)
+        assert state.exists() and bench.search.others() == ["trial 1"]
+    assert bench.search.next() is None and bench.heard == [(1, "pruned before")]
