@@ -75,6 +75,10 @@ class Results:
         for path in (self.record_path(name), self.sample_path(name), self.model_path(name)):
             drop_unfinished(path)
 
+    def events_path(self, name: str) -> Path:
+        """Folder of the TensorBoard event files of the trial with this hash."""
+        return self._path("tensorboard", name, "")
+
     def error_path(self, name: str) -> Path:
         """Where the traceback of a task that ended in trouble is kept."""
         return self._path("errors", name, ".txt")
@@ -118,6 +122,8 @@ class Results:
             StvmError: there is one already, or it cannot be written.
         """
         path = self.record_path(record["hash"])
+        # Another machine may have written one where locks do not reach it.
+        look_afresh(path.parent)
         if path.exists():
             raise StvmError(f"{path}: exists and is not overwritten; move it away and run again")
         write_json(path, {"schema": SCHEMA} | record)
@@ -139,6 +145,9 @@ class Results:
             while (folder / f"{name}-{number}.json").exists():
                 number += 1
             os.replace(path, folder / f"{name}-{number}.json")
+            events = self.events_path(name)
+            if events.is_dir():
+                os.replace(events, folder / f"{name}-{number}-tensorboard")
 
     def write_sample(self, name: str, arrays: dict[str, NDArray[Any]]) -> None:
         """Predictions on a few images, for pictures."""

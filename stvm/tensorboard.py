@@ -35,13 +35,13 @@ def write_trial(results: Results, record: Mapping[str, Any]) -> None:
         StvmError: they cannot be written.
     """
     name = record["hash"]
-    folder = results.root / "tensorboard"
-    if (folder / name).exists():
+    folder = results.events_path(name)
+    if folder.exists():
         return
-    with results.lock(name), writing(folder):
-        drop_unfinished(folder / name)
-        if not (folder / name).exists():
-            with replacing_folder(folder / name) as half:
+    with results.lock(name), writing(folder.parent):
+        drop_unfinished(folder)
+        if not folder.exists():
+            with replacing_folder(folder) as half:
                 _write(half, record, results.sample_path(name))
 
 

@@ -19,7 +19,9 @@ import torch
 from ray.tune.search import Searcher
 
 import stvm.trial
-from stvm import sharing
+from stvm import records, sharing
+from stvm.data import prepare
+from stvm.data.streets import open_streets
 from stvm.errors import StvmError
 from stvm.locks import Held, is_held, locked
 from stvm.progress import Lines
@@ -280,3 +282,39 @@ def test_two_drivers_share_a_study_and_one_outlives_the_other(
     assert len(starts(results)) == 6
     again = subprocess.run(words, capture_output=True, text=True)
     assert "6 of 6 trials recorded" in again.stdout and len(again.stdout.splitlines()) == 3
+
+
+@pytest.mark.parametrize("number", [errno.ENOLCK, errno.EOPNOTSUPP])
+def test_images_are_rendered_and_prepared_where_a_file_system_has_no_locks(
+    number: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def none(*args: Any) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(filelock._unix.fcntl, "flock", none)
+    data = tiny(source_images=1).data
+    assert len(open_streets(data, "source", "train", tmp_path / "cache")) == 1
+    store: Any = SimpleNamespace(folder=tmp_path / "array")
+    with (
+        prepare._alone(store),
+        pytest.raises(StvmError, match="another process prepares it"),
+        prepare._alone(store),
+    ):
+        pass
+
+
+def test_a_record_that_another_machine_has_written_meanwhile_is_not_replaced(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A network file system may hide it from this machine until it looks afresh."""
+    results, name = Results(tmp_path), "0" * 12
+    theirs = json.dumps({"schema": 1, "hash": name, "status": "done", "result": {"miou": 0.25}})
+
+    def look(folder: Path) -> None:
+        folder.mkdir(exist_ok=True)
+        (folder / f"{name}.json").write_text(theirs)
+
+    monkeypatch.setattr(records, "look_afresh", look)
+    with pytest.raises(StvmError, match="is not overwritten"):
+        results.write({"hash": name, "status": "done", "result": {"miou": 0.75}})
+    assert results.record_path(name).read_text() == theirs

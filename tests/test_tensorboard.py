@@ -70,3 +70,13 @@ def test_without_the_package_nothing_is_started(
     assert main(["--tensorboard", "--results", str(tmp_path / "r"), *ASSIGNMENTS]) == 2
     assert 'pip install -e ".[tensorboard]"' in capsys.readouterr().err
     assert not (tmp_path / "r").exists()
+
+
+def test_a_trial_that_ran_again_is_not_shown_by_the_files_of_its_failure(tmp_path: Path) -> None:
+    results, name = Results(tmp_path), "0" * 12
+    results.write({"hash": name, "status": "failed", "settings": {}})
+    (tmp_path / "tensorboard" / name).mkdir(parents=True)
+    (tmp_path / "tensorboard" / name / "events").write_text("failed")
+    results.set_aside(name)
+    assert not (tmp_path / "tensorboard" / name).exists()
+    assert (tmp_path / "retried" / f"{name}-1-tensorboard" / "events").read_text() == "failed"

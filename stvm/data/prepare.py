@@ -12,12 +12,12 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
-from filelock import FileLock, Timeout
 
 from stvm.data.cache import Store, map_array
 from stvm.data.decoders import Decoders, Item
 from stvm.errors import StvmError
 from stvm.files import drop_unfinished, replacing, unreadable, writing
+from stvm.locks import Held, locked
 from stvm.records import write_json
 
 MARK_EVERY_S = 5.0
@@ -102,18 +102,13 @@ def fill(store: Store, decoders: Decoders, watch: Watch) -> list[str]:
 
 @contextmanager
 def _alone(store: Store) -> Iterator[None]:
-    with writing(store.folder):
-        lock = FileLock(store.folder / "lock")
-        try:
-            lock.acquire(timeout=0)
-        except Timeout:
-            raise StvmError(
-                f"{store.folder}: another process prepares it; wait for it, or stop it"
-            ) from None
     try:
-        yield
-    finally:
-        lock.release()
+        with locked(store.folder / "lock", wait=False):
+            yield
+    except Held:
+        raise StvmError(
+            f"{store.folder}: another process prepares it; wait for it, or stop it"
+        ) from None
 
 
 def _marks_path(store: Store) -> Path:

@@ -4,12 +4,12 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
-from filelock import FileLock
 
 from stvm.data.cache import map_array
 from stvm.data.reading import Uint8Array
 from stvm.data.scenes import SOURCE_STYLE, TARGET_STYLE, interpolate, render_scene
 from stvm.files import drop_unfinished, replacing_folder, writing
+from stvm.locks import locked, look_afresh
 from stvm.settings import STREETS_VERSION, DataSettings, digest
 
 Domain = Literal["source", "target"]
@@ -79,7 +79,8 @@ def _prepared(data: DataSettings, domain: Domain, split: str, cache: Path) -> Pa
     folder = cache / "streets" / f"{domain}-{split}-{digest(named)}"
     if folder.is_dir():
         return folder
-    with writing(folder.parent), FileLock(folder.with_suffix(".lock")):
+    with writing(folder.parent), locked(folder.with_suffix(".lock")):
+        look_afresh(folder.parent)
         drop_unfinished(folder)
         if not folder.is_dir():
             _render(data, domain, split, folder)
