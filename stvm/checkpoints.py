@@ -14,7 +14,9 @@ from stvm.files import Unreadable, drop_unfinished, replacing, unreadable, writi
 
 EVERY_S = 300.0
 FORMAT = "2"
-"""Raised whenever a state holds other things than before."""
+"""Of an adaptation: raised whenever its state holds other things than before."""
+SUPERVISED_FORMAT = "1"
+"""The same of a training on labels: a source model's or the oracle's."""
 _SHARE = 0.02
 """Most of a trial's time that goes into keeping states."""
 
@@ -49,6 +51,7 @@ class Keeper:
         path: of the file, written whole or not at all.
         identity: what a state must have been made from to be gone on from.
         every_s: least seconds between two states; 0 keeps every iteration's.
+        form: `FORMAT` of the kind of training.
 
     Attributes:
         resumed: iteration gone on from, and the device and threads of the process that kept it;
@@ -56,8 +59,11 @@ class Keeper:
         set_aside: where a state went that could not be gone on from; None if there was none.
     """
 
-    def __init__(self, path: Path, identity: dict[str, str], every_s: float = EVERY_S) -> None:
+    def __init__(
+        self, path: Path, identity: dict[str, str], every_s: float = EVERY_S, form: str = FORMAT
+    ) -> None:
         self.path = path
+        self.form = form
         self.identity = identity
         self.every_s = every_s
         self.resumed: dict[str, Any] = {}
@@ -133,7 +139,7 @@ class Keeper:
         drop_unfinished(self.path)
 
     def _identity(self) -> dict[str, str]:
-        versions = {"format": FORMAT, "stvm": __version__, "torch": str(torch.__version__)}
+        versions = {"format": self.form, "stvm": __version__, "torch": str(torch.__version__)}
         return self.identity | versions
 
 

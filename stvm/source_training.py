@@ -4,7 +4,7 @@ from pathlib import Path
 
 import torch
 
-from stvm.checkpoints import EVERY_S, Keeper
+from stvm.checkpoints import EVERY_S, SUPERVISED_FORMAT, Keeper
 from stvm.compute import computing
 from stvm.contents import Contents
 from stvm.data.access import class_names, open_source, source_fingerprint
@@ -58,7 +58,8 @@ def ensure_source(
         look_afresh(path.parent)
         drop_unfinished(path)
         if not path.exists():
-            keeper = Keeper(path.with_suffix(".state"), {"hash": path.stem} | made_from, every_s)
+            identity = {"hash": path.stem} | made_from
+            keeper = Keeper(path.with_suffix(".state"), identity, every_s, SUPERVISED_FORMAT)
             label = f"source model {path.stem}"
             with signed(sign, label, source_lock(path), progress) as told:
                 _train(settings, path, cache, device, told, keeper, made_from)

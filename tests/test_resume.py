@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from stvm import checkpoints, trainable
 from stvm.checkpoints import Keeper, begin
@@ -323,3 +324,20 @@ def test_a_state_that_finds_no_room_on_the_gpu_stays_too(tmp_path: Path) -> None
     with pytest.raises(torch.OutOfMemoryError):
         begin(Training, keeper)
     assert keeper.path.exists() and keeper.set_aside is None
+
+
+def test_a_source_models_state_of_an_earlier_version_is_gone_on_from(tmp_path: Path) -> None:
+    """What it holds has not changed since, as an adaptation's has."""
+    settings = tiny(source_iterations=8)
+    whole = load_file(ensure_source(settings, tmp_path / "a", CPU))
+    with pytest.raises(Stop):
+        ensure_source(settings, tmp_path / "b", CPU, stop_at(5), 0)
+    (path,) = (tmp_path / "b" / "sources").glob("*.state")
+    kept = torch.load(path, weights_only=True)
+    # As the version before this one signed it.
+    signed = {"hash": path.stem, "format": "1", "stvm": "0.1.0"}
+    signed["torch"] = str(torch.__version__)
+    torch.save(kept | {"identity": signed}, path)
+    seen: list[int] = []
+    made = ensure_source(settings, tmp_path / "b", CPU, lambda done, *_: seen.append(done))
+    assert seen == [6, 7, 8] and equal(load_file(made), whole)
