@@ -101,16 +101,17 @@ def settings_of(record: dict[str, Any], path: Path, anyway: bool = False) -> Set
         StvmError: a setting that this version does not know or allow, or another hash.
     """
     version = (record.get("run") or {}).get("stvm", "unknown")
+    which = f" ({record['variant']})" if record.get("variant") else ""
     try:
         settings = Settings().replace(**record["settings"])
     except (KeyError, TypeError):
         raise StvmError(f"{path}: no settings in it; move it away and run again") from None
     except StvmError as error:
-        raise StvmError(f"{path}: recorded by stvm {version}: {error}") from None
+        raise StvmError(f"{path}{which}: recorded by stvm {version}: {error}") from None
     name = settings.hash()
     if name != record["hash"] and not anyway:
         raise StvmError(
-            f"{path}: recorded by stvm {version}; this version names the trial of these settings "
-            f"{name}, so it may compute something else"
+            f"{path}{which}: recorded by stvm {version}; this version names the trial of these "
+            f"settings {name}, so it may compute something else"
         )
     return settings

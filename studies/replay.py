@@ -165,22 +165,25 @@ def replay(
                 every_s=math.inf,
             )
             if keep:
-                _keep(Results(Path(folder)), keep, record["hash"])
+                _keep(Results(folder), replayed["hash"], keep, record["hash"])
     finally:
         torch.set_num_threads(before)
     # As if read from its file: tuples become lists.
     return dict(json.loads(json.dumps(replayed)))
 
 
-def _keep(made: Results, results: Results, name: str) -> None:
-    """The networks of a replayed trial, beside its record."""
+def _keep(made: Results, as_made: str, results: Results, name: str) -> None:
+    """The networks of a replayed trial, beside its record, whose name may be an earlier one."""
     for source, path in (
-        (made.model_path(name), results.model_path(name)),
-        (made.metric_path(name), results.metric_path(name)),
+        (made.model_path(as_made), results.model_path(name)),
+        (made.metric_path(as_made), results.metric_path(name)),
     ):
         if source.is_file() and not path.exists():
             with writing(path.parent), replacing(path) as temporary:
                 shutil.copyfile(source, temporary)
+            print(f"kept: {path}", file=sys.stderr, flush=True)
+        elif source.is_file():
+            print(f"stands already and is left as it is: {path}", file=sys.stderr, flush=True)
 
 
 def device_for(record: dict[str, Any], wanted: str | None) -> str:

@@ -85,6 +85,9 @@ def refuse_other_files(trials: Iterable[Settings], results: Results, contents: C
 
 def _by_place(settings: Settings, results: Results) -> Iterator[Settings]:
     """The trial as it was named once, for each way to write its paths, where there is a record."""
+    recorded = set(results.names())
+    if not recorded:
+        return
     plain = settings.without_contents()
     flat = plain.flat()
     passes = _PASSES if _trains_nothing(settings) and flat["precision"] in _EQUAL else {}
@@ -94,7 +97,7 @@ def _by_place(settings: Settings, results: Results) -> Iterator[Settings]:
         ways = {name: _spellings(flat[name]) for name in _PATHS if identity.get(name)}
         for places in product(*ways.values()):
             paths = dict(zip(ways, places, strict=True))
-            if results.record_path(digest(identity | paths)).exists():
+            if digest(identity | paths) in recorded:
                 yield computed.replace(**paths).canonical()
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from stvm import __version__
-from stvm.checkpoints import EVERY_S, Keeper
+from stvm.checkpoints import EVERY_S, FORMAT, SUPERVISED_FORMAT, Keeper
 from stvm.contents import Contents
 from stvm.data.access import class_names
 from stvm.errors import DivergenceError, StvmError
@@ -58,7 +58,8 @@ def run_and_record(
     settings = named(settings, results, contents).canonical()
     name = settings.hash()
     with results.lock(name, wait):
-        keeper = Keeper(results.state_path(name), {"hash": name}, every_s)
+        form = SUPERVISED_FORMAT if settings.method.procedure == "oracle" else FORMAT
+        keeper = Keeper(results.state_path(name), {"hash": name}, every_s, form)
         results.drop_unfinished(name)
         record = results.read(name)
         again = retry_failed and failed in ("", results.stamp(name))
@@ -104,6 +105,12 @@ def _run(
         outcome = run_trial(settings, cache, device, progress, keeper)
         if images and Contents(cache).of_images(settings) != run["images_content"]:
             raise StvmError(f"{_roots(settings)}: files changed while they were read; run again")
+        checkpoint = settings.source.checkpoint_content
+        if checkpoint and outcome.source["sha256"] != checkpoint:
+            raise StvmError(
+                f"{settings.source.source_checkpoint}: changed after the trial was named by what "
+                "it holds; run again"
+            )
         results.write_sample(settings.hash(), outcome.sample)
         record["result"] = outcome.result
         if settings.compute.keep_model:

@@ -16,7 +16,9 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file
 
+import stvm.trial
 from studies import ablation
+from studies.__main__ import main as commands
 from stvm import digests
 from stvm.contents import Contents
 from stvm.digests import Digests, end_sha256
@@ -419,3 +421,39 @@ def test_the_source_row_of_a_trial_is_the_one_that_a_study_lists(here: Path) -> 
     adapted = contents.identified(on()).canonical()
     listed = contents.identified(on(**OFF))
     assert contents.identified(source_row(adapted)).hash() == listed.hash()
+
+
+def test_a_checkpoint_that_changes_after_its_trial_was_named_gives_no_record(
+    here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = ensure_source(tiny(), here / "cache", CPU)
+    shutil.copy(made, here / "a.safetensors")
+    settings = tiny(source_checkpoint="a.safetensors", **OFF)
+    other = ensure_source(tiny(source_seed=1), here / "cache", CPU)
+
+    def swapped(*given: Any) -> Settings:
+        known = named(*given)
+        shutil.copy(other, here / "a.safetensors")
+        return known
+
+    monkeypatch.setattr(stvm.trial, "named", swapped)
+    results = Results(here / "results")
+    with pytest.raises(StvmError, match="a.safetensors: changed after the trial was named"):
+        run_and_record(settings, results, here / "cache", CPU)
+    assert results.names() == []
+
+
+def test_the_networks_of_a_replayed_trial_are_kept_under_its_older_name(
+    here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    now = run_and_record(on(**OFF), Results(here / "a"), here / "cache", CPU)
+    older = now | older_name(on(**OFF).canonical(), False) | {"result": now["result"]}
+    older["run"] = now["run"] | older["run"]
+    assert older["hash"] != now["hash"]
+    Results(here / "b").write(older)
+    given = ["replay", older["hash"], "--results", "b", "--cache", "cache", "--keep-model"]
+    assert commands(given) == 0
+    path = Results(here / "b").model_path(older["hash"])
+    assert path.is_file() and f"kept: {path}" in capsys.readouterr().err
+    assert commands(given) == 0
+    assert f"is left as it is: {path}" in capsys.readouterr().err

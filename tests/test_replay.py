@@ -119,6 +119,7 @@ def test_a_record_of_another_version_is_refused_unless_anyway(
     place = ("--results", str(tmp_path), "--cache", str(cache))
     said = refused(capsys, "replay", NAMES[3], *place)
     assert f"names the trial of these settings {tiny().hash()}" in said and "--anyway" in said
+    assert record["variant"] and f"{NAMES[3]}.json ({record['variant']}): recorded by" in said
     assert replay(tmp_path, cache, NAMES[3], "--anyway") == 0
     put(tmp_path, record | {"settings": record["settings"] | {"alhpa": 2}})
     said = refused(capsys, "replay", tiny().hash(), *place)
