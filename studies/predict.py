@@ -1,9 +1,9 @@
 """What an adapted network says of images of your own: labels, colours, overlay, reliability.
 
-MODEL is the HASH of a trial run with keep_model=true (`status` lists hashes; the demo keeps its
-networks), or a file of weights. For each image NAME the folder --out gets NAME_labels.png (class
-ids, 8 bits), NAME_colours.png, NAME_overlay.png (beside the image) and, where the trial has a
-metric network, NAME_reliability.png (white: reliable); and classes.csv, once.
+MODEL is the HASH of a trial run with keep_model=true (a study's `--list` shows hashes; the demo
+keeps its networks), or a file of weights. For each image NAME the folder --out gets
+NAME_labels.png (class ids, 8 bits), NAME_colours.png, NAME_overlay.png (beside the image) and,
+where the trial has a metric network, NAME_reliability.png (white: reliable); and classes.csv, once.
 """
 
 import argparse

@@ -217,3 +217,14 @@ def test_published_data_are_looked_at_by_prepare(
     # At another size nothing new would be found in the same files.
     assert check_inputs([settings.replace(height=32, width=64)], cache) == []
     assert seen == []
+
+
+@pytest.mark.parametrize("text", ["[]", '{"x": 1}', "{"])
+def test_a_damaged_memory_of_what_was_looked_at_costs_another_look(text: str, root: Path) -> None:
+    cache = root / "cache"
+    check_inputs([trial(root)], cache)
+    kept = sorted((cache / "checked").iterdir())
+    for path in kept:
+        path.write_text(text)
+    assert check_inputs([trial(root)], cache) == check_inputs([trial(root)], None)
+    assert all(len(path.read_bytes()) > 20 for path in kept)

@@ -205,10 +205,12 @@ def _facts(files: Files, cache: Path | None) -> list[Fact]:
 
 def _recall(path: Path) -> dict[str, Fact]:
     try:
-        remembered: dict[str, Fact] = orjson.loads(path.read_bytes())
+        remembered = orjson.loads(path.read_bytes())
     except (OSError, orjson.JSONDecodeError):
         return {}
-    return remembered
+    if not isinstance(remembered, dict):
+        return {}
+    return {name: fact for name, fact in remembered.items() if isinstance(fact, dict)}
 
 
 def _read(files: Files, todo: Sequence[Look], found: dict[str, Fact]) -> list[str]:
