@@ -96,8 +96,9 @@ def silhouettes(
     totals = {name: torch.zeros_like(sums[name].count) for name in sums}
     for name, features, labels in _known(batches()):
         values = sums[name].silhouette(features, labels)
-        # Not `bincount`, whose weights a GPU refuses in deterministic mode; the sums are the same.
-        totals[name].index_add_(0, labels, values)
+        # Not `bincount`, whose weights a GPU refuses in deterministic mode; by batch as it was, so
+        # that the sums are those of recorded trials to the bit.
+        totals[name] += torch.zeros_like(totals[name]).index_add_(0, labels, values)
     return {name: _summary(totals[name], sums[name].count) for name in sums}
 
 

@@ -67,6 +67,21 @@ def test_means_are_over_points_and_over_classes_and_ignored_points_are_left_out(
         assert summary["overall_mean"] == pytest.approx(expected.mean(), abs=1e-9)
 
 
+def test_sums_are_added_up_by_batch_as_those_of_recorded_trials_were() -> None:
+    """To the bit: first within a batch, then over the batches."""
+    features, labels = points(2000, 4, 2)
+    parts = [(features[rows], labels[rows]) for rows in torch.arange(2000).split(77)]
+    sums = ClusterSums(4, 16, CPU)
+    for x, own in parts:
+        sums.add(x, own)
+    total = np.zeros(4)
+    for x, own in parts:
+        total += np.bincount(own.numpy(), sums.silhouette(x, own).numpy(), 4)
+    found = silhouettes(lambda: [(x, {"truth": own}) for x, own in parts], 4, 16, CPU)["truth"]
+    assert found is not None
+    assert found["class"] == (total / np.bincount(labels.numpy())).tolist()
+
+
 def test_one_class_has_no_silhouette() -> None:
     features, _ = points(10, 2, 0)
     zeros = torch.zeros(10, dtype=torch.long)
