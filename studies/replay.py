@@ -181,7 +181,6 @@ def _keep(made: Results, as_made: str, results: Results, name: str) -> None:
         if source.is_file() and not path.exists():
             with writing(path.parent), replacing(path) as temporary:
                 shutil.copyfile(source, temporary)
-            print(f"kept: {path}", file=sys.stderr, flush=True)
         elif source.is_file():
             print(f"stands already and is left as it is: {path}", file=sys.stderr, flush=True)
 

@@ -454,6 +454,6 @@ def test_the_networks_of_a_replayed_trial_are_kept_under_its_older_name(
     given = ["replay", older["hash"], "--results", "b", "--cache", "cache", "--keep-model"]
     assert commands(given) == 0
     path = Results(here / "b").model_path(older["hash"])
-    assert path.is_file() and f"kept: {path}" in capsys.readouterr().err
+    assert path.is_file() and f"its network lies in {path}" in capsys.readouterr().out
     assert commands(given) == 0
     assert f"is left as it is: {path}" in capsys.readouterr().err
