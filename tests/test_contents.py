@@ -122,6 +122,14 @@ def test_a_file_names_the_rows_that_read_it(file: str, here: Path) -> None:
     assert changed == (file == "sim/train/labels/0.png")
 
 
+def test_a_source_without_validation_images_names_trials_by_what_is_there(here: Path) -> None:
+    shutil.rmtree(here / "sim" / "val")
+    for row in ("Source", "STvM"):
+        before = name(on(**ROWS[row]))
+        swap(here / "sim" / "train" / "labels", 7, 8)
+        assert name(on(**ROWS[row])) != before
+
+
 STRAYS = (
     *("real/test/labels/.DS_Store", "sim/train/images/Thumbs.db", "real/train/images/.nfs0001"),
     *("real/test/.directory", "sim/val/images/.ipynb_checkpoints/0-checkpoint.png"),

@@ -111,6 +111,12 @@ def test_a_tiny_tree_may_hold_few_ids() -> None:
     assert published_slip(everything, SYNTHIA_IDS) is None
 
 
+@pytest.mark.parametrize(("ids", "certain"), [(7, False), (8, True)])
+def test_eight_train_ids_are_enough_to_be_sure_of_the_slip(ids: int, certain: bool) -> None:
+    slip = published_slip(counts(dict.fromkeys(range(1, ids + 1), 9) | {255: 5}), CITYSCAPES_IDS)
+    assert slip and slip.certain == certain
+
+
 def test_masks_of_0_and_255_and_one_class_are_told() -> None:
     two, three = parse_classes("ground,crack"), parse_classes("0:road,1:walk,2:sky")
     mask = own_slip(counts({0: 100, 255: 20}), two)

@@ -135,7 +135,7 @@ def test_a_url_of_any_sqlalchemy_names_the_file(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["../../evil", "/tmp/evil", "a/../../b", ".x", "a//b", "a\nb", "x" * 250]
+    "name", ["../../evil", "/tmp/evil", "a/../../b", ".x", "a//b", "a\nb", "x" * 250, "ä" * 101]
 )
 def test_a_name_that_leads_elsewhere_is_refused(
     name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
@@ -146,7 +146,8 @@ def test_a_name_that_leads_elsewhere_is_refused(
     assert "--name" in said and said.count("\n") == 1
     assert search([*arguments, "--list"]) == 2
     assert not list(tmp_path.iterdir())
-    assert checked_name("city/rome, 2", "--name") == "city/rome, 2"
+    for taken in ("city/rome, 2", "ä" * 100, "x" * 200):
+        assert checked_name(taken, "--name") == taken
 
 
 def test_a_hash_that_leads_elsewhere_is_refused(tmp_path: Path) -> None:

@@ -126,6 +126,17 @@ def test_a_page_or_pointer_under_the_name_of_safetensors_is_named_too(tmp_path: 
         assert message in said_of(path)
 
 
+@pytest.mark.parametrize("cut", [1, 2, 3])
+def test_a_long_page_is_known_where_what_is_read_of_it_ends_within_a_letter(
+    cut: int, tmp_path: Path
+) -> None:
+    """The first 4096 bytes are looked at; of a letter of four bytes `cut` are among them."""
+    page = PAGE + " " * (4096 - cut - len(PAGE)) + "\U0001f600 and so on"
+    path = tmp_path / "weights.pth"
+    path.write_text(page, encoding="utf-8")
+    assert "web page" in said_of(path)
+
+
 def test_a_file_that_may_not_be_read_is_not_called_damaged(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
