@@ -41,6 +41,16 @@ def test_a_folder_for_sockets_is_short_whatever_the_batch_system_says(long: Path
         assert folder.is_relative_to(long)
 
 
+def test_a_folder_is_as_short_as_asked_for_with_its_own_name(long: Path) -> None:
+    home = len(f"{long}/stvm-{os.getuid()}")
+    inside = []
+    for most in range(home - 1, home + 9):
+        with own_folder(most) as folder:
+            assert len(f"{folder}") <= most
+            inside.append(folder.is_relative_to(long))
+    assert inside == sorted(inside) and not inside[0] and inside[-1]
+
+
 def test_ray_is_started_in_a_short_folder_that_is_removed(
     long: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
