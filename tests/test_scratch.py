@@ -42,9 +42,8 @@ def test_a_folder_for_sockets_is_short_whatever_the_batch_system_says(long: Path
 
 
 def test_a_folder_is_as_short_as_asked_for_with_its_own_name(long: Path) -> None:
-    home = len(f"{long}/stvm-{os.getuid()}")
     inside = []
-    for most in range(home - 1, home + 9):
+    for most in range(len(str(long)), len(str(long)) + 40):
         with own_folder(most) as folder:
             assert len(f"{folder}") <= most
             inside.append(folder.is_relative_to(long))

@@ -71,11 +71,12 @@ def test_a_weight_or_a_buffer_that_is_not_finite_after_the_last_update_is_told()
 
 def test_seeds_of_any_size_seed_all_three_generators() -> None:
     drawn = []
-    for seed in (5, 2**32 + 5, 6):
+    for seed in (5, 2**32 + 5, 6, 2**31 + 5):
         seed_everything(seed)
         drawn.append((random.random(), np.random.random(), float(torch.rand(()))))
     assert drawn[0][1] == drawn[1][1]
-    assert all(a != b for a, b in zip(drawn[0], drawn[2], strict=True))
+    for other in drawn[2:]:
+        assert all(a != b for a, b in zip(drawn[0], other, strict=True))
     seed_everything(5)
     assert (random.random(), np.random.random(), float(torch.rand(()))) == drawn[0]
 
