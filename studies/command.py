@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
-from stvm.consent import refuse_missing_files
+from stvm.consent import missing_folders, refuse_missing_files
 from stvm.contents import Contents
 from stvm.errors import StvmError
 from stvm.files import refuse_file, refuse_unwritable
@@ -280,6 +280,8 @@ def run_study(study: Study | Studies, options: argparse.Namespace) -> int:
     study = study.renamed(renaming(results, options.cache))
     refuse_other_files_of(study.trials, results, options.cache)
     if options.list:
+        for line in missing_folders(trial.settings for trial in study.trials):
+            print(line, file=sys.stderr)
         list_trials(study, results, only_missing=options.list == "missing")
         return 0
     return run(study, results, machine_of(options), options.retry_failed)

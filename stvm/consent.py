@@ -36,6 +36,23 @@ def refuse_missing_files(trials: Iterable[Settings]) -> None:
             raise StvmError(f"{name}={text}: {what}; give the path of an existing file")
 
 
+def missing_folders(trials: Iterable[Settings]) -> list[str]:
+    """A line for each folder that is not there: what files hold names the trials."""
+    named = {
+        (name, getattr(settings.data, name)): None
+        for settings in trials
+        if settings.data.dataset != "streets"
+        for name in ("source_root", "target_root")
+        if name == "target_root" or not settings.source.source_checkpoint
+    }
+    return [
+        f"note: {name}={root} is not there; without its files trials have other names, and "
+        "recorded ones may be shown as missing"
+        for name, root in named
+        if root and not Path(root).is_dir()
+    ]
+
+
 def refuse_random_source(trials: Iterable[Settings], cache: Path, from_scratch: bool) -> None:
     """Refuse to train a full-size source model from random weights, unless it was asked for.
 

@@ -60,3 +60,11 @@ def test_table_seven_shares_two_rows_with_table_four() -> None:
 
 def test_toggles_are_settings() -> None:
     assert set(TOGGLES) <= set(MethodSettings.model_fields)
+
+
+def test_a_list_says_that_a_folder_is_not_there(tmp_path, capsys):
+    given = ["dataset=folder", f"source_root={tmp_path / 'sim'}", f"target_root={tmp_path}"]
+    classes = ["classes=0:road,1:walk", "height=48", "width=64", "crop_height=32", "crop_width=32"]
+    assert ablation.main([*given, *classes, "--list", "--results", str(tmp_path / "results")]) == 0
+    error = capsys.readouterr().err.splitlines()
+    assert len(error) == 1 and f"source_root={tmp_path / 'sim'} is not there" in error[0]
