@@ -19,10 +19,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--results", type=Path, default=Path("results"), metavar="DIR")
     parser.add_argument("--out", type=Path, metavar="DIR", help="default: RESULTS/tables")
+    parser.add_argument("--of", choices=list(readings.TITLES), default="readings", help="study")
     parser.add_argument("--study", metavar="BASE", help="default: the study updated last")
     options = parser.parse_args(arguments)
     try:
-        manifest = choose_manifest(options.results, None, options.study, "readings")
+        manifest = choose_manifest(options.results, None, options.study, options.of)
         sheet = readings.sheet(manifest, read_records(options.results, manifest))
         write_files(files_of(sheet), options.out or options.results / "tables")
     except StvmError as error:

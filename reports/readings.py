@@ -7,6 +7,9 @@ from reports.paired import paired
 from reports.rows import Records, Row, collect, pool
 from reports.sheet import Cell, Column, Sheet
 
+TITLES = {"readings": "Readings of the paper", "teacher": "The mean teacher's schedule"}
+"""Study to the title of its table."""
+
 _COLUMNS = (
     Column("reading", "left", "row"),
     *measured_columns(),
@@ -28,7 +31,7 @@ def sheet(manifest: Manifest, records: Records) -> Sheet:
     """Each row of Table IV and the readings tried on it, below a line of their own.
 
     Args:
-        manifest: of a study of readings; its rows are "ROW" and "ROW, SETTING=VALUE ...".
+        manifest: of a study in `TITLES`; its rows are "ROW" and "ROW, SETTING=VALUE ...".
         records: of its trials.
     """
     pooled = pool(records)
@@ -38,8 +41,8 @@ def sheet(manifest: Manifest, records: Records) -> Sheet:
     lines = [_cells(rows[n], None if own[n] == n else _reference(rows, own[n])) for n in ordered]
     starts = [i for i, name in enumerate(ordered) if i and own[name] != own[ordered[i - 1]]]
     return Sheet(
-        "readings",
-        notes.tuned_mark("Readings of the paper", pooled),
+        manifest.study,
+        notes.tuned_mark(TITLES[manifest.study], pooled),
         notes.heading(manifest),
         manifest.rule,
         _COLUMNS,

@@ -3,7 +3,7 @@
 Question: which `teacher_bn` suits the paper's schedule? Does a slow teacher cost the student too?
 Command: python studies/teacher.py --seeds 0 1 2 --realisations 100 eval_split=val
 Cost: 84 trials of a minute on one core (three seeds; 90 cells).
-Expected: docs/results.md, "The mean teacher's schedule"; the table is `reports/make_readings.py`'s.
+Expected: docs/results.md, "The mean teacher's schedule", made by `make_readings.py --of teacher`.
 
 The paper moves the teacher by 1e-3 once in 100 iterations: by 1 - 0.999^800 = 0.55 of the way in
 80,000. A trial of 800 iterations moves it as far with 1e-3 in every iteration.
@@ -59,7 +59,7 @@ def build_study(
         for number, seed, here in base.seeded(seeds)
         for name, settings in _rows(here)
     ]
-    return base.study("readings", 0, "Mean teacher", trials)
+    return base.study("teacher", 0, "Mean teacher", trials)
 
 
 def _rows(base: Settings) -> Iterator[tuple[str, Settings]]:

@@ -167,3 +167,17 @@ def test_latex_is_booktabs_with_escaped_text_and_every_row(tmp_path):
     assert r"a\_b" in text and r"50\% of it" in text
     body = [line for line in text.splitlines() if line.endswith(r" \\")]
     assert len(body) == 1 + len(rows) and {line.count(" & ") for line in body} == {12}
+
+
+def test_the_study_of_the_teacher_has_a_table_of_its_own(tmp_path: Path) -> None:
+    from reports import readings
+    from reports.manifests import choose_manifest
+    from reports.read_results import read_records
+    from studies.teacher import build_study
+    from stvm.records import Results
+
+    study = build_study("demo", {}, [0], [100])
+    study.write_manifest(Results(tmp_path))
+    manifest = choose_manifest(tmp_path, None, None, "teacher")
+    shown = readings.sheet(manifest, read_records(tmp_path, manifest))
+    assert (shown.name, len(shown.rows)) == ("teacher", 30)
