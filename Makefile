@@ -1,4 +1,4 @@
-.PHONY: demo test check gpu mutants
+.PHONY: demo test test-all check gpu mutants
 
 PYTHON = .venv/bin/python
 CODE = stvm studies reports benchmarks
@@ -14,6 +14,9 @@ demo: .venv/ready
 	$(PYTHON) reports/make_figure.py --out results/adaptation.png && exit $$ended
 
 test: .venv/ready
+	OMP_NUM_THREADS=1 $(PYTHON) -m pytest -q -n 3 --dist loadgroup -m "not long"
+
+test-all: .venv/ready
 	OMP_NUM_THREADS=1 $(PYTHON) -m pytest -q -n 3 --dist loadgroup
 
 check: .venv/ready

@@ -1,12 +1,11 @@
 """`python -m studies COMMAND`: what is recorded, and what to do with it."""
 
-import argparse
 import importlib
 import os
 import sys
 from collections.abc import Sequence
-from typing import NoReturn
 
+from studies.parsing import OneLineParser
 from stvm.errors import StvmError, unknown
 
 COMMANDS = {
@@ -23,13 +22,6 @@ COMMANDS = {
     "settings": ("studies.settings_list", "all settings: defaults, ranges, what they do"),
 }
 """Name to module, imported when asked for (torch and ray take seconds), and one line of help."""
-
-
-class _Parser(argparse.ArgumentParser):
-    """A parser whose complaint is one line."""
-
-    def error(self, message: str) -> NoReturn:
-        self.exit(2, f"error: {message}; see {self.prog} --help\n")
 
 
 def _overview() -> str:
@@ -58,7 +50,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 0 if given else 2
     try:
         module = importlib.import_module(_module(given[0]))
-        parser = _Parser(prog=f"python -m studies {given[0]}", description=module.__doc__)
+        parser = OneLineParser(prog=f"python -m studies {given[0]}", description=module.__doc__)
         module.add_options(parser)
         code: int = module.run(parser.parse_intermixed_args(given[1:]))
         sys.stdout.flush()

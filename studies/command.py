@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
+from studies.parsing import OneLineParser
 from stvm.consent import missing_folders, refuse_missing_files
 from stvm.contents import Contents
 from stvm.errors import StvmError
@@ -38,7 +39,7 @@ def study_parser(about: str, seeds: Sequence[int], presets: bool = True) -> argp
         seeds: without --seeds.
         presets: it starts from any preset, and draws the embedded benchmark anew.
     """
-    parser = argparse.ArgumentParser(
+    parser = OneLineParser(
         description=about,
         usage="%(prog)s [options] [setting=value ...]",
         epilog="any setting of stvm/groups/ can be changed, as in alpha=4 iterations=400",

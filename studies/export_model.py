@@ -39,7 +39,7 @@ def find_model(model: str, results: Path) -> Path:
     recorded = open_results(results)
     if len(Path(model).parts) > 1:
         raise StvmError(f"no file {model}: name a file of weights, or the HASH of a trial")
-    name = find_name(model, recorded.names())
+    name = find_name(model, recorded.names(), f"file {model}, and no record of trial")
     kept = recorded.model_path(name)
     if not kept.is_file():
         raise StvmError(

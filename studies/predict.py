@@ -226,7 +226,8 @@ def run(options: argparse.Namespace) -> int:
         seen = f"{predicted.seen[1]}x{predicted.seen[0]}"
         print(f"{number} of {len(images)}: {path}, seen at {seen}", file=sys.stderr, flush=True)
     done = len(images) - len(faults)
-    print(f"{done} images predicted into {options.out}; classes.csv names the ids")
+    what = "image" if done == 1 else "images"
+    print(f"{done} {what} predicted into {options.out}; classes.csv names the ids")
     if faults:
         more = f"; and {len(faults) - _NAMED} more" if len(faults) > _NAMED else ""
         raise StvmError("; ".join(faults[:_NAMED]) + more)

@@ -123,6 +123,7 @@ def events(results: Path) -> list[dict[str, str]]:
     return [json.loads(line) for line in lines]
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_killed_at_random_moments_each_trial_is_recorded_once(
     tmp_path: Path, with_source: Path
@@ -156,7 +157,13 @@ def test_killed_at_random_moments_each_trial_is_recorded_once(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("asked", [signal.SIGINT, signal.SIGTERM], ids=["int", "term"])
+@pytest.mark.parametrize(
+    "asked",
+    [
+        pytest.param(signal.SIGINT, id="int", marks=pytest.mark.long),
+        pytest.param(signal.SIGTERM, id="term"),
+    ],
+)
 def test_stopped_is_130_with_k_of_n_and_a_diverging_trial_does_not_stop_the_others(
     asked: signal.Signals, tmp_path: Path, with_source: Path
 ) -> None:

@@ -115,6 +115,7 @@ def assert_none_started_after_its_end(results: Path) -> None:
             ended.add(event["hash"])
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_a_study_outlives_one_of_its_two_nodes(
     two_nodes: Any, tmp_path: Path, with_source: Path
@@ -143,6 +144,7 @@ def test_a_study_outlives_one_of_its_two_nodes(
     assert_none_started_after_its_end(results)
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_a_worker_that_is_killed_again_and_again_is_an_error_and_the_rest_goes_on(
     tmp_path: Path, with_source: Path

@@ -40,6 +40,7 @@ def test_without_a_gpu_it_says_so_in_one_line_and_writes_nothing(tmp_path: Path)
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_the_whole_course_runs_at_toy_size_on_the_cpu(tmp_path: Path) -> None:
     code, told = said(tmp_path, "--device", "cpu", "--toy", "--budget", "280")

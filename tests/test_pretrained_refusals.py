@@ -232,7 +232,7 @@ def test_the_commands_say_what_a_file_is_and_export_it(
     assert "exists and is not overwritten" in capsys.readouterr().err
     results = ["--results", str(tmp_path), "--out", str(out)]
     assert main(["export-model", "0123456789ab", *results]) == 2
-    assert "keep_model=true" in capsys.readouterr().err
+    assert "no file 0123456789ab, and no record of trial" in capsys.readouterr().err
     torch.save(single(), path)
     assert main(["checkpoint", str(path)]) == 2
     assert "set checkpoint_family" in capsys.readouterr().err

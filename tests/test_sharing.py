@@ -256,6 +256,7 @@ def test_what_killed_processes_said_of_recorded_trials_is_taken_away(tmp_path: P
     assert [path.name for path in (tmp_path / "running").iterdir()] == ["b.json"]
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_two_drivers_share_a_study_and_one_outlives_the_other(
     tmp_path: Path, with_source: Path

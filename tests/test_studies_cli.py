@@ -156,3 +156,15 @@ def test_failed_trials_are_run_again_and_their_records_set_aside(
     for record in records:
         aside = root / "retried" / f"{record['hash']}-1.json"
         assert json.loads(aside.read_text()) == record
+
+
+@pytest.mark.parametrize("wrong", [["--nosuch"], ["--seeds", "a"], ["--list", "some"]])
+def test_a_studys_wrong_option_is_one_line(
+    wrong: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    from studies import ablation
+
+    with pytest.raises(SystemExit, match="2"):
+        ablation.main(wrong)
+    said = capsys.readouterr().err
+    assert said.startswith("error: ") and said.count("\n") == 1
