@@ -12,6 +12,7 @@ from pathlib import Path
 
 import matplotlib
 import pytest
+from PIL import Image
 
 import stvm.execute
 import stvm.search_tune
@@ -82,16 +83,18 @@ SCENARIO = [
 
 
 def bring(folder: Path) -> None:
-    """What a user of the README brings: the folders of a scenario, and a checkpoint."""
+    """What a user of the README brings: the folders of a scenario, a checkpoint and a photo."""
     make_gta5(folder / "data" / "gta5")
     make_cityscapes(folder / "data" / "cityscapes", val=2)
     network = build_network("small_deeplab", 16, len(CITYSCAPES))
     save_network(network, folder / "source.safetensors", CITYSCAPES)
+    (folder / "photos").mkdir()
+    Image.new("RGB", (60, 40)).save(folder / "photos" / "street.png")
 
 
 def as_a_test_runs_it(words: list[str], folder: Path) -> list[str]:
     """A command of the README on tiny settings, with a trial for HASH and a checkpoint for FILE."""
-    kept = "models" if "export-model" in words else "records"
+    kept = "models" if {"export-model", "predict"} & set(words) else "records"
     found = sorted(p.stem for p in (folder / "results" / kept).glob("*.*"))
     brought = str(folder / "source.safetensors")
     if "--expect" in words:
