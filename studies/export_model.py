@@ -10,7 +10,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from studies.recorded import find_name, open_results
+from studies.recorded import find_network
 from stvm.errors import StvmError
 
 if TYPE_CHECKING:
@@ -28,27 +28,6 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--family", default="auto", help="of FILE, where it cannot be told")
 
 
-def find_model(model: str, results: Path) -> Path:
-    """The file that is named, or the network kept of the trial that is named.
-
-    Raises:
-        StvmError: there is neither.
-    """
-    if Path(model).is_file():
-        return Path(model)
-    recorded = open_results(results)
-    if len(Path(model).parts) > 1:
-        raise StvmError(f"no file {model}: name a file of weights, or the HASH of a trial")
-    name = find_name(model, recorded.names(), f"file {model}, and no record of trial")
-    kept = recorded.model_path(name)
-    if not kept.is_file():
-        raise StvmError(
-            f"trial {name} kept no network: `python -m studies replay {name} --keep-model` makes "
-            "it again from its settings; trials run with keep_model=true keep theirs"
-        )
-    return kept
-
-
 def run(options: argparse.Namespace) -> int:
     """The command; returns its exit code."""
     # torch takes seconds to import, and --help needs none.
@@ -58,7 +37,7 @@ def run(options: argparse.Namespace) -> int:
         raise StvmError(f"unknown family '{options.family}': there are {', '.join(FAMILIES)}")
     if options.out is None:
         raise StvmError("export-model writes a file: name it with --out FILE")
-    checkpoint = open_checkpoint(find_model(options.model, options.results), options.family)
+    checkpoint = open_checkpoint(find_network(options.model, options.results)[0], options.family)
     network = checkpoint.build()
     print(f"{options.out}: {checkpoint.line()}; {_export(network, checkpoint, options)}")
     return 0

@@ -17,9 +17,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from PIL import Image
 
-from studies.recorded import find_name, open_results, settings_of
+from studies.recorded import find_network, open_results, settings_of
 from stvm.errors import StvmError
-from stvm.files import replacing, writing
+from stvm.files import write_whole
 
 if TYPE_CHECKING:
     from stvm.prediction import Prediction, Predictor
@@ -119,21 +119,12 @@ def open_predictor(options: argparse.Namespace) -> "tuple[Predictor, tuple[str, 
 
 def _files(options: argparse.Namespace) -> tuple[Path, int, Path | None]:
     """Weights, height of the trial's images (0 for a file's), and the metric network's file."""
-    if Path(options.model).is_file():
-        return Path(options.model), 0, None
-    if len(Path(options.model).parts) > 1 or not Path(options.results).is_dir():
-        raise StvmError(
-            f"no file {options.model} and no results folder {options.results} with a trial of "
-            "that name: name a file of weights, or the HASH of a trial"
-        )
+    path, name = find_network(options.model, options.results)
+    if not name:
+        return path, 0, None
     results = open_results(options.results)
-    name = find_name(options.model, results.names())
-    path, record = results.model_path(name), results.read(name)
-    if record is None or not path.is_file():
-        raise StvmError(
-            f"trial {name} kept no network: `python -m studies replay {name} --keep-model` makes "
-            "it again from its settings; trials run with keep_model=true keep theirs"
-        )
+    record = results.read(name)
+    assert record is not None
     settings = settings_of(record, results.record_path(name), anyway=True)
     return path, settings.data.height, results.metric_path(name)
 
@@ -170,8 +161,7 @@ def write_prediction(
         content = io.BytesIO()
         Image.fromarray(pixels).save(content, "PNG")
         path = base.with_name(f"{base.name}_{kind}.png")
-        with writing(path.parent), replacing(path) as temporary:
-            temporary.write_bytes(content.getbuffer())
+        write_whole(path, content.getbuffer())
 
 
 def write_legend(names: Sequence[str], palette: np.ndarray[Any, Any], path: Path) -> None:
@@ -191,8 +181,7 @@ def write_legend(names: Sequence[str], palette: np.ndarray[Any, Any], path: Path
             f"{path} exists, is not of these classes and is not overwritten: name another folder "
             "with --out"
         )
-    with writing(path.parent), replacing(path) as temporary:
-        temporary.write_text(text.getvalue(), encoding="utf-8")
+    write_whole(path, text.getvalue().encode())
 
 
 def run(options: argparse.Namespace) -> int:

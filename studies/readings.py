@@ -5,7 +5,7 @@ preset has it is the reference. `python reports/make_readings.py` makes the tabl
 """
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -70,14 +70,17 @@ def build_study(
     trials = [
         base.trial(name, seed, number, settings)
         for number, seed, here in base.seeded(seeds)
-        for name, settings in _rows(here)
+        for name, settings in rows_with_readings(here, READINGS)
     ]
     return base.study("readings", 0, "Readings of the paper", trials)
 
 
-def _rows(base: Settings) -> list[tuple[str, Settings]]:
+def rows_with_readings(
+    base: Settings, tried: Mapping[str, Iterable[dict[str, Any]]]
+) -> list[tuple[str, Settings]]:
+    """Each row of Table IV as it is, and below it the readings tried on it."""
     rows = []
-    for row, readings in READINGS.items():
+    for row, readings in tried.items():
         reference = base.replace(**VARIANTS[row])
         rows.append((row, reference))
         for reading in readings:

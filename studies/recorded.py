@@ -89,6 +89,30 @@ def find_name(prefix: str, names: Sequence[str], what: str = "record of trial") 
     raise StvmError(f"no {what} '{prefix}': {proposal}")
 
 
+def find_network(model: str, root: Path) -> tuple[Path, str]:
+    """A file of weights by its path, or the network kept of a trial by how its hash begins.
+
+    Returns:
+        The file, and the hash of the trial; empty for a file that was named.
+
+    Raises:
+        StvmError: there is neither.
+    """
+    if Path(model).is_file():
+        return Path(model), ""
+    if len(Path(model).parts) > 1:
+        raise StvmError(f"no file {model}: name a file of weights, or the HASH of a trial")
+    recorded = open_results(root)
+    name = find_name(model, recorded.names(), f"file {model}, and no record of trial")
+    kept = recorded.model_path(name)
+    if not kept.is_file():
+        raise StvmError(
+            f"trial {name} kept no network: `python -m studies replay {name} --keep-model` makes "
+            "it again from its settings; trials run with keep_model=true keep theirs"
+        )
+    return kept, name
+
+
 def settings_of(record: dict[str, Any], path: Path, anyway: bool = False) -> Settings:
     """Settings of a recorded trial.
 

@@ -10,16 +10,15 @@ The paper moves the teacher by 1e-3 once in 100 iterations: by 1 - 0.999^800 = 0
 """
 
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from studies.ablation import VARIANTS
 from studies.command import command
 from studies.listing import Base
-from stvm.settings import Settings
+from studies.readings import rows_with_readings
 from stvm.study import Study
 
 ROWS = ("ST_MT", "STvM")
@@ -57,18 +56,9 @@ def build_study(
     trials = [
         base.trial(name, seed, number, settings)
         for number, seed, here in base.seeded(seeds)
-        for name, settings in _rows(here)
+        for name, settings in rows_with_readings(here, dict.fromkeys(ROWS, READINGS))
     ]
     return base.study("teacher", 0, "Mean teacher", trials)
-
-
-def _rows(base: Settings) -> Iterator[tuple[str, Settings]]:
-    for row in ROWS:
-        reference = base.replace(**VARIANTS[row])
-        yield row, reference
-        for reading in READINGS:
-            words = " ".join(f"{name}={value}" for name, value in reading.items())
-            yield f"{row}, {words}", reference.replace(**reading)
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ from typing import Any, Protocol, TypeVar
 import torch
 
 from stvm import __version__
-from stvm.files import Unreadable, drop_unfinished, replacing, unreadable, writing
+from stvm.files import Unreadable, drop_unfinished, unreadable, write_whole, writing
 
 EVERY_S = 300.0
 FORMAT = "2"
@@ -128,8 +128,7 @@ class Keeper:
         # torch's own writer turns a full disk into a RuntimeError; Python's into an OSError.
         content = io.BytesIO()
         torch.save({"identity": self._identity(), "process": process, "state": state}, content)
-        with writing(self.path.parent), replacing(self.path) as temporary:
-            temporary.write_bytes(content.getbuffer())
+        write_whole(self.path, content.getbuffer())
         ended = time.monotonic()
         self.next = ended + (self.every_s and max(self.every_s, (ended - started) / _SHARE))
 

@@ -75,6 +75,16 @@ def replacing(path: Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
+def write_whole(path: Path, content: bytes | memoryview) -> None:
+    """Write a file whole or not at all; its folder is made where it is missing.
+
+    Raises:
+        StvmError: no space, no permission.
+    """
+    with writing(path.parent), replacing(path) as temporary:
+        temporary.write_bytes(content)
+
+
 @contextmanager
 def replacing_folder(folder: Path) -> Iterator[Path]:
     """A new folder beside `folder` that takes its place when the block ends well."""

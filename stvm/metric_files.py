@@ -8,7 +8,7 @@ from safetensors.torch import save
 from torch import Tensor, nn
 
 from stvm.errors import StvmError
-from stvm.files import replacing, writing
+from stvm.files import write_whole
 from stvm.method.build import Adaptation
 from stvm.method.distance import distance_to_predicted
 from stvm.method.losses import reliability
@@ -70,8 +70,7 @@ def save_metric(
         {k: v.detach().cpu().contiguous() for k, v in state.items()},
         {"alpha": repr(method.alpha), "beta": repr(method.beta)},
     )
-    with writing(path.parent), replacing(path) as temporary:
-        temporary.write_bytes(content)
+    write_whole(path, content)
 
 
 def open_metric(

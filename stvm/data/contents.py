@@ -25,7 +25,7 @@ from stvm.data.layouts import LAYOUTS
 from stvm.data.reading import check_image
 from stvm.errors import StvmError
 from stvm.estimate import duration
-from stvm.files import replacing, writing
+from stvm.files import write_whole
 
 VERSION = 1
 TRUSTED = "prepare them with --trust-labels"
@@ -195,8 +195,7 @@ def _facts(files: Files, cache: Path | None) -> list[Fact]:
             known |= {name: fact | {"stamp": stamps[name]} for name, fact in found.items()}
             if path and found:
                 kept = {name: known[name] for name in stamps if name in known}
-                with writing(path.parent), replacing(path) as temporary:
-                    temporary.write_bytes(orjson.dumps(kept))
+                write_whole(path, orjson.dumps(kept))
         if faults:
             more = f" (and {len(faults) - 1} more files)" if len(faults) > 1 else ""
             raise StvmError(f"{faults[0]}{more}")

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from stvm.errors import StvmError
-from stvm.files import replacing, writing
+from stvm.files import write_whole
 from stvm.networks import SegmentationNetwork
 
 _TRACED = (2, 3, 64, 96)
@@ -50,8 +50,7 @@ def export_onnx(network: SegmentationNetwork, class_names: Sequence[str], out: P
             f"onnxruntime and torch differ by {difference:.2g} of the largest logit: nothing is "
             f"written; tell the project which versions of torch and onnxruntime these are"
         )
-    with writing(out.parent), replacing(out) as temporary:
-        temporary.write_bytes(content)
+    write_whole(out, content)
     return difference
 
 

@@ -9,7 +9,7 @@ from safetensors.torch import save
 
 from stvm import __version__
 from stvm.errors import StvmError
-from stvm.files import replacing, writing
+from stvm.files import write_whole
 from stvm.networks import SegmentationNetwork
 from stvm.pretrained.families import FAMILIES, LAYOUTS
 from stvm.pretrained.fitting import public_state
@@ -45,8 +45,7 @@ def save_network(
     described |= {"class_names": "\n".join(class_names)} | facts
     state = {k: v.detach().cpu().contiguous() for k, v in network.state_dict().items()}
     content = save(state, described)
-    with writing(path.parent), replacing(path) as temporary:
-        temporary.write_bytes(content)
+    write_whole(path, content)
 
 
 def export_family(network: SegmentationNetwork, family: str) -> str:
@@ -119,5 +118,4 @@ def _write(state: dict[str, Any], out: Path) -> None:
     # torch's own writer turns a full disk into a RuntimeError; Python's into an OSError.
     content = io.BytesIO()
     torch.save(state, content)
-    with writing(out.parent), replacing(out) as temporary:
-        temporary.write_bytes(content.getbuffer())
+    write_whole(out, content.getbuffer())
