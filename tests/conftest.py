@@ -13,7 +13,10 @@ from tests.recorded import DIVERGING
 from tests.tiny import TINY, tiny
 
 TURNS = {
-    "one": ("test_ablation", "test_cluster", "test_gpu_slots", "test_studies_cli", "test_kills"),
+    "one": (
+        *("test_ablation", "test_cluster", "test_gpu_slots", "test_kills", "test_readme"),
+        "test_studies_cli",
+    ),
     "another": (
         "test_scenarios",
         "test_search_command",
