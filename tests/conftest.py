@@ -17,13 +17,7 @@ TURNS = {
         *("test_ablation", "test_cluster", "test_gpu_slots", "test_kills", "test_readme"),
         "test_studies_cli",
     ),
-    "another": (
-        "test_scenarios",
-        "test_search_command",
-        "test_sharing",
-        "test_gpu_command",
-        "test_readme",
-    ),
+    "another": ("test_scenarios", "test_search_command", "test_sharing", "test_gpu_command"),
 }
 """Files whose slow tests start Ray: those of a turn run one after another in one process."""
 
