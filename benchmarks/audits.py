@@ -10,7 +10,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from stvm.records import Results
+from stvm.records.results import Results
 
 if TYPE_CHECKING:
     from optuna.study import Study

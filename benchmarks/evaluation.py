@@ -19,10 +19,11 @@ import torch
 from PIL import Image
 from tabulate import tabulate
 
-from stvm.class_sets import CITYSCAPES
-from stvm.evaluate import confusion_matrix, enlarged_logits, score
+from stvm.data.cityscapes import CITYSCAPES
+from stvm.evaluation.evaluate import enlarged_logits
+from stvm.evaluation.miou import confusion_matrix, score
 from stvm.networks import SegmentationNetwork
-from stvm.protocols import find_protocol
+from stvm.settings.protocols import find_protocol
 
 HEIGHT, WIDTH = 1024, 2048
 TRAIN_IDS = dict(zip((7, 8, 11, 12, 13, 17, *range(19, 29), 31, 32, 33), range(19), strict=True))

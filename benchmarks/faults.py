@@ -11,7 +11,7 @@ from pathlib import Path
 
 from audits import ROOT, SMALL, audit, audit_search, events, kept_studies, search_words, words
 
-from stvm.records import Results
+from stvm.records.results import Results
 
 DISK = 4 * 2**20
 """Bytes of the disk that fills up."""
@@ -72,7 +72,8 @@ def _limited(folder: Path) -> bool:
     """One trial whose files may hold 4 KiB, without Ray, whose own files would not fit either."""
     code = (
         "import sys, torch\nfrom pathlib import Path\nfrom stvm.settings import Settings\n"
-        "from stvm.records import Results\nfrom stvm.trial import run_and_record\n"
+        "from stvm.records.results import Results\n"
+        "from stvm.trial.run_and_record import run_and_record\n"
         f"settings = Settings().replace(**{SMALL | {'iterations': 5}!r})\n"
         f"run_and_record(settings, Results(Path({str(folder / 'results')!r})), "
         f"Path({str(folder / 'cache')!r}), torch.device('cpu'))"

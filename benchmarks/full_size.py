@@ -22,14 +22,14 @@ from tabulate import tabulate
 from torch import Tensor
 from torch.utils._pytree import tree_flatten
 
-from stvm.checkpoints import Keeper
-from stvm.data.reading import Uint8Array
+from stvm.data.image_files import Uint8Array
 from stvm.errors import StvmError
 from stvm.method.step import StepReport
 from stvm.networks import SegmentationNetwork
-from stvm.optimisation import random_states, restore_random_states
 from stvm.settings import Settings, parse_assignments
-from stvm.trainer import Training
+from stvm.training.adaptation import Training
+from stvm.training.resume import Keeper
+from stvm.training.seeding import random_states, restore_random_states
 
 NETWORKS = ("deeplabv3_resnet50", "deeplabv2_resnet101")
 CLASSES = 19

@@ -18,10 +18,10 @@ from gpu_steps import batches as drawn
 from PIL import Image
 from torch.nn import functional as F
 
-from stvm.compute import computing
 from stvm.data.crops import TargetCrops, batches
 from stvm.data.folder import FolderImages
 from stvm.settings import Settings
+from stvm.training.device import computing
 
 IMAGES = 8
 

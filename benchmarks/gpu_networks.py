@@ -11,14 +11,15 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torchvision.models.segmentation.deeplabv3 import DeepLabHead
 
-from stvm.data.reading import Uint8Array
-from stvm.evaluate import evaluate
-from stvm.method.build import build_adaptation
+from stvm.data.image_files import Uint8Array
+from stvm.evaluation.collapse import CollapseWatch
+from stvm.evaluation.evaluate import evaluate
+from stvm.evaluation.label_free import label_free_scores
 from stvm.networks import Architecture, SegmentationNetwork, build_network, small_features
-from stvm.protocols import find_protocol
-from stvm.scores import CollapseWatch, label_free_scores
 from stvm.settings import Settings
-from stvm.supervised import SupervisedTraining, adapt_batch_norm
+from stvm.settings.protocols import find_protocol
+from stvm.source_model.supervised import SupervisedTraining, adapt_batch_norm
+from stvm.training.builder import build_adaptation
 
 CPU = torch.device("cpu")
 CLASSES = 5

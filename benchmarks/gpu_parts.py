@@ -13,8 +13,7 @@ from gpu_rows import Row, noted
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from stvm.compute import computing
-from stvm.groups import ComputeSettings
+from stvm.evaluation.silhouette_score import ClusterSums
 from stvm.method.distance import distance_to_predicted, sample_bilinear, upsampled_square_norm
 from stvm.method.losses import reliability, weighted_cross_entropy
 from stvm.method.metric import MetricLearner, balanced_sample, proxy_nca_loss
@@ -22,7 +21,8 @@ from stvm.method.patches import PatchBank, label_regions, region_statistics
 from stvm.method.photometric import PhotometricAugmentation
 from stvm.method.thresholds import ClassThresholds, class_quantiles, most_confident
 from stvm.networks import SummedAspp, upsample
-from stvm.silhouette import ClusterSums
+from stvm.settings import ComputeSettings
+from stvm.training.device import computing
 
 CPU = torch.device("cpu")
 METRIC_LR = 3e-4

@@ -15,9 +15,9 @@ from gpu_steps import NETWORKS, adaptation_of, batches, free, in_turns, settings
 from torch import Tensor
 from torch.utils._pytree import tree_leaves
 
-from stvm.compute import computing
-from stvm.presets import find_preset
 from stvm.settings import Settings
+from stvm.settings.presets import find_preset
+from stvm.training.device import computing
 
 TINY: dict[str, Any] = {
     "source_images": 8,
@@ -86,8 +86,8 @@ def _off() -> dict[str, Any]:
 
 def ended(settings: Settings, cache: Path, device: torch.device) -> tuple[str, bytes]:
     """What a trial found, and its network, to the bit; the source model is trained anew."""
-    from stvm.experiment import run_trial
-    from stvm.sources import source_path
+    from stvm.source_model.location import source_path
+    from stvm.trial.run import run_trial
 
     source_path(settings, cache).unlink(missing_ok=True)
     outcome = run_trial(settings, cache, device)
@@ -127,8 +127,8 @@ def full_size(network: str, device: torch.device, toy: bool) -> Row:
 
 def trial(device: torch.device, toy: bool) -> Iterator[Row]:
     """A trial of the embedded benchmark in this process, with its source model."""
-    from stvm.experiment import run_trial
-    from stvm.source_training import ensure_source
+    from stvm.source_model.ensure import ensure_source
+    from stvm.trial.run import run_trial
 
     settings = find_preset("demo").settings(**(SHORT if not toy else TINY))
     with tempfile.TemporaryDirectory(prefix="stvm-gpu-") as folder:
@@ -153,11 +153,11 @@ def through_ray(device: torch.device, toy: bool) -> Iterator[Row]:
     """
     if find_spec("ray") is None:
         raise Skipped("Ray is not installed")
-    from stvm.execute import execute
-    from stvm.machine import Machine
-    from stvm.records import Results
+    from stvm.records.results import Results
     from stvm.settings import digest
     from stvm.study import Study, Trial
+    from stvm.tune.options import Machine
+    from stvm.tune.run_study import execute
 
     gpus = torch.cuda.device_count() if device.type == "cuda" else 0
     base = find_preset("demo").settings(**(TINY if toy else SHORT))

@@ -18,11 +18,11 @@ from gpu_rows import Row, noted
 from step import BARE, load_or_draw
 from torch import Tensor
 
-from stvm.compute import computing
-from stvm.memory import ALLOWANCES, largest_bank, phases
-from stvm.method.build import Adaptation, build_adaptation
+from stvm.memory.estimate import ALLOWANCES, largest_bank, phases
 from stvm.networks import SegmentationNetwork
 from stvm.settings import Settings
+from stvm.training.builder import Adaptation, build_adaptation
+from stvm.training.device import computing
 
 NETWORKS = ("deeplabv2_resnet101", "deeplabv3_resnet50")
 WAYS: dict[str, dict[str, Any]] = {
@@ -178,7 +178,7 @@ def compiled_over_eager(settings: Settings, device: torch.device, toy: bool) -> 
 
 
 def memory(device: torch.device, toy: bool) -> Iterator[Row]:
-    """A row for each network and way: the allocator's peak, and what `stvm.memory` estimates."""
+    """A row for each network and way: the allocator's peak beside `stvm.memory.estimate`."""
     for network in NETWORKS[:1] if toy else NETWORKS:
         for way in ("bfloat16",) if toy else ("float32", "bfloat16", "channels_last"):
             row: Row = {"network": "small_deeplab" if toy else network, "computing": way}

@@ -20,8 +20,6 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-
 from audits import SMALL, audit, audit_search, events, search_words, words
 from faults import disk, diverging, diverging_search, search_disk
 from pairs import pair

@@ -128,6 +128,7 @@ class Worker:
         self.process = subprocess.Popen(
             [sys.executable, str(server)],
             cwd=folder,
+            env=os.environ | {"PYTHONPATH": str(folder)},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,

@@ -48,8 +48,6 @@ def run(limit: float, tests: list[str]) -> str:
 
 def main() -> None:
     """Answer until there are no more lines."""
-    sys.path.insert(0, os.getcwd())
-    os.environ["PYTHONPATH"] = os.getcwd()
     for name in SLOW_TO_IMPORT:
         try:
             importlib.import_module(name)

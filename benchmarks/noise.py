@@ -7,23 +7,20 @@ Command: python benchmarks/noise.py --n-mocm 3 10
 """
 
 import argparse
-import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-
 import torch
 from torch import Tensor
 
-from stvm.data.access import class_names, open_target_images
 from stvm.data.crops import TargetCrops, batches
-from stvm.presets import find_preset
+from stvm.data.datasets import class_names, open_target_images
 from stvm.settings import Settings, parse_assignments
-from stvm.source_model import load_source
-from stvm.source_training import ensure_source
-from stvm.trainer import Training
+from stvm.settings.presets import find_preset
+from stvm.source_model.ensure import ensure_source
+from stvm.source_model.loading import load_source
+from stvm.training.adaptation import Training
 
 Paste = Callable[[Tensor, Tensor, Tensor], tuple[Tensor, Tensor, Tensor]]
 

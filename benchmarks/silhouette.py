@@ -16,7 +16,7 @@ from tabulate import tabulate
 from torch import Tensor
 from torch.nn import functional as F
 
-from stvm.silhouette import ClusterSums
+from stvm.evaluation.silhouette_score import ClusterSums
 
 COUNTS = (10_000, 31_600, 100_000, 316_000, 1_000_000)
 

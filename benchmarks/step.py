@@ -23,18 +23,18 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from stvm.compute import computing
-from stvm.data.access import class_names, open_target_images
 from stvm.data.crops import TargetCrops, batches
+from stvm.data.datasets import class_names, open_target_images
 from stvm.errors import StvmError
-from stvm.memory import phases
-from stvm.method.build import Adaptation, build_adaptation
-from stvm.method.teacher import batch_norms
+from stvm.memory.estimate import phases
+from stvm.method.mean_teacher import batch_norms
 from stvm.networks import SegmentationNetwork
-from stvm.presets import find_preset
 from stvm.settings import Settings, parse_assignments
-from stvm.source_model import load_source, new_network
-from stvm.sources import source_path
+from stvm.settings.presets import find_preset
+from stvm.source_model.loading import load_source, new_network
+from stvm.source_model.location import source_path
+from stvm.training.builder import Adaptation, build_adaptation
+from stvm.training.device import computing
 
 BARE = {"aug": False, "mgs": False, "mocm": False}
 PARTS = ("label", "learn_metric", "weigh", "augment", "store", "paste", "update_teacher")

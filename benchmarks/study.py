@@ -20,12 +20,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-
-from studies.command import command
-from stvm.presets import find_preset
-from stvm.records import Results
+from studies.cli import command
+from stvm.records.results import Results
 from stvm.settings import Settings, digest
+from stvm.settings.presets import find_preset
 from stvm.study import Study, Trial
 
 SIZE = {
@@ -81,7 +79,7 @@ class Places:
 def _record(settings: Settings, places: Places) -> None:
     import torch
 
-    from stvm.trial import run_and_record
+    from stvm.trial.run_and_record import run_and_record
 
     torch.set_num_threads(1)
     run_and_record(settings, Results(places.results), places.cache, torch.device("cpu"))

@@ -15,9 +15,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-
-from tests.synthetic import make_results
+from study_results import make_results
 
 ROOT = Path(__file__).resolve().parents[1]
 LIMIT = 5.0

@@ -12,19 +12,17 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-
-from reports import table5
-from reports.curves import draw_sensitivity
-from reports.dots import draw_silhouette, draw_variance
-from reports.manifests import Trial, choose_manifest
-from reports.paired import order
-from reports.picture import save
-from reports.read_results import read_records
-from reports.table4 import KNOWN, ROWS, Line, Table, build_table
-from reports.tables import Chosen
+from reports.figures.curves import draw_sensitivity
+from reports.figures.dots import draw_silhouette, draw_variance
+from reports.figures.png import save
+from reports.tables import table5
+from reports.tables.catalogue import Chosen
+from reports.tables.table4 import KNOWN, ROWS, Line, Table, build_table
 from stvm.errors import StvmError
 from stvm.files import unreadable
+from stvm.records.manifest import Trial, choose_manifest
+from stvm.records.record import read_records
+from stvm.statistics.paired import order
 
 SHOWN = ("Source", "ST_MT", "STvM")
 IMAGES = 3

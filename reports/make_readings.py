@@ -5,13 +5,11 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-
-from reports import readings
-from reports.formats import files_of, to_markdown, write_files
-from reports.manifests import choose_manifest
-from reports.read_results import read_records
+from reports.sheets.formats import files_of, to_markdown, write_files
+from reports.tables import reading_costs
 from stvm.errors import StvmError
+from stvm.records.manifest import choose_manifest
+from stvm.records.record import read_records
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -19,12 +17,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--results", type=Path, default=Path("results"), metavar="DIR")
     parser.add_argument("--out", type=Path, metavar="DIR", help="default: RESULTS/tables")
-    parser.add_argument("--of", choices=list(readings.TITLES), default="readings", help="study")
+    parser.add_argument(
+        "--of", choices=list(reading_costs.TITLES), default="readings", help="study"
+    )
     parser.add_argument("--study", metavar="BASE", help="default: the study updated last")
     options = parser.parse_args(arguments)
     try:
         manifest = choose_manifest(options.results, None, options.study, options.of)
-        sheet = readings.sheet(manifest, read_records(options.results, manifest))
+        sheet = reading_costs.sheet(manifest, read_records(options.results, manifest))
         write_files(files_of(sheet), options.out or options.results / "tables")
     except StvmError as error:
         print(f"make_readings: {error}", file=sys.stderr)

@@ -11,20 +11,18 @@ from datetime import UTC
 from pathlib import Path
 from typing import Any
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from reports.manifests import Manifest
-from reports.page.data import Recorded, read_results
+from reports.page.recorded_studies import Recorded, read_results
 from reports.page.sections import KINDS, build_sections
 from reports.page.svg import style
-from reports.page.trials import TrialGroup, list_trials
-from reports.read_results import Reader
-from reports.tables import choose_studies
+from reports.page.trial_list import TrialGroup, list_trials
+from reports.tables.catalogue import choose_studies
 from stvm.errors import StvmError
-from stvm.records import Results
+from stvm.records.manifest import Manifest
+from stvm.records.record import Reader
+from stvm.records.results import Results
 
 _PAGE = Path(__file__).resolve().parent / "page"
 TITLE = "STvM: measured results"

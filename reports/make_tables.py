@@ -7,11 +7,9 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-
-from reports.formats import files_of, to_document, to_markdown, write_files
-from reports.sheet import Sheet
-from reports.tables import TABLES, Chosen, build_tables, choose_studies
+from reports.sheets.formats import files_of, to_document, to_markdown, write_files
+from reports.sheets.sheet import Sheet
+from reports.tables.catalogue import TABLES, Chosen, build_tables, choose_studies
 from stvm.errors import StvmError
 
 
@@ -43,8 +41,8 @@ def _check(tables: Sequence[str]) -> None:
 
 def _draw(chosen: Chosen, out: Path) -> None:
     # Here, since matplotlib takes longer to load than most tables to make.
-    from reports.curves import draw_fig1
-    from reports.picture import save
+    from reports.figures.curves import draw_fig1
+    from reports.figures.png import save
 
     save(draw_fig1(chosen.curve), out / "fig1.png")
 

@@ -5,23 +5,23 @@ import os
 import sys
 from collections.abc import Sequence
 
-from studies.parsing import OneLineParser
+from studies.arguments import OneLineParser
 from stvm.errors import StvmError, unknown
 
 COMMANDS = {
-    "prepare": ("studies.prepare", "check the folders of published data sets and decode them"),
-    "status": ("studies.status", "what is recorded, running, failed and why, by study"),
-    "replay": ("studies.replay", "run one recorded trial again and compare it with its record"),
-    "retry-failed": ("studies.retry", "run failed trials again; their records are set aside"),
-    "export": ("studies.export", "all records as one Parquet file"),
-    "memory": ("studies.memory", "GPU memory that a trial is estimated to need"),
-    "checkpoint": ("studies.checkpoint", "what a file of weights is, and whether it fits a preset"),
-    "predict": ("studies.predict", "labels, overlays and reliability for images of your own"),
-    "track": ("studies.track", "recorded trials for TensorBoard, MLflow and Weights & Biases"),
-    "export-model": ("studies.export_model", "a network as a state dict in its public layout"),
-    "settings": ("studies.settings_list", "all settings: defaults, ranges, what they do"),
+    "prepare": ("prepare", "check the folders of published data sets and decode them"),
+    "status": ("status", "what is recorded, running, failed and why, by study"),
+    "replay": ("replay", "run one recorded trial again and compare it with its record"),
+    "retry-failed": ("retry_failed", "run failed trials again; their records are set aside"),
+    "export": ("export", "all records as one Parquet file"),
+    "memory": ("memory", "GPU memory that a trial is estimated to need"),
+    "checkpoint": ("checkpoint", "what a file of weights is, and whether it fits a preset"),
+    "predict": ("predict", "labels, overlays and reliability for images of your own"),
+    "track": ("track", "recorded trials for TensorBoard, MLflow and Weights & Biases"),
+    "export-model": ("export_model", "a network as a state dict in its public layout"),
+    "settings": ("settings_list", "all settings: defaults, ranges, what they do"),
 }
-"""Name to module, imported when asked for (torch and ray take seconds), and one line of help."""
+"""Command to its module in `studies.commands` and its line of help; a module is imported late."""
 
 
 def _overview() -> str:
@@ -34,7 +34,7 @@ def _overview() -> str:
 
 def _module(name: str) -> str:
     if name in COMMANDS:
-        return COMMANDS[name][0]
+        return f"studies.commands.{COMMANDS[name][0]}"
     raise unknown("command", name, COMMANDS)
 
 

@@ -11,12 +11,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-
-from studies.command import obey, renaming, run_study, study_parser
-from studies.listing import TOGGLES, Base, unique
+from studies.cli import obey, renaming, run_study, study_parser
+from studies.study_builder import TOGGLES, Base, unique
 from stvm.errors import StvmError
-from stvm.records import Results
+from stvm.records.results import Results
 from stvm.settings import Settings
 from stvm.study import Rename, Study, Trial
 

@@ -7,14 +7,11 @@ that `studies/ablation.py` and `studies/variance.py` list too.
 
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-
 from studies.ablation import VARIANTS
-from studies.command import command
-from studies.listing import Base
+from studies.cli import command
+from studies.study_builder import Base
 from stvm.settings import field_of
 from stvm.study import Study
 

@@ -18,14 +18,11 @@ import argparse
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import optuna
 from optuna.trial import TrialState
 
-from studies.command import (
+from studies.cli import (
     check_machine,
     machine_of,
     obey,
@@ -37,7 +34,6 @@ from studies.command import (
     study_parser,
     whole_number,
 )
-from studies.listing import unique
 from studies.search_report import (
     compare,
     conclude,
@@ -48,16 +44,15 @@ from studies.search_report import (
     search_study,
     title,
 )
-from stvm.consent import refuse_missing_files
+from studies.study_builder import unique
 from stvm.errors import StvmError
 from stvm.files import checked_name, refuse_file
-from stvm.objectives import OBJECTIVES, find_objective
-from stvm.presets import find_preset
-from stvm.records import Results
-from stvm.search import Search
-from stvm.search_drivers import driving
-from stvm.search_plan import NoBest, Plan, Suggestion
-from stvm.search_space import (
+from stvm.records.label_free_objectives import OBJECTIVES, find_objective
+from stvm.records.results import Results
+from stvm.search.drivers import driving
+from stvm.search.plan import NoBest, Plan, Suggestion
+from stvm.search.search import Search
+from stvm.search.space import (
     DEFAULT_PARAMETERS,
     default_values,
     find_parameters,
@@ -65,7 +60,7 @@ from stvm.search_space import (
     searchable,
     words,
 )
-from stvm.search_storage import (
+from stvm.search.storage import (
     DATABASE_ERRORS,
     PRUNERS,
     SAMPLERS,
@@ -75,7 +70,9 @@ from stvm.search_storage import (
     storage_file,
     storage_place,
 )
+from stvm.settings.presets import find_preset
 from stvm.study import Study, Trial
+from stvm.tune.consent import refuse_missing_files
 
 DEFAULT_OBJECTIVE = "agreement"
 REPORT_SEEDS = [0, 1, 2, 3, 4]
@@ -201,8 +198,8 @@ def search(options: argparse.Namespace, changes: dict[str, str]) -> int:
 
 def _run(plan: Plan, running: Search, results: Results, options: argparse.Namespace) -> int:
     """The search itself; its exit code."""
-    from stvm.execute import Interrupted
-    from stvm.search_tune import run_search
+    from stvm.tune.run_search import run_search
+    from stvm.tune.tasks import Interrupted
 
     print(f"{title(plan)}\nstudy {plan.name} in {running.place}")
     split = search_split(plan.base)

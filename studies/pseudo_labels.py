@@ -7,13 +7,10 @@ smaller share is no smaller learning rate.
 
 import sys
 from collections.abc import Sequence
-from pathlib import Path
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from studies.ablation import VARIANTS, YARDSTICKS
-from studies.command import command
-from studies.listing import Base, unique
+from studies.cli import command
+from studies.study_builder import Base, unique
 from stvm.study import Study
 
 SHARES = (10, 20, 30, 40, 50, 60, 70, 80, 90, 100)

@@ -6,14 +6,11 @@ preset has it is the reference. `python reports/make_readings.py` makes the tabl
 
 import sys
 from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-
 from studies.ablation import VARIANTS
-from studies.command import command
-from studies.listing import Base
+from studies.cli import command
+from studies.study_builder import Base
 from stvm.settings import Settings
 from stvm.study import Study
 

@@ -8,15 +8,12 @@ AdaBN, and STvM at its last iteration, measured at one scale and at several (MST
 import argparse
 import sys
 from collections.abc import Sequence
-from pathlib import Path
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from studies.ablation import VARIANTS, YARDSTICKS
-from studies.command import obey, run_study, study_parser
-from studies.listing import Base, told, unique
+from studies.cli import obey, run_study, study_parser
+from studies.study_builder import Base, told, unique
 from stvm.errors import StvmError
-from stvm.presets import CITIES, NETWORKS, SCENARIOS, scenario_preset
+from stvm.settings.presets import CITIES, NETWORKS, SCENARIOS, scenario_preset
 from stvm.study import Studies, Study
 
 TABLES = {"gta5-cityscapes": 1, "synthia-cityscapes": 2, "cityscapes-crosscity": 3}

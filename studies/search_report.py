@@ -8,14 +8,14 @@ from typing import Any
 
 import optuna
 
-from reports.paired import Estimate, Key, paired
-from studies.command import refuse_other_files_of
-from studies.listing import evaluation_rule
+from studies.cli import refuse_other_files_of
+from studies.study_builder import evaluation_rule
 from stvm.errors import StvmError
-from stvm.presets import Preset
-from stvm.records import Results
-from stvm.search_plan import Plan, best_trial, shown
-from stvm.search_space import Values, default_values, search_split, words
+from stvm.records.results import Results
+from stvm.search.plan import Plan, best_trial, shown
+from stvm.search.space import Values, default_values, search_split, words
+from stvm.settings.presets import Preset
+from stvm.statistics.paired import Estimate, Key, paired
 from stvm.study import Study, Trial
 
 REPORTED = ("default", "best")
@@ -114,7 +114,7 @@ def title(plan: Plan) -> str:
 
 def find_facts(plan: Plan, study: optuna.Study, place: str, seeds: Sequence[int]) -> dict[str, Any]:
     """Of the manifest: how was searched, and the best setting so far."""
-    from stvm.search_plots import importances
+    from stvm.search.plots import importances
 
     facts: dict[str, Any] = {k: v for k, v in plan.identity().items() if k != "settings"}
     facts |= {
@@ -186,7 +186,7 @@ def conclude(plan: Plan, study: optuna.Study, changes: dict[str, str], folder: P
     Raises:
         StvmError: no trial has a value.
     """
-    from stvm.search_plots import importances, write_plots
+    from stvm.search.plots import importances, write_plots
 
     best, oracle = best_trial(study), " (an oracle: chosen by target labels)"
     values: Values = best.user_attrs["settings"]

@@ -6,13 +6,10 @@ the training (a test holds it), so that the row is ST_MT of Table IV, measured.
 
 import sys
 from collections.abc import Sequence
-from pathlib import Path
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from studies.ablation import VARIANTS
-from studies.command import command
-from studies.listing import Base
+from studies.cli import command
+from studies.study_builder import Base
 from stvm.study import Study
 
 ROWS = {

@@ -11,14 +11,11 @@ The paper moves the teacher by 1e-3 once in 100 iterations: by 1 - 0.999^800 = 0
 
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-
-from studies.command import command
-from studies.listing import Base
+from studies.cli import command
 from studies.readings import rows_with_readings
+from studies.study_builder import Base
 from stvm.study import Study
 
 ROWS = ("ST_MT", "STvM")

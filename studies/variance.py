@@ -2,13 +2,10 @@
 
 import sys
 from collections.abc import Sequence
-from pathlib import Path
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from studies.ablation import VARIANTS
-from studies.command import command
-from studies.listing import Base
+from studies.cli import command
+from studies.study_builder import Base
 from stvm.study import Study
 
 SEEDS = (0, 1, 2, 3, 4)

@@ -4,8 +4,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from stvm.files import drop_unfinished
-from stvm.records import Results, now, read_json, write_json
+from stvm.files import drop_unfinished, now, read_json, write_json
+from stvm.records.results import Results
 from stvm.settings import Settings, digest
 
 Rename = Callable[[Settings], Settings]

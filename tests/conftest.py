@@ -5,17 +5,17 @@ from pathlib import Path
 import pytest
 import torch
 
-from stvm.presets import find_preset
-from stvm.records import Results
-from stvm.source_training import ensure_source
-from stvm.trial import run_and_record
-from tests.recorded import DIVERGING
-from tests.tiny import TINY, tiny
+from stvm.records.results import Results
+from stvm.settings.presets import find_preset
+from stvm.source_model.ensure import ensure_source
+from stvm.trial.run_and_record import run_and_record
+from tests.helpers.command_output import DIVERGING
+from tests.helpers.tiny_settings import TINY, tiny
 
 TURNS = {
     "one": (
         *("test_ablation", "test_cluster", "test_gpu_slots", "test_kills", "test_readme"),
-        "test_studies_cli",
+        "test_commands",
     ),
     "another": ("test_scenarios", "test_search_command", "test_sharing", "test_gpu_command"),
 }

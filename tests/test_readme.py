@@ -14,15 +14,15 @@ import matplotlib
 import pytest
 from PIL import Image
 
-import stvm.execute
-import stvm.search_tune
-from stvm.class_sets import CITYSCAPES
-from stvm.cluster import connected
-from stvm.machine import Machine
+import stvm.tune.run_search
+import stvm.tune.run_study
+from stvm.data.cityscapes import CITYSCAPES
 from stvm.networks import build_network
 from stvm.pretrained import save_network
-from tests.miniature import make_cityscapes, make_gta5
-from tests.tiny import ASSIGNMENTS, SMALL_SCENARIO
+from stvm.tune.cluster import connected
+from stvm.tune.options import Machine
+from tests.helpers.tiny_datasets import make_cityscapes, make_gta5
+from tests.helpers.tiny_settings import ASSIGNMENTS, SMALL_SCENARIO
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -127,7 +127,7 @@ def one_ray(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
             assert machine.address is None
             yield nodes
 
-        for module in (stvm.execute, stvm.search_tune):
+        for module in (stvm.tune.run_study, stvm.tune.run_search):
             monkeypatch.setattr(module, "connected", again)
         yield
 

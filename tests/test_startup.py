@@ -5,7 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from stvm.records import Results
+from stvm.records.results import Results
 
 ROOT = Path(__file__).resolve().parents[1]
 STUDIES = sorted(
@@ -65,7 +65,7 @@ def test_what_runs_trials_loads_no_torch_and_sets_rays_environment_before_ray_is
         "        if name == 'ray':\n"
         "            assert set(sys.argv[1:]) <= set(os.environ), 'Ray came first'\n"
         "sys.meta_path.insert(0, Watch())\n"
-        "import stvm.search_tune\n"
+        "import stvm.tune.run_search\n"
         "assert 'ray' in sys.modules and 'torch' not in sys.modules"
     )
     told = ["RAY_USAGE_STATS_ENABLED", "RAY_worker_niceness", "RAY_CHDIR_TO_TRIAL_DIR"]

@@ -8,11 +8,11 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from reports.make_figure import IMAGES, SHOWN, choose_trials, picture_columns, read_sample
-from reports.manifests import Manifest, Trial, command
-from reports.page.data import Recorded
+from reports.page.recorded_studies import Recorded
 from reports.page.svg import data_url, to_png
 from stvm.errors import StvmError
 from stvm.files import checked_name, unreadable
+from stvm.records.manifest import Manifest, Trial, command
 
 _WIDEST = 480
 

@@ -4,16 +4,16 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from reports import comparison, readings, scores, table5, tables
-from reports.manifests import Manifest, command
-from reports.page.curves import collapse_watch, training_curves
-from reports.page.data import Recorded
 from reports.page.pictures import Picture, Pictures, predictions, search_plots
-from reports.page.plots import class_dots, score_plots, sensitivity, share_curve
+from reports.page.recorded_studies import Recorded
+from reports.page.result_plots import class_dots, score_plots, sensitivity, share_curve
 from reports.page.svg import Plot
-from reports.sheet import Sheet
-from reports.tables import Chosen, build_tables
+from reports.page.training_curves import collapse_watch, training_curves
+from reports.sheets.sheet import Sheet
+from reports.tables import catalogue, reading_costs, scenario_rows, score_ranking, table5
+from reports.tables.catalogue import Chosen, build_tables
 from stvm.errors import StvmError
+from stvm.records.manifest import Manifest, command
 
 
 @dataclass(frozen=True)
@@ -78,7 +78,7 @@ _SCORES = "scores"
 """Not a study of its own: it looks at the trials of all."""
 
 KINDS = (
-    Kind(comparison.STUDY, "Tables I to III: beside published methods",
+    Kind(scenario_rows.STUDY, "Tables I to III: beside published methods",
          "The scenarios of the paper, measured here and as published. Published figures compete "
          "for bold and underline in these tables.",
          ("table1", "table2", "table3")),
@@ -134,7 +134,7 @@ def _ablation(recorded: Recorded, study: Manifest) -> list[Part]:
 
 def _scores(chosen: Chosen) -> list[Part]:
     """Of the group with the most trials."""
-    found = scores.groups([chosen[kind] for kind in tables.KINDS if kind in chosen])
+    found = score_ranking.groups([chosen[kind] for kind in catalogue.KINDS if kind in chosen])
     largest = max(found, key=lambda group: len(group.done), default=None)
     if largest is None:
         return []
@@ -158,7 +158,7 @@ def _drawn(recorded: Recorded, chosen: Chosen, kind: str) -> list[Part]:
     if kind not in chosen:
         return []
     if kind == "readings":
-        return [Part(sheet=readings.sheet(*chosen[kind]))]
+        return [Part(sheet=reading_costs.sheet(*chosen[kind]))]
     if kind == "ablation":
         return _ablation(recorded, chosen[kind][0])
     if kind == "hparam_grid":

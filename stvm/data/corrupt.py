@@ -39,7 +39,7 @@ import numpy as np
 from PIL import Image
 
 from stvm.data.folder import image_paths, label_paths
-from stvm.data.reading import Uint8Array, read_rgb
+from stvm.data.image_files import Uint8Array, read_rgb
 from stvm.errors import StvmError
 
 LIBRARY = "albumentations"

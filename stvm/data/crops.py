@@ -14,11 +14,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Subset, default_collate
 
-from stvm.data.access import Images, LabelledImages
 from stvm.data.classes import IGNORE_ID
-from stvm.data.reading import Uint8Array
+from stvm.data.image_files import Uint8Array
+from stvm.data.images import Images, LabelledImages
 from stvm.errors import StvmError
-from stvm.scratch import shorten_temporary
+from stvm.files.scratch import shorten_temporary
 
 T = TypeVar("T")
 

@@ -1,9 +1,7 @@
 """Metric network, proxies and their training: section III-C, equation 2 of the paper."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import nullcontext
 from dataclasses import dataclass
-from functools import partial
 from itertools import accumulate
 from typing import Any, Literal
 
@@ -11,14 +9,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from stvm.compute import AS_IT_IS, Pass, Passes
-from stvm.method.distance import (
-    distance_to_predicted,
-    normalized_squared_distance,
-    sample_bilinear,
-)
+from stvm.method.distance import distance_to_predicted, normalized_squared_distance, sample_bilinear
 from stvm.method.thresholds import ClassThresholds
-from stvm.networks import keeping_modes
+from stvm.networks.forward_mode import AS_IT_IS, Pass, Passes
+from stvm.networks.segmentation_network import keeping_modes
+from stvm.networks.shared_convolutions import convolving_once
 
 _WITH_MODES = (nn.Dropout, nn.Dropout2d, nn.modules.batchnorm._BatchNorm)
 
@@ -75,34 +70,6 @@ def balanced_sample(
     places = (first.unsqueeze(1) + rank).flatten()
     chosen = order[places.to(mask.device, non_blocking=True)]
     return index[0][chosen], index[1][chosen], index[2][chosen]
-
-
-@contextmanager
-def convolving_once(network: nn.Module, features: Tensor) -> Iterator[None]:
-    """Within the block each convolution of these very features is computed once for all passes.
-
-    A pass in training and one in eval mode part only behind it, at batch norm and dropout; in
-    DeepLabV3's head nine tenths of the work lie before. No weight may change in the block.
-    """
-    made: dict[nn.Module, tuple[Tensor, int]] = {}
-
-    def once(convolution: nn.Conv2d, maps: Tensor) -> Tensor:
-        result, version = made.get(convolution, (None, 0))
-        # What was changed in place since is not what the convolution gave.
-        if maps is not features or result is None or result._version != version:
-            result = nn.Conv2d.forward(convolution, maps)
-            if maps is features:
-                made[convolution] = result, result._version
-        return result
-
-    convolutions = [m for m in network.modules() if type(m) is nn.Conv2d]
-    for convolution in convolutions:
-        convolution.forward = partial(once, convolution)  # type: ignore[method-assign]
-    try:
-        yield
-    finally:
-        for convolution in convolutions:
-            del convolution.forward
 
 
 @dataclass(frozen=True)
@@ -163,7 +130,7 @@ class MetricLearner:
         self.generator = generator
         self.has_modes = any(isinstance(m, _WITH_MODES) for m in network.modules())
         # Compiled code would be compiled anew for modules that change.
-        self.shares = self.has_modes and not passes.compute.compile
+        self.shares = self.has_modes and not passes.compile
 
     def train_and_read(
         self,

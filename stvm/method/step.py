@@ -7,10 +7,10 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
+from stvm.method.descent import descend
 from stvm.method.losses import Norm, losses_of_parts
+from stvm.method.mean_teacher import Labeller
 from stvm.method.metric import MetricReading
-from stvm.method.teacher import Labeller
-from stvm.optimisation import descend
 
 
 class Bank(Protocol):

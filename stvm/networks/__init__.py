@@ -3,9 +3,9 @@
 from stvm.networks.architecture import Architecture, Branches
 from stvm.networks.aspp import RATES, SummedAspp
 from stvm.networks.build import assemble, build_network
-from stvm.networks.network import SegmentationNetwork, keeping_modes, upsample
 from stvm.networks.normalisation import NORMALISATIONS, Normalisation
 from stvm.networks.resnet import FORMS, RESNET101, ResNet, ResNetForm, ResNetSize
+from stvm.networks.segmentation_network import SegmentationNetwork, keeping_modes, upsample
 from stvm.networks.small import SMALL_RATES, ResidualBlock, small_features
 from stvm.networks.weights import count_parameters, load_weights
 

@@ -7,8 +7,8 @@ from torch import Tensor, nn
 from stvm.errors import StvmError
 from stvm.networks.architecture import Architecture, Branches
 from stvm.networks.aspp import RATES, SummedAspp
-from stvm.networks.network import SegmentationNetwork, StagedFeatures
 from stvm.networks.resnet import FORMS, RESNET101, ResNet, ResNetSize
+from stvm.networks.segmentation_network import SegmentationNetwork, StagedFeatures
 from stvm.networks.small import SMALL_RATES, small_features
 
 _ASPP_STD = 0.01

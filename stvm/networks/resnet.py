@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from stvm.networks.network import StagedFeatures
+from stvm.networks.segmentation_network import StagedFeatures
 
 EXPANSION = 4
 

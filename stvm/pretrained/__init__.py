@@ -1,9 +1,9 @@
 """Checkpoints of source models: the public families, our own files, and backbones to start from."""
 
 from stvm.pretrained.backbone import Backbone, open_backbone
-from stvm.pretrained.checkpoint import Checkpoint
 from stvm.pretrained.detection import open_checkpoint
 from stvm.pretrained.families import FAMILIES, LAYOUTS, Family, Layout, public_name
+from stvm.pretrained.source_checkpoint import Checkpoint
 from stvm.pretrained.writing import (
     export_family,
     export_network,

@@ -12,7 +12,7 @@ from stvm.networks.weights import faults
 from stvm.pretrained.detection import open_checkpoint
 from stvm.pretrained.families import LAYOUTS
 from stvm.pretrained.fitting import refuse_non_finite
-from stvm.pretrained.strangers import network_of
+from stvm.pretrained.unknown_networks import network_of
 from stvm.pretrained.unwrapping import Found, unwrap
 
 _HEADS = ("fc.", "layer5.", "layer6.")

@@ -9,9 +9,9 @@ from torch import Tensor
 from stvm.errors import StvmError
 from stvm.networks import FORMS, NORMALISATIONS, RESNET101, Architecture, Branches, ResNetSize
 from stvm.pretrained.branches import evidence
-from stvm.pretrained.checkpoint import Checkpoint
 from stvm.pretrained.families import FAMILIES, LAYOUTS, Family
-from stvm.pretrained.strangers import KNOWN, network_of, parts_beside, resnet_of
+from stvm.pretrained.source_checkpoint import Checkpoint
+from stvm.pretrained.unknown_networks import KNOWN, network_of, parts_beside, resnet_of
 from stvm.pretrained.unwrapping import INITIAL, Found, unwrap
 
 _SAME = "their keys are alike, and their inputs are normalised differently"

@@ -10,7 +10,7 @@ from stvm.errors import StvmError
 from stvm.networks import SegmentationNetwork
 from stvm.networks.weights import faults
 from stvm.pretrained.families import LAYOUTS, Layout, public_name
-from stvm.pretrained.strangers import resnet_of
+from stvm.pretrained.unknown_networks import resnet_of
 from stvm.pretrained.unwrapping import Found
 
 _COUNTER = "num_batches_tracked"

@@ -9,9 +9,9 @@ from torch import Tensor
 
 from stvm.errors import StvmError
 from stvm.pretrained.families import LAYOUTS
-from stvm.pretrained.nests import BLOCK, WRAPPERS, find_state
-from stvm.pretrained.reading import read_file
-from stvm.pretrained.strangers import network_of
+from stvm.pretrained.nested_state import BLOCK, WRAPPERS, find_state
+from stvm.pretrained.unknown_networks import network_of
+from stvm.pretrained.weight_files import read_file
 
 _OWN = re.compile(rf"^({WRAPPERS})features\.")
 _OWN_HEADS = ("classifier.branches.", "classifier.0.convs.")

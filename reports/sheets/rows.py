@@ -1,0 +1,123 @@
+"""The trials of a study by row: which realisations are pooled, and the figures of each row."""
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+
+from stvm.records.manifest import Trial
+from stvm.records.record import Record, outcome
+from stvm.statistics.paired import Estimate, Key, estimate, order
+
+Records = Mapping[Trial, Record | None]
+"""What is recorded of each listed trial; None where nothing is."""
+
+
+@dataclass(frozen=True)
+class Pool:
+    """Trials whose realisations are all tuned on or all fresh.
+
+    Attributes:
+        records: of these trials alone.
+        realisations: ascending.
+        tuned: settings were chosen on them.
+        left_out: realisations of the study that are not pooled.
+    """
+
+    records: Records
+    realisations: tuple[int, ...]
+    tuned: bool
+    left_out: tuple[int, ...] = ()
+
+    def named(self, before: str = "") -> str:
+        """Which realisations, for a title; empty for data that have none.
+
+        Args:
+            before: put before the words, where there are any.
+        """
+        if not all(trial.drawn for trial in self.records):
+            return ""
+        numbers = ", ".join(map(str, self.realisations))
+        return f"{before}realisations {numbers} ({'tuned on' if self.tuned else 'fresh'})"
+
+
+def pool(records: Records) -> Pool:
+    """The fresh realisations; those tuned on where there is no fresh one."""
+    tuned = {trial.realisation for trial in records if trial.tuned}
+    everything = {trial.realisation for trial in records}
+    chosen = everything - tuned or tuned
+    part = {trial: record for trial, record in records.items() if trial.realisation in chosen}
+    left_out = tuple(sorted(everything - chosen))
+    return Pool(part, tuple(sorted(chosen)), chosen == tuned, left_out)
+
+
+def by_realisation(records: Records) -> list[Pool]:
+    """One pool a realisation, ascending."""
+    parts: dict[int, dict[Trial, Record | None]] = {}
+    for trial, record in records.items():
+        parts.setdefault(trial.realisation, {})[trial] = record
+    return [
+        Pool(part, (number,), any(trial.tuned for trial in part))
+        for number, part in sorted(parts.items())
+    ]
+
+
+@dataclass(frozen=True)
+class Row:
+    """One figure of the trials of a row.
+
+    Attributes:
+        values: of each trial that has the figure, by realisation and seed, in this order.
+        trials: their hashes.
+        listed: trials that the study lists.
+        failed: how many of them failed.
+        collapsed: how many of `trials` have collapsed.
+        idle: how many of `trials` had a part that is on and did nothing.
+    """
+
+    name: str
+    values: dict[Key, float]
+    trials: tuple[str, ...]
+    listed: int
+    failed: int
+    collapsed: int
+    idle: int = 0
+
+    @cached_property
+    def estimate(self) -> Estimate:
+        """Mean, sd and interval over the trials."""
+        return estimate(self.values.values())
+
+
+def miou(record: Record) -> float | None:
+    """The figure of most tables; None of a failed trial."""
+    return record.miou
+
+
+def collect(
+    records: Records,
+    figure: Callable[[Record], float | None] = miou,
+    names: Iterable[str] = (),
+) -> dict[str, Row]:
+    """The rows by name: those of `names`, listed or not, then the others as they are listed."""
+    members: dict[str, list[Trial]] = {name: [] for name in names}
+    for trial in records:
+        members.setdefault(trial.row, []).append(trial)
+    return {name: _row(name, trials, records, figure) for name, trials in members.items()}
+
+
+def _row(
+    name: str, trials: list[Trial], records: Records, figure: Callable[[Record], float | None]
+) -> Row:
+    values: dict[Key, float] = {}
+    hashes: dict[str, Record] = {}
+    failed = 0
+    for trial in sorted(trials, key=lambda t: order((t.realisation, t.seed))):
+        record = records[trial]
+        failed += outcome(record) == "failed"
+        value = None if record is None else figure(record)
+        if record is not None and value is not None:
+            values[trial.realisation, trial.seed] = value
+            hashes[trial.hash] = record
+    collapsed = sum(record.collapsed for record in hashes.values())
+    idle = sum(bool(record.idle) for record in hashes.values())
+    return Row(name, values, tuple(hashes), len(trials), failed, collapsed, idle)

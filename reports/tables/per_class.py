@@ -1,0 +1,84 @@
+"""IoU of each class, and how well scores tell right labels from wrong, by row of Table IV."""
+
+from collections.abc import Callable
+
+from reports.sheets import notes
+from reports.sheets.cells import figure
+from reports.sheets.rows import Row, collect
+from reports.sheets.sheet import Cell, Column, Sheet
+from reports.tables.table4 import LABELS, ROWS, Table
+from stvm.errors import StvmError
+from stvm.records.manifest import command
+from stvm.records.record import Record
+
+
+def _different(table: Table) -> str:
+    """Which trials have other classes than the first, and what to do with them."""
+    named = [(t, r) for t, r in table.pooled.records.items() if r and r.result.get("class_names")]
+    first, names = named[0][0], named[0][1].result["class_names"]
+    others = [(t, r) for t, r in named if r.result["class_names"] != names]
+    told = ", ".join(str(trial) for trial, _ in others[:3])
+    return (
+        f"study {table.manifest.base}: its records have different class names: {told} others than "
+        f"{first}; move what is older away, as {others[0][1].path}, and run "
+        f"`{command(table.manifest.study)}` again"
+    )
+
+
+def sheet(table: Table) -> Sheet | None:
+    """A line for each class and a column for each row that has a trial; None without any.
+
+    Mean IoU in per cent, empty where a class occurs in no trial of the row; then the AUROC of
+    confidence and reliability for right against wrong labels of the labelling network.
+
+    Raises:
+        StvmError: the records of the study have different classes.
+    """
+    records = table.pooled.records
+    have = collect(records, names=ROWS)
+    rows = [name for name, row in have.items() if row.values]
+    if not rows:
+        return None
+    classes = {
+        tuple(r.result.get("class_names", ())) for r in records.values() if r and r.miou is not None
+    } - {()}
+    if len(classes) > 1:
+        raise StvmError(_different(table))
+    lines: dict[str, dict[str, Row]] = {}
+    for number, name in enumerate(next(iter(classes), ())):
+        lines[str(name)] = collect(records, _iou(number), ROWS)
+    lines["mIoU"] = have
+    for score in ("confidence", "reliability"):
+        found = collect(records, _auroc(score), ROWS)
+        if any(row.values for row in found.values()):
+            lines[f"AUROC of {score} x 100"] = found
+    columns = [Column(LABELS.get(row, row), "right", row) for row in rows]
+    return Sheet(
+        "table4_per_class",
+        notes.tuned_mark("Table IV by class", table.pooled),
+        notes.heading(table.manifest),
+        table.manifest.rule,
+        (Column("class", "left", "class"), *columns),
+        tuple(
+            (Cell(name), *(figure(line[row].estimate.mean, line[row].trials) for row in rows))
+            for name, line in lines.items()
+        ),
+        breaks=(list(lines).index("mIoU"),),
+        notes=(
+            notes.pool_note(table.pooled, table.manifest.dataset),
+            "IoU in per cent, the mean over the trials in which the class occurs; AUROC: how well "
+            "the score tells right labels of the labelling network from wrong ones.",
+        ),
+    )
+
+
+def _iou(number: int) -> Callable[[Record], float | None]:
+    def of(record: Record) -> float | None:
+        values = record.result.get("iou", ())
+        return values[number] if number < len(values) else None
+
+    return of
+
+
+def _auroc(score: str) -> Callable[[Record], float | None]:
+    return lambda record: record.result.get("auroc", {}).get(score)

@@ -1,0 +1,153 @@
+"""What a search found, as a sheet: its best setting beside the default, on seeds of their own."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from reports.sheets import notes
+from reports.sheets.cells import (
+    difference,
+    difference_columns,
+    figure,
+    measured_cells,
+    measured_columns,
+)
+from reports.sheets.rows import Records, Row, collect, pool
+from reports.sheets.sheet import Cell, Column, Sheet
+from stvm.errors import StvmError
+from stvm.records.label_free_objectives import OBJECTIVES, Objective
+from stvm.records.manifest import Manifest, command
+from stvm.statistics.paired import Estimate, paired
+
+_ROWS = ("default", "best")
+
+
+def _columns(label: str) -> tuple[Column, ...]:
+    return (
+        Column("setting", "left", "row"),
+        Column("values", "left", "values"),
+        *measured_columns(),
+        *difference_columns("Δ to default"),
+        Column(label, "right", "objective"),
+    )
+
+
+def _objective(facts: Mapping[str, Any]) -> Objective | None:
+    return OBJECTIVES.get(str(facts.get("objective", "")))
+
+
+def _judged(objective: Objective, row: Row) -> Cell:
+    """Mean of the objective over the report's trials, as the search shows it."""
+    scale, digits = (100, 1) if objective.oracle else (1, 4)
+    return figure(row.estimate.mean, row.trials, scale=scale, digits=digits)
+
+
+def _words(values: Any) -> str:
+    if not isinstance(values, Mapping):
+        return ""
+    return ", ".join(
+        f"{k}={v:g}" if isinstance(v, float) else f"{k}={v}" for k, v in values.items()
+    )
+
+
+def _how(facts: Mapping[str, Any]) -> list[str]:
+    objective, states = _objective(facts), facts.get("states")
+    texts = []
+    if objective:
+        texts.append(
+            f"Chosen by {objective.label}, {'higher' if objective.higher_is_better else 'lower'} "
+            f"is better; its column is the mean over the same trials. Sampler "
+            f"{facts.get('sampler', 'not recorded')}."
+        )
+    if isinstance(states, Mapping):
+        counts = ", ".join(f"{n} {state.lower()}" for state, n in states.items())
+        texts.append(f"Trials in Optuna's storage: {counts}.")
+    return texts
+
+
+def sheet(manifest: Manifest, records: Records) -> Sheet | None:
+    """The best setting and the default over the report's seeds; None where neither is listed."""
+    reported = {trial: record for trial, record in records.items() if trial.row in _ROWS}
+    if not reported:
+        return None
+    pooled = pool(reported)
+    rows = collect(pooled.records, names=_ROWS)
+    default, best = (rows[name] for name in _ROWS)
+    delta = difference(paired(best.values, default.values), best, default)
+    facts = manifest.facts
+    objective = _objective(facts)
+    judged = {name: Cell("") for name in _ROWS}
+    if objective:
+        found = collect(
+            pooled.records,
+            lambda record: None if record.error else objective.value(record.result),
+            _ROWS,
+        )
+        judged = {name: _judged(objective, found[name]) for name in _ROWS}
+    return Sheet(
+        "search",
+        notes.tuned_mark("Best of the search beside the default", pooled),
+        notes.heading(manifest),
+        manifest.rule,
+        _columns(objective.label if objective else "objective"),
+        (
+            (Cell("default"), Cell(_words(facts.get("defaults"))), *measured_cells(default),
+             *difference(Estimate(0), default), judged["default"]),
+            (Cell("best"), Cell(_words(facts.get("best"))), *measured_cells(best), *delta,
+             judged["best"]),
+        ),
+        notes=(
+            *_how(facts),
+            notes.pool_note(pooled, manifest.dataset),
+            "Delta is the mean over pairs of equal realisation and seed, with the 95 % t interval.",
+            *notes.study_notes(manifest, reported),
+        ),
+    )  # fmt: skip
+
+
+def importance_sheet(manifest: Manifest) -> Sheet | None:
+    """Share of each searched setting in the objective's variation; None where it is not known.
+
+    Raises:
+        StvmError: the shares are no figures.
+    """
+    facts = manifest.facts
+    shares, best, default = (facts.get(k) or {} for k in ("importances", "best", "defaults"))
+    if not shares:
+        return None
+    if not all(isinstance(part, Mapping) and all(map(_is_figure, part.values()))
+               for part in (shares, best, default)):  # fmt: skip
+        raise StvmError(
+            f"study {manifest.base}: 'importances', 'best' and 'defaults' of its facts must be "
+            f"figures by setting; run `{command(manifest.study)}` again"
+        )
+    objective = _objective(facts)
+    label = objective.label if objective else "the objective"
+    return Sheet(
+        "search_importances",
+        f"Importance of each setting for {label}",
+        notes.heading(manifest),
+        "",
+        (
+            Column("setting", "left", "setting"),
+            Column("importance", "right", "importance"),
+            Column("default", "right", "default"),
+            Column("best", "right", "best"),
+        ),
+        tuple(
+            (Cell(name), figure(share, scale=1, digits=2),
+             *(_setting(values.get(name)) for values in (default, best)))
+            for name, share in sorted(shares.items(), key=lambda item: (-item[1], item[0]))
+        ),
+        notes=(
+            "Share of each setting in the variation of the objective over the search trials, as "
+            "Optuna computes it; over few trials it says little.",
+        ),
+    )  # fmt: skip
+
+
+def _is_figure(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _setting(value: float | None) -> Cell:
+    return Cell("") if value is None else Cell(f"{value:g}", value)

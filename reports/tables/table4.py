@@ -1,0 +1,231 @@
+"""Table IV, the ablation: rows with deltas to the row above and their paired intervals."""
+
+import csv
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from reports.sheets import notes
+from reports.sheets.cells import (
+    difference,
+    difference_columns,
+    figure,
+    mark,
+    measured_cells,
+    measured_columns,
+)
+from reports.sheets.rows import Pool, Records, Row, by_realisation, collect, pool
+from reports.sheets.sheet import Cell, Column, Sheet
+from stvm.records.manifest import Manifest
+from stvm.statistics.paired import Estimate, paired
+
+TOGGLES = {"st": "ST", "aug": "Aug", "mt": "MT", "mgs": "MGS", "mocm": "MOCM"}
+ABOVE = {
+    "Source": None,
+    "ST": "Source",
+    "ST_Aug": "ST",
+    "ST_MT": "ST_Aug",
+    "STvM_Raw": "ST_MT",
+    "STvM": "STvM_Raw",
+    "AdaBN": "Source",
+    "Oracle": None,
+}
+"""Rows in the order of the table, each with the row its delta is taken against."""
+ROWS = tuple(ABOVE)
+CONTROL = "Control"
+"""Row that a study has if it was asked for: ST_MT with STvM_Raw's mean weight for every pixel."""
+KNOWN = (*ROWS, CONTROL)
+LABELS = {"Oracle": "Oracle (target labels)", CONTROL: "Control (ST_MT, constant weight)"}
+_CONTROL = (
+    "Control: ST_MT with every pixel weighed by STvM_Raw's mean reliability over training, trial "
+    "by trial; its delta is to STvM_Raw, whose weight differs from pixel to pixel."
+)
+_PAPER = Path(__file__).resolve().parents[1] / "paper" / "table4.csv"
+_DELTA = (
+    "Delta is to the row above (AdaBN: to Source; Oracle: none), the mean over complete pairs "
+    "of equal realisation and seed; a row without seed pairs with every seed of its "
+    "realisation. The interval is the 95 % t interval of these paired differences. It takes "
+    "pairs as independent, but those of one realisation share images and source model."
+)
+
+
+@dataclass(frozen=True)
+class PaperRow:
+    """A row as published, GTA5 to Cityscapes; figures in per cent."""
+
+    toggles: tuple[bool, ...] = (False,) * len(TOGGLES)
+    miou: float | None = None
+    delta: float | None = None
+
+
+_CONTROL_ROW = PaperRow((True, True, True, False, False))
+
+
+@dataclass(frozen=True)
+class Line:
+    """A measured row beside the published one.
+
+    Attributes:
+        measured: mIoU, as fractions.
+        above: the row that the delta is to.
+        delta: over the complete pairs with the row above.
+    """
+
+    measured: Row
+    above: Row | None
+    delta: Estimate
+    paper: PaperRow
+
+    @property
+    def name(self) -> str:
+        return self.measured.name
+
+    @property
+    def label(self) -> str:
+        return LABELS.get(self.name, self.name)
+
+
+@dataclass(frozen=True)
+class Table:
+    """Table IV of one study.
+
+    Attributes:
+        pooled: over the fresh realisations; over those tuned on where there is no fresh one.
+        lines: of the pooled realisations.
+    """
+
+    manifest: Manifest
+    records: Records
+    pooled: Pool
+    lines: tuple[Line, ...]
+
+
+def read_paper(path: Path = _PAPER) -> dict[str, PaperRow]:
+    """The published rows by name."""
+    with path.open(encoding="utf-8", newline="") as file:
+        return {
+            line["name"]: PaperRow(
+                tuple(line[toggle] == "1" for toggle in TOGGLES),
+                float(line["miou"]),
+                float(line["delta"]) if line["delta"] else None,
+            )
+            for line in csv.DictReader(file)
+        }
+
+
+def _lines(records: Records) -> tuple[Line, ...]:
+    paper = read_paper()
+    rows = collect(records, names=ROWS)
+    lines = []
+    order = ABOVE | ({CONTROL: "STvM_Raw"} if CONTROL in rows else {})
+    for name, above in order.items():
+        base = rows[above] if above else None
+        delta = paired(rows[name].values, base.values) if base else Estimate(0)
+        known = paper.get(name, _CONTROL_ROW if name == CONTROL else PaperRow())
+        lines.append(Line(rows[name], base, delta, known))
+    return tuple(lines)
+
+
+def build_table(manifest: Manifest, records: Records) -> Table:
+    """Table IV of `manifest`; realisations tuned on are never pooled with fresh ones."""
+    pooled = pool(records)
+    return Table(manifest, records, pooled, _lines(pooled.records))
+
+
+_COLUMNS = (
+    Column("Name", "left", "name"),
+    *(Column(head, "center", key) for key, head in TOGGLES.items()),
+    *measured_columns(),
+    *difference_columns(),
+    Column("paper mIoU", "right", "paper_miou", published=True),
+    Column("paper Δ", "right", "paper_delta", published=True),
+)
+_MIOU = 1 + len(TOGGLES)
+
+
+def _cells(line: Line) -> tuple[Cell, ...]:
+    rows = (line.measured, line.above) if line.above else (line.measured,)
+    return (
+        Cell(line.label, key=line.name),
+        *(Cell("✓" if toggle else "", int(toggle)) for toggle in line.paper.toggles),
+        *measured_cells(line.measured),
+        *difference(line.delta, *rows),
+        figure(line.paper.miou, scale=1),
+        figure(line.paper.delta, scale=1, sign=True),
+    )
+
+
+def _marked(lines: Iterable[Line]) -> list[tuple[Cell, ...]]:
+    return mark([_cells(line) for line in lines], _MIOU, range(ROWS.index("Oracle")))
+
+
+def _notes(table: Table) -> tuple[str, ...]:
+    short = [
+        f"Delta of {line.name}: complete pairs {line.delta.n}."
+        for line in table.lines
+        if line.above and line.delta.n < line.measured.estimate.n
+    ]
+    control = [_CONTROL] if any(line.name == CONTROL for line in table.lines) else []
+    absent = [line.name for line in table.lines if not line.measured.listed]
+    why = " (no labels of target training images)" if absent == ["Oracle"] else ""
+    return (
+        notes.pool_note(table.pooled, table.manifest.dataset),
+        notes.SPREAD,
+        _DELTA,
+        *control,
+        notes.BEST.format(" without the oracle"),
+        notes.PUBLISHED,
+        *notes.study_notes(table.manifest, table.records),
+        *short,
+        *notes.unlisted_note(absent, why),
+    )
+
+
+def sheet(table: Table) -> Sheet:
+    """The pooled rows."""
+    return Sheet(
+        "table4",
+        notes.tuned_mark("Table IV", table.pooled),
+        notes.heading(table.manifest),
+        table.manifest.rule,
+        _COLUMNS,
+        tuple(_marked(table.lines)),
+        breaks=(ROWS.index("AdaBN"),),
+        notes=_notes(table),
+    )
+
+
+def realisation_sheet(table: Table) -> Sheet | None:
+    """Every realisation by itself; None where there is only one."""
+    parts = by_realisation(table.records)
+    if len(parts) < 2:
+        return None
+    rows: list[tuple[Cell, ...]] = []
+    breaks = []
+    for part in parts:
+        number = part.realisations[0]
+        state = Cell("tuned on" if part.tuned else "fresh", int(part.tuned))
+        breaks.append(len(rows))
+        for cells in _marked(_lines(part.records)):
+            rows.append((Cell(str(number), number), state, *cells))
+    columns = (
+        Column("realisation", "left", "realisation"),
+        Column("status", "left", "tuned"),
+        *_COLUMNS,
+    )
+    return Sheet(
+        "table4_by_realisation",
+        "Table IV by realisation",
+        notes.heading(table.manifest),
+        table.manifest.rule,
+        columns,
+        tuple(rows),
+        breaks=tuple(breaks[1:]),
+        notes=(
+            notes.SPREAD,
+            _DELTA,
+            notes.BEST.format(" without the oracle"),
+            notes.PUBLISHED,
+            *notes.gap_notes(table.records),
+        ),
+    )

@@ -1,0 +1,228 @@
+"""Table V: one hyperparameter at a time, with the difference to its default."""
+
+import csv
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from reports.sheets import notes
+from reports.sheets.cells import (
+    difference,
+    difference_columns,
+    figure,
+    mark,
+    measured_cells,
+    measured_columns,
+)
+from reports.sheets.rows import Pool, Records, Row, collect, pool
+from reports.sheets.sheet import Cell, Column, Sheet
+from stvm.errors import StvmError
+from stvm.records.manifest import Manifest
+from stvm.statistics.paired import Estimate, estimate, pair_up
+
+PARAMETERS = ("tau_mocm", "n_mocm", "n_f", "temperature", "q_m", "alpha", "beta")
+"""In the order of the paper."""
+_PAPER = Path(__file__).resolve().parents[1] / "paper" / "table5.csv"
+Value = tuple[str, float]
+"""A hyperparameter and its value."""
+
+
+@dataclass(frozen=True)
+class PaperValue:
+    """A row as published, GTA5 to Cityscapes; mIoU in per cent."""
+
+    miou: float
+    default: bool
+
+
+@dataclass(frozen=True)
+class Point:
+    """One value of one hyperparameter, measured beside published.
+
+    Attributes:
+        measured: mIoU, as fractions.
+        reference: the row of the default; None where the study has none.
+        default: it is the default of the study's preset.
+        differences: to the default, of each complete pair of realisation and seed.
+        paper: as published; None for a value that the paper does not have.
+        paper_delta: to the paper's default, in points.
+    """
+
+    parameter: str
+    value: float
+    measured: Row
+    reference: Row | None
+    default: bool
+    differences: tuple[float, ...]
+    paper: PaperValue | None
+    paper_delta: float | None
+
+    @property
+    def delta(self) -> Estimate:
+        """Mean of the differences with the 95 % t interval."""
+        return estimate(self.differences)
+
+
+@dataclass(frozen=True)
+class Table:
+    """Table V of one study; `points` by parameter, values ascending."""
+
+    manifest: Manifest
+    records: Records
+    pooled: Pool
+    points: tuple[Point, ...]
+
+    def parameters(self) -> dict[str, list[Point]]:
+        """The points of each hyperparameter."""
+        found: dict[str, list[Point]] = {}
+        for point in self.points:
+            found.setdefault(point.parameter, []).append(point)
+        return found
+
+
+def read_paper(path: Path = _PAPER) -> dict[Value, PaperValue]:
+    """The published values."""
+    with path.open(encoding="utf-8", newline="") as file:
+        return {
+            (line["parameter"], float(line["value"])): PaperValue(
+                float(line["miou"]), line["default"] == "1"
+            )
+            for line in csv.DictReader(file)
+        }
+
+
+def _parse(row: str, base: str) -> Value:
+    name, _, text = row.partition("=")
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not name or not math.isfinite(value):
+        raise StvmError(
+            f"study {base}: row {row!r} is not PARAMETER=VALUE: "
+            "run `python studies/hparam_grid.py` again"
+        )
+    return name, value
+
+
+def _defaults(facts: Mapping[str, Any], base: str) -> dict[str, float]:
+    given = facts.get("defaults") or {}
+    try:
+        return {str(name): float(value) for name, value in given.items()}
+    except (AttributeError, TypeError, ValueError):
+        raise StvmError(
+            f"study {base}: 'defaults' of its facts is no object of numbers: "
+            "run `python studies/hparam_grid.py` again"
+        ) from None
+
+
+def _order(value: Value) -> tuple[int, str, float]:
+    name, number = value
+    place = PARAMETERS.index(name) if name in PARAMETERS else len(PARAMETERS)
+    return place, name, number
+
+
+def build_table(manifest: Manifest, records: Records) -> Table:
+    """Table V of `manifest`: its rows and those of the paper.
+
+    Raises:
+        StvmError: a row that is not PARAMETER=VALUE, or defaults that are no numbers.
+    """
+    pooled = pool(records)
+    rows = {_parse(name, manifest.base): row for name, row in collect(pooled.records).items()}
+    paper = read_paper()
+    defaults = _defaults(manifest.facts, manifest.base)
+    usual = {name: row.miou for (name, _), row in paper.items() if row.default}
+    points = []
+    for name, value in sorted({*rows, *paper}, key=_order):
+        row = rows.get((name, value), Row(f"{name}={value:g}", {}, (), 0, 0, 0))
+        reference = rows.get((name, defaults[name])) if name in defaults else None
+        default = defaults.get(name) == value
+        pairs = pair_up(row.values, reference.values) if reference and not default else []
+        published = paper.get((name, value))
+        points.append(
+            Point(
+                name,
+                value,
+                row,
+                reference,
+                default,
+                tuple(a - b for a, b in pairs),
+                published,
+                published.miou - usual[name] if published and not published.default else None,
+            )
+        )
+    return Table(manifest, records, pooled, tuple(points))
+
+
+_COLUMNS = (
+    Column("hyperparameter", "left", "parameter"),
+    Column("value", "left", "value"),
+    *measured_columns(),
+    *difference_columns("Δ to default"),
+    Column("paper mIoU", "right", "paper_miou", published=True),
+    Column("paper Δ", "right", "paper_delta", published=True),
+)
+_MIOU = 2
+_DELTA = (
+    "Delta is to the default of the same hyperparameter, the mean over pairs of equal realisation "
+    "and seed; the interval is the 95 % t interval of these paired differences. It takes pairs as "
+    "independent, but those of one realisation share images and source model, and all share the "
+    "default's trials. Of twenty such intervals one leaves out zero by chance alone."
+)
+
+
+def _value_cell(point: Point) -> Cell:
+    marks = ["default"] * point.default
+    marks += ["paper's default"] * (point.paper is not None and point.paper.default)
+    text = f"{point.value:g}" + (f" ({', '.join(marks)})" if marks else "")
+    return Cell(text, point.value)
+
+
+def _cells(point: Point) -> tuple[Cell, ...]:
+    rows = (point.measured, point.reference) if point.reference else (point.measured,)
+    return (
+        Cell(point.parameter),
+        _value_cell(point),
+        *measured_cells(point.measured),
+        *difference(point.delta, *rows),
+        figure(point.paper.miou if point.paper else None, scale=1),
+        figure(point.paper_delta, scale=1, sign=True),
+    )
+
+
+def _unlisted(table: Table) -> list[str]:
+    return [point.measured.name for point in table.points if not point.measured.listed]
+
+
+def sheet(table: Table) -> Sheet:
+    """A row for each hyperparameter and value."""
+    rows = [_cells(point) for point in table.points]
+    breaks = []
+    start = 0
+    for points in table.parameters().values():
+        rows = mark(rows, _MIOU, range(start, start + len(points)))
+        breaks.append(start)
+        start += len(points)
+    return Sheet(
+        "table5",
+        notes.tuned_mark("Table V", table.pooled),
+        notes.heading(table.manifest),
+        table.manifest.rule,
+        _COLUMNS,
+        tuple(rows),
+        breaks=tuple(breaks[1:]),
+        notes=(
+            notes.pool_note(table.pooled, table.manifest.dataset),
+            "One hyperparameter at a time, the others at the defaults of the preset; all rows "
+            "marked default are the same trials.",
+            notes.SPREAD,
+            _DELTA,
+            notes.BEST.format(" of each hyperparameter"),
+            notes.PUBLISHED,
+            *notes.study_notes(table.manifest, table.pooled.records),
+            *notes.unlisted_note(_unlisted(table)),
+        ),
+    )

@@ -1,0 +1,129 @@
+"""Table VII: silhouettes of the metric features, beside mIoU."""
+
+import csv
+from dataclasses import dataclass
+from pathlib import Path
+
+from reports.sheets import notes
+from reports.sheets.cells import (
+    difference,
+    difference_columns,
+    figure,
+    mark,
+    mean,
+    measured_cells,
+    measured_columns,
+)
+from reports.sheets.rows import Records, collect, pool
+from reports.sheets.sheet import Cell, Column, Sheet
+from stvm.records.manifest import Manifest
+from stvm.records.record import Record
+from stvm.statistics.paired import Estimate, paired
+
+NAMES = ("ST_MT", "STvM_Raw", "STvM")
+_PAPER = Path(__file__).resolve().parents[1] / "paper" / "table7.csv"
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A silhouette in a record.
+
+    Attributes:
+        labels: by which pixels belong together, "truth" or "prediction".
+        mean: "class_mean" or "overall_mean".
+        label: for the table.
+    """
+
+    labels: str
+    mean: str
+    label: str
+
+    def of(self, record: Record) -> float | None:
+        """Between -1 and 1; None where the trial has none."""
+        part = record.result.get("silhouette", {}).get(self.labels) or {}
+        value = part.get(self.mean)
+        return None if value is None else float(value)
+
+
+KINDS = (
+    Kind("truth", "class_mean", "target labels, class mean"),
+    Kind("truth", "overall_mean", "target labels, overall mean"),
+    Kind("prediction", "class_mean", "own predictions, class mean"),
+    Kind("prediction", "overall_mean", "own predictions, overall mean"),
+)
+
+
+def read_paper(path: Path = _PAPER) -> dict[tuple[str, str], float]:
+    """Published silhouettes x 100 by row and mean."""
+    with path.open(encoding="utf-8", newline="") as file:
+        return {
+            (line["name"], name): float(line[name])
+            for line in csv.DictReader(file)
+            for name in ("class_mean", "overall_mean")
+        }
+
+
+_COLUMNS = (
+    Column("silhouette under", "left", "silhouette"),
+    Column("name", "left", "name"),
+    *measured_columns("x 100", "silhouette"),
+    *difference_columns(),
+    Column("mIoU", "right", "miou_mean"),
+    Column("paper x 100", "right", "paper", published=True),
+)
+_FIGURE = 2
+
+
+def _group(records: Records, kind: Kind) -> list[tuple[Cell, ...]]:
+    rows = collect(records, kind.of, NAMES)
+    mious = collect(records, names=NAMES)
+    paper = read_paper() if kind.labels == "truth" else {}
+    lines = []
+    for place, name in enumerate(NAMES):
+        row = rows[name]
+        above = rows[NAMES[place - 1]] if place else None
+        delta = paired(row.values, above.values) if above else Estimate(0)
+        lines.append(
+            (
+                Cell(kind.label),
+                Cell(name),
+                *measured_cells(row),
+                *difference(delta, *([row, above] if above else [row])),
+                mean(mious[name]),
+                figure(paper.get((name, kind.mean)), scale=1),
+            )
+        )
+    return mark(lines, _FIGURE, range(len(lines)))
+
+
+def sheet(manifest: Manifest, records: Records) -> Sheet:
+    """Class mean and overall mean under the target's labels and the network's predictions."""
+    pooled = pool(records)
+    rows: list[tuple[Cell, ...]] = []
+    for kind in KINDS:
+        rows += _group(pooled.records, kind)
+    size = len(NAMES)
+    absent = [name for name in NAMES if not any(trial.row == name for trial in pooled.records)]
+    return Sheet(
+        "table7",
+        notes.tuned_mark("Table VII", pooled),
+        notes.heading(manifest),
+        manifest.rule,
+        _COLUMNS,
+        tuple(rows),
+        breaks=tuple(range(size, len(rows), size)),
+        notes=(
+            notes.pool_note(pooled, manifest.dataset),
+            "Silhouette of the metric features of every pixel of every image of the evaluation "
+            "split, x 100; sd has n - 1 in the denominator. Under target labels it is an oracle's "
+            "figure; under the network's own predictions it needs no label. mIoU in per cent.",
+            "ST_MT: a metric network is trained alongside and not used.",
+            "Delta is to the row above, the mean over pairs of equal realisation and seed, with "
+            "the 95 % t interval of these paired differences, which takes pairs as independent.",
+            notes.BEST.format(" of each group"),
+            f"{notes.PUBLISHED} The paper does not say by which labels pixels are grouped: its "
+            "figures stand beside those under target labels.",
+            *notes.study_notes(manifest, pooled.records),
+            *notes.unlisted_note(absent),
+        ),
+    )

@@ -1,0 +1,223 @@
+"""What an adapted network says of images of your own: labels, colours, overlay, reliability.
+
+MODEL is the HASH of a trial run with keep_model=true (a study's `--list` shows hashes; the demo
+keeps its networks), or a file of weights. For each image NAME the folder --out gets
+NAME_labels.png (class ids, 8 bits), NAME_colours.png, NAME_overlay.png (beside the image) and,
+where the trial has a metric network, NAME_reliability.png (white: reliable); and classes.csv, once.
+"""
+
+import argparse
+import csv
+import io
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from PIL import Image
+
+from studies.commands.lookup import find_network, open_results, settings_of
+from stvm.errors import StvmError
+from stvm.files import write_whole
+
+if TYPE_CHECKING:
+    from stvm.trial.predictor import Prediction, Predictor
+
+SUFFIXES = (".png", ".jpg", ".jpeg")
+KINDS = ("labels", "colours", "overlay", "reliability")
+_GAP = 4
+_NAMED = 3
+"""Most images that cannot be read and are named; the others are predicted all the same."""
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Options of the command."""
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.add_argument("model", metavar="HASH-or-FILE")
+    parser.add_argument("images", nargs="+", type=Path, metavar="IMAGE-or-FOLDER")
+    parser.add_argument("--out", type=Path, metavar="DIR")
+    parser.add_argument("--results", type=Path, default=Path("results"), metavar="DIR")
+    parser.add_argument(
+        *("--height", "-H"),
+        type=int,
+        metavar="PIXELS",
+        help="height at which the network sees an image; default: that of the trial's images, or "
+        "for a file of weights the image's own",
+    )
+    parser.add_argument("--multi-scale", action="store_true", help="scales 0.75, 1, 1.25, mirrored")
+    parser.add_argument("--mirrored", action="store_true", help="the image and its mirror image")
+    parser.add_argument("--device", choices=("cpu", "cuda"), help="a GPU where there is one")
+    parser.add_argument("--family", default="auto", help="of FILE, where it cannot be told")
+    parser.add_argument("--aspp-branches", default="auto", help="two or four, if it is asked for")
+
+
+def list_images(given: Sequence[Path]) -> dict[str, Path]:
+    """Name below --out to image file, of the files and of all images in the folders.
+
+    Raises:
+        StvmError: nothing there, no image in a folder, or two images of one name.
+    """
+    named: dict[str, Path] = {}
+    for path in given:
+        for name, image in _images_of(path):
+            if name in named:
+                raise StvmError(
+                    f"{named[name]} and {image} would both be written as {name}: rename one, or "
+                    "predict them into two folders"
+                )
+            named[name] = image
+    return named
+
+
+def _images_of(path: Path) -> Iterator[tuple[str, Path]]:
+    if path.is_file():
+        yield path.stem, path
+        return
+    if not path.is_dir():
+        raise StvmError(f"no image and no folder {path}")
+    found = sorted(
+        p
+        for p in path.rglob("*")
+        if p.suffix.lower() in SUFFIXES and not p.name.startswith(".") and p.is_file()
+    )
+    if not found:
+        raise StvmError(f"no image in {path}: files that end in {', '.join(SUFFIXES)} are read")
+    for image in found:
+        yield image.relative_to(path).with_suffix("").as_posix(), image
+
+
+def open_predictor(options: argparse.Namespace) -> "tuple[Predictor, tuple[str, ...]]":
+    """The network that is named, how images enter it, and the names of its classes.
+
+    Raises:
+        StvmError: no such file or trial, no network kept, or weights that do not fit.
+    """
+    import torch
+
+    from stvm.networks import assemble
+    from stvm.pretrained import open_checkpoint
+    from stvm.trial.metric_files import open_metric
+    from stvm.trial.predictor import Predictor
+
+    device = torch.device(options.device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    if device.type == "cuda" and not torch.cuda.is_available():
+        raise StvmError("torch finds no GPU here: leave out --device, or set --device cpu")
+    path, height, metric = _files(options)
+    checkpoint = open_checkpoint(path, options.family, options.aspp_branches)
+    network = checkpoint.build().to(device)
+    names = checkpoint.class_names or default_names(network.architecture.num_classes)
+    reader = None
+    if metric and metric.is_file():
+        labeller = assemble(network.architecture, checkpoint.size)
+        reader = open_metric(metric, network, labeller)
+    chosen = height if options.height is None else options.height
+    if chosen < 0 or 0 < chosen < 16:
+        raise StvmError(f"--height {chosen}: at least 16 pixels, or 0 for the image's own size")
+    return Predictor(network, chosen, options.multi_scale, options.mirrored, reader), names
+
+
+def _files(options: argparse.Namespace) -> tuple[Path, int, Path | None]:
+    """Weights, height of the trial's images (0 for a file's), and the metric network's file."""
+    path, name = find_network(options.model, options.results)
+    if not name:
+        return path, 0, None
+    results = open_results(options.results)
+    record = results.read(name)
+    assert record is not None
+    settings = settings_of(record, results.record_path(name), anyway=True)
+    return path, settings.data.height, results.metric_path(name)
+
+
+def default_names(num_classes: int) -> tuple[str, ...]:
+    """Names of the classes of a file that does not name them."""
+    from stvm.data.cityscapes import CITYSCAPES, CROSS_CITY, SYNTHIA
+
+    for known in (CITYSCAPES, SYNTHIA, CROSS_CITY):
+        if len(known) == num_classes:
+            return known
+    return tuple(f"class {number}" for number in range(num_classes))
+
+
+def write_prediction(
+    image: Image.Image, predicted: "Prediction", palette: np.ndarray[Any, Any], base: Path
+) -> None:
+    """The files of one image; `base` is their path without ending.
+
+    Raises:
+        StvmError: no space, no permission.
+    """
+    colours = palette[predicted.labels]
+    mixed = (0.5 * np.asarray(image, np.float32) + 0.5 * colours).round().astype(np.uint8)
+    gap = np.full((mixed.shape[0], _GAP, 3), 255, np.uint8)
+    pictures = {
+        "labels": predicted.labels,
+        "colours": colours,
+        "overlay": np.concatenate([np.asarray(image), gap, mixed], 1),
+    }
+    if predicted.reliability is not None:
+        pictures["reliability"] = (255 * predicted.reliability).round().astype(np.uint8)
+    for kind, pixels in pictures.items():
+        content = io.BytesIO()
+        Image.fromarray(pixels).save(content, "PNG")
+        path = base.with_name(f"{base.name}_{kind}.png")
+        write_whole(path, content.getbuffer())
+
+
+def write_legend(names: Sequence[str], palette: np.ndarray[Any, Any], path: Path) -> None:
+    """Ids, names and colours of the classes as CSV.
+
+    Raises:
+        StvmError: it stands and says otherwise, no space, no permission.
+    """
+    text = io.StringIO()
+    rows = csv.writer(text, lineterminator="\n")
+    rows.writerow(("id", "name", "red", "green", "blue"))
+    rows.writerows((i, name, *palette[i].tolist()) for i, name in enumerate(names))
+    if path.exists():
+        if path.read_bytes() == text.getvalue().encode():
+            return
+        raise StvmError(
+            f"{path} exists, is not of these classes and is not overwritten: name another folder "
+            "with --out"
+        )
+    write_whole(path, text.getvalue().encode())
+
+
+def run(options: argparse.Namespace) -> int:
+    """The command; returns its exit code."""
+    if options.out is None:
+        raise StvmError("predict writes files: name their folder with --out DIR")
+    images = list_images(options.images)
+    for name, path in images.items():
+        for target in (options.out / f"{name}_{kind}.png" for kind in KINDS):
+            if target.exists():
+                raise StvmError(
+                    f"{target} exists and is not overwritten ({path}): name another folder with "
+                    "--out"
+                )
+    # torch takes seconds to import, and --help needs none.
+    from stvm.data.datasets import colours_of
+    from stvm.data.image_files import read_rgb
+
+    predictor, names = open_predictor(options)
+    palette = np.array(colours_of(names), np.uint8)
+    write_legend(names, palette, options.out / "classes.csv")
+    faults: list[str] = []
+    for number, (name, path) in enumerate(images.items(), start=1):
+        try:
+            image = read_rgb(path)
+        except StvmError as error:
+            faults.append(str(error))
+            continue
+        predicted = predictor(image)
+        write_prediction(image, predicted, palette, options.out / name)
+        seen = f"{predicted.seen[1]}x{predicted.seen[0]}"
+        print(f"{number} of {len(images)}: {path}, seen at {seen}", file=sys.stderr, flush=True)
+    done = len(images) - len(faults)
+    what = "image" if done == 1 else "images"
+    print(f"{done} {what} predicted into {options.out}; classes.csv names the ids")
+    if faults:
+        more = f"; and {len(faults) - _NAMED} more" if len(faults) > _NAMED else ""
+        raise StvmError("; ".join(faults[:_NAMED]) + more)
+    return 0

@@ -1,0 +1,275 @@
+"""Run one recorded trial again, in this process, and compare it with its record.
+
+Equal to the bit ends with 0; else a table shows which fields differ and by how much, and the
+command ends with 1. Nothing recorded is touched.
+"""
+
+import argparse
+import json
+import math
+import shutil
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from rich.console import Console
+from rich.progress import Progress as Bar
+from tabulate import tabulate
+
+from studies.commands.lookup import find_name, open_results, settings_of
+from stvm.errors import StvmError
+from stvm.files import replacing, writing
+from stvm.files.scratch import own_folder
+from stvm.records.results import Results
+from stvm.settings import Settings
+from stvm.training.adaptation import Progress
+from stvm.trial.inputs import check_inputs
+from stvm.trial.run_and_record import run_and_record
+
+COMPARED = ("status", "result", "failure")
+CIRCUMSTANCES = (
+    *("device", "threads", "stvm", "torch", "python"),
+    *("source_sha256", "images_sha256", "images_content"),
+)
+"""What a result may depend on beside its settings; when and how long do not count."""
+
+ABSENT = "absent"
+
+
+@dataclass(frozen=True)
+class Difference:
+    """A field whose values differ; elements of lists are taken together.
+
+    Attributes:
+        field: dotted path without positions.
+        count: values that differ.
+        of: values in the field.
+        recorded: of the value that differs most.
+        replayed: of the same.
+        by: largest absolute difference; None where they are not numbers.
+    """
+
+    field: str
+    count: int
+    of: int
+    recorded: Any
+    replayed: Any
+    by: float | None
+
+
+def compare(recorded: dict[str, Any], replayed: dict[str, Any]) -> list[Difference]:
+    """Differences of two records in status, result and failure, in the record's order.
+
+    A field that only the replayed one has is none: a later version may record more. Values are
+    compared by their shortest exact text, which tells -0.0 from 0.0.
+    """
+    old = _values({key: recorded.get(key) for key in COMPARED})
+    new = _values({key: replayed.get(key) for key in COMPARED})
+    return [
+        _difference(field, values, new.get(field, {}))
+        for field, values in old.items()
+        if repr(values) != repr(new.get(field, {}))
+    ]
+
+
+def unrecorded(recorded: dict[str, Any], replayed: dict[str, Any]) -> list[str]:
+    """Fields that only the replayed trial has."""
+    old, new = ((record.get("result") or {}) for record in (recorded, replayed))
+    return [name for name in new if name not in old]
+
+
+def _values(tree: Any) -> dict[str, dict[tuple[int, ...], Any]]:
+    """Field to position to value."""
+    fields: dict[str, dict[tuple[int, ...], Any]] = {}
+
+    def walk(value: Any, field: str, position: tuple[int, ...]) -> None:
+        if isinstance(value, dict):
+            for name, inner in value.items():
+                walk(inner, f"{field}.{name}" if field else name, position)
+        elif isinstance(value, list):
+            fields.setdefault(field, {})
+            for index, inner in enumerate(value):
+                walk(inner, field, (*position, index))
+        else:
+            fields.setdefault(field, {})[position] = value
+
+    walk(tree, "", ())
+    return fields
+
+
+def _difference(
+    field: str, old: dict[tuple[int, ...], Any], new: dict[tuple[int, ...], Any]
+) -> Difference:
+    positions = sorted(old.keys() | new.keys())
+    pairs = [(old.get(at, ABSENT), new.get(at, ABSENT)) for at in positions]
+    unequal = [pair for pair in pairs if repr(pair[0]) != repr(pair[1])]
+    numeric = [pair for pair in unequal if all(_is_number(value) for value in pair)]
+    if not numeric:
+        return Difference(field, len(unequal), len(pairs), *unequal[0], None)
+    worst = max(numeric, key=lambda pair: abs(pair[1] - pair[0]))
+    return Difference(field, len(unequal), len(pairs), *worst, abs(worst[1] - worst[0]))
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def circumstances(recorded: dict[str, Any], replayed: dict[str, Any]) -> list[tuple[str, Any, Any]]:
+    """What differs in `run` that a result may depend on: name, recorded, here."""
+    old, new = recorded.get("run") or {}, replayed["run"]
+    pairs = [(name, old.get(name, ABSENT), new.get(name, ABSENT)) for name in CIRCUMSTANCES]
+    differ = [(name, before, now) for name, before, now in pairs if before != now]
+    # Earlier versions did not record it.
+    return [found for found in differ if found[:2] != ("images_content", ABSENT)]
+
+
+def replay(
+    record: dict[str, Any],
+    settings: Settings,
+    cache: Path,
+    device: str,
+    keep: Results | None = None,
+) -> dict[str, Any]:
+    """The record of the same trial, run now with as many threads, and kept nowhere.
+
+    Args:
+        record: of the trial.
+        settings: of the trial.
+        cache: of rendered data and source models.
+        device: to run on.
+        keep: where its networks go, if they are to be kept; those that stand are not replaced.
+
+    Raises:
+        StvmError: data or checkpoint that cannot be used.
+    """
+    # Files that hold other than they did are named where records are compared.
+    settings = settings.without_contents()
+    check_inputs([settings], cache)
+    settings = settings.replace(keep_model=keep is not None)
+    threads = (record.get("run") or {}).get("threads")
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads or before)
+    try:
+        with own_folder() as folder, _bar() as progress:
+            replayed = run_and_record(
+                settings,
+                Results(folder),
+                cache,
+                torch.device(device),
+                str(record.get("variant", "")),
+                progress=progress,
+                every_s=math.inf,
+            )
+            if keep:
+                _keep(Results(folder), replayed["hash"], keep, record["hash"])
+    finally:
+        torch.set_num_threads(before)
+    # As if read from its file: tuples become lists.
+    return dict(json.loads(json.dumps(replayed)))
+
+
+def _keep(made: Results, as_made: str, results: Results, name: str) -> None:
+    """The networks of a replayed trial, beside its record, whose name may be an earlier one."""
+    for source, path in (
+        (made.model_path(as_made), results.model_path(name)),
+        (made.metric_path(as_made), results.metric_path(name)),
+    ):
+        if source.is_file() and not path.exists():
+            with writing(path.parent), replacing(path) as temporary:
+                shutil.copyfile(source, temporary)
+        elif source.is_file():
+            print(f"stands already and is left as it is: {path}", file=sys.stderr, flush=True)
+
+
+def device_for(record: dict[str, Any], wanted: str | None) -> str:
+    """Where to run: as asked for, or on the kind of device that the record names.
+
+    Raises:
+        StvmError: a GPU that is not there.
+    """
+    was = str((record.get("run") or {}).get("device", "cpu"))
+    device = wanted or ("cpu" if was == "cpu" else "cuda")
+    if device == "cuda" and not torch.cuda.is_available():
+        raise StvmError(
+            f"trial {record['hash']} was recorded on {was} and torch finds no GPU here: "
+            "--device cpu runs it on the CPU, where sums round otherwise"
+        )
+    return device
+
+
+@contextmanager
+def _bar() -> Iterator[Progress]:
+    """A bar on a terminal, nothing elsewhere."""
+    console = Console(stderr=True)
+    with Bar(console=console, transient=True, disable=not console.is_terminal) as bar:
+        task = bar.add_task("iterations", total=None)
+
+        def progress(done: int, total: int, watch: Mapping[str, Any] | None = None, /) -> None:
+            bar.update(task, completed=done, total=total)
+
+        yield progress
+
+
+def _report(record: dict[str, Any], replayed: dict[str, Any]) -> int:
+    differences = compare(record, replayed)
+    if differences:
+        rows = [
+            (d.field, f"{d.count} of {d.of}", repr(d.recorded), repr(d.replayed), _by(d))
+            for d in differences
+        ]
+        heads = ("field", "differ", "recorded", "replayed", "largest difference")
+        print(tabulate(rows, heads, disable_numparse=True))
+    for name, before, now in circumstances(record, replayed):
+        print(f"run.{name}: recorded {before}, here {now}")
+    more = unrecorded(record, replayed)
+    if more:
+        print(f"not compared, since the record does not have it: {', '.join(more)}")
+    if differences:
+        print(f"trial {record['hash']}: differs from its record in {len(differences)} fields")
+        return 1
+    said = "fails as recorded" if record["status"] == "failed" else "equal to the bit"
+    print(f"trial {record['hash']}: {said}")
+    return 0
+
+
+def _by(difference: Difference) -> str:
+    return "" if difference.by is None else f"{difference.by:.3g}"
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Options of the command."""
+    parser.add_argument("hash", metavar="HASH", help="of the trial, or how it begins")
+    parser.add_argument("--results", type=Path, default=Path("results"), metavar="DIR")
+    parser.add_argument("--cache", type=Path, default=Path(".cache"), metavar="DIR")
+    parser.add_argument("--device", choices=("cpu", "cuda"), help="the record's where left out")
+    parser.add_argument(
+        "--keep-model", action="store_true", help="keep its networks, for predict and export-model"
+    )
+    parser.add_argument(
+        "--anyway", action="store_true", help="although this version gives it another hash"
+    )
+
+
+def run(options: argparse.Namespace) -> int:
+    """The command; returns its exit code: 0 equal, 1 different."""
+    results = open_results(options.results)
+    name = find_name(options.hash, results.names())
+    record = results.read(name)
+    assert record is not None
+    try:
+        settings = settings_of(record, results.record_path(name), options.anyway)
+    except StvmError as error:
+        hint = "" if options.anyway else "; --anyway replays it as this version reads it"
+        raise StvmError(f"{error}{hint}") from None
+    device = device_for(record, options.device)
+    label = f" ({record['variant']})" if record.get("variant") else ""
+    print(f"replaying trial {name}{label} on {device}", file=sys.stderr, flush=True)
+    keep = results if options.keep_model else None
+    code = _report(record, replay(record, settings, options.cache, device, keep))
+    if keep and keep.model_path(name).is_file():
+        print(f"its network lies in {keep.model_path(name)}")
+    return code

@@ -1,0 +1,135 @@
+"""Run the failed trials again; each failed record is set aside in `retried/`, not lost."""
+
+import argparse
+import re
+import sys
+from pathlib import Path
+from typing import Any
+
+from studies.cli import (
+    add_machine_options,
+    check_machine,
+    machine_of,
+    print_errors,
+    refuse_other_files_of,
+)
+from studies.commands.lookup import (
+    find_name,
+    manifest_paths,
+    open_results,
+    read_manifest,
+    settings_of,
+)
+from stvm.records.results import Results
+from stvm.settings import digest
+from stvm.study import Study, Trial
+from stvm.tune.options import Machine
+
+
+class Retry(Study):
+    """Trials of other studies once more; their manifests stay as they are."""
+
+    def write_manifest(self, results: Results) -> None:
+        """Write none: the studies that list these trials have theirs."""
+
+
+def build_retry(results: Results, study: str | None = None) -> Retry:
+    """The failed trials, of one study or of all.
+
+    Args:
+        results: with their records.
+        study: NAME-BASE of a manifest, or how it begins; None for all records.
+
+    Raises:
+        StvmError: no such study, a record that cannot be read or is of another version.
+    """
+    manifests = [read_manifest(path) for path in manifest_paths(results)]
+    if study is None:
+        names = results.names()
+    else:
+        by_name = {manifest.name: manifest for manifest in manifests}
+        manifests = [by_name[find_name(study, sorted(by_name), "study")]]
+        names = sorted({entry["hash"] for entry in manifests[0].entries})
+    entries = {entry["hash"]: entry for manifest in manifests for entry in manifest.entries}
+    records = ((name, results.read(name)) for name in names)
+    trials = tuple(
+        _trial(record, entries.get(name), results.record_path(name))
+        for name, record in records
+        if record is not None and record["status"] == "failed"
+    )
+    return Retry(
+        name="retry",
+        table=0,
+        preset="",
+        base=digest({"trials": [trial.hash for trial in trials]}),
+        title="Failed trials again",
+        rule="",
+        dataset="",
+        trials=trials,
+    )
+
+
+_AFTER_ROW = re.compile(r" (?:realisation|rome|rio|tokyo|taipei|seed) ?")
+
+
+def _trial(record: dict[str, Any], entry: dict[str, Any] | None, path: Path) -> Trial:
+    """As its study lists it; a record that no study lists tells its row by its label."""
+    settings = settings_of(record, path)
+    if entry:
+        seed, realisation = entry.get("seed"), int(entry.get("realisation", 0))
+        return Trial(
+            str(entry["row"]), seed, realisation, bool(entry.get("tuned", False)), settings
+        )
+    label = str(record.get("variant", "")) or record["hash"]
+    seeded = " seed " in label
+    return Trial(
+        _AFTER_ROW.split(label)[0],
+        settings.training.seed if seeded else None,
+        settings.data.realisation,
+        False,
+        settings,
+    )
+
+
+def retry(study: Retry, results: Results, machine: Machine) -> int:
+    """Run them and say what came of it; the exit code."""
+    from stvm.tune.run_study import execute
+    from stvm.tune.tasks import Interrupted
+
+    check_machine(results, machine)
+    print(f"{study.title}: {len(study.trials)}", flush=True)
+    try:
+        finished = execute(study, results, machine, retry_failed=True)
+    except Interrupted:
+        print(
+            "interrupted: the same command goes on with what still stands as failed; "
+            "what was running is missing now, its study's command runs it",
+            file=sys.stderr,
+        )
+        return 130
+    print_errors(finished.errors)
+    records = [(trial, results.read(trial.hash)) for trial in study.trials]
+    done = sum(record is not None and record["status"] == "done" for _, record in records)
+    for trial, record in records:
+        if record and record["status"] == "failed":
+            print(f"failed: {trial.label}: {record['failure']['error']}", file=sys.stderr)
+    print(f"{done} of {len(records)} done now", flush=True)
+    return 0 if done == len(records) else 1
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Options of the command."""
+    parser.add_argument("--results", type=Path, default=Path("results"), metavar="DIR")
+    parser.add_argument("--study", metavar="NAME-BASE", help="only what this study lists")
+    add_machine_options(parser)
+
+
+def run(options: argparse.Namespace) -> int:
+    """The command; returns its exit code: 0 all done, 1 not all, 130 stopped."""
+    results = open_results(options.results)
+    study = build_retry(results, options.study)
+    if not study.trials:
+        print("no failed trials")
+        return 0
+    refuse_other_files_of(study.trials, results, options.cache)
+    return retry(study, results, machine_of(options))

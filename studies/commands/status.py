@@ -1,0 +1,264 @@
+"""What is recorded, running, failed and why, by study."""
+
+import argparse
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import orjson
+from tabulate import tabulate
+
+from studies.commands.lookup import (
+    Manifest,
+    entry_label,
+    manifest_paths,
+    open_results,
+    read_manifest,
+)
+from studies.commands.running_work import epitaph, look_at_work, words
+from stvm.errors import StvmError
+from stvm.files import Unreadable
+from stvm.records.results import Results
+from stvm.records.running import Sign
+
+
+@dataclass(frozen=True)
+class State:
+    """Where one trial stands.
+
+    Attributes:
+        state: a record that is damaged, or that cannot be read although it may be sound, counts
+            neither as recorded nor as missing.
+        label: for people.
+        detail: why it failed, since when it runs, that its process died, what is wrong with its
+            record.
+        collapsed: its student came to predict few classes.
+        sign: what the process that works or worked on it said last; None where it said nothing.
+        idle: its parts that were on and did nothing.
+    """
+
+    state: Literal["done", "failed", "running", "damaged", "unreadable", "missing"]
+    label: str
+    detail: str = ""
+    collapsed: bool = False
+    sign: Sign | None = None
+    idle: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Trouble:
+    """A task that ended without a record."""
+
+    label: str
+    detail: str
+
+
+@dataclass(frozen=True)
+class Overview:
+    """All that is known of a results folder.
+
+    Attributes:
+        states: of each trial that is listed, recorded or running, by hash.
+        manifests: of its studies.
+        troubles: by hash.
+        unreadable: one line for each manifest or lock that cannot be used.
+        sources: source models that are trained, or whose process died, by name.
+    """
+
+    states: dict[str, State]
+    manifests: tuple[Manifest, ...]
+    troubles: dict[str, Trouble]
+    unreadable: tuple[str, ...]
+    sources: dict[str, State]
+
+
+def look(results: Results) -> Overview:
+    """Read everything and change nothing."""
+    manifests, unreadable = _manifests(results)
+    starts = _starts(results.root / "events.jsonl")
+    labels = {name: str(start.get("variant", "")) for name, start in starts.items()}
+    for manifest in manifests:
+        labels |= {entry["hash"]: entry_label(entry) for entry in manifest.entries}
+    states = {name: _recorded(results, name, labels) for name in results.names()}
+    at_work = look_at_work(results, states)
+    for name, sign in at_work.running.items():
+        since = sign.since if sign else starts.get(name, {}).get("time", "")
+        states[name] = State("running", labels.get(name, ""), since, sign=sign)
+    for name, sign in at_work.interrupted.items():
+        label = labels.get(name) or sign.label
+        states[name] = State("missing", label, epitaph(sign), sign=sign)
+    for name in (entry["hash"] for manifest in manifests for entry in manifest.entries):
+        states.setdefault(name, State("missing", labels[name]))
+    troubles = {
+        path.stem: Trouble(
+            labels.get(path.stem, ""), f"{results.last_error(path.stem) or 'no message'} ({path})"
+        )
+        for path in sorted((results.root / "errors").glob("*.txt"))
+        if path.stem not in states or states[path.stem].state == "missing"
+    }
+    sources = {
+        name: State("running", sign.label, sign.since, sign=sign)
+        for name, sign in at_work.sources.items()
+    } | {
+        name: State("missing", sign.label, epitaph(sign), sign=sign)
+        for name, sign in at_work.dead_sources.items()
+    }
+    wrong = (*unreadable, *at_work.unreadable, *results.strays())
+    return Overview(states, manifests, troubles, wrong, sources)
+
+
+def _manifests(results: Results) -> tuple[tuple[Manifest, ...], tuple[str, ...]]:
+    manifests, unreadable = [], []
+    for path in manifest_paths(results):
+        try:
+            manifests.append(read_manifest(path))
+        except StvmError as error:
+            unreadable.append(str(error))
+    return tuple(manifests), tuple(unreadable)
+
+
+def _recorded(results: Results, name: str, labels: dict[str, str]) -> State:
+    try:
+        record = results.read(name)
+    except Unreadable as error:
+        return State("unreadable", labels.get(name, ""), str(error))
+    except StvmError as error:
+        return State("damaged", labels.get(name, ""), str(error))
+    if record is None:
+        return State("missing", labels.get(name, ""))
+    label = labels.get(name) or str(record.get("variant", ""))
+    content = record.get("result" if record["status"] == "done" else "failure")
+    if not isinstance(content, dict):
+        path = results.record_path(name)
+        return State("damaged", label, f"{path}: no outcome in it; move it away and run again")
+    if record["status"] == "failed":
+        return State("failed", label, " ".join(str(content.get("error", "")).split()))
+    idle = content.get("idle")
+    told = tuple(map(str, idle)) if isinstance(idle, list) else ()
+    return State("done", label, collapsed=content.get("collapsed") is True, idle=told)
+
+
+def _starts(path: Path) -> dict[str, dict[str, Any]]:
+    """The last start of each trial; a line cut by a kill is passed over."""
+    starts = {}
+    for line in path.read_bytes().splitlines() if path.exists() else []:
+        try:
+            event = orjson.loads(line)
+            if event["event"] == "start":
+                starts[event["hash"]] = event
+        except (ValueError, TypeError, KeyError):
+            continue
+    return starts
+
+
+def count(states: Iterable[State]) -> dict[str, int]:
+    """Trials by state; recorded are done and failed ones."""
+    states = list(states)
+    by_state = Counter(state.state for state in states)
+    return {
+        "trials": len(states),
+        "recorded": by_state["done"] + by_state["failed"],
+        "failed": by_state["failed"],
+        "running": by_state["running"],
+        "damaged": by_state["damaged"],
+        "unreadable": by_state["unreadable"],
+        "missing": by_state["missing"],
+        "collapsed": sum(state.collapsed for state in states),
+    }
+
+
+def counts(overview: Overview) -> dict[str, Any]:
+    """Counts of each of `studies`, of trials that are `unlisted`, and the `total`, each once."""
+    states = overview.states
+    listed = {m.name: {entry["hash"] for entry in m.entries} for m in overview.manifests}
+    unlisted = states.keys() - set().union(*listed.values())
+    return {
+        "studies": [
+            {"study": m.name, "title": m.title} | count(states[name] for name in listed[m.name])
+            for m in overview.manifests
+        ],
+        "unlisted": count(states[name] for name in unlisted),
+        "total": count(states.values()),
+    }
+
+
+def as_dict(overview: Overview) -> dict[str, Any]:
+    """For scripts: the counts, and what is known of each trial by hash."""
+    return counts(overview) | {
+        "trials": {name: asdict(state) for name, state in sorted(overview.states.items())},
+        "troubles": {name: asdict(trouble) for name, trouble in overview.troubles.items()},
+        "unreadable": list(overview.unreadable),
+        "sources": {name: asdict(state) for name, state in sorted(overview.sources.items())},
+    }
+
+
+def as_text(overview: Overview) -> str:
+    """For people: a table of the studies, then the trials that are worth a line."""
+    data = counts(overview)
+    rows = [(study["study"], study) for study in data["studies"]]
+    if data["unlisted"]["trials"]:
+        rows.append(("in no study", data["unlisted"]))
+    rows.append(("all, each once", data["total"]))
+    rare = ("damaged", "unreadable", "collapsed")
+    shown = [key for key in data["total"] if key not in rare]
+    shown += [key for key in rare if data["total"][key]]
+    table = [
+        [name, *(counted[key] for key in shown), counted.get("title")] for name, counted in rows
+    ]
+    parts = [tabulate(table, ["study", *shown, ""], tablefmt="simple")]
+    states = sorted(overview.states.items())
+    under_way = sorted(overview.sources.items()) + states
+    parts += _section(
+        "running",
+        [
+            (name, state.label, *(words(state.sign) if state.sign else (f"since {state.detail}",)))
+            for name, state in under_way
+            if state.state == "running"
+        ],
+    )
+    parts += _section(
+        "interrupted",
+        [(n, s.label, s.detail) for n, s in under_way if s.state == "missing" and s.detail],
+    )
+    for kind in ("failed", "damaged", "unreadable"):
+        lines = [(name, s.label, s.detail) for name, s in states if s.state == kind]
+        parts += _section(kind, lines)
+    parts += _section(
+        "collapsed: the student came to predict few classes",
+        [(name, state.label, "") for name, state in states if state.collapsed],
+    )
+    parts += _section(
+        "a part that is on did nothing",
+        [(name, state.label, "; ".join(state.idle)) for name, state in states if state.idle],
+    )
+    parts += _section(
+        "ended in trouble, without a record",
+        [(name, t.label, t.detail) for name, t in overview.troubles.items()],
+    )
+    parts += _section("cannot be read", [(line,) for line in overview.unreadable])
+    return "\n\n".join(parts)
+
+
+def _section(head: str, lines: Sequence[tuple[str, ...]]) -> list[str]:
+    if not lines:
+        return []
+    table = tabulate(lines, tablefmt="plain", disable_numparse=True)
+    return [f"{head} ({len(lines)})\n" + "\n".join(f"  {row}" for row in table.splitlines())]
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Options of the command."""
+    parser.add_argument("--results", type=Path, default=Path("results"), metavar="DIR")
+    parser.add_argument("--json", action="store_true", help="every trial, for scripts")
+
+
+def run(options: argparse.Namespace) -> int:
+    """The command; returns its exit code."""
+    overview = look(open_results(options.results))
+    if options.json:
+        print(orjson.dumps(as_dict(overview), option=orjson.OPT_INDENT_2).decode())
+    else:
+        print(as_text(overview))
+    return 0

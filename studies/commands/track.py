@@ -1,0 +1,45 @@
+"""Recorded trials for trackers: TensorBoard, MLflow (a local store), Weights & Biases (offline).
+
+Written from the records, whenever it is run; what is written already is left as it is.
+"""
+
+import argparse
+from pathlib import Path
+
+from studies.commands.lookup import find_name, manifest_paths, open_results, read_manifest
+from stvm.records.results import Results
+from stvm.records.tensorboard_events import require_tensorboard, write_missing
+from stvm.records.trackers import TRACKERS, require, write
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Options of the command."""
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.add_argument(
+        "trackers", nargs="+", metavar="TRACKER", help=f"tensorboard, {', '.join(TRACKERS)}"
+    )
+    parser.add_argument("--results", type=Path, default=Path("results"), metavar="DIR")
+    parser.add_argument("--study", metavar="NAME-BASE", help="only what this study lists")
+
+
+def _hashes(results: Results, study: str | None) -> list[str]:
+    if study is None:
+        return results.names()
+    by_name = {path.stem: path for path in manifest_paths(results)}
+    manifest = read_manifest(by_name[find_name(study, sorted(by_name), "study")])
+    return list(dict.fromkeys(entry["hash"] for entry in manifest.entries))
+
+
+def run(options: argparse.Namespace) -> int:
+    """The command; returns its exit code."""
+    results = open_results(options.results)
+    hashes = _hashes(results, options.study)
+    others = [name for name in options.trackers if name != "tensorboard"]
+    require(others)
+    if "tensorboard" in options.trackers:
+        require_tensorboard()
+        write_missing(results, hashes)
+        print(f"{results.root / 'tensorboard'}: `tensorboard --logdir` shows it")
+    for name, count in write(results, hashes, others).items():
+        print(f"{results.root / name}: {count} new run{'s' * (count != 1)}")
+    return 0

@@ -1,0 +1,135 @@
+"""What the builders of studies share: the base settings, a realisation's, and the study's head."""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, TypeVar
+
+from stvm.errors import StvmError
+from stvm.settings import Settings
+from stvm.settings.presets import Preset, find_preset
+from stvm.settings.protocols import find_protocol
+from stvm.study import Study, Trial, base_of
+
+T = TypeVar("T", int, str)
+
+TOGGLES = ("st", "aug", "mt", "mgs", "mocm")
+VARIED = (*TOGGLES, "procedure", "seed", "realisation", "workers")
+"""Settings that a study varies itself, and the one that changes nothing."""
+
+
+class Base:
+    """A preset with changed settings, from which a study lists its trials.
+
+    Args:
+        preset_name: of a preset.
+        changes: settings given by the user.
+        realisations: of the embedded benchmark; None for the preset's.
+        varied: settings that this study varies beside those in `VARIED`.
+
+    Attributes:
+        settings: of the preset with the changes.
+        numbers: the realisations, each once.
+
+    Raises:
+        StvmError: unknown preset or setting, a value out of range, a setting the study varies,
+            realisations of data that have none.
+    """
+
+    def __init__(
+        self,
+        preset_name: str,
+        changes: dict[str, str],
+        realisations: Sequence[int] | None,
+        varied: Sequence[str] = (),
+    ) -> None:
+        self.preset: Preset = find_preset(preset_name)
+        self.preset_name = preset_name
+        self.changes = changes
+        self.varied = (*VARIED, *varied)
+        refuse_varied(changes, self.varied)
+        self.settings = self.preset.settings(**changes)
+        if self.settings.data.dataset != "streets" and realisations:
+            raise StvmError(
+                "--realisations are draws of the embedded benchmark: leave it out with "
+                "dataset=folder"
+            )
+        self.numbers = unique(realisations or [self.preset.realisation])
+
+    def at(self, number: int) -> Settings:
+        """The settings on a realisation."""
+        return self.settings.on_realisation(number)
+
+    def seeded(self, seeds: Iterable[int]) -> Iterator[tuple[int, int, Settings]]:
+        """Realisation, seed and settings of both, for every seed of every realisation."""
+        for number in self.numbers:
+            for seed in unique(seeds):
+                yield number, seed, self.at(number).replace(seed=seed)
+
+    def trial(self, row: str, seed: int | None, number: int, settings: Settings) -> Trial:
+        """A trial of the study."""
+        return Trial(row, seed, number, number in self.preset.tuned, settings)
+
+    def study(
+        self, name: str, table: int, about: str, trials: Iterable[Trial], **facts: Any
+    ) -> Study:
+        """The study as a value.
+
+        Args:
+            name: of its command.
+            table: of the paper; 0 for none.
+            about: what it is, in a word or two.
+            trials: in the order in which they run.
+            facts: for its reports.
+        """
+        overrides = told(self.changes)
+        return Study(
+            name=name,
+            table=table,
+            preset=self.preset_name,
+            base=base_of(self.settings, self.varied),
+            title=f"{about}, preset {self.preset_name}{overrides}",
+            rule=evaluation_rule(self.settings),
+            dataset=self.settings.data.dataset,
+            trials=tuple(trials),
+            facts=facts,
+            shared=self.settings,
+            varied=self.varied,
+        )
+
+
+def told(changes: Mapping[str, Any]) -> str:
+    """Changed settings for a title; where published data lie says nothing of the trials."""
+    return "".join(f" {n}={v}" for n, v in changes.items() if not n.endswith("_root"))
+
+
+def unique(values: Iterable[T]) -> list[T]:
+    """Each once, in order."""
+    return list(dict.fromkeys(values))
+
+
+def refuse_varied(changes: dict[str, str], varied: Sequence[str] = VARIED) -> None:
+    """Toggles, seeds and realisations are the study's to vary.
+
+    Raises:
+        StvmError: one of them is among the changes.
+    """
+    for name in changes:
+        if name in varied and name != "workers":
+            raise StvmError(
+                f"'{name}' is what this study varies: leave it out, or use --seeds, --realisations"
+            )
+
+
+def evaluation_rule(settings: Settings) -> str:
+    """What is measured, in one sentence: the same for every row."""
+    network = {
+        "teacher": "the teacher (without MT: the student)",
+        "student": "the student",
+    }[settings.training.evaluated]
+    protocol, data = find_protocol(settings.evaluation.protocol), settings.data
+    also = f"; {protocol.multi_scale_sentence()}" if settings.evaluation.multi_scale else ""
+    return (
+        f"Every row that adapts: {network} after the last of {settings.training.iterations} "
+        f"iterations. All rows: mIoU over the target's {settings.training.eval_split} split, "
+        f"{protocol.sentence(data.height, data.width)}{also}; nothing is selected by target "
+        "labels."
+    )

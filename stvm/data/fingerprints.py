@@ -1,0 +1,168 @@
+"""What a trial is made from: the content of exactly the files that it reads.
+
+Their place does not count, nor what else lies beside them. Published data sets are no user's to
+change and too large to be read whole before every study: of their files names, sizes and ends
+count, which for a PNG are checksums of the whole, and they are compared, not part of a name.
+"""
+
+import hashlib
+import os
+from collections.abc import Callable, Sequence
+from functools import cache as remembered
+from functools import partial
+from pathlib import Path
+
+from stvm.errors import StvmError
+from stvm.files.digests import Digests, end_sha256
+from stvm.settings import OFFICIAL, DataSettings, Settings
+from stvm.settings.naming import CONTENTS, read_contents
+
+_PARTS = {
+    # setting: root, split, images, labels
+    "source_train_content": ("source_root", "train", True, True),
+    "source_val_content": ("source_root", "val", True, True),
+    "target_train_content": ("target_root", "train", True, False),
+    "target_labels_content": ("target_root", "train", False, True),
+    "target_val_content": ("target_root", "val", True, True),
+    "target_test_content": ("target_root", "test", True, True),
+}
+_WEIGHTS = {"checkpoint_content": "source_checkpoint", "init_content": "source_init"}
+
+
+class Contents:
+    """Digests of the files that trials read, each found once in the life of this object.
+
+    Args:
+        cache: where digests of unchanged files are kept.
+
+    Attributes:
+        of_file: SHA-256 of the file of this path; empty where there is none.
+    """
+
+    def __init__(self, cache: Path) -> None:
+        self._cache = cache
+        whole, ends = Digests(cache), Digests(cache, end_sha256)
+        self.of_file: Callable[[str], str] = remembered(partial(_of_file, whole))
+        self._part: Callable[[str, str, bool, bool], str] = remembered(partial(_of_part, whole))
+        self._ends: Callable[[DataSettings, str, bool, bool, bool], str] = remembered(
+            partial(_of_published, ends)
+        )
+
+    def __reduce__(self) -> tuple[type["Contents"], tuple[Path]]:
+        """Another process finds the digests itself: Tune pickles what a search holds."""
+        return Contents, (self._cache,)
+
+    def identified(self, settings: Settings) -> Settings:
+        """The settings with what the files hold now; as they are where files are not there.
+
+        Raises:
+            StvmError: they say otherwise, or a file cannot be read.
+        """
+        read = read_contents(settings.model_dump())
+        if not read:
+            return settings
+        flat = settings.flat()
+        found = {name: self._found(name, flat) for name in CONTENTS if name in read}
+        sides = [[name for name in found if name.startswith(side)] for side in ("source", "target")]
+        for side in sides:
+            # Without one of the files that a trial reads, what it is made from is not known.
+            if not all(found[name] for name in side if name != "source_val_content"):
+                found |= dict.fromkeys(side, "")
+        for name, now in found.items():
+            if flat[name] and now and flat[name] != now:
+                place = flat[_WEIGHTS[name]] if name in _WEIGHTS else _place(name, flat)
+                raise StvmError(
+                    f"{place}: holds other files than {name} says; restore them, or leave {name} "
+                    "out for another trial"
+                )
+        return settings.replace(**{name: now or flat[name] for name, now in found.items()})
+
+    def of_images(self, settings: Settings) -> str:
+        """One digest of all images and labels that the trial reads; empty where it reads none."""
+        data = settings.data
+        if data.dataset in OFFICIAL:
+            return self.of_published(settings)
+        read = read_contents(settings.model_dump()) & _PARTS.keys()
+        flat = settings.flat()
+        parts = [f"{name} {self._found(name, flat)}" for name in _PARTS if name in read]
+        return hashlib.sha256("\n".join(parts).encode()).hexdigest() if parts else ""
+
+    def of_published(self, settings: Settings) -> str:
+        """Names, sizes and ends of the images and labels that a trial on published data reads."""
+        method, training = settings.method, settings.training
+        yardstick = method.procedure == "adapt" and not method.st
+        return self._ends(
+            settings.data,
+            training.eval_split,
+            not settings.source.source_checkpoint,
+            yardstick,
+            method.procedure == "oracle",
+        )
+
+    def of_published_source(self, data: DataSettings) -> dict[str, str]:
+        """The same of a source model's images, as its file says it; nothing for other data.
+
+        Nothing either where the images are not there.
+        """
+        if data.dataset not in OFFICIAL or not Path(data.source_root or "-").is_dir():
+            return {}
+        return {"source_images_content": self._ends(data, "", True, False, False)}
+
+    def _found(self, name: str, flat: dict[str, str]) -> str:
+        if name in _WEIGHTS:
+            return self.of_file(flat[_WEIGHTS[name]])
+        root, split, images, labels = _PARTS[name]
+        return self._part(flat[root], split, images, labels)
+
+
+def _place(name: str, flat: dict[str, str]) -> str:
+    root, split, _, _ = _PARTS[name]
+    return str(Path(flat[root]) / split)
+
+
+def _of_file(digests: Digests, path: str) -> str:
+    return digests.of([Path(path)])[0] if Path(path).is_file() else ""
+
+
+def _of_part(digests: Digests, root: str, split: str, images: bool, labels: bool) -> str:
+    """Of a split's files by their names below it; empty where they are not all there."""
+    # Here, since Pillow and NumPy load for those who bring folders alone.
+    from stvm.data.folder import read_files
+
+    if not (Path(root) / split).is_dir():
+        return ""
+    try:
+        files = read_files(Path(root), split, labels)
+    except StvmError:
+        # Who runs the trial is told what is missing.
+        return ""
+    if not images:
+        files = [path for path in files if path.parent.name == "labels"]
+    return _digest(Path(root) / split, files, digests.of(files))
+
+
+def _digest(root: Path, files: Sequence[Path], digests: Sequence[str]) -> str:
+    whole = hashlib.sha256()
+    for path, digest in sorted(zip(files, digests, strict=True)):
+        whole.update(os.fsencode(path.relative_to(root).as_posix()) + f" {digest}\n".encode())
+    return whole.hexdigest()
+
+
+def _of_published(
+    digests: Digests,
+    data: DataSettings,
+    eval_split: str,
+    source: bool,
+    source_val: bool,
+    oracle: bool,
+) -> str:
+    """Of each split that is there: names and sizes of its files, and how they end."""
+    from stvm.data.published import published_images
+
+    whole = hashlib.sha256()
+    for part, labelled in published_images.read_parts(data, eval_split, source, source_val, oracle):
+        files = published_images.files_of(part, labelled)
+        ends = digests.of(files)
+        for (name, size), end in zip(part.listing(files), ends, strict=True):
+            whole.update(os.fsencode(f"{part.layout.name} {part.split} {name} {size} {end}\n"))
+    return whole.hexdigest()

@@ -1,0 +1,247 @@
+"""Looks at every image and label that trials will read, before anything is trained.
+
+What was looked at is remembered below CACHE/checked by path, size and time of change: a second
+start reads nothing again. Arrays that `prepare` wrote were made from files that it looked at.
+"""
+
+import os
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from hashlib import sha256
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import orjson
+
+from stvm.data.classes import ClassList
+from stvm.data.folder import checked_ids
+from stvm.data.image_files import check_image
+from stvm.data.label_encoding import Counts, Slip, own_slip, published_slip
+from stvm.data.published.dataset_layouts import LAYOUTS
+from stvm.data.published.decode import stored_ids
+from stvm.data.published.decode_pool import Decoders
+from stvm.durations import duration
+from stvm.errors import StvmError
+from stvm.files import write_whole
+
+VERSION = 1
+TRUSTED = "prepare them with --trust-labels"
+MOST_FAULTS = 20
+"""Files that cannot be used after which the rest is not looked at."""
+ALONE = 200
+"""Files up to which other processes would start longer than they help."""
+SAY_FIRST_S, SAY_EVERY_S = 5.0, 30.0
+"""Seconds until the first line of progress, and between later ones."""
+
+Fact = dict[str, Any]
+"""What was found in a file: `turned` of an image, `counts` of a label's ids."""
+
+
+@dataclass(frozen=True)
+class Files:
+    """Images or labels of a split.
+
+    Attributes:
+        what: for people.
+        kind: which of the two.
+        images: image files.
+        labels: label files in the same order; empty for images.
+        classes: of a user's own labels.
+        layout: name of a published data set's.
+    """
+
+    what: str
+    kind: Literal["images", "labels"]
+    images: tuple[Path, ...]
+    labels: tuple[Path, ...] = ()
+    classes: ClassList | None = None
+    layout: str = ""
+
+    @cached_property
+    def key(self) -> str:
+        """Names what is looked at, where and how."""
+        classes = self.classes.ids if self.classes else None
+        folder = str(self._read[0].parent.resolve())
+        named = [VERSION, self.what, self.kind, folder, classes, self.layout]
+        return sha256(orjson.dumps(named)).hexdigest()[:16]
+
+    @property
+    def _read(self) -> tuple[Path, ...]:
+        return self.labels or self.images
+
+    def looks(self) -> Iterator["Look"]:
+        """Each file that is to be looked at."""
+        for number, image in enumerate(self.images):
+            label = self.labels[number] if self.labels else None
+            yield Look(image, label, self.classes, self.layout)
+
+
+@dataclass(frozen=True)
+class Look:
+    """A file to be looked at: the label, where there is one, else the image."""
+
+    image: Path
+    label: Path | None
+    classes: ClassList | None
+    layout: str
+
+    @property
+    def name(self) -> str:
+        """Of the file in what is remembered."""
+        return str((self.label or self.image).absolute())
+
+    def stamp(self) -> list[int]:
+        """Size and time of change of the file, and of a label's image.
+
+        Raises:
+            StvmError: it is not there any more.
+        """
+        found = []
+        for path in (self.image, self.label):
+            if path:
+                try:
+                    state = path.stat()
+                except OSError as error:
+                    raise StvmError(f"{path}: {error.strerror}; copy the file again") from error
+                found += [state.st_size, state.st_mtime_ns]
+        return found
+
+
+def find(look: Look) -> tuple[Look, Fact | str]:
+    """What is in a file, or why it cannot be used."""
+    try:
+        if look.label is None:
+            return look, {"turned": check_image(look.image)}
+        if look.classes:
+            ids = checked_ids(look.label, look.image, look.classes)
+        else:
+            ids = stored_ids(LAYOUTS[look.layout], look.label, look.image)
+        counts = np.bincount(ids.ravel(), minlength=256)
+        return look, {"counts": {str(i): int(counts[i]) for i in np.flatnonzero(counts)}}
+    except StvmError as error:
+        return look, str(error)
+
+
+def check_contents(files: Sequence[Files], cache: Path | None) -> list[str]:
+    """Look at all files that were not looked at before.
+
+    Args:
+        files: of each split, each once.
+        cache: folder in which it is remembered; None for nowhere.
+
+    Returns:
+        A line for each thing that is odd.
+
+    Raises:
+        StvmError: files that cannot be used, or labels that cannot be right.
+    """
+    lines = []
+    for one in {one.key: one for one in files}.values():
+        facts = _facts(one, cache)
+        if slip := slip_of(one, facts):
+            if slip.certain:
+                way_on = f"; if they are right, {TRUSTED}" if one.layout else ""
+                raise StvmError(f"{_place(one)}: {slip.text}{way_on}")
+            lines.append(f"warning: {_place(one)}: {slip.text}")
+        turned = sum(bool(fact.get("turned")) for fact in facts)
+        if turned:
+            lines.append(
+                f"{_place(one)}: {turned:,} of {len(facts):,} images are turned by their EXIF "
+                "orientation, as viewers show them; labels must lie on them so"
+            )
+    return lines
+
+
+def sampled_slip(files: Files) -> tuple[Slip, str] | None:
+    """What is odd about labels, and where; those that cannot be read are passed over."""
+    facts = [fact for _, fact in map(find, files.looks()) if not isinstance(fact, str)]
+    slip = slip_of(files, facts) if facts else None
+    return (slip, f"{_place(files)}, {len(facts)} labels looked at") if slip else None
+
+
+def slip_of(files: Files, facts: Sequence[Fact]) -> Slip | None:
+    """What is odd about the labels of a split."""
+    if files.kind == "images":
+        return None
+    total: Counts = np.zeros(256, np.int64)
+    for fact in facts:
+        for number, count in fact["counts"].items():
+            total[int(number)] += count
+    if files.classes:
+        return own_slip(total, files.classes)
+    return published_slip(total, LAYOUTS[files.layout].ids)
+
+
+def _place(files: Files) -> str:
+    """The folder, with which split it is."""
+    return f"{os.path.commonpath([p.parent for p in files.labels or files.images])} ({files.what})"
+
+
+def _facts(files: Files, cache: Path | None) -> list[Fact]:
+    """What is in each file, from what is remembered or by reading it."""
+    path = cache / "checked" / f"{files.key}.json" if cache else None
+    known = _recall(path) if path else {}
+    looks = list(files.looks())
+    stamps = {look.name: look.stamp() for look in looks}
+    todo = [look for look in looks if known.get(look.name, {}).get("stamp") != stamps[look.name]]
+    if todo:
+        found: dict[str, Fact] = {}
+        try:
+            faults = _read(files, todo, found)
+        finally:
+            known |= {name: fact | {"stamp": stamps[name]} for name, fact in found.items()}
+            if path and found:
+                kept = {name: known[name] for name in stamps if name in known}
+                write_whole(path, orjson.dumps(kept))
+        if faults:
+            more = f" (and {len(faults) - 1} more files)" if len(faults) > 1 else ""
+            raise StvmError(f"{faults[0]}{more}")
+    return [known[look.name] for look in looks]
+
+
+def _recall(path: Path) -> dict[str, Fact]:
+    try:
+        remembered = orjson.loads(path.read_bytes())
+    except (OSError, orjson.JSONDecodeError):
+        return {}
+    if not isinstance(remembered, dict):
+        return {}
+    return {name: fact for name, fact in remembered.items() if isinstance(fact, dict)}
+
+
+def _read(files: Files, todo: Sequence[Look], found: dict[str, Fact]) -> list[str]:
+    """Put facts into `found` by name; a line for each file that cannot be used."""
+    faults: list[str] = []
+    workers = len(os.sched_getaffinity(0)) if len(todo) > ALONE else 1
+    tell = _Lines(f"{len(todo):,} {files.kind} of {files.what}", len(todo))
+    with Decoders(workers, "end other programs") as decoders:
+        for look, fact in decoders.each(find, iter(todo)):
+            if isinstance(fact, str):
+                faults.append(fact)
+                if len(faults) == MOST_FAULTS:
+                    break
+            else:
+                found[look.name] = fact
+            tell(len(found) + len(faults))
+    return faults
+
+
+class _Lines:
+    """Says how many files are looked at, where that takes long."""
+
+    def __init__(self, what: str, total: int) -> None:
+        self._what = what
+        self._total = total
+        self._began = time.monotonic()
+        self._next = self._began + SAY_FIRST_S
+
+    def __call__(self, done: int) -> None:
+        now = time.monotonic()
+        if now < self._next:
+            return
+        self._next = now + SAY_EVERY_S
+        to_go = duration((now - self._began) * (self._total - done) / done)
+        print(f"looking at {self._what}: {done:,} done, about {to_go} to go", flush=True)

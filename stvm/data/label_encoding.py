@@ -1,0 +1,116 @@
+"""Labels that hold other numbers than their reader takes them for, told by a split's ids.
+
+Each label may be readable and each id known, and still every class be another: the field's most
+common slip is train ids (0 to 18, 255 ignored) in files of label ids (7 is road), or the reverse.
+"""
+
+from collections.abc import Collection
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stvm.data.classes import IGNORE_ID, ClassList
+from stvm.data.published.label_ids import LabelIds
+
+Counts = NDArray[np.int64]
+"""Pixels of each id in a whole split, (256,)."""
+
+LAST_TRAIN_ID = 18
+MANY_IDS = 8
+"""Ids up to 18 that occur without one above: a split of streets with fewer may be a tiny one."""
+
+
+@dataclass(frozen=True)
+class Slip:
+    """What is odd about the labels of a split.
+
+    Attributes:
+        text: what they look like and what to do.
+        certain: they cannot be right.
+    """
+
+    text: str
+    certain: bool
+
+
+def published_slip(counts: Counts, ids: LabelIds) -> Slip | None:
+    """What is odd about labels that should be numbered as a data set is.
+
+    Args:
+        counts: of the ids as they are stored.
+        ids: of the data set.
+    """
+    present = _present(counts)
+    known = [i for i in present if i in ids.train_ids]
+    if not known:
+        return Slip(
+            f"no label holds the id of a class ({_found(counts)}): all would be ignored; take the "
+            "files as they were published",
+            certain=True,
+        )
+    if present[-1] <= LAST_TRAIN_ID < ids.last:
+        road = next(i for i, train_id in ids.train_ids.items() if train_id == 0)
+        is_theirs = counts[IGNORE_ID] > 0 or counts[0] > counts[road]
+        return Slip(
+            f"no label holds an id above {LAST_TRAIN_ID}: they look like train ids (0 is road), "
+            f"not like ids of {ids.whose} ({road} is road), and every class would be another; take "
+            "the files as they were published",
+            certain=is_theirs and len(present) >= MANY_IDS,
+        )
+    return _one_class(known, f"id {known[0]}")
+
+
+def own_slip(counts: Counts, classes: ClassList) -> Slip | None:
+    """What is odd about labels whose ids are all in the class list, or ignored."""
+    present = _present(counts)
+    if not present:
+        return Slip(
+            f"all pixels are labelled {IGNORE_ID}, which means ignored; label some", certain=True
+        )
+    if len(classes) == 1:
+        return None
+    if len(classes) == 2 and present == [0] and counts[IGNORE_ID]:
+        return Slip(
+            f"the labels hold 0 and {IGNORE_ID} alone, and {IGNORE_ID} means ignored: if they are "
+            f"masks, save {IGNORE_ID} as {max(classes.ids)}; if not, name the one class alone in "
+            "classes",
+            certain=True,
+        )
+    return _one_class(present, repr(classes.names[classes.ids.index(present[0])]))
+
+
+def look_alike(present: Collection[int], classes: ClassList) -> str:
+    """What a label looks like that holds ids outside the class list; empty where that is open.
+
+    Args:
+        present: ids of the label.
+        classes: the class list.
+    """
+    ids = sorted(set(present) - {IGNORE_ID})
+    count = len(classes)
+    numbered = classes.ids == tuple(range(count))
+    if len(ids) > 64:
+        return "; so many ids are those of a picture, or of a label that was resized smoothly"
+    if numbered and ids[0] == 1 and ids[-1] == count:
+        return f"; they look as if they began at 1: write classes=1:{classes.names[0]},..."
+    if numbered and count <= 19 and 7 in ids and LAST_TRAIN_ID < ids[-1] <= 34:
+        return "; they look like Cityscapes' label ids: write classes=7:road,8:sidewalk,..."
+    if max(classes.ids) > LAST_TRAIN_ID and ids[-1] <= LAST_TRAIN_ID:
+        return "; they look like train ids: write classes=road,sidewalk,... in that order"
+    return ""
+
+
+def _present(counts: Counts) -> list[int]:
+    return [int(i) for i in np.flatnonzero(counts) if i != IGNORE_ID]
+
+
+def _found(counts: Counts) -> str:
+    found = [str(i) for i in np.flatnonzero(counts)]
+    return f"found: {', '.join(found[:8])}{', ...' if len(found) > 8 else ''}"
+
+
+def _one_class(known: list[int], name: str) -> Slip | None:
+    if len(known) > 1:
+        return None
+    return Slip(f"every labelled pixel is of one class, {name}: look at the labels", certain=False)

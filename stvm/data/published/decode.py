@@ -1,0 +1,74 @@
+"""Images and labels of the published data sets, decoded and resized."""
+
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from stvm.data.image_files import (
+    Uint8Array,
+    check_intact,
+    read_first_channel,
+    read_ids,
+    read_rgb,
+    read_size,
+)
+from stvm.data.published.dataset_layouts import Layout
+from stvm.errors import StvmError
+
+ASPECT_TOLERANCE = 0.02
+"""A few labels of GTA5 have some rows more than their image; a wrong file differs by more."""
+
+Size = tuple[int, int]
+"""Height and width in pixels."""
+
+
+def decode_image(path: Path, size: Size) -> Uint8Array:
+    """RGB (H, W, 3), resized bicubically where the file has another size.
+
+    Raises:
+        StvmError: the file cannot be read.
+    """
+    check_intact(path)
+    image = read_rgb(path)
+    return np.array(_resized(image, size, Image.Resampling.BICUBIC), dtype=np.uint8)
+
+
+def decode_ids(layout: Layout, path: Path, image_path: Path, size: Size) -> Uint8Array:
+    """Ids of a label (H, W) as the data set numbers them, resized to the nearest pixel.
+
+    Args:
+        layout: of the data set.
+        path: of the label.
+        image_path: of its image, whose proportions it must have.
+        size: height and width of what is returned.
+
+    Raises:
+        StvmError: as `stored_ids`.
+    """
+    ids = stored_ids(layout, path, image_path)
+    return np.array(_resized(Image.fromarray(ids), size, Image.Resampling.NEAREST))
+
+
+def stored_ids(layout: Layout, path: Path, image_path: Path) -> Uint8Array:
+    """Ids of a label (H, W) as the data set numbers them, at the size of the file.
+
+    Raises:
+        StvmError: the file cannot be read, is stored otherwise than published, has other
+            proportions than its image or holds ids that the data set does not have.
+    """
+    check_intact(path)
+    stored = read_first_channel(path) if layout.sixteen_bits else read_ids(path)
+    ids = layout.ids.checked(path, stored)
+    width, height = read_size(image_path)
+    if abs(ids.shape[1] * height / (ids.shape[0] * width) - 1) > ASPECT_TOLERANCE:
+        raise StvmError(
+            f"{path}: label is {ids.shape[1]}x{ids.shape[0]} (width x height) but its image "
+            f"{image_path} is {width}x{height}; take both as they were published"
+        )
+    return ids
+
+
+def _resized(image: Image.Image, size: Size, resampling: Image.Resampling) -> Image.Image:
+    wanted = (size[1], size[0])
+    return image if image.size == wanted else image.resize(wanted, resampling)

@@ -1,0 +1,83 @@
+"""What the numbers in label files mean: ids of Cityscapes, GTA5, SYNTHIA and Cross-City.
+
+A *train id* is the place of a class among Cityscapes' 19; benchmarks with fewer classes number
+theirs in the same order.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stvm.data.classes import IGNORE_ID
+from stvm.data.image_files import Uint8Array
+from stvm.errors import StvmError
+
+ALL_19 = tuple(range(19))
+SHARED_16 = (0, 1, 2, 3, 4, 5, 6, 7, 8, 10, 11, 12, 13, 15, 17, 18)
+"""Train ids of SYNTHIA's benchmark: all but terrain, truck and train."""
+SHARED_13 = (0, 1, 2, 6, 7, 8, 10, 11, 12, 13, 15, 17, 18)
+"""Train ids of Cross-City's benchmark: those of SYNTHIA's without wall, fence and pole."""
+
+
+@dataclass(frozen=True)
+class LabelIds:
+    """The ids of a data set's label files.
+
+    Attributes:
+        whose: for people.
+        train_ids: of the ids that stand for one of Cityscapes' 19 classes.
+        last: ids run from 0 to this; 255 is ignored as well.
+    """
+
+    whose: str
+    train_ids: Mapping[int, int]
+    last: int
+
+    def table(self, classes: Sequence[int]) -> Uint8Array:
+        """Id to class, (256,): the place of its train id in `classes`, else 255."""
+        table = np.full(256, IGNORE_ID, np.uint8)
+        for label_id, train_id in self.train_ids.items():
+            if train_id in classes:
+                table[label_id] = classes.index(train_id)
+        return table
+
+    def checked(self, path: Path, ids: NDArray[np.unsignedinteger]) -> Uint8Array:
+        """The ids of a file as 8-bit values.
+
+        Raises:
+            StvmError: ids that the data set does not have; the message names the file.
+        """
+        found = np.flatnonzero(np.bincount(ids.ravel(), minlength=IGNORE_ID + 1))
+        strange = [int(i) for i in found if i > self.last and i != IGNORE_ID]
+        if strange:
+            more = f" and {len(strange) - 5} more" if len(strange) > 5 else ""
+            raise StvmError(
+                f"{path}: holds {', '.join(map(str, strange[:5]))}{more}, which are no ids of "
+                f"{self.whose} (0 to {self.last}, {IGNORE_ID} ignored); take the file as it was "
+                "published"
+            )
+        return ids.astype(np.uint8)
+
+
+_CITYSCAPES = {
+    **{7: 0, 8: 1, 11: 2, 12: 3, 13: 4, 17: 5, 19: 6, 20: 7, 21: 8, 22: 9},
+    **{23: 10, 24: 11, 25: 12, 26: 13, 27: 14, 28: 15, 31: 16, 32: 17, 33: 18},
+}
+"""`cityscapesscripts.helpers.labels`; a licence plate is -1 there, which no file holds."""
+
+CITYSCAPES_IDS = LabelIds("Cityscapes", _CITYSCAPES, 33)
+CROSS_CITY_IDS = LabelIds("Cityscapes, which Cross-City uses", _CITYSCAPES, 33)
+GTA5_IDS = LabelIds("GTA5", _CITYSCAPES, 34)
+"""Cityscapes' ids and 34, a licence plate."""
+SYNTHIA_IDS = LabelIds(
+    "SYNTHIA",
+    {
+        **{3: 0, 4: 1, 2: 2, 21: 3, 5: 4, 7: 5, 15: 6, 9: 7, 6: 8, 16: 9},
+        **{1: 10, 10: 11, 17: 12, 8: 13, 18: 14, 19: 15, 20: 16, 12: 17, 11: 18},
+    },
+    22,
+)
+"""As the field's code maps them; parking slot, road works and lane marking are ignored."""

@@ -1,0 +1,236 @@
+"""Which files a split of a published data set consists of; nothing is decoded here."""
+
+import os
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stvm.data.nearby_files import did_you_mean, near
+from stvm.data.published.dataset_layouts import Layout, Split
+from stvm.errors import StvmError
+
+
+@dataclass(frozen=True)
+class Part:
+    """One split of a data set on disk.
+
+    Attributes:
+        layout: of the data set.
+        root: folder of the data set.
+        split: of it.
+        city: for Cross-City.
+    """
+
+    layout: Layout
+    root: Path
+    split: Split
+    city: str = ""
+
+    @property
+    def title(self) -> str:
+        """For people."""
+        return " ".join([self.layout.title, *([self.city.capitalize()] if self.city else [])])
+
+    @property
+    def lacks_split_file(self) -> bool:
+        """The data set has a file that says which images a split has, and it is not there."""
+        name = self.layout.split_file
+        return bool(name) and not (self.root / name).is_file()
+
+    @property
+    def official(self) -> int:
+        """Images that the split has as published; 0 where there is no such split."""
+        layout = self.layout
+        if self.lacks_split_file:
+            return layout.count_without if self.split == "train" else 0
+        return layout.counts.get(self.split, 0)
+
+    def images(self) -> list[Path]:
+        """Image files in the order of their names.
+
+        Raises:
+            StvmError: no such split, folder or image, two images of one stem, or a split file that
+                cannot be used.
+        """
+        layout = self.layout
+        if not self.official:
+            raise StvmError(
+                f"{self.root}: {layout.title} has no split '{self.split}' here; "
+                f"take one of {', '.join(layout.counts)}"
+            )
+        folder = self.image_folder()
+        self._check_folder(folder)
+        places = sorted(p for p in folder.iterdir() if p.is_dir()) if layout.towns else [folder]
+        paths = [path for place in places for path in _files(place, layout.image_endings)]
+        if layout.split_file and not self.lacks_split_file:
+            paths = self._of_split(paths)
+        if not paths:
+            raise StvmError(
+                f"{folder}: no image of the split '{self.split}' in this folder; "
+                f"{layout.title} is expected as {layout.expected}{_capitals(places, layout)}"
+            )
+        self._refuse_twins(paths)
+        return paths
+
+    def label_of(self, image: Path) -> Path:
+        """The label file that belongs to an image, which may not be there."""
+        folder = self.root / self._filled(self.layout.labels)
+        if self.layout.towns:
+            folder /= image.parent.name
+        return folder / f"{self._stem(image)}{self.layout.label_ending}"
+
+    def without_label(self, images: Iterable[Path]) -> list[Path]:
+        """Those of the images whose label file is not there."""
+        present: dict[Path, set[str]] = {}
+        missing = []
+        for image in images:
+            label = self.label_of(image)
+            if label.parent not in present:
+                present[label.parent] = (
+                    set(_names(label.parent)) if label.parent.is_dir() else set()
+                )
+            if label.name not in present[label.parent]:
+                missing.append(image)
+        return missing
+
+    def labels(self, images: Sequence[Path]) -> list[Path]:
+        """Label files of the images.
+
+        Raises:
+            StvmError: the split's labels are not public, or not all are there.
+        """
+        self.check_labelled()
+        if missing := self.without_label(images):
+            names = [path.relative_to(self.root).as_posix() for path in missing[:5]]
+            more = f" and {len(missing) - 5} more" if len(missing) > 5 else ""
+            first = self.label_of(missing[0])
+            beside = _names(first.parent) if first.parent.is_dir() else []
+            raise StvmError(
+                f"{self.root}: {len(missing)} of {len(images)} images have no label: "
+                f"{', '.join(names)}{more}; add {first} and so on, or remove these images"
+                f"{near(first.name, beside)}"
+            )
+        return [self.label_of(image) for image in images]
+
+    def check_labelled(self) -> None:
+        """Refuse a split without public labels.
+
+        Raises:
+            StvmError: it has none.
+        """
+        layout = self.layout
+        if self.split in layout.labelled:
+            return
+        if self.split == "train":
+            raise StvmError(
+                f"{layout.title} has no labels for its training images: an oracle is not possible "
+                "there; leave that row out"
+            )
+        held_out = [split for split in layout.labelled if split != "train"]
+        mend = f"set eval_split={held_out[0]}" if held_out else "it has train alone"
+        raise StvmError(f"{layout.title} has no labels for a split '{self.split}': {mend}")
+
+    def listing(self, files: Iterable[Path]) -> list[tuple[str, int]]:
+        """Name below the root and size of each file; independent of where the root lies.
+
+        Raises:
+            StvmError: a file is not there any more.
+        """
+        try:
+            return [(f.relative_to(self.root).as_posix(), f.stat().st_size) for f in files]
+        except OSError as error:
+            raise StvmError(
+                f"{error.filename}: {error.strerror}; copy the file again or remove its name"
+            ) from error
+
+    def image_folder(self) -> Path:
+        """Folder of the images, or of the towns' folders."""
+        return self.root / self._filled(self.layout.images)
+
+    def _filled(self, pattern: str) -> str:
+        split, city = self.split, self.city.capitalize()
+        return pattern.format(split=split, Split=split.capitalize(), City=city)
+
+    def _stem(self, image: Path) -> str:
+        endings = self.layout.image_endings
+        return image.name.removesuffix(next(e for e in endings if image.name.endswith(e)))
+
+    def _check_folder(self, folder: Path) -> None:
+        inside = folder.relative_to(self.root)
+        for part in (self.root, *reversed(folder.parents), folder):
+            if part.is_relative_to(self.root) and not part.is_dir():
+                other = did_you_mean(self.root, lambda place: (place / inside).is_dir())
+                raise StvmError(
+                    f"{part}: no such folder{_beside(part)}; "
+                    f"{self.layout.title} is expected as {self.layout.expected}{other}"
+                )
+
+    def _of_split(self, paths: list[Path]) -> list[Path]:
+        path = self.root / self.layout.split_file
+        numbers = set(_split_numbers(path, self.split).ravel().tolist())
+        for image in paths:
+            if not image.stem.isdecimal():
+                raise StvmError(
+                    f"{image}: is no number, by which {path} names images; remove one of the two"
+                )
+        return [image for image in paths if int(image.stem) in numbers]
+
+    def _refuse_twins(self, paths: list[Path]) -> None:
+        first: dict[tuple[Path, str], Path] = {}
+        for path in paths:
+            key = (path.parent, self._stem(path))
+            if key in first:
+                raise StvmError(
+                    f"{path}: has the same stem as {first[key].name}; rename or remove one of the "
+                    "two"
+                )
+            first[key] = path
+
+
+def _files(folder: Path, endings: tuple[str, ...]) -> list[Path]:
+    names = (n for n in _names(folder) if n.endswith(endings) and not n.startswith("."))
+    return [folder / name for name in sorted(names)]
+
+
+def _capitals(folders: Sequence[Path], layout: Layout) -> str:
+    """A file that would be an image if its ending were in small letters, with what to do."""
+    for folder in folders:
+        for name in sorted(_names(folder)):
+            if name.lower().endswith(layout.image_endings):
+                return f"; {name} is there: write its ending in small letters"
+    return ""
+
+
+def _names(folder: Path) -> list[str]:
+    try:
+        return os.listdir(folder)
+    except OSError as error:
+        raise StvmError(
+            f"{folder}: cannot be listed ({error.strerror}); make it a folder you may read"
+        ) from error
+
+
+def _beside(part: Path) -> str:
+    """What there is in place of a missing folder."""
+    if not part.parent.is_dir():
+        return ""
+    names = sorted(p.name for p in part.parent.iterdir() if p.is_dir())[:6]
+    return f" (beside it: {', '.join(names)})" if names else ""
+
+
+def _split_numbers(path: Path, split: Split) -> NDArray[np.integer]:
+    # SciPy loads for those whose data set has such a file alone.
+    from scipy.io import loadmat
+
+    try:
+        numbers: NDArray[np.integer] = loadmat(path)[f"{split}Ids"]
+    except Exception as error:  # scipy raises whatever a damaged file leads it to
+        reason = " ".join(str(error).split())
+        raise StvmError(
+            f"{path}: cannot be read as GTA5's split file ({reason}); copy it again, or remove it "
+            "to train on all images"
+        ) from error
+    return numbers

@@ -1,0 +1,99 @@
+"""Which files of a split a trial reads, so that they can be looked at before it starts."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from stvm.data.classes import parse_classes
+from stvm.data.folder import image_paths, label_paths, left_out
+from stvm.data.images import evenly_spaced
+from stvm.data.inspection import Files
+from stvm.data.published import published_images
+from stvm.data.published.array_cache import Kind, Store
+from stvm.data.published.dataset_layouts import Split
+from stvm.data.published.splits import Part
+from stvm.settings import OFFICIAL, DataSettings
+
+
+@dataclass(frozen=True)
+class Reads:
+    """Some images of a split, which a trial reads.
+
+    Attributes:
+        data: which images.
+        domain: source or target.
+        split: of it.
+        labelled: the labels are read too; if not, they are neither opened nor looked for.
+        most: images that are read, evenly spaced; 0 for all.
+    """
+
+    data: DataSettings
+    domain: Literal["source", "target"]
+    split: Split
+    labelled: bool = True
+    most: int = 0
+
+    def files(self, cache: Path | None) -> list[Files]:
+        """Those that have to be looked at.
+
+        Args:
+            cache: of prepared arrays, for which all files were looked at.
+
+        Raises:
+            StvmError: folders or labels that are missing.
+        """
+        data, what = self.data, f"{self.domain} {self.split}"
+        if data.dataset == "folder":
+            root = data.source_root if self.domain == "source" else data.target_root
+            return _own(data, Path(root), self.split, what, self.labelled)
+        if data.dataset not in OFFICIAL:
+            return []
+        part_of = (
+            published_images.source_part
+            if self.domain == "source"
+            else published_images.target_part
+        )
+        return _published(part_of(data, self.split), what, cache, self.labelled, self.most)
+
+
+def odd_files(reads: Reads) -> list[str]:
+    """A line for a folder of a user's own with pictures that are left out."""
+    data = reads.data
+    if data.dataset != "folder":
+        return []
+    root = data.source_root if reads.domain == "source" else data.target_root
+    others = left_out(Path(root), reads.split)
+    if not others:
+        return []
+    return [
+        f"warning: {others[0].parent}: {len(others)} pictures are of a kind that is not read and "
+        f"are left out ({others[0].name}): save them as PNG or JPEG"
+    ]
+
+
+def _own(data: DataSettings, root: Path, split: Split, what: str, labelled: bool) -> list[Files]:
+    images = image_paths(root, split)
+    found = [Files(what, "images", tuple(images))]
+    if labelled:
+        classes = parse_classes(data.classes)
+        labels = tuple(label_paths(images))
+        found.append(Files(what, "labels", tuple(images), labels, classes))
+    return found
+
+
+def _published(part: Part, what: str, cache: Path | None, labelled: bool, most: int) -> list[Files]:
+    if labelled:
+        part.check_labelled()
+    images = part.images()
+
+    def is_known(kind: Kind) -> bool:
+        return cache is not None and Store(cache, part, kind, (0, 0), images).was_read()
+
+    kept = [images[row] for row in evenly_spaced(len(images), most or len(images))]
+    found = []
+    if not is_known("images"):
+        found.append(Files(what, "images", tuple(kept)))
+    if labelled and not is_known("labels"):
+        labels = tuple(part.labels(kept))
+        found.append(Files(what, "labels", tuple(kept), labels, layout=part.layout.name))
+    return found

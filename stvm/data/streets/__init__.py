@@ -1,0 +1,12 @@
+"""The embedded benchmark: a deterministic procedural street in two rendering styles."""
+
+from stvm.data.streets.render import render_scene
+from stvm.data.streets.styles import SOURCE_STYLE, TARGET_STYLE, Style, interpolate
+
+__all__ = [
+    "SOURCE_STYLE",
+    "TARGET_STYLE",
+    "Style",
+    "interpolate",
+    "render_scene",
+]

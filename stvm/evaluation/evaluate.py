@@ -1,0 +1,120 @@
+"""Evaluation on labelled target images: one confusion matrix over the whole split."""
+
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from stvm.data.classes import IGNORE_ID
+from stvm.data.image_files import Uint8Array
+from stvm.data.images import LabelledImages
+from stvm.errors import StvmError
+from stvm.evaluation.batches import as_input, batch_size
+from stvm.evaluation.miou import Score, confusion_matrix, score
+from stvm.networks import SegmentationNetwork, keeping_modes
+from stvm.settings.protocols import IMAGE, Protocol, Size
+
+
+def labelled_batches(
+    images: LabelledImages, device: torch.device, most: int | None = None
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """Whole images (N, 3, H, W) in [0, 1] with labels (N, H', W'), in order.
+
+    Args:
+        images: all of one size, and so their labels.
+        device: of the tensors.
+        most: images a batch; None for as many as `batch_size` allows.
+    """
+    rows: list[tuple[Uint8Array, Uint8Array]] = []
+    for i in range(len(images)):
+        rows.append((images.image(i), images.label(i)))
+        limit = most or batch_size(max(rows[0][0][..., 0].size, rows[0][1].size))
+        if len(rows) == limit or i + 1 == len(images):
+            labels = torch.from_numpy(np.stack([label for _, label in rows])).to(device)
+            yield as_input([image for image, _ in rows], device), labels
+            rows = []
+
+
+def check_labels(images: LabelledImages, split: str) -> None:
+    """Read every label once, so that a faulty one is met before training and not after it.
+
+    Raises:
+        StvmError: a label that cannot be used, or no labelled pixel in the whole split.
+    """
+    known = sum(int((images.label(i) != IGNORE_ID).sum()) for i in range(len(images)))
+    if not known:
+        raise StvmError(
+            f"all pixels of the target's split '{split}' are labelled {IGNORE_ID}: "
+            "evaluation needs labels; set eval_split to a split that has them"
+        )
+
+
+@torch.no_grad()
+def evaluate(
+    network: SegmentationNetwork,
+    images: LabelledImages,
+    num_classes: int,
+    device: torch.device,
+    protocol: Protocol = IMAGE,
+    multi_scale: bool = False,
+) -> Score:
+    """mIoU of a network in eval mode, whose modes and buffers stay as they were.
+
+    The network's logits are enlarged at once to the size of the labels, as the field's codes do.
+
+    Args:
+        network: takes images in [0, 1].
+        images: of the protocol's input size, with labels of its label size.
+        num_classes: C.
+        device: of the network.
+        protocol: how logits are enlarged, and scales and flips of multi-scale testing.
+        multi_scale: the softmax summed over the protocol's scales and flips, each enlarged to the
+            size of the labels, takes the place of the logits.
+    """
+    total = torch.zeros(num_classes, num_classes, dtype=torch.long, device=device)
+    scores = multi_scale_scores if multi_scale else enlarged_logits
+    with keeping_modes(network):
+        network.eval()
+        for pixels, labels in labelled_batches(images, device):
+            size = (labels.shape[-2], labels.shape[-1])
+            # On a CPU `argmax` over channels takes five times as long.
+            predictions = scores(network, pixels, size, protocol).max(1).indices
+            total += confusion_matrix(labels, predictions, num_classes)
+    return score(total)
+
+
+def enlarged_logits(
+    network: SegmentationNetwork, pixels: Tensor, size: Size, protocol: Protocol
+) -> Tensor:
+    """Logits (N, C, *size) of images (N, 3, H, W) in [0, 1]."""
+    return _enlarged(network.logits(pixels), size, protocol)
+
+
+def multi_scale_scores(
+    network: SegmentationNetwork, pixels: Tensor, size: Size, protocol: Protocol
+) -> Tensor:
+    """Sum over scales and flips of the softmax of the enlarged logits, (N, C, *size)."""
+    total: Tensor | None = None
+    height, width = pixels.shape[-2:]
+    for scale in protocol.scales:
+        wanted = (round(scale * height), round(scale * width))
+        scaled = pixels if scale == 1 else _resized(pixels, wanted)
+        for mirrored in (False, True) if protocol.flip else (False,):
+            logits = network.logits(scaled.flip(-1) if mirrored else scaled)
+            shares = _enlarged(logits.flip(-1) if mirrored else logits, size, protocol).softmax(1)
+            total = shares if total is None else total.add_(shares)
+    if total is None:
+        raise ValueError(f"protocol {protocol.name} has no scales")
+    return total
+
+
+def _enlarged(logits: Tensor, size: Size, protocol: Protocol) -> Tensor:
+    return F.interpolate(
+        logits.float(), size, mode="bilinear", align_corners=protocol.align_corners
+    )
+
+
+def _resized(pixels: Tensor, size: Size) -> Tensor:
+    return F.interpolate(pixels, size, mode="bilinear", align_corners=False, antialias=True)

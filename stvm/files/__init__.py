@@ -1,0 +1,35 @@
+"""Files and folders: written whole or not at all, locked, named, and refused in one line."""
+
+from stvm.files.json_files import SCHEMA, find_json, now, read_json, write_json
+from stvm.files.whole_files import (
+    Unreadable,
+    checked_name,
+    drop_unfinished,
+    file_sha256,
+    refuse_file,
+    refuse_unwritable,
+    replacing,
+    replacing_folder,
+    unreadable,
+    write_whole,
+    writing,
+)
+
+__all__ = [
+    "SCHEMA",
+    "Unreadable",
+    "checked_name",
+    "drop_unfinished",
+    "file_sha256",
+    "find_json",
+    "now",
+    "read_json",
+    "refuse_file",
+    "refuse_unwritable",
+    "replacing",
+    "replacing_folder",
+    "unreadable",
+    "write_json",
+    "write_whole",
+    "writing",
+]

@@ -1,0 +1,214 @@
+"""Peak memory of a trial on a GPU, estimated without one.
+
+Networks, optimisers and passes are the trial's own, on fake tensors: they have sizes and no
+contents, so that every storage is counted and nothing is computed. What cannot be counted so is
+named an allowance: the CUDA context, the workspaces of cuDNN and cuBLAS, and what the allocator
+loses between blocks. The patch bank counts as if full of patches as large as a crop.
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from stvm.data.datasets import class_names
+from stvm.evaluation.batches import batch_size
+from stvm.evaluation.evaluate import enlarged_logits, multi_scale_scores
+from stvm.evaluation.label_free import SCORED_IMAGES, WATCHED_IMAGES, predict
+from stvm.memory.tensors import (
+    Live,
+    counting_saved,
+    fake_tensors,
+    gradients_of,
+    size_of,
+    state_of,
+    values_of,
+)
+from stvm.method.distance import distance_to_predicted, sample_bilinear
+from stvm.method.metric import MetricLearner, MetricReading, proxy_nca_loss
+from stvm.method.patches import NoPatches
+from stvm.method.photometric import no_augmentation
+from stvm.networks import SegmentationNetwork, keeping_modes, upsample
+from stvm.settings import Settings
+from stvm.settings.protocols import find_protocol
+from stvm.source_model.loading import new_network
+from stvm.source_model.supervised import SupervisedTraining
+from stvm.training.builder import Adaptation, build_adaptation
+
+MIB = 2**20
+ALLOWANCES = {"CUDA context": 450 * MIB, "workspaces of cuDNN and cuBLAS": 512 * MIB}
+FRAGMENTS = 0.05
+"""Share of what is counted that the allocator is allowed to lose."""
+
+
+@dataclass(frozen=True)
+class Phase:
+    """What lies in memory at the peak of one phase of a trial.
+
+    Attributes:
+        name: of the phase.
+        parts: bytes by what they are for.
+    """
+
+    name: str
+    parts: dict[str, int]
+
+    @property
+    def counted(self) -> int:
+        """Bytes of all parts."""
+        return sum(self.parts.values())
+
+    @property
+    def peak(self) -> int:
+        """Bytes with the allowances."""
+        return self.counted + self.lost + sum(ALLOWANCES.values())
+
+    @property
+    def lost(self) -> int:
+        """Bytes allowed to be lost between blocks."""
+        return round(self.counted * FRAGMENTS)
+
+
+def phases(settings: Settings) -> list[Phase]:
+    """The phases of a trial, the training of its source model first where there is one."""
+    found = []
+    # Weights that a network begins with do not change its size, and are not read.
+    settings = settings.replace(source_init="")
+    with fake_tensors():
+        if not settings.source.source_checkpoint:
+            found.append(_source_training(settings))
+        source = new_network(settings).eval()
+        adaptation = None
+        standing = {"weights": size_of(values_of(source))}
+        if settings.method.st:
+            adaptation = build_adaptation(settings, source, len(class_names(settings.data)))
+            training = _adaptation(settings, adaptation, source)
+            standing = {n: size for n, size in training.parts.items() if n not in _PASSING}
+            found.append(training)
+        found.append(_evaluation(settings, adaptation, source, standing))
+    return found
+
+
+_ACTIVATIONS = "activations kept for the backward pass"
+_TEMPORARY = "largest temporaries (logits at full size, their gradients)"
+_PASSING = (_ACTIVATIONS, _TEMPORARY)
+
+
+def _source_training(settings: Settings) -> Phase:
+    recipe, (height, width) = settings.source, settings.source_crop()
+    network = new_network(settings)
+    training = SupervisedTraining(network, settings, None)
+    training.augment = no_augmentation
+    pixels = torch.empty(recipe.source_batch, 3, height, width, dtype=torch.uint8)
+    labels = torch.empty(recipe.source_batch, height, width, dtype=torch.long)
+    parts = _step_parts(
+        lambda iteration: training.step(pixels, labels, iteration),
+        values_of(network),
+        [training.optimizer],
+    )
+    return Phase("source training", parts)
+
+
+def _adaptation(settings: Settings, adaptation: Adaptation, source: SegmentationNetwork) -> Phase:
+    method, training, metric = settings.method, settings.training, adaptation.metric
+    images = torch.empty(training.batch, 3, training.crop_height, training.crop_width)
+    step = replace(
+        adaptation.step,
+        learn_metric=_learning(metric) if metric else adaptation.step.learn_metric,
+        admit=lambda confidence, labels, doubt: torch.ones_like(confidence),
+        augment=no_augmentation,
+        bank=NoPatches(),
+    )
+    networks = [source, adaptation.step.label.network, *adaptation.networks()]
+    tensors = values_of(*networks) + ([metric.proxies] if metric else [])
+    parts = _step_parts(lambda iteration: step(images, iteration), tensors, adaptation.optimizers)
+    if method.mocm and settings.compute.patches_on == "device":
+        parts["patch bank, full"] = largest_bank(settings)
+    data = settings.data
+    parts["images of the watch"] = WATCHED_IMAGES * 3 * data.height * data.width * 4
+    return Phase("adaptation", parts)
+
+
+def largest_bank(settings: Settings) -> int:
+    """Bytes of the patch bank when every patch is as large as a crop.
+
+    A pixel takes 3 bytes of image (12 where augmented ones are banked), 1 of mask and 4 of
+    reliability.
+    """
+    method, training = settings.method, settings.training
+    pixel = (12 if method.patch_image == "augmented" and method.aug else 3) + 1 + 4
+    patches = len(class_names(settings.data)) * method.buffer_size
+    return patches * training.crop_height * training.crop_width * pixel
+
+
+def _learning(metric: MetricLearner) -> Callable[[Tensor, Tensor, Tensor, Tensor], MetricReading]:
+    """`train_and_read` with as many pixels drawn as there can be: the draw depends on contents."""
+    number = len(metric.proxies) * metric.limit
+
+    def learn(features: Tensor, labels: Tensor, confidence: Tensor, _: Tensor) -> MetricReading:
+        drawn = torch.zeros(number, dtype=torch.long)
+        size = (labels.shape[-2], labels.shape[-1])
+        # Freed before the student's pass: not among the activations that count together.
+        with torch.autograd.graph.saved_tensors_hooks(lambda t: t, lambda t: t):
+            embeddings, read = metric.read(features)
+            sampled = sample_bilinear(embeddings, size, (drawn, drawn, drawn))
+            loss = proxy_nca_loss(sampled, drawn, metric.proxies, metric.temperature)
+        distances = distance_to_predicted(read, metric.proxies.detach(), labels)
+        metric.optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        metric.optimizer.step()
+        return MetricReading(distances, loss.detach(), confidence.mean(), confidence.mean())
+
+    return learn
+
+
+def _step_parts(
+    step: Callable[[int], Any], weights: list[Tensor], optimizers: list[torch.optim.Optimizer]
+) -> dict[str, int]:
+    """Parts of a step after the first, which leaves gradients and the optimisers' states."""
+    step(1)
+    gradients = size_of(t for optimizer in optimizers for t in gradients_of(optimizer))
+    with counting_saved(weights) as saved, Live() as live:
+        # The step frees them after the student's forward pass: they are there at its peak.
+        live.count(t for optimizer in optimizers for t in gradients_of(optimizer))
+        step(2)
+    kept = saved.peak
+    return {
+        "weights": size_of(weights),
+        "optimiser states": size_of(t for o in optimizers for t in state_of(o)),
+        "gradients": gradients,
+        _ACTIVATIONS: kept,
+        _TEMPORARY: live.peak - kept - gradients,
+    }
+
+
+@torch.no_grad()
+def _evaluation(
+    settings: Settings,
+    adaptation: Adaptation | None,
+    source: SegmentationNetwork,
+    standing: dict[str, int],
+) -> Phase:
+    """Passes over whole images, while all that was trained still stands."""
+    height, width = settings.data.height, settings.data.width
+    network = adaptation.student if adaptation else source
+    images = torch.empty(batch_size(height * width), 3, height, width)
+    protocol = find_protocol(settings.evaluation.protocol)
+    entering, labels = protocol.sizes(height, width)
+    graded = torch.empty(batch_size(max(map(math.prod, (entering, labels)))), 3, *entering)
+    scores = multi_scale_scores if settings.evaluation.multi_scale else enlarged_logits
+    with keeping_modes(network), Live() as live:
+        network.eval()
+        scores(network, graded, labels, protocol).max(1)
+        predict(network, images)
+        if adaptation and adaptation.metric:
+            embeddings = adaptation.metric.embed(network.extract(images[:1]))
+            F.normalize(upsample(embeddings, (height, width)), dim=1)
+    # Of an image to score: three channels of float32 and its classes of int64.
+    scored = SCORED_IMAGES * height * width * (3 * 4 + 8)
+    parts = {"images to score": scored, "largest pass over whole images": live.peak}
+    return Phase("evaluation", standing | parts)

@@ -1,0 +1,123 @@
+"""The memory estimate as text, beside the memory of a GPU, with what to change."""
+
+import shutil
+import subprocess
+from collections.abc import Iterable
+
+from stvm.errors import StvmError
+from stvm.memory.estimate import ALLOWANCES, FRAGMENTS, MIB, Phase, phases
+from stvm.settings import Settings, most_parts, needs_two_images
+
+REFERENCE = 11 * 1024 * MIB
+"""The paper's GPU: an RTX 2080 Ti with 11 GB."""
+
+
+def gpu_memory() -> int | None:
+    """Bytes of the smallest GPU of this machine by nvidia-smi; None where there is none.
+
+    torch would answer too, but hold a context on the GPU for as long as the study runs.
+    """
+    command = shutil.which("nvidia-smi")
+    if not command:
+        return None
+    asked = [command, "--query-gpu=memory.total", "--format=csv,noheader,nounits"]
+    try:
+        told = subprocess.run(asked, capture_output=True, text=True, timeout=20, check=True).stdout
+        return min(int(line) for line in told.split()) * MIB
+    except (OSError, ValueError, subprocess.SubprocessError):
+        return None
+
+
+def largest(trials: Iterable[Settings]) -> Settings:
+    """The trial that is expected to need most: what counts is compared from left to right.
+
+    Raises:
+        StvmError: there is no trial.
+    """
+
+    def weight(settings: Settings) -> tuple[float, ...]:
+        method, training = settings.method, settings.training
+        metric = method.mgs or method.mocm or method.metric_alongside
+        batch = training.batch // training.accumulate
+        pixels = batch * training.crop_height * training.crop_width
+        return (method.st, pixels, metric, method.mocm, method.buffer_size, method.n_f)
+
+    listed = list(trials)
+    if not listed:
+        raise StvmError("no trial: nothing to estimate")
+    return max(listed, key=weight)
+
+
+def lines(settings: Settings, memory: int | None = None, share: float = 1.0) -> list[str]:
+    """What a trial is estimated to take of a GPU.
+
+    Args:
+        settings: of the trial.
+        memory: bytes of the GPU; None for the paper's alone.
+        share: of the GPU that the trial has.
+    """
+    found = phases(settings)
+    most = max(found, key=lambda phase: phase.peak)
+    training = settings.training
+    text = [
+        f"estimated GPU memory of a trial: {settings.network.network}, batch {training.batch}"
+        f"{f' in {training.accumulate} parts' if training.accumulate > 1 else ''} of "
+        f"{training.crop_height}x{training.crop_width}, {settings.compute.precision}"
+    ]
+    text += [f"  {_gib(phase.peak)}  {phase.name}" for phase in found]
+    text += [f"of which in {most.name}"]
+    text += [f"  {_gib(size)}  {name}" for name, size in most.parts.items()]
+    text += [f"  {_gib(most.lost)}  allowance: {100 * FRAGMENTS:g} % lost between blocks"]
+    text += [f"  {_gib(size)}  allowance: {name}" for name, size in ALLOWANCES.items()]
+    text += [f"the paper's RTX 2080 Ti has {_gib(REFERENCE).strip()}: {_fits(most, REFERENCE)}"]
+    if memory is not None:
+        whose = "the GPU has" if share >= 1 else f"a {share:g} share of the GPU is"
+        room = round(memory * min(share, 1.0))
+        text += [f"{whose} {_gib(room).strip()}: {_fits(most, room)}"]
+        if most.peak > room:
+            text += [f"warning: {advice(settings, most)}"]
+    return text
+
+
+def advice(settings: Settings, most: Phase) -> str:
+    """Settings that lower the peak, those that change least first."""
+    changes = []
+    if any(name.startswith("patch bank") for name in most.parts):
+        changes.append("patches_on=cpu")
+    if settings.compute.precision != "bfloat16":
+        changes.append("precision=bfloat16")
+    source, training = settings.source, settings.training
+    if most.name == "source training":
+        changes += _parted(
+            "source_accumulate", source.source_accumulate, source.source_batch, settings
+        )
+        changes += ["smaller source_crop_height and source_crop_width"]
+        changes += _smaller("source_batch", source.source_batch, settings)
+    elif most.name == "adaptation":
+        changes += _parted("accumulate", training.accumulate, training.batch, settings)
+        changes += ["smaller crop_height and crop_width"]
+        changes += _smaller("batch", training.batch, settings)
+    else:
+        changes += ["another protocol", "a smaller height and width"]
+    return f"memory may run out in {most.name}; set {', or '.join(changes)}"
+
+
+def _parted(name: str, now: int, batch: int, settings: Settings) -> list[str]:
+    """As many parts of a batch as there can be, where there are fewer now."""
+    most = most_parts(settings.network, batch)
+    return [f"{name}={most}"] if most > now else []
+
+
+def _smaller(name: str, now: int, settings: Settings) -> list[str]:
+    """A smaller batch, where the network can do with one."""
+    least = 2 if needs_two_images(settings.network) else 1
+    return [f"a smaller {name}" + f" of {least} or more" * (least > 1)] if now > least else []
+
+
+def _fits(phase: Phase, room: int) -> str:
+    share = 100 * phase.peak / room
+    return f"{share:.0f} % of it" + (", too little" if phase.peak > room else "")
+
+
+def _gib(size: int) -> str:
+    return f"{size / 2**30:6.2f} GiB"

@@ -1,0 +1,35 @@
+"""Convolutions that two heads share, done once."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+
+from torch import Tensor, nn
+
+
+@contextmanager
+def convolving_once(network: nn.Module, features: Tensor) -> Iterator[None]:
+    """Within the block each convolution of these very features is computed once for all passes.
+
+    A pass in training and one in eval mode part only behind it, at batch norm and dropout; in
+    DeepLabV3's head nine tenths of the work lie before. No weight may change in the block.
+    """
+    made: dict[nn.Module, tuple[Tensor, int]] = {}
+
+    def once(convolution: nn.Conv2d, maps: Tensor) -> Tensor:
+        result, version = made.get(convolution, (None, 0))
+        # What was changed in place since is not what the convolution gave.
+        if maps is not features or result is None or result._version != version:
+            result = nn.Conv2d.forward(convolution, maps)
+            if maps is features:
+                made[convolution] = result, result._version
+        return result
+
+    convolutions = [m for m in network.modules() if type(m) is nn.Conv2d]
+    for convolution in convolutions:
+        convolution.forward = partial(once, convolution)  # type: ignore[method-assign]
+    try:
+        yield
+    finally:
+        for convolution in convolutions:
+            del convolution.forward

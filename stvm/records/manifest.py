@@ -1,0 +1,204 @@
+"""Manifests of studies, read as typed values: which trials belong to a study."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, TypeVar
+
+from stvm.errors import StvmError
+from stvm.files import read_json
+from stvm.records.results import is_hash
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Trial:
+    """A trial that a manifest lists.
+
+    Attributes:
+        seed: None for a row that has one trial a realisation.
+        tuned: settings were chosen on this realisation.
+        drawn: the realisation is a draw of the embedded benchmark; other data have none.
+    """
+
+    hash: str
+    row: str
+    seed: int | None
+    realisation: int
+    tuned: bool
+    drawn: bool = True
+
+    def __str__(self) -> str:
+        return f"{' '.join([self.row, *self.words()])} ({self.hash})"
+
+    def words(self) -> list[str]:
+        """Realisation and seed for people, each where there is one."""
+        drawn = [f"realisation {self.realisation}"] * self.drawn
+        return drawn + ([] if self.seed is None else [f"seed {self.seed}"])
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """One study: what belongs to it and by which rule it is evaluated.
+
+    Attributes:
+        study: kind, as in "ablation".
+        facts: what reports of this kind of study need beside the trials.
+        others: bases of the other studies of this kind in the same results.
+    """
+
+    study: str
+    base: str
+    preset: str
+    title: str
+    rule: str
+    updated: datetime
+    trials: tuple[Trial, ...]
+    dataset: str = "streets"
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    others: tuple[str, ...] = ()
+
+
+def field_of(data: dict[str, Any], name: str, kind: type[T], path: Path) -> T:
+    """A field of a JSON object.
+
+    Raises:
+        StvmError: absent or of another type.
+    """
+    value = data.get(name)
+    if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
+        raise StvmError(f"{path}: '{name}' is {value!r}, not of type {kind.__name__}")
+    return value
+
+
+def _trial(data: Any, path: Path, drawn: bool) -> Trial:
+    if not isinstance(data, dict):
+        raise StvmError(f"{path}: an entry of 'trials' is not an object")
+    name = field_of(data, "hash", str, path)
+    if not is_hash(name):
+        raise StvmError(f"{path}: hash {name!r} is not 12 hex digits")
+    seed = None if data.get("seed") is None else field_of(data, "seed", int, path)
+    realisation = field_of(data, "realisation", int, path)
+    return Trial(
+        name,
+        field_of(data, "row", str, path),
+        seed,
+        realisation,
+        field_of(data, "tuned", bool, path),
+        drawn,
+    )
+
+
+def _check_trials(trials: tuple[Trial, ...], rows: tuple[str, ...] | None, path: Path) -> None:
+    seen: set[tuple[str, int, int | None]] = set()
+    tuned: dict[int, bool] = {}
+    for trial in trials:
+        key = (trial.row, trial.realisation, trial.seed)
+        if rows is not None and trial.row not in rows:
+            raise StvmError(f"{path}: unknown row '{trial.row}'; rows are {', '.join(rows)}")
+        if key in seen:
+            raise StvmError(f"{path}: {trial} is listed twice")
+        if tuned.setdefault(trial.realisation, trial.tuned) != trial.tuned:
+            raise StvmError(f"{path}: realisation {trial.realisation} is both tuned on and fresh")
+        seen.add(key)
+
+
+def _time(text: str, path: Path) -> datetime:
+    try:
+        time = datetime.fromisoformat(text)
+    except ValueError:
+        raise StvmError(f"{path}: 'updated' is {text!r}, not an ISO time") from None
+    return time if time.tzinfo else time.replace(tzinfo=UTC)
+
+
+def read_manifest(path: Path, rows: tuple[str, ...] | None = None) -> Manifest:
+    """The manifest of a study.
+
+    Args:
+        path: `results/studies/STUDY-BASE.json`.
+        rows: that its trials may have; None for any.
+
+    Raises:
+        StvmError: unreadable, a field missing or of the wrong type, a trial listed twice.
+    """
+    data = read_json(path)
+    dataset = str(data.get("dataset", "streets"))
+    listed = field_of(data, "trials", list, path)
+    trials = tuple(_trial(item, path, dataset == "streets") for item in listed)
+    _check_trials(trials, rows, path)
+    study, base, preset, title, rule, updated = (
+        field_of(data, name, str, path)
+        for name in ("study", "base", "preset", "title", "rule", "updated")
+    )
+    if path.stem != f"{study}-{base}":
+        raise StvmError(f"{path}: 'base' is {base!r}, which is not the base in the file's name")
+    if not trials:
+        raise StvmError(f"{path}: lists no trial: run `{command(study)}` again")
+    return Manifest(
+        study,
+        base,
+        preset,
+        title,
+        rule,
+        _time(updated, path),
+        trials,
+        dataset,
+        field_of({"facts": data.get("facts") or {}}, "facts", dict, path),
+    )
+
+
+FIRST = "run a study first, as `python studies/ablation.py` or `python studies/scenarios.py`"
+_COMMANDS = {"search": "optuna_search"}
+
+
+def command(study: str) -> str:
+    """What makes a study of this kind."""
+    return f"python studies/{_COMMANDS.get(study, study)}.py"
+
+
+def find_manifests(results: Path) -> dict[str, dict[str, Path]]:
+    """Paths of the manifests by kind of study and base.
+
+    Raises:
+        StvmError: no results, or no manifest.
+    """
+    if not results.is_dir():
+        raise StvmError(f"no results folder {results}: {FIRST}, or name another")
+    found: dict[str, dict[str, Path]] = {}
+    for path in sorted(results.glob("studies/[!.]*-*.json")):
+        study, _, base = path.stem.rpartition("-")
+        found.setdefault(study, {})[base] = path
+    if not found:
+        raise StvmError(f"no manifest in {results / 'studies'}: {FIRST}")
+    return found
+
+
+def newest(paths: Mapping[str, Path], rows: tuple[str, ...] | None = None) -> Manifest:
+    """The manifest updated last among those of one kind, by base; it knows the others' bases."""
+    manifests = [read_manifest(path, rows) for path in paths.values()]
+    chosen = max(manifests, key=lambda m: (m.updated, m.base))
+    return replace(chosen, others=tuple(sorted(set(paths) - {chosen.base})))
+
+
+def choose_manifest(
+    results: Path,
+    rows: tuple[str, ...] | None,
+    base: str | None = None,
+    study: str = "ablation",
+) -> Manifest:
+    """The study of a kind with this base, or the one updated last.
+
+    Raises:
+        StvmError: no results, no manifest, or no study with that base.
+    """
+    paths = find_manifests(results).get(study, {})
+    if not paths:
+        raise StvmError(f"no {study} study in {results}: run `{command(study)}` first")
+    if base is None:
+        return newest(paths, rows)
+    if base not in paths:
+        raise StvmError(f"no study '{base}' in {results}: there are {', '.join(sorted(paths))}")
+    others = tuple(sorted(set(paths) - {base}))
+    return replace(read_manifest(paths[base], rows), others=others)

@@ -1,0 +1,172 @@
+"""What a search is, as a value: its settings, its name, and what a record is worth to it."""
+
+import math
+import random
+from dataclasses import dataclass, field
+from itertools import product
+from typing import Any
+
+import optuna
+from optuna.trial import FrozenTrial, TrialState
+
+from stvm.errors import StvmError
+from stvm.records.label_free_objectives import Objective
+from stvm.search.space import Parameter, Values, default_values, search_split, words
+from stvm.settings import Settings, digest
+from stvm.study import Rename, Trial
+
+
+def as_they_are(settings: Settings) -> Settings:
+    """For trials whose names say nothing of files."""
+    return settings
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is searched, by what.
+
+    Attributes:
+        preset: name of the preset it started from.
+        base: settings before the search; with them the default is reported.
+        parameters: searched.
+        objective: to choose by.
+        sampler: name.
+        sampler_seed: seed of the suggestions.
+        pruner: name.
+        seed: of every search trial; none of the report's.
+        realisation: of the embedded benchmark, searched on.
+        tuned: this realisation's labels were looked at before the search.
+        given_name: of the study; empty derives one.
+        rename: gives settings of a trial those whose hash is its name.
+    """
+
+    preset: str
+    base: Settings
+    parameters: tuple[Parameter, ...]
+    objective: Objective
+    sampler: str
+    sampler_seed: int
+    pruner: str
+    seed: int
+    realisation: int
+    tuned: bool
+    given_name: str = ""
+    rename: Rename = field(default=as_they_are, compare=False, repr=False)
+
+    def identity(self) -> dict[str, Any]:
+        """What must be equal for two trials to belong to one search."""
+        settings = self.base.naming()
+        return {
+            "settings": settings,
+            "base": digest(settings),
+            "objective": self.objective.name,
+            "parameters": {p.name: p.as_dict() for p in self.parameters},
+            "sampler": self.sampler,
+            "sampler_seed": self.sampler_seed,
+            "pruner": self.pruner,
+            "search_seed": self.seed,
+            "realisation": self.realisation,
+            "split": search_split(self.base),
+        }
+
+    def looked_at(self, realisation: int) -> bool:
+        """Whether the search itself looks at target labels of this realisation."""
+        return self.objective.oracle and realisation == self.realisation
+
+    @property
+    def same_split(self) -> bool:
+        """Search trials are measured on the split of the report."""
+        return search_split(self.base) == self.base.training.eval_split
+
+    @property
+    def hash(self) -> str:
+        """Name of the search among others."""
+        return digest(self.identity() | {"name": self.given_name})
+
+    @property
+    def name(self) -> str:
+        """Of the study in Optuna's storage."""
+        return self.given_name or f"{self.preset}-{self.objective.name}-{self.hash}"
+
+    def settings(self, values: Values) -> Settings:
+        """Of a search trial."""
+        here = self.base.on_realisation(self.realisation)
+        split = search_split(self.base)
+        return self.rename(here.replace(seed=self.seed, eval_split=split, **values))
+
+    def trial(self, number: int, values: Values) -> Trial:
+        """The search trial of this number."""
+        row = f"trial {number}"
+        tuned = self.tuned or self.looked_at(self.realisation)
+        return Trial(row, self.seed, self.realisation, tuned, self.settings(values))
+
+
+@dataclass(frozen=True)
+class Suggestion:
+    """Values to try.
+
+    Attributes:
+        number: of Optuna's trial.
+        values: rounded.
+        trial: as every study has them.
+    """
+
+    number: int
+    values: Values
+    trial: Trial
+
+    @property
+    def label(self) -> str:
+        """For people."""
+        return f"trial {self.number}: {words(self.values)}"
+
+
+def judged(record: dict[str, Any], objective: Objective) -> tuple[float | None, str]:
+    """A record's value by an objective, and the words for it; None where it has no value."""
+    if record["status"] == "failed":
+        return None, f"failed: {record['failure']['error']}"
+    value = objective.value(record["result"])
+    if value is None or not math.isfinite(value):
+        return None, f"failed: its record has no {objective.label}"
+    return value, f"{objective.label} {shown(value, objective)}"
+
+
+def shown(value: float, objective: Objective) -> str:
+    """A value for people: mIoU in per cent, else four digits."""
+    return f"{100 * value:.1f}" if objective.oracle else f"{value:.4g}"
+
+
+class NoBest(StvmError):
+    """No trial of a search has a value."""
+
+
+def best_trial(study: optuna.Study) -> FrozenTrial:
+    """The best finished trial by the objective.
+
+    Raises:
+        NoBest: no trial has a value.
+    """
+    complete = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+    if complete:
+        return study.best_trial
+    trials = study.get_trials(deepcopy=False)
+    reasons = [t.user_attrs["reason"] for t in trials if "reason" in t.user_attrs]
+    last = f", the last one {reasons[-1]}" if reasons else ""
+    raise NoBest(
+        f"none of {len(trials)} trials has a value{last}: there is no best setting, "
+        "change the settings that are not searched"
+    )
+
+
+def first_points(plan: Plan) -> list[Values]:
+    """The default, and for the sampler `grid` every point of it in a drawn order."""
+    default = default_values(plan.parameters, plan.base)
+    points: list[Values] = []
+    if all(p.holds(default[p.name]) for p in plan.parameters):
+        points.append(default)
+    if plan.sampler == "grid":
+        axes = [[(p.name, value) for value in p.grid] for p in plan.parameters]
+        cells = [dict(cell) for cell in product(*axes)]
+        random.Random(plan.sampler_seed).shuffle(cells)
+        points += [cell for cell in cells if cell != default]
+    return points

@@ -1,0 +1,37 @@
+"""Trials of a search that failed and have a result by now."""
+
+import optuna
+from optuna.trial import TrialState
+
+from stvm.records.label_free_objectives import Objective
+from stvm.records.results import Results
+from stvm.search.plan import judged
+
+_AGAIN = "again"
+
+
+def tell_again(study: optuna.Study, results: Results, objective: Objective) -> None:
+    """Add what failed and has a result by now: Optuna never changes a trial that has ended."""
+    before = told_again(study)
+    for t in study.get_trials(deepcopy=False, states=(TrialState.FAIL,)):
+        record = results.read(t.user_attrs.get("hash", ""))
+        if t.number in before or record is None:
+            continue
+        value, _ = judged(record, objective)
+        if value is None:
+            continue
+        known = {key: t.user_attrs[key] for key in ("hash", "settings")}
+        study.add_trial(
+            optuna.trial.create_trial(
+                params=t.params,
+                distributions=t.distributions,
+                value=value,
+                user_attrs=known | {_AGAIN: t.number},
+            )
+        )
+
+
+def told_again(study: optuna.Study) -> set[int]:
+    """Numbers of FAIL trials whose result stands under another number."""
+    trials = study.get_trials(deepcopy=False)
+    return {t.user_attrs[_AGAIN] for t in trials if _AGAIN in t.user_attrs}

@@ -1,0 +1,48 @@
+"""All settings of a trial, by group: typed, frozen, one sentence each, checked on entry.
+
+A setting that answers a question the paper leaves open says so in `docs/paper.md`.
+`grid` beside a default holds the paper's Table V values, `search` the range of a search.
+"""
+
+from stvm.settings.compute_settings import ComputeSettings
+from stvm.settings.data_settings import OFFICIAL, DataSettings
+from stvm.settings.evaluation_settings import EvaluationSettings
+from stvm.settings.fields import Group, is_later
+from stvm.settings.lone_images import most_parts, needs_two_images
+from stvm.settings.method_settings import MethodSettings
+from stvm.settings.naming import digest
+from stvm.settings.network_settings import NetworkSettings
+from stvm.settings.settings import (
+    GROUPS,
+    STREETS_VERSION,
+    Settings,
+    build_settings,
+    field_of,
+    group_of,
+    parse_assignments,
+)
+from stvm.settings.source_settings import SourceSettings
+from stvm.settings.training_settings import TrainingSettings
+
+__all__ = [
+    "GROUPS",
+    "OFFICIAL",
+    "STREETS_VERSION",
+    "ComputeSettings",
+    "DataSettings",
+    "EvaluationSettings",
+    "Group",
+    "MethodSettings",
+    "NetworkSettings",
+    "Settings",
+    "SourceSettings",
+    "TrainingSettings",
+    "build_settings",
+    "digest",
+    "field_of",
+    "group_of",
+    "is_later",
+    "most_parts",
+    "needs_two_images",
+    "parse_assignments",
+]

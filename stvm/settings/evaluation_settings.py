@@ -1,0 +1,19 @@
+"""How mIoU is measured."""
+
+from typing import Literal
+
+from stvm.settings.fields import Group, later
+
+ProtocolName = Literal["image", "adaptsegnet", "maxsquare", "daformer", "dtst", "dtst_synthia"]
+"""Protocols that `stvm/settings/protocols.py` defines, named after their users."""
+
+
+class EvaluationSettings(Group):
+    """How mIoU is measured; labels serve nothing else."""
+
+    protocol: ProtocolName = later(
+        "image", description="Sizes and interpolation of evaluation; image: at the images' size."
+    )
+    multi_scale: bool = later(
+        False, description="Measure also with the protocol's scales and flips (MST)."
+    )

@@ -1,0 +1,172 @@
+"""What of the settings cannot matter to a trial: parts that are off, files that it does not read.
+
+Groups of settings are plain dictionaries here, by name of the group and of the setting.
+"""
+
+import hashlib
+import json
+from typing import Any
+
+from stvm.settings.compute_settings import ComputeSettings
+from stvm.settings.data_settings import OFFICIAL
+from stvm.settings.method_settings import MethodSettings
+from stvm.settings.source_settings import SourceSettings
+from stvm.settings.training_settings import TrainingSettings
+
+Groups = dict[str, dict[str, Any]]
+
+SOURCE_TRAINING = ("crop_height", "crop_width", "momentum", "weight_decay", "poly_power")
+"""Training settings that the source model depends on too."""
+
+_DATA_CONTENTS = (
+    *("source_train_content", "source_val_content", "target_train_content"),
+    *("target_labels_content", "target_val_content", "target_test_content"),
+)
+_WEIGHTS_CONTENTS = ("checkpoint_content", "init_content")
+CONTENTS = (*_DATA_CONTENTS, *_WEIGHTS_CONTENTS)
+"""Settings that say what files hold; a trial's name has those of the files that it reads."""
+
+_IDLE_WITHOUT = {
+    "aug": ("aug_strength", "aug_probability", "blur_probability"),
+    "mt": ("ema_momentum", "ema_period", "teacher_bn"),
+    "mgs": ("alpha", "beta"),
+    "mocm": (
+        *("tau_mocm", "n_mocm", "buffer_size"),
+        *("patch_unit", "patch_order", "patch_image", "patch_max_cover"),
+    ),
+}
+_METRIC = (
+    *("n_f", "temperature", "q_m", "threshold_momentum"),
+    *("pixels_per_class", "metric_balance", "metric_floor"),
+)
+
+
+def read_contents(groups: Groups) -> set[str]:
+    """Those of `CONTENTS` whose files the trial reads; the embedded benchmark has none."""
+    data, source, method = groups["data"], groups["source"], groups["method"]
+    read: set[str] = set()
+    if source["source_checkpoint"]:
+        read.add("checkpoint_content")
+    elif source["source_init"]:
+        read.add("init_content")
+    if data["dataset"] != "folder":
+        return read
+    # Scores without labels are measured on the target's training images, by every row.
+    read |= {"target_train_content", f"target_{groups['training']['eval_split']}_content"}
+    if not source["source_checkpoint"]:
+        read.add("source_train_content")
+    if method["procedure"] == "oracle":
+        read.add("target_labels_content")
+    elif method["procedure"] == "adapt" and not method["st"]:
+        read.add("source_val_content")
+    return read
+
+
+def without_idle(groups: Groups) -> Groups:
+    """Settings that cannot matter, back at their defaults; a part may be off by its toggle."""
+    method, training = groups["method"], groups["training"]
+    groups = _without_source_training(_without_unread(groups))
+    if not method["st"]:
+        kept = {name: training[name] for name in ("eval_split", "workers", *SOURCE_TRAINING)}
+        return _without_compute(groups) | {
+            "method": MethodSettings(
+                procedure=method["procedure"], st=False, aug=False, mt=False, mgs=False, mocm=False
+            ).model_dump(),
+            "training": TrainingSettings().model_dump() | kept,
+        }
+    idle = [name for part, names in _IDLE_WITHOUT.items() if not method[part] for name in names]
+    if method["mt"]:
+        idle.append("labeller")
+    if method["mgs"] or method["mocm"]:
+        idle.append("metric_alongside")
+    elif not method["metric_alongside"]:
+        idle += _METRIC
+        training["metric_lr"] = _default("metric_lr")
+    if not method["mt"]:
+        training["evaluated"] = _default("evaluated")
+    if method["pseudo_label_share"] == 1.0:
+        idle.append("pseudo_label_by")
+        if not method["mgs"]:
+            idle.append("loss_norm")
+    if method["mgs"] or method["loss_norm"] == "weights":
+        # Divided by the sum of the weights, a constant one is none.
+        idle.append("constant_weight")
+    if not method["aug"]:
+        idle.append("patch_image")
+    return groups | {"method": method | {name: _default(name) for name in idle}}
+
+
+def _without_unread(groups: Groups) -> Groups:
+    """Nothing is said of files that the trial does not read."""
+    unread = set(CONTENTS) - read_contents(groups)
+    return groups | {
+        part: groups[part] | {name: "" for name in groups[part] if name in unread}
+        for part in ("data", "source")
+    }
+
+
+def _without_source_training(groups: Groups) -> Groups:
+    """From a checkpoint no source model is trained.
+
+    Names by the place of a checkpoint have these settings, but for published data: the names of
+    recorded trials would change.
+    """
+    source = groups["source"]
+    by_content = bool(source["checkpoint_content"])
+    if not (
+        source["source_checkpoint"]
+        and groups["method"]["procedure"] != "oracle"
+        and (by_content or groups["data"]["dataset"] in OFFICIAL)
+    ):
+        return groups
+    names = ["source_checkpoint", "checkpoint_family", "checkpoint_content"]
+    if groups["data"]["dataset"] not in OFFICIAL:
+        # Whose defaults are the target's crop, which may be larger than a source image.
+        names += ["source_crop_height", "source_crop_width"]
+    kept = {name: source[name] for name in names}
+    return groups | {"source": SourceSettings().model_dump() | kept}
+
+
+def _without_compute(groups: Groups) -> Groups:
+    """What concerns training passes alone, where nothing is trained: neither source nor target.
+
+    tf32 holds in evaluation too, and `deterministic` and `cudnn_benchmark` choose its kernels.
+    Without a checkpoint the source model is trained, and with it all of them matter.
+    """
+    if not groups["source"]["checkpoint_content"] or groups["method"]["procedure"] == "oracle":
+        return groups
+    compute = groups["compute"]
+    idle = {"channels_last", "compile"}
+    if compute["precision"] == "bfloat16":
+        idle.add("precision")
+    default = ComputeSettings().model_dump()
+    return groups | {"compute": compute | {name: default[name] for name in idle}}
+
+
+def _default(name: str) -> Any:
+    fields = {**MethodSettings.model_fields, **TrainingSettings.model_fields}
+    return fields[name].default
+
+
+_NOT_NAMED = ("workers", "keep_model", "patches_on")
+"""Settings that change nothing in a record."""
+
+
+_TARGET_ONLY = (
+    *("target_images", "eval_images", "gap", "target_root", "city"),
+    *("source_val_content", "target_train_content", "target_labels_content"),
+    *("target_val_content", "target_test_content"),
+)
+
+
+_SIZED_AS_TARGET = (
+    *("source_height", "source_width"),
+    *("source_crop_height", "source_crop_width"),
+)
+"""Settings that stand for the target's where they are 0."""
+
+
+def digest(values: dict[str, Any]) -> str:
+    """12 hex digits of the SHA-256 of the canonical JSON of `values`."""
+    text = json.dumps(values, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()[:12]

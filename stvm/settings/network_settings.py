@@ -1,0 +1,35 @@
+"""The segmentation network of source model, student and teacher."""
+
+from typing import Literal, Self
+
+from pydantic import Field, model_validator
+
+from stvm.settings.fields import Group, later
+
+
+class NetworkSettings(Group):
+    """The segmentation network of source model, student and teacher."""
+
+    network: Literal["small_deeplab", "deeplabv2_resnet101", "deeplabv3_resnet50"] = Field(
+        "small_deeplab", description="Architecture; the metric network copies its classifier."
+    )
+    channels: int = Field(64, ge=8, description="small_deeplab: channels of the features.")
+    auxiliary: bool = later(
+        False,
+        description="A second classifier on layer 3, trained with the source model alone.",
+    )
+    aspp_branches: Literal["auto", "two", "four"] = later(
+        "auto",
+        description="DeepLabV2: how many of the rates 6, 12, 18, 24 count; auto: as trained.",
+    )
+
+    @model_validator(mode="after")
+    def _fits_the_network(self) -> Self:
+        if self.network == "small_deeplab" and self.auxiliary:
+            raise ValueError("small_deeplab has no layer 3 to classify: set auxiliary=false")
+        if self.network != "deeplabv2_resnet101" and self.aspp_branches != "auto":
+            raise ValueError(
+                f"aspp_branches={self.aspp_branches} is of deeplabv2_resnet101: leave it out with "
+                f"{self.network}"
+            )
+        return self

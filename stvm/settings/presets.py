@@ -1,0 +1,188 @@
+"""Named settings to start from; a preset differs from another in settings only."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from stvm.errors import unknown
+from stvm.settings.settings import Settings
+
+
+@dataclass(frozen=True)
+class Preset:
+    """Settings with a name.
+
+    Attributes:
+        about: one sentence.
+        changes: what differs from the defaults, by setting.
+        tuned: realisations whose validation labels were looked at to choose the changes.
+        realisation: the one used when none is asked for.
+    """
+
+    about: str
+    changes: dict[str, Any]
+    tuned: tuple[int, ...] = ()
+    realisation: int = 0
+
+    def settings(self, **changes: Any) -> Settings:
+        """The settings with some of them changed, checked together.
+
+        Raises:
+            StvmError: an unknown name, a value out of range, or one that is missing.
+        """
+        return Settings().replace(**(self.changes | changes))
+
+
+_SLOW_TEACHER: dict[str, Any] = {"teacher_bn": "track"}
+"""Chosen for section IV-B's slow average on validation images: docs/results.md, "The mean
+teacher's schedule"."""
+
+_PAPER: dict[str, Any] = _SLOW_TEACHER | {
+    "iterations": 80_000,
+    "dataset": "folder",
+    "network": "deeplabv3_resnet50",
+    "height": 512,
+    "width": 1024,
+    "crop_height": 512,
+    "crop_width": 512,
+}
+
+_SCENARIO: dict[str, Any] = _SLOW_TEACHER | {
+    "height": 512,
+    "width": 1024,
+    "crop_height": 512,
+    "crop_width": 512,
+    "iterations": 80_000,
+    "source_iterations": 90_000,
+    "source_batch": 2,
+    "source_lr": 2.5e-4,
+    "source_head_lr_factor": 10.0,
+    "protocol": "adaptsegnet",
+    "multi_scale": True,
+    "keep_model": True,
+    "workers": 4,
+}
+"""Section IV-B; what else it states are the defaults. It gives no number of iterations:
+`docs/paper.md` says why this one."""
+
+NETWORKS = {"deeplabv2": "deeplabv2_resnet101", "deeplabv3": "deeplabv3_resnet50"}
+CITIES = ("rome", "rio", "tokyo", "taipei")
+
+SCENARIOS: dict[str, dict[str, Any]] = {
+    "gta5-cityscapes": {
+        "dataset": "gta5_cityscapes",
+        "source_root": "data/gta5",
+        "target_root": "data/cityscapes",
+        "source_height": 720,
+        "source_width": 1280,
+        "eval_split": "val",
+    },
+    "synthia-cityscapes": {
+        "dataset": "synthia_cityscapes",
+        "source_root": "data/synthia",
+        "target_root": "data/cityscapes",
+        "source_height": 760,
+        "source_width": 1280,
+        "eval_split": "val",
+    },
+    "cityscapes-crosscity": {
+        "dataset": "cityscapes_crosscity",
+        "source_root": "data/cityscapes",
+        "target_root": "data/crosscity",
+    },
+}
+"""The paper's three adaptations (section IV-A), Tables I to III."""
+
+
+def scenario_preset(scenario: str, network: str, city: str = "") -> str:
+    """Name of the preset of a scenario with a network."""
+    return "-".join(part for part in (scenario, city, network) if part)
+
+
+def _scenarios() -> "dict[str, Preset]":
+    presets = {}
+    for scenario, data in SCENARIOS.items():
+        for city in CITIES if scenario == "cityscapes-crosscity" else ("",):
+            for short, network in NETWORKS.items():
+                presets[scenario_preset(scenario, short, city)] = Preset(
+                    f"{scenario} {city} with {network}, all values of section IV-B.".replace(
+                        "  ", " "
+                    ),
+                    _SCENARIO | data | {"network": network} | ({"city": city} if city else {}),
+                )
+    return presets
+
+
+_DEMO: dict[str, Any] = {
+    "iterations": 800,
+    "batch": 4,
+    "gap": 0.85,
+    "lr": 1.5e-3,
+    "metric_lr": 1e-3,
+    "n_f": 64,
+    "ema_momentum": 0.003,
+    "ema_period": 1,
+    "n_mocm": 3,
+    "tau_mocm": 0.6,
+    "evaluated": "teacher",
+    "keep_model": True,
+}
+
+_COMMON10 = (
+    "0:road,1:sidewalk,2:building,4:fence,5:pole,7:traffic sign,8:vegetation,10:sky,"
+    "11:person,13:car"
+)
+
+_REAL: dict[str, Any] = _DEMO | {
+    "dataset": "folder",
+    "gap": 1.0,
+    "classes": _COMMON10,
+    "height": 88,
+    "width": 120,
+    "crop_height": 64,
+    "crop_width": 96,
+    "source_rare": 0.5,
+    "source_scale": 0.5,
+    "lr": 7.5e-4,
+    "tau_mocm": 0.8,
+    "patch_max_cover": 0.1,
+}
+
+
+def _camvid(kind: str) -> Preset:
+    """CamVid's clean half to its other half corrupted, as `stvm.data.corrupt` writes them.
+
+    The clean half does not depend on the corruption: one source model serves all.
+    """
+    roots = {
+        "source_root": "data/camvid_mixed/source",
+        "target_root": f"data/camvid_{kind}/target",
+    }
+    return Preset(
+        f"CamVid to CamVid, {kind.replace('_', ' ')}; run `python -m stvm.data.corrupt` first.",
+        _REAL | roots,
+    )
+
+
+PRESETS = {
+    "demo": Preset("Embedded benchmark on two cores in ten minutes.", _DEMO, (100, 101)),
+    **{f"camvid_{kind}": _camvid(kind) for kind in ("fog", "low_light", "noise", "mixed")},
+    "carla_camvid": Preset(
+        "CARLA to CamVid, ten shared classes, in data/carla and data/camvid.",
+        _REAL
+        | {"source_root": "data/carla", "target_root": "data/camvid"}
+        | {"source_augment": 0.5, "source_balance": 1.0},
+    ),
+    **_scenarios(),
+    "paper": Preset("All values of section IV-B; give your folders as settings.", _PAPER),
+}
+
+
+def find_preset(name: str) -> Preset:
+    """The preset of this name.
+
+    Raises:
+        StvmError: there is none; the message proposes the nearest.
+    """
+    if name in PRESETS:
+        return PRESETS[name]
+    raise unknown("preset", name, PRESETS)

@@ -1,0 +1,233 @@
+"""All settings of a trial: what names it, what changes it, and what is wrong with a value."""
+
+import difflib
+from typing import Any, Self
+
+from pydantic import ValidationError, model_validator
+from pydantic.fields import FieldInfo
+
+from stvm.errors import StvmError
+from stvm.settings.compute_settings import ComputeSettings
+from stvm.settings.data_settings import OFFICIAL, DataSettings
+from stvm.settings.evaluation_settings import EvaluationSettings
+from stvm.settings.fields import Group, is_later
+from stvm.settings.lone_images import refuse_lone_images
+from stvm.settings.method_settings import MethodSettings
+from stvm.settings.naming import (
+    _NOT_NAMED,
+    _SIZED_AS_TARGET,
+    _TARGET_ONLY,
+    CONTENTS,
+    SOURCE_TRAINING,
+    digest,
+    read_contents,
+    without_idle,
+)
+from stvm.settings.network_settings import NetworkSettings
+from stvm.settings.protocols import find_protocol
+from stvm.settings.source_settings import SourceSettings
+from stvm.settings.training_settings import TrainingSettings
+
+STREETS_VERSION = 1
+"""Raised whenever the embedded benchmark draws another image from the same arguments."""
+
+
+class Settings(Group):
+    """All settings of one trial."""
+
+    data: DataSettings = DataSettings()
+    network: NetworkSettings = NetworkSettings()
+    source: SourceSettings = SourceSettings()
+    method: MethodSettings = MethodSettings()
+    training: TrainingSettings = TrainingSettings()
+    evaluation: EvaluationSettings = EvaluationSettings()
+    compute: ComputeSettings = ComputeSettings()
+
+    @model_validator(mode="after")
+    def _crop_fits(self) -> Self:
+        if (
+            self.training.crop_height > self.data.height
+            or self.training.crop_width > self.data.width
+        ):
+            raise ValueError(
+                f"crop {self.training.crop_height}x{self.training.crop_width} is larger than the "
+                f"image {self.data.height}x{self.data.width}: lower crop_height or crop_width"
+            )
+        crop, size = self.source_crop(), self.data.source_size()
+        if crop[0] > size[0] or crop[1] > size[1]:
+            raise ValueError(
+                f"source crop {crop[0]}x{crop[1]} is larger than the source image "
+                f"{size[0]}x{size[1]}: lower source_crop_height or source_crop_width"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _protocol_fits(self) -> Self:
+        if self.data.dataset == "streets" and find_protocol(self.evaluation.protocol).resizes:
+            raise ValueError(
+                f"protocol={self.evaluation.protocol} is for targets of 2048x1024 pixels, and the "
+                "embedded benchmark has one size: leave protocol=image"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _batch_norm_has_two_images(self) -> Self:
+        refuse_lone_images(self.data, self.network, self.source, self.method, self.training)
+        return self
+
+    def source_crop(self) -> tuple[int, int]:
+        """Height and width of the crops of source training in pixels."""
+        source, training = self.source, self.training
+        return (
+            source.source_crop_height or training.crop_height,
+            source.source_crop_width or training.crop_width,
+        )
+
+    def flat(self) -> dict[str, Any]:
+        """Name to value, without the groups: what a record keeps and a command line sets."""
+        return {k: v for group in self.model_dump(mode="json").values() for k, v in group.items()}
+
+    def replace(self, **changes: Any) -> "Settings":
+        """A copy with some settings changed, checked as on entry.
+
+        Raises:
+            StvmError: an unknown name (with the nearest one) or a value out of range.
+        """
+        groups = self.model_dump()
+        for name, value in changes.items():
+            groups[group_of(name)][name] = value
+        return build_settings(groups)
+
+    def on_realisation(self, number: int) -> "Settings":
+        """The same on a draw of the embedded benchmark: its images and its own source model."""
+        return self.replace(realisation=number, source_seed=self.source.source_seed + number)
+
+    def canonical(self) -> "Settings":
+        """The same trial with every setting that cannot matter to it at its default.
+
+        Two studies that ask for the same trial in different words then share its record.
+        """
+        return build_settings(without_idle(self.model_dump()))
+
+    def hash(self) -> str:
+        """Name of the trial: 12 hex digits over the settings that matter to it."""
+        return digest(self.identity())
+
+    def identity(self) -> dict[str, Any]:
+        """What names the trial, by setting."""
+        return self.canonical().naming() | self._version()
+
+    def source_hash(self, sized_by_target: bool = False) -> str:
+        """Name of the source model: the settings it depends on and no other.
+
+        Args:
+            sized_by_target: as it was once, with the target's size beside the source's own.
+        """
+        names = [*NetworkSettings.model_fields, *SourceSettings.model_fields]
+        names += [n for n in DataSettings.model_fields if n not in _TARGET_ONLY]
+        names += [*SOURCE_TRAINING, *ComputeSettings.model_fields]
+        naming = self.naming()
+        named = {name: naming[name] for name in names if name in naming}
+        if not sized_by_target:
+            size, crop = self.data.source_size(), self.source_crop()
+            named |= dict(zip(("height", "width"), size, strict=True))
+            named |= dict(zip(("crop_height", "crop_width"), crop, strict=True))
+            named = {k: v for k, v in named.items() if k not in _SIZED_AS_TARGET}
+        return digest(named | self._version())
+
+    def naming(self) -> dict[str, Any]:
+        """What may name a trial, by setting.
+
+        Not how it is loaded, nor where published data lie; a setting that joined later counts
+        where it is changed. Files are named by what they hold where that is known, and by their
+        place where it is not.
+        """
+        groups = self.model_dump()
+        left_out = {*_NOT_NAMED, *CONTENTS} - read_contents(groups)
+        published = self.data.dataset in OFFICIAL
+        if published or self.data.source_train_content or self.source.checkpoint_content:
+            left_out.add("source_root")
+        if published or self.data.target_train_content:
+            left_out.add("target_root")
+        if self.source.checkpoint_content:
+            left_out.add("source_checkpoint")
+        if self.source.init_content:
+            left_out.add("source_init")
+        return {
+            name: value
+            for name, value in self.flat().items()
+            if name not in left_out
+            and not (is_later(field_of(name)) and value == field_of(name).default)
+        }
+
+    def without_contents(self) -> "Settings":
+        """The same with files named by their place alone, as trials once were."""
+        return self.replace(**dict.fromkeys(CONTENTS, ""))
+
+    def _version(self) -> dict[str, int]:
+        return {"streets_version": STREETS_VERSION} if self.data.dataset == "streets" else {}
+
+
+GROUPS: dict[str, type[Group]] = {
+    name: field.annotation
+    for name, field in Settings.model_fields.items()
+    if isinstance(field.annotation, type) and issubclass(field.annotation, Group)
+}
+"""Groups of settings by name, in order."""
+_GROUP_OF = {name: group for group, cls in GROUPS.items() for name in cls.model_fields}
+
+
+def group_of(name: str) -> str:
+    """Group that holds the setting `name`.
+
+    Raises:
+        StvmError: no such setting; the message proposes the nearest name.
+    """
+    if name in _GROUP_OF:
+        return _GROUP_OF[name]
+    near = difflib.get_close_matches(name, _GROUP_OF, n=1, cutoff=0.0)
+    raise StvmError(f"unknown setting '{name}': did you mean '{near[0]}'?")
+
+
+def field_of(name: str) -> FieldInfo:
+    """Type, bounds, default and description of the setting `name`.
+
+    Raises:
+        StvmError: no such setting; the message proposes the nearest name.
+    """
+    return GROUPS[group_of(name)].model_fields[name]
+
+
+def build_settings(groups: dict[str, dict[str, Any]]) -> Settings:
+    """Settings from nested values; pydantic's complaint becomes one line.
+
+    Raises:
+        StvmError: a value of the wrong type or out of range.
+    """
+    try:
+        return Settings.model_validate(groups)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"][1:])
+        message = first["msg"].removeprefix("Value error, ")
+        if where:
+            message = f"setting '{where}' is {first['input']!r}: {message}"
+        raise StvmError(message) from None
+
+
+def parse_assignments(items: list[str]) -> dict[str, str]:
+    """`["alpha=4", ...]` as a dictionary.
+
+    Raises:
+        StvmError: an item without '=', an unknown name, or a name given twice.
+    """
+    changes: dict[str, str] = {}
+    for item in items:
+        name, separator, value = item.partition("=")
+        if not separator:
+            raise StvmError(f"'{item}' is not of the form setting=value")
+        group_of(name)
+        if name in changes:
+            raise StvmError(f"setting '{name}' is given twice: keep one")
+        changes[name] = value
+    return changes

@@ -1,0 +1,111 @@
+"""The source model's file: trained where there is none, once, by whichever process is first."""
+
+from pathlib import Path
+
+import torch
+
+from stvm.data.datasets import class_names, open_source, source_fingerprint
+from stvm.data.fingerprints import Contents
+from stvm.errors import StvmError
+from stvm.files import drop_unfinished, file_sha256
+from stvm.files.locks import locked, look_afresh
+from stvm.pretrained import save_network
+from stvm.records.running import Progress, signed
+from stvm.settings import Settings
+from stvm.source_model.loading import open_source_model
+from stvm.source_model.location import source_lock, source_path
+from stvm.source_model.supervised import train_source
+from stvm.training.device import computing
+from stvm.training.resume import EVERY_S, SUPERVISED_FORMAT, Keeper
+
+
+def ensure_source(
+    settings: Settings,
+    cache: Path,
+    device: torch.device,
+    progress: Progress | None = None,
+    every_s: float = EVERY_S,
+    wait: bool = True,
+    sign: Path | None = None,
+) -> Path:
+    """The source model's file; the first process trains it, the others wait.
+
+    Args:
+        settings: of a trial that starts from it.
+        cache: of rendered data and source models.
+        device: to train on.
+        progress: told how far the training is.
+        every_s: seconds between the states from which an interrupted training goes on.
+        wait: for another process that trains it.
+        sign: file that says how far it is; None for none.
+
+    Raises:
+        Held: another process trains it, and `wait` is false.
+        StvmError: it was trained from other images or other weights.
+    """
+    path = source_path(settings, cache)
+    if settings.source.source_checkpoint:
+        return path
+    if settings.data.dataset == "folder":
+        # Images that are not there name no source model.
+        open_source(settings.data, "train", cache)
+    made_from = _origin(settings)
+    if path.exists():
+        published = Contents(cache).of_published_source(settings.data)
+        _check_origin(settings, path, made_from | published)
+        return path
+    with locked(source_lock(path), wait):
+        look_afresh(path.parent)
+        drop_unfinished(path)
+        if not path.exists():
+            identity = {"hash": path.stem} | made_from
+            keeper = Keeper(path.with_suffix(".state"), identity, every_s, SUPERVISED_FORMAT)
+            label = f"source model {path.stem}"
+            with signed(sign, label, source_lock(path), progress) as told:
+                _train(settings, path, cache, device, told, keeper, made_from)
+            keeper.drop()
+    return path
+
+
+def _train(
+    settings: Settings,
+    path: Path,
+    cache: Path,
+    device: torch.device,
+    progress: Progress,
+    keeper: Keeper,
+    made_from: dict[str, str],
+) -> None:
+    with computing(settings.compute, device):
+        network = train_source(settings, cache, device, progress, keeper)
+    if source_path(settings, cache) != path:
+        raise StvmError(
+            f"{settings.data.source_root}: files changed while the source model was trained on "
+            "them; run again"
+        )
+    published = Contents(cache).of_published_source(settings.data)
+    save_network(network, path, class_names(settings.data), **made_from, **published)
+
+
+def _origin(settings: Settings) -> dict[str, str]:
+    """What a source model is trained from that its name does not say."""
+    start = settings.source.source_init
+    found = {
+        "init_sha256": file_sha256(Path(start)) if start else "",
+        "source_images_sha256": source_fingerprint(settings.data),
+    }
+    return {name: value for name, value in found.items() if value}
+
+
+def _check_origin(settings: Settings, path: Path, made_from: dict[str, str]) -> None:
+    """Raise if a source model that stands was trained from other images or other weights."""
+    if not made_from:
+        return
+    kept = open_source_model(settings, path).found.metadata
+    for name, value in made_from.items():
+        if kept.get(name, value) != value:
+            what = "source_init" if name == "init_sha256" else "source images"
+            raise StvmError(
+                f"{path}: trained from other {what} than these; restore them, or name another "
+                "folder with --cache"
+            )

@@ -1,0 +1,125 @@
+"""The source model of a trial: built from its settings, or read from a file and checked by them."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+
+from stvm.data.datasets import class_names
+from stvm.errors import StvmError
+from stvm.files import file_sha256
+from stvm.networks import Architecture, SegmentationNetwork, assemble
+from stvm.pretrained import Checkpoint, open_backbone, open_checkpoint
+from stvm.settings import Settings
+from stvm.settings.presets import NETWORKS
+
+
+def new_network(settings: Settings) -> SegmentationNetwork:
+    """A network for the classes of the settings' data, on the CPU.
+
+    Weights are random; those of the backbone come from source_init, where it is given, and with
+    them the form of the backbone and the normalisation of its input.
+
+    Raises:
+        StvmError: an initialisation that cannot be read or does not fit.
+    """
+    described, start = _architecture(settings), settings.source.source_init
+    if not start:
+        return assemble(described)
+    if described.network == "small_deeplab":
+        raise StvmError(f"source_init={start}: small_deeplab has no public weights; leave it out")
+    backbone = open_backbone(Path(start), settings.source.checkpoint_family)
+    if described.network == "deeplabv3_resnet50" and backbone.form != "torchvision":
+        raise StvmError(
+            f"source_init={start} is a backbone of the form {backbone.form}: deeplabv3_resnet50 "
+            "takes torchvision's weights"
+        )
+    network = assemble(
+        replace(described, backbone=backbone.form, normalisation=backbone.normalisation)
+    )
+    backbone.load(network)
+    return network
+
+
+def open_source_model(settings: Settings, path: Path) -> Checkpoint:
+    """A file of weights, found to be of the settings' network and classes.
+
+    The network is built as the file says: branches, auxiliary classifier, normalisation.
+
+    Raises:
+        StvmError: unreadable, of another network, of other classes, or without a classifier that
+            the settings ask for.
+    """
+    asked, classes = settings.network, class_names(settings.data)
+    checkpoint = open_checkpoint(
+        path, settings.source.checkpoint_family, asked.aspp_branches, _architecture(settings)
+    )
+    described = checkpoint.architecture
+    if described is None:
+        return checkpoint
+    if described.network != asked.network:
+        raise StvmError(
+            f"checkpoint {path} is of {described.network}, and the settings are of "
+            f"{asked.network}: {_choose(described.network)}"
+        )
+    if described.num_classes != len(classes):
+        raise StvmError(
+            f"checkpoint {path} has {described.num_classes} classes, and the data have "
+            f"{len(classes)} ({', '.join(classes[:3])}, ...): use a checkpoint of these classes, "
+            "or the data it was trained for"
+        )
+    named = checkpoint.class_names
+    differ = [(n, a, b) for n, (a, b) in enumerate(zip(named, classes, strict=False)) if a != b]
+    if differ:
+        number, theirs, ours = differ[0]
+        raise StvmError(
+            f"checkpoint {path}: class {number} is '{theirs}' there and '{ours}' in the data: "
+            "give the classes in the order it was trained with"
+        )
+    if asked.auxiliary and not described.auxiliary:
+        raise StvmError(
+            f"checkpoint {path} has no auxiliary classifier on layer 3: leave out auxiliary=true"
+        )
+    if asked.network == "small_deeplab":
+        # The settings' channels, so that weights of others are refused by their keys.
+        return replace(checkpoint, architecture=replace(described, channels=asked.channels))
+    return checkpoint
+
+
+def _choose(network: str) -> str:
+    """How a network is chosen: scenarios have an option for it, and presets that end in it."""
+    short = {full: name for name, full in NETWORKS.items()}.get(network)
+    scenario = (
+        f"--network {short} of studies/scenarios.py, a preset in -{short}, or " if short else ""
+    )
+    return f"take {scenario}network={network}"
+
+
+def load_source(settings: Settings, path: Path, device: torch.device) -> SegmentationNetwork:
+    """A source model from a file, in eval mode.
+
+    Raises:
+        StvmError: as `open_source_model`, or weights that do not fit; the message names the keys.
+    """
+    return open_source_model(settings, path).build().to(device)
+
+
+def source_facts(checkpoint: Checkpoint) -> dict[str, str | int | bool]:
+    """What a record keeps of the source model, beside its score."""
+    found = checkpoint.found
+    facts = {"sha256": file_sha256(found.path)} | checkpoint.facts()
+    kept = {name: found.metadata.get(name, "") for name in ("origin", "init_sha256")}
+    return facts | {name: value for name, value in kept.items() if value not in ("", "stvm")}
+
+
+def _architecture(settings: Settings) -> Architecture:
+    """Of a network that nothing but the settings describes."""
+    network = settings.network
+    return Architecture(
+        network.network,
+        network.channels,
+        len(class_names(settings.data)),
+        network.auxiliary,
+        "two" if network.aspp_branches == "two" else "four",
+        normalisation="bgr_caffe" if network.network == "deeplabv2_resnet101" else "rgb_imagenet",
+    )

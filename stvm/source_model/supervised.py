@@ -1,0 +1,258 @@
+"""Training with labels: the source model, and the oracle that continues it on the target.
+
+AdaBN (Li et al. 2018) is here too: the source model with batch-norm statistics of the target.
+"""
+
+import copy
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from stvm.data.crops import LabelledCrops, batches
+from stvm.data.datasets import class_names, open_source
+from stvm.data.images import Images, LabelledImages
+from stvm.method.descent import descend
+from stvm.method.mean_teacher import batch_norms
+from stvm.method.photometric import PhotometricAugmentation, no_augmentation
+from stvm.networks import SegmentationNetwork, upsample
+from stvm.settings import Settings
+from stvm.source_model.labelled_loss import class_weights, mean_cross_entropy, refuse_unlabelled
+from stvm.source_model.loading import load_source, new_network
+from stvm.training.device import passes_of
+from stvm.training.divergence import FirstNonFinite
+from stvm.training.optim import PolynomialDecay, sgd
+from stvm.training.resume import Keeper, begin
+from stvm.training.seeding import random_states, restore_random_states, seed_everything
+
+__all__ = [
+    "SupervisedTraining",
+    "adapt_batch_norm",
+    "class_weights",
+    "load_source",
+    "silent",
+    "train_oracle",
+    "train_source",
+    "train_supervised",
+]
+
+Progress = Callable[[int, int], None]
+
+
+def silent(done: int, total: int, watch: object = None) -> None:
+    """Progress nobody looks at."""
+
+
+def train_source(
+    settings: Settings,
+    cache: Path,
+    device: torch.device,
+    progress: Progress = silent,
+    keeper: Keeper | None = None,
+) -> SegmentationNetwork:
+    """The source model, trained on labelled source images.
+
+    Its weights begin at random; those of the backbone from source_init, where that is given.
+
+    Raises:
+        DivergenceError: a loss that is not finite.
+        StvmError: images or initialisation that cannot be used.
+    """
+    seed_everything(settings.source.source_seed)
+    network = new_network(settings).to(device)
+    images = open_source(settings.data, "train", cache)
+    train_supervised(network, images, settings, settings.source_crop(), progress, keeper)
+    return network
+
+
+def train_oracle(
+    source: SegmentationNetwork,
+    images: LabelledImages,
+    settings: Settings,
+    progress: Progress = silent,
+    keeper: Keeper | None = None,
+) -> SegmentationNetwork:
+    """The source model trained on with target labels by the source's recipe: an upper bound."""
+    seed_everything(settings.source.source_seed + 1)
+    sizes = settings.training
+    crop = (sizes.crop_height, sizes.crop_width)
+    train_supervised(source, images, settings, crop, progress, keeper)
+    return source
+
+
+class SupervisedTraining:
+    """Cross-entropy, SGD and poly decay, as one state that can be kept.
+
+    With an auxiliary classifier its loss is added, by its weight (AdaptSegNet's multi-level).
+
+    Args:
+        network: to be trained, on its device.
+        settings: with the recipe.
+        weights: of the classes, (C,); None for none.
+    """
+
+    def __init__(
+        self, network: SegmentationNetwork, settings: Settings, weights: Tensor | None
+    ) -> None:
+        recipe, training = settings.source, settings.training
+        passes = passes_of(settings.compute)
+        self.network = passes.lay_out(network.train())
+        self.predict = passes.predict(self.network)
+        self.both = passes.of(lambda images: torch.stack(network.both_logits(images)))
+        self.device = next(network.parameters()).device
+        self.weights = None if weights is None else weights.to(self.device)
+        self.parts = recipe.source_accumulate
+        self.augment: Callable[[Tensor], Tensor] = no_augmentation
+        if recipe.source_augment > 0:
+            self.augment = PhotometricAugmentation(recipe.source_augment, 0.8, 0.5)
+        rates = {"lr": recipe.source_lr, "head_lr_factor": recipe.source_head_lr_factor}
+        self.optimizer = sgd(network, training.model_copy(update=rates))
+        auxiliary = network.auxiliary if settings.network.auxiliary else None
+        self.auxiliary_weight = 0.0 if auxiliary is None else recipe.source_auxiliary
+        if auxiliary is not None and self.auxiliary_weight > 0:
+            head_rate = recipe.source_lr * recipe.source_head_lr_factor
+            group = {"params": list(auxiliary.parameters()), "lr": head_rate}
+            self.optimizer.add_param_group(group)
+        self.decay = PolynomialDecay(
+            [self.optimizer], recipe.source_iterations, training.poly_power
+        )
+        self.finite = FirstNonFinite(recipe.source_seed, self.device, "source_lr")
+
+    def step(self, pixels: Tensor, labels: Tensor, iteration: int) -> None:
+        """Train on uint8 images (N, 3, h, w) with labels (N, h, w).
+
+        Raises:
+            DivergenceError: a loss that is not finite.
+        """
+        images = self.augment(pixels.to(self.device, non_blocking=True).float() / 255)
+        losses = self.losses(images, labels.to(self.device, non_blocking=True))
+        loss = descend(self.optimizer, losses)
+        self.decay.step()
+        self.finite.see(iteration, loss)
+
+    def losses(self, images: Tensor, labels: Tensor) -> Iterator[Tensor]:
+        """Of the parts of a batch, each made when it is asked for; they add up to the batch's."""
+        if self.parts == 1:
+            yield self.loss(images, labels)
+            return
+        for part, known in zip(images.chunk(self.parts), labels.chunk(self.parts), strict=True):
+            yield self.loss(part, known, labels)
+
+    def loss(self, images: Tensor, labels: Tensor, batch: Tensor | None = None) -> Tensor:
+        """Of images (N, 3, h, w) in [0, 1] with labels (N, h, w), as a part of a batch's if any."""
+        if self.auxiliary_weight == 0:
+            return mean_cross_entropy(self.predict(images), labels, self.weights, batch)
+        size = (images.shape[-2], images.shape[-1])
+        logits, auxiliary = (upsample(small, size) for small in self.both(images))
+        second = mean_cross_entropy(auxiliary, labels, self.weights, batch)
+        first = mean_cross_entropy(logits, labels, self.weights, batch)
+        return first + self.auxiliary_weight * second
+
+    def state_dict(self, iteration: int) -> dict[str, Any]:
+        """All of it after an iteration."""
+        return {
+            "iteration": iteration,
+            "network": self.network.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "decay": self.decay.state_dict(),
+            "finite": self.finite.state_dict(),
+            "random": random_states(),
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from what `state_dict` gave, but for the random states."""
+        self.network.load_state_dict(state["network"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.decay.load_state_dict(state["decay"])
+        self.finite.load_state_dict(state["finite"])
+
+
+def train_supervised(
+    network: SegmentationNetwork,
+    images: LabelledImages,
+    settings: Settings,
+    crop: tuple[int, int],
+    progress: Progress,
+    keeper: Keeper | None = None,
+) -> None:
+    """Train `network` in place, to the last iteration, from the state that `keeper` has.
+
+    Args:
+        network: on its device.
+        images: labelled.
+        settings: with the recipe.
+        crop: height and width in pixels.
+        progress: told how far it is.
+        keeper: keeps the state now and then.
+
+    Raises:
+        DivergenceError: a loss that is not finite.
+        StvmError: no labelled pixel in any image, or a state that cannot be written.
+    """
+    refuse_unlabelled(images)
+    recipe, crops = settings.source, _crops(images, settings, crop)
+    weights = None
+    if recipe.source_balance > 0:
+        weights = class_weights(images, crops.num_classes, recipe.source_balance)
+    first = copy.deepcopy(network.state_dict())
+
+    def make() -> SupervisedTraining:
+        network.load_state_dict(first)
+        return SupervisedTraining(network, settings, weights)
+
+    training, state = begin(make, keeper)
+    done = int(state["iteration"]) if state else 0
+    pinned = training.device.type == "cuda"
+    loaded = batches(crops, recipe.source_batch, settings.training.workers, done, pinned=pinned)
+    # The loader has drawn from torch's generator by now: its state comes after it.
+    if state:
+        restore_random_states(state["random"])
+    for iteration, (pixels, labels) in enumerate(loaded, start=done + 1):
+        training.step(pixels, labels, iteration)
+        if keeper and keeper.due():
+            keeper.save(training.state_dict(iteration), training.device)
+        progress(iteration, recipe.source_iterations)
+    training.finite.check_weights(recipe.source_iterations, network)
+    network.eval()
+
+
+def _crops(images: LabelledImages, settings: Settings, crop: tuple[int, int]) -> LabelledCrops:
+    """Of the whole training, in order."""
+    recipe = settings.source
+    return LabelledCrops(
+        images,
+        crop,
+        recipe.source_seed,
+        recipe.source_iterations * recipe.source_batch,
+        recipe.source_rare,
+        recipe.source_scale,
+        len(class_names(settings.data)),
+    )
+
+
+@torch.no_grad()
+def adapt_batch_norm(
+    network: SegmentationNetwork, images: Images, device: torch.device, batch: int = 8
+) -> None:
+    """Replace the running statistics by the averages over the target training images (AdaBN).
+
+    Each batch counts alike, and images that fill no batch are left out; nothing is trained, no
+    label is seen, and all other layers (dropout) stay in eval mode.
+    """
+    norms = batch_norms(network)
+    momenta = [norm.momentum for norm in norms]
+    for norm in norms:
+        norm.reset_running_stats()
+        norm.momentum = None
+    network.eval()
+    for norm in norms:
+        norm.train()
+    for start in range(0, len(images) - len(images) % batch or len(images), batch):
+        rows = range(start, min(start + batch, len(images)))
+        pixels = torch.stack([torch.from_numpy(images.image(i)) for i in rows]).to(device)
+        network(pixels.permute(0, 3, 1, 2).float() / 255)
+    network.eval()
+    for norm, momentum in zip(norms, momenta, strict=True):
+        norm.momentum = momentum

@@ -1,0 +1,84 @@
+"""What trials read, looked at before anything is started."""
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from stvm.data.datasets import has_source_val, open_source, open_target_images, open_target_labelled
+from stvm.data.inspection import check_contents
+from stvm.data.split_files import Reads, odd_files
+from stvm.errors import StvmError
+from stvm.evaluation.trial_evaluator import open_graded
+from stvm.settings import OFFICIAL, Settings, needs_two_images
+from stvm.source_model.loading import new_network, open_source_model
+
+SOURCE_IMAGES = 500
+"""Most held-out source images of a published set: GTA5 has 6382, too many for one figure."""
+
+
+def check_inputs(trials: Iterable[Settings], cache: Path | None = None) -> list[str]:
+    """Look at folders, files, labels and checkpoint before anything is started, each once.
+
+    Args:
+        trials: to be started.
+        cache: of prepared images, and of what was looked at before; None for neither.
+
+    Returns:
+        What each public checkpoint was found to be and what is odd, a line each.
+
+    Raises:
+        StvmError: one is missing, cannot be used or does not fit.
+    """
+    given = list(trials)
+    distinct = {
+        (
+            *(s.data, s.network, s.training.eval_split, s.evaluation),
+            *(s.source.source_checkpoint, s.source.checkpoint_family, s.source.source_init),
+            s.method.procedure,
+        ): s
+        for s in given
+    }
+    lines: list[str] = []
+    for settings in distinct.values():
+        data, source = settings.data, settings.source
+        if data.dataset != "streets":
+            if not source.source_checkpoint:
+                open_source(data, "train", Path())
+            _refuse_lone_image(settings, len(open_target_images(data, Path())))
+            open_graded(settings, Path())
+            if settings.method.procedure == "oracle":
+                open_target_labelled(data, "train", Path())
+        if source.source_checkpoint:
+            found = open_source_model(settings, Path(source.source_checkpoint))
+            found.build()
+            if found.family != "stvm":
+                lines.append(f"{source.source_checkpoint}: {found.line()}")
+        elif source.source_init:
+            new_network(settings)
+    # Last, as it may take minutes.
+    reads = dict.fromkeys(one for settings in given for one in _reads(settings))
+    lines += [line for one in reads for line in odd_files(one)]
+    files = [files for one in reads for files in one.files(cache)]
+    return list(dict.fromkeys([*lines, *check_contents(files, cache)]))
+
+
+def _reads(settings: Settings) -> list[Reads]:
+    """What a trial and its source model read; target labels as far as they do."""
+    data, method = settings.data, settings.method
+    found = []
+    if not settings.source.source_checkpoint:
+        found.append(Reads(data, "source", "train"))
+    if method.procedure == "adapt" and not method.st and has_source_val(data):
+        most = SOURCE_IMAGES if data.dataset in OFFICIAL else 0
+        found.append(Reads(data, "source", "val", most=most))
+    found.append(Reads(data, "target", "train", labelled=method.procedure == "oracle"))
+    return [*found, Reads(data, "target", settings.training.eval_split)]
+
+
+def _refuse_lone_image(settings: Settings, images: int) -> None:
+    """AdaBN of a network whose batch norm needs two images."""
+    adabn = settings.method.procedure == "adabn"
+    if adabn and images == 1 and needs_two_images(settings.network):
+        raise StvmError(
+            f"{settings.data.target_root}: one training image, and AdaBN of "
+            f"{settings.network.network} needs two: add images, or leave that row out"
+        )

@@ -1,0 +1,136 @@
+"""What an adapted network is measured by beside mIoU: its labels, its metric features, scores."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from stvm.data.images import LabelledImages
+from stvm.evaluation.evaluate import labelled_batches
+from stvm.evaluation.label_free import label_free_scores
+from stvm.evaluation.label_quality import judge_labels
+from stvm.evaluation.silhouette_score import Batch, silhouettes
+from stvm.method.losses import reliability
+from stvm.method.mean_teacher import Labeller
+from stvm.networks import upsample
+from stvm.settings import Settings
+from stvm.training.builder import Adaptation
+
+
+@dataclass(frozen=True)
+class Reader:
+    """Reads images with the networks of a finished adaptation, in eval mode.
+
+    Attributes:
+        settings: of the trial.
+        adaptation: after its last iteration.
+    """
+
+    settings: Settings
+    adaptation: Adaptation
+
+    def maps(self, pixels: Tensor) -> dict[str, Tensor]:
+        """Labels of the labelling network, scores of their confidence and, if learnt, reliability.
+
+        All are (N, H, W).
+
+        Args:
+            pixels: (N, 3, H, W) in [0, 1].
+        """
+        labels, confidence, doubt, features = self._label(pixels)
+        # Shares that float32 rounds to 1 are ranked by their doubt, which is below -16.
+        maps = {"labels": labels, "confidence": confidence.where(confidence < 1, 1 - doubt)}
+        if self.adaptation.metric:
+            distances = self.adaptation.metric.distances(features, labels)
+            method = self.settings.method
+            maps["reliability"] = reliability(distances, alpha=method.alpha, beta=method.beta)
+        return maps
+
+    def directions(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
+        """Normalised metric features (P, N_f) of every pixel, and their predicted classes (P,).
+
+        Raises:
+            ValueError: the trial has no metric network.
+        """
+        if self.adaptation.metric is None:
+            raise ValueError("no metric network was trained")
+        labels, _, _, features = self._label(pixels)
+        embeddings = self.adaptation.metric.embed(features)
+        full = F.normalize(upsample(embeddings, (pixels.shape[-2], pixels.shape[-1])), dim=1)
+        return full.permute(0, 2, 3, 1).flatten(0, 2), labels.flatten()
+
+    def _label(self, pixels: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        return Labeller(self.adaptation.step.label.network, "eval")(pixels)
+
+
+@torch.no_grad()
+def metric_silhouette(
+    reader: Reader, images: LabelledImages, num_classes: int, device: torch.device
+) -> dict[str, Any] | None:
+    """Table VII: silhouette of every pixel's metric feature; None without metric network.
+
+    Under the labels ("truth"; for evaluation only) and under the network's own classes.
+    """
+    if reader.adaptation.metric is None:
+        return None
+
+    def batches() -> Iterator[Batch]:
+        # One image at a time: its features at full resolution may take a gigabyte.
+        for pixels, labels in labelled_batches(images, device, most=1):
+            features, predicted = reader.directions(pixels)
+            yield features, {"truth": labels.flatten().long(), "prediction": predicted}
+
+    return silhouettes(batches, num_classes, reader.settings.method.n_f, device)
+
+
+@torch.no_grad()
+def unlabelled_silhouette(reader: Reader, pixels: Tensor, num_classes: int) -> float | None:
+    """Mean silhouette of the metric features of these images under the network's own classes."""
+    if reader.adaptation.metric is None:
+        return None
+
+    def batches() -> Iterator[Batch]:
+        for batch in pixels.split(1):
+            features, predicted = reader.directions(batch)
+            yield features, {"prediction": predicted}
+
+    found = silhouettes(batches, num_classes, reader.settings.method.n_f, pixels.device)
+    return found["prediction"]["overall_mean"] if found["prediction"] else None
+
+
+def measure_adaptation(
+    reader: Reader,
+    held_out: LabelledImages,
+    unlabelled: Tensor,
+    num_classes: int,
+    device: torch.device,
+) -> dict[str, Any]:
+    """All of them, for a record.
+
+    Args:
+        reader: of the adaptation.
+        held_out: labelled target images; for evaluation only.
+        unlabelled: target training images (N, 3, H, W) for the scores without labels.
+        num_classes: C.
+        device: of the networks.
+    """
+    adaptation = reader.adaptation
+    network = adaptation.reported(reader.settings.training.evaluated)
+    other = adaptation.step.label.network if network is adaptation.student else adaptation.student
+
+    @torch.no_grad()
+    def classes_of_the_other(pixels: Tensor) -> Tensor:
+        return Labeller(other, "eval")(pixels)[0]
+
+    # A student that labels for itself agrees with itself: that is no score.
+    agree = None if other is network else classes_of_the_other
+    scores = label_free_scores(network, unlabelled, agree)
+    scores["silhouette"] = unlabelled_silhouette(reader, unlabelled, num_classes)
+    return {
+        "auroc": judge_labels(reader.maps, held_out, device),
+        "scores": scores,
+        "silhouette": metric_silhouette(reader, held_out, num_classes, device),
+    }

@@ -1,0 +1,135 @@
+"""Under which name a trial that reads a user's files is recorded; known without torch.
+
+Its name says what the files hold. Before it did, names had the paths instead: a record under such
+a name is still the trial's, as long as it was made from the files that are there now.
+"""
+
+import os
+from collections.abc import Callable, Iterable, Iterator
+from itertools import product
+from typing import Any
+
+from stvm.data.datasets import every_fingerprint, fingerprint
+from stvm.data.fingerprints import Contents
+from stvm.errors import StvmError
+from stvm.records.results import Results
+from stvm.settings import Settings, digest
+from stvm.source_model.location import brings_files
+
+_PATHS = ("source_root", "target_root", "source_checkpoint", "source_init")
+_EQUAL = ("float32", "bfloat16")
+_PASSES: dict[str, tuple[Any, ...]] = {
+    "precision": _EQUAL,
+    "channels_last": (False, True),
+    "compile": (False, True),
+}
+"""Settings of training passes, and the values that are one to a trial that trains nothing."""
+
+
+def named(settings: Settings, results: Results, contents: Contents) -> Settings:
+    """The settings whose hash is the trial's name in these results.
+
+    Args:
+        settings: of the trial.
+        results: where it is or will be recorded.
+        contents: of files.
+
+    Returns:
+        Those that name files by their content; by their place where a record made from the same
+        files has that name, or where the files are not there.
+
+    Raises:
+        StvmError: the settings say of files what they do not hold, or a record cannot be read.
+    """
+    if not brings_files(settings):
+        return settings
+    known = contents.identified(settings)
+    if known == settings.without_contents() or results.record_path(known.hash()).exists():
+        return known
+    for older in _by_place(known, results):
+        record = results.read(older.hash())
+        if record and _is_of(record, older, contents):
+            return older
+    return known
+
+
+def images_of(settings: Settings, read: Callable[..., str | None] = fingerprint) -> str | None:
+    """Names and sizes of the images that the trial reads; None for the embedded benchmark.
+
+    The source model's row counts no training images of the target here: so it was recorded.
+    """
+    adapts = settings.method.st or settings.method.procedure != "adapt"
+    reads_source = not (settings.source.source_checkpoint and adapts)
+    return read(settings.data, settings.training.eval_split, adapts, reads_source)
+
+
+def refuse_other_files(trials: Iterable[Settings], results: Results, contents: Contents) -> None:
+    """Refuse records of other files under a name that does not say what the files hold.
+
+    Raises:
+        StvmError: a recorded trial read other files below the same path, or the settings say of
+            files what they do not hold.
+    """
+    for settings in filter(brings_files, trials):
+        contents.identified(settings)
+        record = results.read(settings.hash())
+        if record is not None and not _is_of(record, settings, contents):
+            data = settings.data
+            places = [data.source_root, data.target_root, settings.source.source_checkpoint]
+            raise StvmError(
+                f"{results.record_path(settings.hash())}: recorded with other files in "
+                f"{' or '.join(filter(None, places))}; restore them, or name another folder with "
+                "--results"
+            )
+
+
+def _by_place(settings: Settings, results: Results) -> Iterator[Settings]:
+    """The trial as it was named once, for each way to write its paths, where there is a record."""
+    recorded = set(results.names())
+    if not recorded:
+        return
+    plain = settings.without_contents()
+    flat = plain.flat()
+    passes = _PASSES if _trains_nothing(settings) and flat["precision"] in _EQUAL else {}
+    for values in product(*passes.values()):
+        computed = plain.replace(**dict(zip(passes, values, strict=True)))
+        identity = computed.identity()
+        ways = {name: _spellings(flat[name]) for name in _PATHS if identity.get(name)}
+        for places in product(*ways.values()):
+            paths = dict(zip(ways, places, strict=True))
+            if digest(identity | paths) in recorded:
+                yield computed.replace(**paths).canonical()
+
+
+def _trains_nothing(settings: Settings) -> bool:
+    method = settings.method
+    adapts = method.st or method.procedure == "oracle"
+    return bool(settings.source.source_checkpoint) and not adapts
+
+
+def _is_of(record: dict[str, Any], settings: Settings, contents: Contents) -> bool:
+    """Whether a record was made from the files that are there now, as far as it says.
+
+    Earlier ones know names and sizes of images alone, and of all files that lay in the folders.
+    """
+    run = record.get("run") or {}
+    checkpoint = settings.source.source_checkpoint
+    weights = contents.of_file(checkpoint) if checkpoint else ""
+    if weights and run.get("source_sha256", weights) != weights:
+        return False
+    if settings.data.dataset == "streets":
+        return True
+    if "images_content" in run:
+        return bool(run["images_content"] == contents.of_images(settings))
+    if "images_sha256" not in run:
+        return True
+    return run["images_sha256"] in (images_of(settings), images_of(settings, every_fingerprint))
+
+
+def _spellings(path: str) -> list[str]:
+    """The path as it is given and as else it may have been."""
+    plain = os.path.normpath(path)
+    near = [plain, os.path.relpath(plain), os.path.abspath(plain), os.path.realpath(plain)]
+    near += [os.path.relpath(near[-1])]
+    forms = [form for way in near for form in (way, f"{way}/", os.path.join(".", way))]
+    return list(dict.fromkeys([path, *forms]))

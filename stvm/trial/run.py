@@ -1,0 +1,209 @@
+"""One trial from settings to result: data, source model, procedure, evaluation."""
+
+import copy
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from stvm.data.datasets import (
+    class_names,
+    has_source_val,
+    open_source,
+    open_target_images,
+    open_target_labelled,
+)
+from stvm.data.images import LabelledImages, Spread
+from stvm.errors import DivergenceError
+from stvm.evaluation.collapse import has_collapsed
+from stvm.evaluation.evaluate import check_labels, evaluate
+from stvm.evaluation.label_free import SCORED_IMAGES, label_free_scores, spread_out
+from stvm.evaluation.trial_evaluator import Miou, open_graded
+from stvm.networks import SegmentationNetwork
+from stvm.settings import OFFICIAL, Settings
+from stvm.source_model.ensure import ensure_source
+from stvm.source_model.loading import open_source_model, source_facts
+from stvm.source_model.supervised import adapt_batch_norm, silent, train_oracle
+from stvm.training.adaptation import Course, Curve, Progress, adapt
+from stvm.training.builder import Adaptation
+from stvm.training.device import computing
+from stvm.training.resume import Keeper
+from stvm.trial.inputs import SOURCE_IMAGES
+from stvm.trial.measures import Reader, measure_adaptation
+from stvm.trial.sample import predict_sample
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a trial found.
+
+    Attributes:
+        result: goes into the record.
+        sample: arrays for pictures.
+        source: what the source model is, with the "sha256" of its file.
+        network: the one reported.
+        adaptation: all networks after the last iteration; None for rows that do not adapt.
+    """
+
+    result: dict[str, Any]
+    sample: dict[str, NDArray[Any]]
+    source: dict[str, str | int | bool]
+    network: SegmentationNetwork
+    adaptation: Adaptation | None = None
+
+
+def run_trial(
+    settings: Settings,
+    cache: Path,
+    device: torch.device,
+    progress: Progress | None = None,
+    keeper: Keeper | None = None,
+) -> Outcome:
+    """Run one trial; labels of the target serve evaluation and, if asked for, the oracle.
+
+    Args:
+        settings: of the trial.
+        cache: of rendered data and source models.
+        device: to train on.
+        progress: told how far it is.
+        keeper: keeps the state of the training, from which an interrupted one goes on.
+
+    Raises:
+        StvmError: data or checkpoint that cannot be used, or memory of a GPU that ran out.
+        DivergenceError: a loss that is not finite.
+    """
+    path = ensure_source(settings, cache, device, progress)
+    with computing(settings.compute, device):
+        return _run(settings, path, cache, device, progress, keeper)
+
+
+def _run(
+    settings: Settings,
+    path: Path,
+    cache: Path,
+    device: torch.device,
+    progress: Progress | None,
+    keeper: Keeper | None,
+) -> Outcome:
+    checkpoint = open_source_model(settings, path)
+    source, facts = checkpoint.build().to(device), source_facts(checkpoint)
+    del checkpoint
+    measure = Miou(settings, open_graded(settings, cache), device)
+    check_labels(measure.images, settings.training.eval_split)
+    held_out = _at_image_size(measure, cache)
+    classes = len(class_names(settings.data))
+    images = open_target_images(settings.data, cache)
+    reader = None
+    if keeper:
+        keeper.bind(source_sha256=str(facts["sha256"]))
+    if settings.method.st:
+        adaptation, course = adapt(settings, source, images, classes, progress, keeper)
+        reader = Reader(settings, adaptation)
+        network = adaptation.reported(settings.training.evaluated)
+        result = _adapted(settings, adaptation, course, measure) | measure.about(network)
+        # Loaded now: beside the training they would take a GPU's memory.
+        unlabelled = spread_out(images, SCORED_IMAGES, device)
+        result |= measure_adaptation(reader, held_out, unlabelled, classes, device)
+    else:
+        network = _yardstick(settings, source, cache, device, progress, keeper)
+        result = measure(network) | measure.about(network) | {"iteration": 0}
+        unlabelled = spread_out(images, SCORED_IMAGES, device)
+        result["scores"] = label_free_scores(network, unlabelled, None) | {"silhouette": None}
+        if settings.method.procedure == "adapt":
+            result["source_val_miou"] = _on_source(settings, network, cache, device)
+    _refuse_nan(settings, result["scores"]["entropy"])
+    result |= {
+        "class_names": list(class_names(settings.data)),
+        "evaluated": settings.training.evaluated,
+        "split": settings.training.eval_split,
+    }
+    sample = predict_sample(settings, network, reader, held_out, device)
+    sample["miou"] = np.float64(result["miou"])  # type: ignore[assignment]
+    return Outcome(result, sample, facts, network, reader.adaptation if reader else None)
+
+
+def _at_image_size(measure: Miou, cache: Path) -> LabelledImages:
+    """The evaluated split with images and labels as large as the trial's."""
+    if not measure.protocol.resizes:
+        return measure.images
+    settings = measure.settings
+    return open_target_labelled(settings.data, settings.training.eval_split, cache)
+
+
+def _refuse_nan(settings: Settings, entropy: float) -> None:
+    """Weights may be finite and so large that the predictions are not.
+
+    Raises:
+        DivergenceError: the mean entropy of the predictions is not finite.
+    """
+    if not math.isfinite(entropy):
+        training = settings.training
+        iteration = training.iterations if settings.method.st else settings.source.source_iterations
+        rates = "lr or metric_lr" if settings.method.st else "source_lr"
+        raise DivergenceError(iteration, training.seed, entropy, rates)
+
+
+def _adapted(
+    settings: Settings,
+    adaptation: Adaptation,
+    course: Course,
+    measure: Callable[[SegmentationNetwork], dict[str, Any]],
+) -> dict[str, Any]:
+    student, teacher = adaptation.student, adaptation.teacher
+    scores = {"student": measure(student)}
+    scores["teacher"] = scores["student"] if teacher is student else measure(teacher)
+    return {
+        **scores[settings.training.evaluated],
+        **scores,
+        "iteration": settings.training.iterations,
+        "curve": _finite(course.curve),
+        "watch": course.watch,
+        "collapsed": has_collapsed(course.watch),
+        "banked": course.banked if settings.method.mocm else None,
+        **course.parts,
+    }
+
+
+def _finite(curve: Curve) -> Curve:
+    # A learning rate may be all behind the sixth digit.
+    return [
+        {name: value if name == "rate" else round(value, 6) for name, value in point.items()}
+        for point in curve
+    ]
+
+
+def _yardstick(
+    settings: Settings,
+    source: SegmentationNetwork,
+    cache: Path,
+    device: torch.device,
+    progress: Progress | None,
+    keeper: Keeper | None,
+) -> SegmentationNetwork:
+    """The source model as it is, with the target's batch norm, or trained on target labels."""
+    if settings.method.procedure == "adapt":
+        return source
+    network = copy.deepcopy(source)
+    if settings.method.procedure == "adabn":
+        adapt_batch_norm(network, open_target_images(settings.data, cache), device)
+        return network
+    labelled = open_target_labelled(settings.data, "train", cache)
+    return train_oracle(network, labelled, settings, progress or silent, keeper)
+
+
+def _on_source(
+    settings: Settings, network: SegmentationNetwork, cache: Path, device: torch.device
+) -> float | None:
+    """mIoU on held-out source images, where the source has a split `val`."""
+    data = settings.data
+    if not has_source_val(data):
+        return None
+    images = open_source(data, "val", cache)
+    if data.dataset in OFFICIAL:
+        images = Spread(images, SOURCE_IMAGES)
+    return evaluate(network, images, len(class_names(data)), device).miou

@@ -1,0 +1,45 @@
+"""Predictions on a few images, for pictures."""
+
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from stvm.data.datasets import class_colours
+from stvm.data.images import LabelledImages, evenly_spaced
+from stvm.evaluation.batches import as_input, batch_size
+from stvm.networks import SegmentationNetwork
+from stvm.settings import Settings
+from stvm.trial.measures import Reader
+
+SAMPLE_IMAGES = 4
+
+
+@torch.no_grad()
+def predict_sample(
+    settings: Settings,
+    network: SegmentationNetwork,
+    reader: Reader | None,
+    images: LabelledImages,
+    device: torch.device,
+) -> dict[str, NDArray[Any]]:
+    """Images, labels, predicted classes and, with a metric network, reliability of a few images."""
+    rows = evenly_spaced(len(images), SAMPLE_IMAGES)
+    shown = [images.image(i) for i in rows]
+    network.eval()
+    predictions, reliabilities = [], []
+    for part in as_input(shown, device).split(batch_size(shown[0][..., 0].size)):
+        predictions.append(network(part).argmax(1).to(torch.uint8).cpu().numpy())
+        maps = reader.maps(part) if reader else {}
+        if "reliability" in maps:
+            reliabilities.append(maps["reliability"].cpu().numpy().astype(np.float32))
+    arrays: dict[str, NDArray[Any]] = {
+        "images": np.stack(shown),
+        "labels": np.stack([images.label(i) for i in rows]),
+        "predictions": np.concatenate(predictions),
+        "palette": np.array(class_colours(settings.data), np.uint8),
+    }
+    if reliabilities:
+        arrays["reliability"] = np.concatenate(reliabilities)
+    return arrays

@@ -1,0 +1,114 @@
+"""What a study asks for before it starts: days on a processor, and a network begun from nothing.
+
+Known without torch and Ray, which take seconds to import.
+"""
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from stvm.durations import duration
+from stvm.errors import StvmError
+from stvm.settings import Settings
+from stvm.source_model.location import source_path
+
+STEP_S = {"deeplabv2_resnet101": (45.6, 48.8), "deeplabv3_resnet50": (32.0, 38.7)}
+"""Seconds of a step without and with a metric network: batch 2 of 512x512, one thread, measured
+(docs/results.md, "The paper's scale, without a GPU")."""
+_PIXELS = 2 * 512 * 512
+_ASK_FROM_S = 3600.0
+_DAY_S = 86400.0
+
+
+def refuse_missing_files(trials: Iterable[Settings]) -> None:
+    """Refuse trials that name a file of weights that is not there.
+
+    Raises:
+        StvmError: it is not there, or a folder.
+    """
+    named = {
+        (name, getattr(settings.source, name)): None
+        for settings in trials
+        for name in ("source_checkpoint", "source_init")
+    }
+    for name, text in named:
+        if text and not Path(text).is_file():
+            what = "is a folder" if Path(text).is_dir() else "no such file"
+            raise StvmError(f"{name}={text}: {what}; give the path of an existing file")
+
+
+def missing_folders(trials: Iterable[Settings]) -> list[str]:
+    """A line for each folder that is not there: what files hold names the trials."""
+    named = {
+        (name, getattr(settings.data, name)): None
+        for settings in trials
+        if settings.data.dataset != "streets"
+        for name in ("source_root", "target_root")
+        if name == "target_root" or not settings.source.source_checkpoint
+    }
+    return [
+        f"note: {name}={root} is not there; without its files trials have other names, and "
+        "recorded ones may be shown as missing"
+        for name, root in named
+        if root and not Path(root).is_dir()
+    ]
+
+
+def refuse_random_source(trials: Iterable[Settings], cache: Path, from_scratch: bool) -> None:
+    """Refuse to train a full-size source model from random weights, unless it was asked for.
+
+    Args:
+        trials: that are to run.
+        cache: where a source model may stand already.
+        from_scratch: it was asked for.
+
+    Raises:
+        StvmError: a trial has nothing to start from.
+    """
+    for settings in trials:
+        source, network = settings.source, settings.network.network
+        if from_scratch or network not in STEP_S or source.source_checkpoint or source.source_init:
+            continue
+        if not source_path(settings, cache).exists():
+            raise StvmError(
+                f"no source model: {network} would be trained from random weights for "
+                f"{source.source_iterations:,} iterations at {source.source_lr:g}; give "
+                "source_checkpoint=FILE, or source_init=FILE to train from ImageNet weights, or "
+                "--from-scratch to do so all the same"
+            )
+
+
+def training_seconds(settings: Settings) -> float:
+    """Seconds of a trial's adaptation on one core; 0 for networks that were not measured."""
+    method, training = settings.method, settings.training
+    steps = STEP_S.get(settings.network.network)
+    if steps is None or not method.st:
+        return 0.0
+    pixels = training.batch * training.crop_height * training.crop_width
+    metric = method.mgs or method.mocm or method.metric_alongside
+    return training.iterations * steps[metric] * pixels / _PIXELS
+
+
+def accept_cpu(trials: Sequence[Settings], asked_for: bool) -> str:
+    """What full-size trials take without a GPU, in one line; empty where that is nothing to ask.
+
+    Args:
+        trials: that are to run.
+        asked_for: to run them on the CPU.
+
+    Raises:
+        StvmError: it was not, and one of them takes hours.
+    """
+    longest = max(trials, key=training_seconds)
+    seconds = training_seconds(longest)
+    if seconds < _ASK_FROM_S:
+        return ""
+    long = f"{seconds / _DAY_S:.0f} days" if seconds > 2 * _DAY_S else duration(seconds)
+    step = seconds / longest.training.iterations
+    told = (
+        f"no GPU: {longest.training.iterations:,} iterations of {longest.network.network} are "
+        f"about {long} on one core, {step:.0f} s each by what was measured (docs/results.md), "
+        "source training and evaluation not counted"
+    )
+    if not asked_for:
+        raise StvmError(f"{told}; run where there is a GPU, or give --on-cpu")
+    return told

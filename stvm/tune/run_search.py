@@ -1,0 +1,233 @@
+"""Ray Tune as the executor of a search: one trial a slot, asked for when the slot is free."""
+
+import time
+from typing import Any
+
+from optuna.trial import TrialState
+from ray import tune
+from ray.tune.search import Searcher
+from ray.tune.stopper import Stopper
+
+from stvm.errors import StvmError
+from stvm.records.results import Results
+from stvm.records.tensorboard_events import require_tensorboard
+from stvm.search.plan import Suggestion, judged
+from stvm.search.search import Search
+from stvm.tune.cluster import connected
+from stvm.tune.consent import refuse_random_source
+from stvm.tune.options import Machine
+from stvm.tune.progress import Lines, Table, on_terminal
+from stvm.tune.run_study import Finished, check_files, prepare_slots, show_cpu
+from stvm.tune.sharing import LOOK_EVERY_S
+from stvm.tune.slots import Slots
+from stvm.tune.tasks import experiment, interruptible, missing_sources, run_tasks, task_of, work
+
+
+def run_search(search: Search, results: Results, machine: Machine) -> Finished:
+    """Carry out a search, its source model first; without a trial to run Ray is not started.
+
+    Args:
+        search: opened.
+        results: where records go.
+        machine: what a trial may use.
+
+    Raises:
+        StvmError: an input is missing, no trial fits the machine, or the storage fails.
+        Interrupted: Ctrl-C or a request to terminate.
+    """
+    if machine.tensorboard:
+        require_tensorboard()
+    with interruptible():
+        first = _first(search)
+        if first is None:
+            return Finished(())
+        settings = first.trial.settings
+        refuse_random_source([settings], machine.cache, machine.from_scratch)
+        check_files([first.trial], machine.cache)
+        with connected(machine) as nodes:
+            slots = prepare_slots(machine, nodes, results)
+            if not slots.gpus:
+                show_cpu([first.trial], machine)
+            sources = missing_sources([first.trial], machine.cache)
+            errors: tuple[str, ...] = ()
+            if sources:
+                errors = run_tasks("source", sources, results, machine, slots, False)
+            return Finished(errors or _fit(search, first, results, machine, slots))
+
+
+def _first(search: Search) -> Suggestion | None:
+    """The first trial to run here; None once the search is over, others' trials included."""
+    shown = Lines(0, 1, "trials")
+    while (suggestion := search.next()) is None and (others := search.others()):
+        shown.waiting([(label, "") for label in others])
+        time.sleep(LOOK_EVERY_S)
+    return suggestion
+
+
+def _fit(
+    search: Search, first: Suggestion, results: Results, machine: Machine, slots: Slots
+) -> tuple[str, ...]:
+    left = search.left()
+    at_once = min(slots.count, left)
+    print(f"{left} trial{'s' * (left > 1)}, {at_once} at a time", flush=True)
+    shown = (SearchTable if on_terminal() else SearchLines)(left, at_once, "trials")
+    extras = {
+        "report_every": shown.report_every,
+        "prunes": search.plan.pruner != "none",
+    }
+    asker = Asker(search, first, results, machine, slots, at_once, extras, shown)
+    shown.watch(asker)
+    with shown, experiment(shown, "search") as run_config:
+        run_config.stop = Pruning(asker)
+        tune.Tuner(
+            tune.with_resources(work, {"cpu": slots.cpus, "gpu": slots.gpus}),
+            tune_config=tune.TuneConfig(
+                search_alg=asker, num_samples=-1, reuse_actors=slots.gpus == 0
+            ),
+            run_config=run_config,
+        ).fit()
+    if asker.fault:
+        raise asker.fault
+    return tuple(shown.errors)
+
+
+class Asker(Searcher):
+    """Tune's view of a search.
+
+    Tune asks for one trial more than it can run; the sampler would then not see the results of
+    those that run, so nothing is asked for before a slot is free.
+    """
+
+    def __init__(
+        self,
+        search: Search,
+        first: Suggestion,
+        results: Results,
+        machine: Machine,
+        slots: Slots,
+        at_once: int,
+        extras: dict[str, Any],
+        shown: Lines,
+    ) -> None:
+        super().__init__()
+        self.shown = shown
+        self.search, self.results, self.machine = search, results, machine
+        self.slots, self.at_once, self.extras = slots, at_once, extras
+        self.first: Suggestion | None = first
+        self.running: dict[str, Suggestion] = {}
+        self.pruned: set[str] = set()
+        self.fault: StvmError | None = None
+        self.not_before = 0.0
+
+    def suggest(  # type: ignore[override]
+        self, trial_id: str
+    ) -> dict[str, Any] | str | None:
+        """The task of one trial; None while all slots are taken."""
+        if len(self.running) >= self.at_once or time.monotonic() < self.not_before:
+            return None
+        suggestion, self.first = self.first, None
+        others: list[str] = []
+        try:
+            if not (suggestion or self.fault):
+                suggestion = self.search.next()
+                others = [] if suggestion else self.search.others()
+        except StvmError as fault:
+            self.fault, suggestion = fault, None
+        if suggestion is None and others:
+            self.not_before = time.monotonic() + LOOK_EVERY_S
+            if not self.running:
+                self.shown.waiting([(label, "") for label in others])
+            return None
+        if suggestion is None:
+            return Searcher.FINISHED
+        self.running[trial_id] = suggestion
+        task = task_of("trial", suggestion.trial, self.results, self.machine, self.slots, False)
+        return {"task": task | self.extras | {"label": suggestion.label}}
+
+    def stops(self, trial_id: str, result: dict[str, Any]) -> bool:
+        """Whether a report of a running trial makes the pruner stop it."""
+        if self.fault or not ("intermediate" in result and "of" in result):
+            return False
+        try:
+            stop = self.search.report(
+                self.running[trial_id], result["iteration"], result["of"], result["intermediate"]
+            )
+        except StvmError as fault:
+            self.fault, stop = fault, False
+        if stop:
+            self.pruned.add(trial_id)
+        return stop
+
+    def on_trial_complete(
+        self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
+    ) -> None:
+        """Tell the study what the trial's record says."""
+        suggestion = self.running.pop(trial_id)
+        try:
+            self.search.finish(suggestion, trial_id in self.pruned)
+        except StvmError as fault:
+            self.fault = self.fault or fault
+
+    def save(self, checkpoint_path: str) -> None:
+        """Nothing: the storage is the memory."""
+
+    def restore(self, checkpoint_path: str) -> None:
+        """Nothing: the storage is the memory."""
+
+
+class Pruning(Stopper):
+    """Stops what the pruner gives up."""
+
+    def __init__(self, asker: Asker) -> None:
+        self.asker = asker
+
+    def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
+        """Whether to stop this trial."""
+        return self.asker.stops(trial_id, result)
+
+    def stop_all(self) -> bool:
+        """Never: what runs is finished."""
+        return False
+
+
+class SearchLines(Lines):
+    """Lines of a search: the objective's value where other studies show mIoU."""
+
+    asker: Asker
+
+    def watch(self, asker: Asker) -> None:
+        """Whose trials these are."""
+        self.asker = asker
+        asker.search.told = self.told
+
+    def told(self, suggestion: Suggestion, news: str, state: TrialState) -> None:
+        """A suggestion that needed no run."""
+        self.done += state != TrialState.FAIL
+        self.failed += state == TrialState.FAIL
+        self.estimate.end("", time.monotonic(), counts=False)
+        ended = self.done + self.failed
+        self.say(f"[{ended}/{self.total}] {suggestion.label}  already known: {news}")
+
+    def on_trial_result(
+        self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any
+    ) -> None:
+        """A trial ended, or says how far it is."""
+        name = trial.config["task"]["name"]
+        record = self.asker.results.read(name) if result.get("status") == "done" else None
+        if record is None:
+            super().on_trial_result(iteration, trials, trial, result, **info)
+            return
+        value, news = judged(record, self.asker.search.plan.objective)
+        self.done += value is not None
+        self.failed += value is None
+        self._ended(trial, news)
+
+    def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        """A trial ended; one that was pruned has no other line."""
+        if trial.trial_id in self.asker.pruned:
+            self.done += 1
+            self._ended(trial, "pruned", counts=False)
+
+
+class SearchTable(SearchLines, Table):
+    """The same above a live table."""

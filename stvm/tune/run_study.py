@@ -1,0 +1,122 @@
+"""Ray Tune as the executor of tasks that are not yet recorded; it keeps nothing itself."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from stvm.records.results import Results
+from stvm.records.tensorboard_events import require_tensorboard, write_missing
+from stvm.source_model.location import brings_files
+from stvm.study import Studies, Study, Trial
+from stvm.tune.cluster import check_nodes, connected, free_resources
+from stvm.tune.consent import accept_cpu, refuse_random_source
+from stvm.tune.options import Machine
+from stvm.tune.sharing import sweep
+from stvm.tune.slots import Resources, Slots, plan_slots
+from stvm.tune.tasks import _has_source, interruptible, missing_sources, run_tasks
+
+
+@dataclass(frozen=True)
+class Finished:
+    """What became of a study's run.
+
+    Attributes:
+        errors: one line for each task that could not be carried out.
+    """
+
+    errors: tuple[str, ...]
+
+
+def execute(
+    study: Study | Studies, results: Results, machine: Machine, retry_failed: bool = False
+) -> Finished:
+    """Run the trials of a study that are not recorded, source models first.
+
+    Raises:
+        StvmError: no trial fits the machine, or the nodes of a cluster do not share what they must.
+        Interrupted: Ctrl-C or a request to terminate.
+    """
+    if machine.tensorboard:
+        require_tensorboard()
+    finished = _execute(study, results, machine, retry_failed)
+    if machine.tensorboard:
+        write_missing(results, dict.fromkeys(trial.hash for trial in study.trials))
+    return finished
+
+
+def _execute(
+    study: Study | Studies, results: Results, machine: Machine, retry_failed: bool
+) -> Finished:
+    todo = study.missing(results, retry_failed)
+    if not todo:
+        study.write_manifest(results)
+        return Finished(())
+    refuse_random_source([t.settings for t in todo], machine.cache, machine.from_scratch)
+    check_files(todo, machine.cache)
+    with interruptible(), connected(machine) as nodes:
+        slots = prepare_slots(machine, nodes, results)
+        if slots.gpus:
+            show_memory(todo, slots.gpus)
+        else:
+            show_cpu(todo, machine)
+        study.write_manifest(results)
+        sweep(results)
+        sources = missing_sources(todo, machine.cache)
+        errors: tuple[str, ...] = ()
+        if sources:
+            errors = run_tasks("source", sources, results, machine, slots, retry_failed)
+            todo = [t for t in todo if _has_source(t, machine.cache)]
+        if todo:
+            errors += run_tasks("trial", todo, results, machine, slots, retry_failed)
+        return Finished(errors)
+
+
+def check_files(trials: Iterable[Trial], cache: Path) -> None:
+    """Look at the images and checkpoints that the user brings; say what is to be known of them.
+
+    Raises:
+        StvmError: one is missing or does not fit.
+    """
+    brought = [trial.settings for trial in trials if brings_files(trial.settings)]
+    # torch takes seconds to import, while which Ray could start: only for those who bring files.
+    if brought:
+        from stvm.trial.inputs import check_inputs
+
+        for line in check_inputs(brought, cache):
+            print(line, flush=True)
+
+
+def show_memory(trials: Sequence[Trial], gpus: float) -> None:
+    """Print what the largest of the trials is estimated to need of its GPU."""
+    # Where there is a GPU, a study is longer than torch takes to import.
+    from stvm.memory.memory_report import gpu_memory, largest, lines
+
+    try:
+        told = lines(largest(t.settings for t in trials), gpu_memory(), gpus)
+    except Exception as error:
+        # It rests on fake tensors, which torch may change; no study should end for a forecast.
+        told = [f"GPU memory is not estimated: {type(error).__name__}: {str(error)[:100]}"]
+    print("\n".join(told), flush=True)
+
+
+def show_cpu(trials: Sequence[Trial], machine: Machine) -> None:
+    """Print what the longest of the trials takes on the CPU.
+
+    Raises:
+        StvmError: hours, and nobody asked for the CPU.
+    """
+    asked = machine.on_cpu or machine.gpus == 0
+    told = accept_cpu([trial.settings for trial in trials], asked)
+    if told:
+        print(told, flush=True)
+
+
+def prepare_slots(machine: Machine, nodes: Sequence[Resources], results: Results) -> Slots:
+    """Slots on a cluster that is fit for the study."""
+    free = free_resources() if machine.address else None
+    slots = plan_slots(nodes, machine.cpus, machine.gpus, free)
+    if machine.address:
+        check_nodes([results.root, machine.cache])
+    for note in slots.notes:
+        print(note, flush=True)
+    return slots

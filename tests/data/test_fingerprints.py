@@ -1,0 +1,467 @@
+"""A trial and a source model are named by the content of exactly the files that they read."""
+
+import hashlib
+import os
+import pickle
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from safetensors.torch import load_file
+
+import stvm.trial.run_and_record
+from studies import ablation
+from studies.__main__ import main as commands
+from stvm.data.fingerprints import Contents
+from stvm.errors import StvmError
+from stvm.files import digests
+from stvm.files.digests import Digests, end_sha256
+from stvm.records.results import Results
+from stvm.settings import Settings
+from stvm.settings.presets import PRESETS
+from stvm.source_model.ensure import ensure_source
+from stvm.source_model.location import source_path
+from stvm.trial.recorded_name import named
+from stvm.trial.run_and_record import run_and_record, source_row
+from tests.helpers.tiny_datasets import make_gta5
+from tests.helpers.tiny_settings import ASSIGNMENTS, SMALL_SCENARIO, tiny
+from tests.trial.test_trial import make_folder
+
+CPU = torch.device("cpu")
+OFF: dict[str, Any] = dict.fromkeys(("st", "aug", "mt", "mgs", "mocm"), False)
+ROWS: dict[str, dict[str, Any]] = {
+    "Source": OFF,
+    "AdaBN": OFF | {"procedure": "adabn"},
+    "Oracle": OFF | {"procedure": "oracle"},
+    "STvM": {},
+}
+FOLDER = {"dataset": "folder", "classes": "7:road,8:sidewalk", "height": 32, "width": 48}
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The current folder, with images in `sim` and `real`."""
+    for number, split in enumerate(("train", "val")):
+        make_folder(tmp_path / "sim", split, 3, True, number)
+    for number, split in enumerate(("train", "val", "test")):
+        make_folder(tmp_path / "real", split, 3, True, 10 + number)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def on(source: str = "sim", target: str = "real", **changes: Any) -> Settings:
+    return tiny(**FOLDER, source_root=source, target_root=target, **changes)
+
+
+def name(settings: Settings, results: Path = Path("results")) -> str:
+    return named(settings, Results(results), Contents(Path("cache"))).hash()
+
+
+def swap(folder: Path, *ids: int) -> None:
+    """Exchange two values in all labels, in place, and leave sizes and times as they were."""
+    for path in folder.iterdir():
+        before, table = path.stat(), np.arange(256, dtype=np.uint8)
+        table[list(ids)] = ids[::-1]
+        Image.fromarray(table[np.array(Image.open(path))]).save(path, compress_level=0)
+        os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+
+
+def test_labels_corrected_in_place_are_not_given_the_old_labels_source_model(here: Path) -> None:
+    before = ensure_source(on(), here / "cache", CPU)
+    swap(here / "sim" / "train" / "labels", 7, 8)
+    after = ensure_source(on(), here / "cache", CPU)
+    afresh = ensure_source(on(), here / "empty", CPU)
+    old, new, right = (load_file(path) for path in (before, after, afresh))
+    assert all(torch.equal(new[k], right[k]) for k in right)
+    assert not all(torch.equal(old[k], right[k]) for k in right)
+
+
+def test_folders_are_one_however_they_are_named_linked_or_spelt(here: Path) -> None:
+    (here / "link").symlink_to("sim")
+    shutil.copytree(here / "real", here / "moved")
+    spelt = ["sim", "sim/", "./sim", "link", str(here / "sim"), "real/../sim"]
+    assert len({name(on(s, t)) for s in spelt for t in ("real", "moved/")}) == 1
+    assert len({source_path(on(s), here / "cache") for s in spelt}) == 1
+    results = Results(here / "results")
+    for source in ("sim", "./sim", "link"):
+        run_and_record(on(source, **OFF), results, here / "cache", CPU)
+    assert len(results.names()) == 1
+    assert (here / "results" / "events.jsonl").read_text().count('"start"') == 1
+
+
+READ_BY = {
+    "sim/train/labels/0.png": {"Source", "AdaBN", "Oracle", "STvM"},
+    "sim/val/images/0.png": {"Source"},
+    "real/train/images/0.png": {"Source", "AdaBN", "Oracle", "STvM"},
+    "real/train/labels/0.png": {"Oracle"},
+    "real/test/labels/0.png": {"Source", "AdaBN", "Oracle", "STvM"},
+    "real/val/labels/0.png": set(),
+    "sim/train/labels/no-image.png": set(),
+}
+
+
+@pytest.mark.parametrize("file", READ_BY)
+def test_a_file_names_the_rows_that_read_it(file: str, here: Path) -> None:
+    before = {row: name(on(**changes)) for row, changes in ROWS.items()}
+    made = source_path(on(), here / "cache")
+    path = here / file
+    if path.exists():
+        Image.fromarray(np.array(Image.open(path))[::-1]).save(path)
+    else:
+        Image.new("L", (48, 32), 7).save(path)
+    after = {row: name(on(**changes)) for row, changes in ROWS.items()}
+    assert {row for row in ROWS if before[row] != after[row]} == READ_BY[file]
+    changed = source_path(on(), here / "cache") != made
+    assert changed == (file == "sim/train/labels/0.png")
+
+
+def test_a_source_without_validation_images_names_trials_by_what_is_there(here: Path) -> None:
+    shutil.rmtree(here / "sim" / "val")
+    for row in ("Source", "STvM"):
+        before = name(on(**ROWS[row]))
+        swap(here / "sim" / "train" / "labels", 7, 8)
+        assert name(on(**ROWS[row])) != before
+
+
+STRAYS = (
+    *("real/test/labels/.DS_Store", "sim/train/images/Thumbs.db", "real/train/images/.nfs0001"),
+    *("real/test/.directory", "sim/val/images/.ipynb_checkpoints/0-checkpoint.png"),
+    "real/train/notes.txt",
+)
+
+
+def older_name(settings: Settings, target_train: bool) -> dict[str, Any]:
+    """A record as earlier versions wrote it: named by paths, made from all files that lie there."""
+    folders = [Path("sim/train"), Path("sim/val"), Path("real/test")]
+    folders += [Path("real/train/images")] if target_train else []
+    whole = hashlib.sha256()
+    for number, folder in enumerate(folders):
+        for path in sorted(p for p in folder.rglob("*") if p.is_file()):
+            line = f"{number} {path.relative_to(folder)} {path.stat().st_size}\n"
+            whole.update(line.encode())
+    return {
+        **{"hash": settings.hash(), "status": "done", "failure": None, "variant": "STvM"},
+        **{"settings": settings.flat(), "result": {"miou": 0.5}},
+        "run": {"images_sha256": whole.hexdigest()},
+    }
+
+
+def test_digests_go_to_another_process_as_the_folder_they_lie_in(here: Path) -> None:
+    """Tune pickles what a search holds."""
+    file = here / "weights"
+    file.write_bytes(b"some weights")
+    there = pickle.loads(pickle.dumps(Contents(here / "cache")))
+    assert there.of_file(str(file)) == hashlib.sha256(b"some weights").hexdigest()
+
+
+def test_nothing_else_in_a_folder_counts(here: Path) -> None:
+    now = name(on())
+    older = older_name(on(n_f=32), True)
+    Results(here / "results").write(older)
+    for stray in STRAYS:
+        (here / stray).parent.mkdir(exist_ok=True)
+        (here / stray).write_text("x")
+    assert name(on()) == now
+    assert name(on(n_f=32)) == older["hash"]
+
+
+def test_a_record_under_an_older_name_is_found_while_the_files_are_the_same(here: Path) -> None:
+    results = Results(here / "results")
+    # Names that the version before gave to these settings.
+    source, adapted = on(**OFF).canonical(), on().canonical()
+    assert (source.hash(), adapted.hash()) == ("f336fd8f7d88", "a3aef8015712")
+    for settings in (source, adapted):
+        results.write(older_name(settings, settings.method.st))
+    for spelt in ("sim", "./sim", str(here / "sim")):
+        assert name(on(spelt)) == "a3aef8015712" and name(on(spelt, **OFF)) == "f336fd8f7d88"
+        record = run_and_record(on(spelt), results, here / "cache", CPU)
+        assert record["hash"] == "a3aef8015712" and record["result"] == {"miou": 0.5}
+    Image.new("RGB", (48, 32)).save(here / "real/train/images/0.png")
+    assert name(on()) not in results.names()
+    assert name(on(**OFF)) == "f336fd8f7d88"
+
+
+def test_a_study_under_older_names_is_listed_and_goes_on_as_it_was(
+    here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    given = [*ASSIGNMENTS, *(f"{k}={v}" for k, v in FOLDER.items())]
+    given += ["source_root=sim", "target_root=real", "--results", "results", "--cache", "cache"]
+    changes = dict(item.split("=", 1) for item in given if "=" in item)
+    built = ablation.build_study("demo", changes, [0], None)
+    results = Results(here / "results")
+    for trial in built.trials[:2]:
+        results.write(older_name(trial.settings.canonical(), trial.row != "Source"))
+    assert ablation.main([*given, "--list"]) == 0
+    said = capsys.readouterr().out
+    assert said.count("mIoU 50.0") == 2 and f"{built.trials[0].hash}  Source" in said
+    assert built.trials[-1].hash not in said
+    rename = ablation_renaming(results, here / "cache")
+    assert built.renamed(rename).base == built.base
+    for path in (here / "real/test/images").iterdir():
+        path.unlink()
+    for number in range(3):
+        Image.new("RGB", (48, 32)).save(here / f"real/test/images/{number}.png")
+    renamed = built.renamed(ablation_renaming(results, here / "cache"))
+    assert renamed.base != built.base
+    assert not {t.hash for t in renamed.trials} & set(results.names())
+
+
+def test_the_control_finds_the_trials_that_are_named_by_their_files(
+    here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    given = [*ASSIGNMENTS, *(f"{k}={v}" for k, v in FOLDER.items())]
+    given += ["source_root=sim", "target_root=real", "--results", "results", "--cache", "cache"]
+    given += ["--list", "--control"]
+    assert ablation.main(given) == 2
+    said = capsys.readouterr().err
+    assert "weight from STvM_Raw seed 0, of which" in said and "realisation" not in said
+    changes = dict(item.split("=", 1) for item in given if "=" in item)
+    trials = {t.row: t.settings for t in ablation.build_study("demo", changes, [0], None).trials}
+    raw = ablation_renaming(Results(here / "results"), here / "cache")(trials["STvM_Raw"])
+    assert raw.hash() != trials["STvM_Raw"].hash()
+    result = {"miou": 0.5, "curve": [], "parts": {"reliability": 0.25}}
+    record = {"hash": raw.hash(), "status": "done", "settings": raw.flat(), "result": result}
+    Results(here / "results").write(record)
+    assert ablation.main(given) == 0
+    assert "  Control seed 0" in capsys.readouterr().out
+
+
+def ablation_renaming(results: Results, cache: Path) -> Callable[[Settings], Settings]:
+    from studies.cli import renaming
+
+    return renaming(results, cache)
+
+
+def test_settings_that_say_what_files_hold_are_held_to_it(here: Path) -> None:
+    contents = Contents(here / "cache")
+    known = contents.identified(on())
+    assert Settings().replace(**known.canonical().flat()).hash() == known.hash()
+    swap(here / "real" / "test" / "labels", 7, 8)
+    with pytest.raises(StvmError, match="real/test: holds other files than target_test_content"):
+        Contents(here / "cache").identified(known)
+    with pytest.raises(StvmError, match="real/test: holds other files than target_test_content"):
+        run_and_record(known, Results(here / "results"), here / "cache", CPU)
+
+
+def test_a_checkpoint_is_named_by_what_it_holds(here: Path) -> None:
+    (here / "a.pth").write_bytes(b"weights")
+    shutil.copy(here / "a.pth", here / "b.pth")
+    (here / "c.pth").write_bytes(b"others")
+    (here / "d.pth").symlink_to("a.pth")
+
+    def of(path: str, **changes: Any) -> str:
+        return name(tiny(source_checkpoint=path, **changes))
+
+    spelt = ("a.pth", "./a.pth", str(here / "a.pth"), "b.pth", "d.pth", "sim/../a.pth")
+    assert len({of(path) for path in spelt}) == 1
+    assert of("c.pth") != of("a.pth") != name(tiny())
+    # How a source model would be trained does not matter where none is.
+    assert of("a.pth", source_iterations=9, source_seed=3) == of("a.pth")
+    oracle = OFF | {"procedure": "oracle"}
+    assert of("a.pth", source_iterations=9, **oracle) != of("a.pth", **oracle)
+
+
+def test_a_record_under_the_path_of_its_checkpoint_is_found(here: Path) -> None:
+    (here / "a.pth").write_bytes(b"weights")
+    older = tiny(source_checkpoint="a.pth").canonical()
+    assert older.hash() == "52420fed2418"
+    results = Results(here / "results")
+    results.write(
+        {"hash": older.hash(), "status": "done", "settings": older.flat(), "failure": None}
+        | {
+            "result": {"miou": 0.5},
+            "run": {
+                "source_sha256": "9a129038d9a00aed0cf6a7ea059ca50a813449061ab87848cf1a13eafdf33b2c"
+            },
+        }
+    )
+    for path in ("a.pth", "./a.pth", str(here / "a.pth")):
+        assert name(tiny(source_checkpoint=path)) == older.hash()
+    (here / "a.pth").write_bytes(b"wei9hts")
+    assert name(tiny(source_checkpoint="a.pth")) not in results.names()
+
+
+def test_rows_that_train_nothing_have_one_name_whatever_training_passes_do(here: Path) -> None:
+    (here / "a.pth").write_bytes(b"weights")
+    given = {"source_checkpoint": "a.pth"}
+    passes = ({"precision": "bfloat16"}, {"channels_last": True}, {"compile": True})
+    for row, changes in ROWS.items():
+        settings = tiny(**given, **changes)
+        same = {name(settings.replace(**p)) == name(settings) for p in passes}
+        assert same == {row in ("Source", "AdaBN")}, row
+        # Evaluation has TF32 too, and another choice of kernels.
+        for change in ({"precision": "tf32"}, {"deterministic": True}, {"cudnn_benchmark": True}):
+            assert name(settings.replace(**change)) != name(settings), (row, change)
+    # Without a checkpoint the source model itself was trained in those passes.
+    assert name(tiny(**OFF)) != name(tiny(**OFF, precision="bfloat16"))
+    older = tiny(**given, **OFF, precision="bfloat16").canonical()
+    Results(here / "results").write(
+        {"hash": older.hash(), "status": "done", "settings": older.flat(), "run": {}}
+    )
+    for precision in ("float32", "bfloat16"):
+        assert name(tiny(**given, **OFF, precision=precision)) == older.hash()
+    assert name(tiny(**given, **OFF, precision="tf32")) != older.hash()
+
+
+def test_names_on_the_embedded_benchmark_are_what_they_were() -> None:
+    found = {
+        (settings.hash(), settings.source_hash())
+        for settings in (
+            Settings(),
+            Settings().replace(**OFF),
+            Settings().replace(**OFF, precision="bfloat16"),
+            PRESETS["demo"].settings().on_realisation(100),
+        )
+    }
+    assert found == {
+        ("d509c50fa599", "926da023692d"),
+        ("90f702aabb8e", "926da023692d"),
+        ("c21b7e58a85c", "2b6972725de3"),
+        ("9146aeb6be6d", "1cd8b7796ce7"),
+    }
+
+
+def test_a_source_model_is_not_named_by_the_size_of_the_target(tmp_path: Path) -> None:
+    preset = PRESETS["gta5-cityscapes-deeplabv2"].settings()
+    larger = preset.replace(height=768, width=1536)
+    assert larger.source_hash() == preset.source_hash() and larger.hash() != preset.hash()
+    assert preset.replace(source_height=736).source_hash() != preset.source_hash()
+    # The same size, whether it is said of the source or of both.
+    sized = Settings().replace(height=96, source_height=64)
+    assert sized.source_hash() == Settings().source_hash() == "926da023692d"
+    older = tmp_path / "sources" / "86e85377fb55.safetensors"
+    older.parent.mkdir()
+    older.write_bytes(b"of the version before, under the name that it gave")
+    assert source_path(preset, tmp_path) == older
+    assert source_path(larger, tmp_path) != older
+
+
+def test_published_labels_changed_in_place_are_noticed_though_sizes_are_equal(
+    tmp_path: Path,
+) -> None:
+    root = make_gta5(tmp_path / "gta5", train=3)
+    swap(root / "labels", 255, 254)
+    changes = dict(item.split("=", 1) for item in [*SMALL_SCENARIO, "protocol=image"])
+    settings = PRESETS["gta5-cityscapes-deeplabv2"].settings(**changes, source_root=str(root))
+    made = ensure_source(settings, tmp_path / "cache", CPU)
+    shutil.move(root, tmp_path / "elsewhere")
+    settings = settings.replace(source_root=str(tmp_path / "elsewhere"))
+    assert ensure_source(settings, tmp_path / "cache", CPU) == made
+    sizes = [p.stat().st_size for p in sorted((tmp_path / "elsewhere" / "labels").iterdir())]
+    swap(tmp_path / "elsewhere" / "labels", 7, 8)
+    now = [p.stat().st_size for p in sorted((tmp_path / "elsewhere" / "labels").iterdir())]
+    assert now == sizes
+    with pytest.raises(StvmError, match="trained from other source images than these"):
+        ensure_source(settings, tmp_path / "cache", CPU)
+
+
+def test_files_that_have_not_changed_are_read_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # The clock of a file system may be ahead of the process's.
+    monkeypatch.setattr(digests, "TICK_NS", -(10**10))
+    read: list[str] = []
+
+    def counted(path: Path) -> str:
+        read.append(path.name)
+        return hashlib.sha256(path.read_bytes()).hexdigest()
+
+    paths = [tmp_path / f"{n}.png" for n in "ab"]
+    for path in paths:
+        path.write_bytes(path.name.encode())
+    right = [hashlib.sha256(p.name.encode()).hexdigest() for p in paths]
+    for _ in range(2):
+        assert Digests(tmp_path / "cache", counted).of(paths) == right
+    assert sorted(read) == ["a.png", "b.png"]
+    # As large, and of the same time, as it was.
+    before = paths[0].stat()
+    paths[0].write_bytes(b"A.png")
+    os.utime(paths[0], ns=(before.st_atime_ns, before.st_mtime_ns))
+    changed = hashlib.sha256(b"A.png").hexdigest()
+    assert Digests(tmp_path / "cache", counted).of(paths) == [changed, right[1]]
+    (kept,) = (tmp_path / "cache" / "contents").iterdir()
+    kept.write_text('{"schema": 1, "files": {"b.png": 3}}')
+    assert Digests(tmp_path / "cache", counted).of(paths) == [changed, right[1]]
+    assert len(read) == 5
+
+
+def test_a_file_changed_just_now_is_read_again(tmp_path: Path) -> None:
+    (tmp_path / "a.png").write_bytes(b"a")
+    Digests(tmp_path / "cache").of([tmp_path / "a.png"])
+    assert not (tmp_path / "cache").exists()
+
+
+def test_the_end_of_a_png_tells_its_pixels_apart(tmp_path: Path) -> None:
+    ends = set()
+    for row in range(4):
+        pixels = np.zeros((64, 128), np.uint8)
+        pixels[row, 0] = 1
+        Image.fromarray(pixels).save(tmp_path / "a.png", compress_level=0)
+        ends.add(end_sha256(tmp_path / "a.png"))
+    assert len(ends) == 4
+
+
+def test_a_list_of_recorded_trials_on_folders_loads_no_torch(here: Path) -> None:
+    for changes in (OFF, {}):
+        Results(here / "results").write(older_name(on(**changes).canonical(), not changes))
+    program = (
+        "import sys; from studies.ablation import main\n"
+        "assert main(sys.argv[1:] + ['--list']) == 0\n"
+        "assert not {'torch', 'ray', 'scipy'} & set(sys.modules)"
+    )
+    given = [*ASSIGNMENTS, *(f"{k}={v}" for k, v in FOLDER.items())]
+    given += ["source_root=sim", "target_root=real", "--results", "results"]
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).resolve().parents[2])}
+    words = [sys.executable, "-c", program, *given]
+    done = subprocess.run(words, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+def test_the_source_row_of_a_trial_is_the_one_that_a_study_lists(here: Path) -> None:
+    contents = Contents(here / "cache")
+    adapted = contents.identified(on()).canonical()
+    listed = contents.identified(on(**OFF))
+    assert contents.identified(source_row(adapted)).hash() == listed.hash()
+
+
+def test_a_checkpoint_that_changes_after_its_trial_was_named_gives_no_record(
+    here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = ensure_source(tiny(), here / "cache", CPU)
+    shutil.copy(made, here / "a.safetensors")
+    settings = tiny(source_checkpoint="a.safetensors", **OFF)
+    other = ensure_source(tiny(source_seed=1), here / "cache", CPU)
+
+    def swapped(*given: Any) -> Settings:
+        known = named(*given)
+        shutil.copy(other, here / "a.safetensors")
+        return known
+
+    monkeypatch.setattr(stvm.trial.run_and_record, "named", swapped)
+    results = Results(here / "results")
+    with pytest.raises(StvmError, match="a.safetensors: changed after the trial was named"):
+        run_and_record(settings, results, here / "cache", CPU)
+    assert results.names() == []
+
+
+def test_the_networks_of_a_replayed_trial_are_kept_under_its_older_name(
+    here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    now = run_and_record(on(**OFF), Results(here / "a"), here / "cache", CPU)
+    older = now | older_name(on(**OFF).canonical(), False) | {"result": now["result"]}
+    older["run"] = now["run"] | older["run"]
+    assert older["hash"] != now["hash"]
+    Results(here / "b").write(older)
+    given = ["replay", older["hash"], "--results", "b", "--cache", "cache", "--keep-model"]
+    assert commands(given) == 0
+    path = Results(here / "b").model_path(older["hash"])
+    assert path.is_file() and f"its network lies in {path}" in capsys.readouterr().out
+    assert commands(given) == 0
+    assert f"is left as it is: {path}" in capsys.readouterr().err

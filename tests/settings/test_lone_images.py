@@ -1,0 +1,117 @@
+"""DeepLabV3's batch norm on a single image: refused in the settings, and never the advice."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from studies import scenarios
+from studies.__main__ import main
+from stvm.errors import StvmError
+from stvm.memory import memory_report
+from stvm.memory.estimate import Phase
+from stvm.networks import build_network
+from stvm.settings import Settings
+from stvm.settings.presets import PRESETS
+from stvm.trial.inputs import check_inputs
+from tests.helpers.tiny_settings import tiny
+
+V3 = "deeplabv3_resnet50"
+OFF = dict.fromkeys(("st", "aug", "mt", "mgs", "mocm"), False)
+PLAIN = {"mgs": False, "mocm": False}
+CHECKPOINT = {"network": V3, "source_checkpoint": "x.pth"}
+
+
+def test_one_image_a_batch_is_what_the_network_cannot_take() -> None:
+    """torch's own refusal, for which the rule stands; two images pass at the smallest crop."""
+    network = build_network(V3, 0, 3).train()
+    features = torch.rand(2, 2048, 2, 2)
+    assert network.classifier(features).shape[0] == 2
+    with pytest.raises(ValueError, match="more than 1 value per channel"):
+        network.classifier(features[:1])
+
+
+@pytest.mark.parametrize(
+    ("changes", "named"),
+    [
+        ({"batch": 1}, "batch=1: deeplabv3_resnet50"),
+        ({"batch": 1, "student_bn": "frozen"}, "batch=1"),
+        ({"batch": 1, "student_bn": "statistics", **PLAIN}, "batch=1"),
+        ({"batch": 1, "student_bn": "frozen", "teacher_bn": "track", **PLAIN}, "batch=1"),
+        ({"batch": 1, "student_bn": "frozen", "labeller_bn": "batch", **PLAIN}, "batch=1"),
+        ({"source_batch": 1, "source_checkpoint": ""}, "source_batch=1: deeplabv3_resnet50"),
+        ({"source_batch": 1, "procedure": "oracle", **OFF}, "source_batch=1"),
+        ({"target_images": 1, "procedure": "adabn", **OFF}, "target_images=1"),
+    ],
+)
+def test_a_single_image_is_refused_in_the_settings(changes: dict[str, Any], named: str) -> None:
+    with pytest.raises(StvmError) as caught:
+        tiny(**CHECKPOINT | changes)
+    assert str(caught.value).startswith(named) and "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"batch": 2},
+        {"batch": 1, **OFF},
+        {"batch": 1, "student_bn": "frozen", **PLAIN},
+        {"source_batch": 1},
+        {"batch": 1, "network": "small_deeplab"},
+        {"batch": 1, "source_batch": 1, "network": "deeplabv2_resnet101"},
+    ],
+)
+def test_what_works_with_one_image_is_not_refused(changes: dict[str, Any]) -> None:
+    tiny(**CHECKPOINT | changes)
+
+
+def test_study_and_memory_say_so_in_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    given = ["--network", "deeplabv3", "batch=1", "--results", str(tmp_path)]
+    assert scenarios.main(given) == 2
+    assert main(["memory", "--preset", "gta5-cityscapes-deeplabv3", "batch=1"]) == 2
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 2 and all(line.startswith("error: batch=1: deeplabv3") for line in lines)
+
+
+def make_folder(root: Path, split: str, count: int) -> None:
+    """Images of one colour with labels of both classes."""
+    ids = np.zeros((64, 128), np.uint8)
+    ids[:32] = 1
+    for name, pixels in (("images", np.stack([ids] * 3, -1) * 90), ("labels", ids)):
+        (root / split / name).mkdir(parents=True)
+        for number in range(count):
+            Image.fromarray(pixels).save(root / split / name / f"{number}.png")
+
+
+def test_a_target_of_one_image_is_refused_before_anything_is_trained(tmp_path: Path) -> None:
+    source, target = tmp_path / "source", tmp_path / "target"
+    make_folder(source, "train", 2)
+    make_folder(target, "train", 1)
+    make_folder(target, "test", 2)
+    changes = {"dataset": "folder", "source_root": str(source), "target_root": str(target)}
+    changes |= {"classes": "a,b", "procedure": "adabn", **OFF}
+    with pytest.raises(StvmError, match="one training image, and AdaBN of deeplabv3_resnet50"):
+        check_inputs([tiny(network=V3, **changes)])
+    check_inputs([tiny(**changes)])
+
+
+def advice(settings: Settings, phase: str) -> str:
+    return memory_report.advice(settings, Phase(phase, {}))
+
+
+def test_the_advice_for_memory_is_never_a_batch_of_one() -> None:
+    """What is advised in numbers is set, and must be allowed."""
+    paper = PRESETS["gta5-cityscapes-deeplabv3"].settings()
+    for phase in ("adaptation", "source training"):
+        told = advice(paper, phase)
+        assert "precision=bfloat16" in told and "crop_height" in told and "batch" not in told
+        four = advice(paper.replace(batch=4, source_batch=4), phase)
+        assert "batch of 2 or more" in four
+    two = advice(PRESETS["gta5-cityscapes-deeplabv2"].settings(), "adaptation")
+    assert two.endswith("a smaller batch")
+    assert "batch" not in advice(tiny(batch=1), "adaptation")

@@ -1,0 +1,177 @@
+"""`python -m studies`: the command, its list of settings, and failed trials once more."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from studies.__main__ import COMMANDS, main
+from studies.ablation import build_study
+from studies.commands.retry_failed import build_retry
+from studies.commands.settings_list import allowed
+from stvm.errors import StvmError
+from stvm.records.results import Results
+from stvm.settings import GROUPS, MethodSettings, Settings
+from tests.helpers.command_output import (
+    DIVERGING,
+    NAMES,
+    content,
+    manifest,
+    put,
+    refused,
+    synthetic,
+)
+from tests.helpers.tiny_settings import ASSIGNMENTS, tiny
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def test_help_has_a_line_for_each_command(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--help"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert all(any(line.split()[:1] == [name] for line in lines) for name in COMMANDS)
+    assert main([]) == 2
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_explains_itself_and_names_the_option_that_is_wrong(
+    name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit, match="0"):
+        main([name, "--help"])
+    assert f"usage: python -m studies {name}" in capsys.readouterr().out
+    with pytest.raises(SystemExit, match="2"):
+        main([name, "--no-such-option", "x", "y"])
+    said = capsys.readouterr().err
+    assert "--no-such-option" in said or "unrecognized" in said
+    assert said.count("\n") == 1
+
+
+def test_an_unknown_command_or_folder_is_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert "did you mean 'status'" in refused(capsys, "statsu")
+    for command in (["status"], ["replay", "ab"], ["retry-failed"], ["export"]):
+        said = refused(capsys, *command, "--results", str(tmp_path / "none"))
+        assert f"no results folder {tmp_path / 'none'}" in said
+
+
+def test_all_settings_are_listed_with_what_the_preset_makes_of_them(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert main(["settings", "--preset", "demo"]) == 0
+    lines = {line.split()[0]: line for line in capsys.readouterr().out.splitlines() if line}
+    assert set(Settings().flat()) <= set(lines)
+    assert lines["n_mocm"].split()[1:3] == ["10", "3"]
+    assert "2, 5, 10, 15" in lines["n_mocm"] and "1 to 15" in lines["n_mocm"]
+
+
+def test_one_setting_in_full(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["settings", "tau_mocm", "--preset", "demo"]) == 0
+    lines = [line.split(maxsplit=1) for line in capsys.readouterr().out.splitlines()]
+    assert ["preset", "demo  0.6"] in lines and ["allowed", "number above 0 and at most 4"] in lines
+    assert "did you mean 'tau_mocm'" in refused(capsys, "settings", "tau_mcm")
+    assert "did you mean 'demo'" in refused(capsys, "settings", "--preset", "dmo")
+
+
+def test_what_is_said_to_be_allowed_is() -> None:
+    fields = MethodSettings.model_fields
+    assert allowed(fields["q_m"]) == "number above 0 and below 1"
+    assert allowed(fields["st"]) == "true, false"
+    for name, field in fields.items():
+        for part in allowed(field).replace("number ", "").replace("whole ", "").split(" and "):
+            if part.startswith(("at least", "at most")):
+                Settings().replace(**{name: part.split()[2]})
+            if part.startswith(("above", "below")):
+                with pytest.raises(StvmError, match=name):
+                    Settings().replace(**{name: part.split()[1]})
+    assert {name for group in GROUPS.values() for name in group.model_fields} == set(
+        Settings().flat()
+    )
+
+
+def failed_record(settings: Settings, variant: str) -> dict[str, Any]:
+    named = {"hash": settings.hash(), "settings": settings.canonical().flat(), "variant": variant}
+    return synthetic(settings.hash(), None) | named
+
+
+def test_failed_trials_keep_row_and_label_and_others_stay_out(tmp_path: Path) -> None:
+    listed, unlisted = tiny(), tiny(seed=3)
+    put(tmp_path, failed_record(listed, "other words"))
+    put(tmp_path, failed_record(unlisted, "ST_MT realisation 0 seed 3"))
+    put(tmp_path, synthetic(NAMES[0]))
+    manifest(tmp_path, "one-a", {"A": listed.hash(), "B": NAMES[0], "C": NAMES[1]})
+    trials = {t.hash: t for t in build_retry(Results(tmp_path)).trials}
+    assert set(trials) == {listed.hash(), unlisted.hash()}
+    assert trials[listed.hash()].label == "A realisation 0 seed 0"
+    assert trials[unlisted.hash()].label == "ST_MT realisation 0 seed 3"
+    only = build_retry(Results(tmp_path), "one").trials
+    assert [t.hash for t in only] == [listed.hash()]
+    with pytest.raises(StvmError, match="no study 'tow': there are"):
+        build_retry(Results(tmp_path), "tow")
+
+
+def test_a_failed_record_of_another_version_is_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    put(tmp_path, failed_record(tiny(), "") | {"hash": NAMES[2]})
+    said = refused(capsys, "retry-failed", "--results", str(tmp_path))
+    assert f"{NAMES[2]}.json: recorded by" in said
+
+
+def test_without_failed_trials_nothing_is_run(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    put(tmp_path, synthetic(NAMES[0]))
+    before = content(tmp_path)
+    assert main(["retry-failed", "--results", str(tmp_path)]) == 0
+    assert "no failed trials" in capsys.readouterr().out and content(tmp_path) == before
+
+
+@pytest.mark.slow
+def test_failed_trials_are_run_again_and_their_records_set_aside(
+    tmp_path: Path, with_source: Path
+) -> None:
+    root = tmp_path / "results"
+    small = dict(item.split("=") for item in ASSIGNMENTS)
+    study = build_study("demo", small, [0], None)
+    study.write_manifest(Results(root))
+    mended = next(t for t in study.trials if t.row == "STvM")
+    diverging = tiny(**DIVERGING)
+    records = [
+        failed_record(mended.settings, mended.label),
+        failed_record(diverging, "STvM realisation 0 seed 0"),
+    ]
+    for record in records:
+        put(root, record)
+    before = content(root / "studies")
+    places = ["--results", str(root), "--cache", str(with_source)]
+    ran = subprocess.run(
+        [sys.executable, "-m", "studies", "retry-failed", *places],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+    )
+    assert ran.returncode == 1 and "1 of 2 done now" in ran.stdout, ran.stderr
+    assert "failed: STvM realisation 0 seed 0: loss is" in ran.stderr
+    assert content(root / "studies") == before
+    now = Results(root).read(mended.hash)
+    assert now and now["status"] == "done" and now["variant"] == mended.label
+    for record in records:
+        aside = root / "retried" / f"{record['hash']}-1.json"
+        assert json.loads(aside.read_text()) == record
+
+
+@pytest.mark.parametrize("wrong", [["--nosuch"], ["--seeds", "a"], ["--list", "some"]])
+def test_a_studys_wrong_option_is_one_line(
+    wrong: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    from studies import ablation
+
+    with pytest.raises(SystemExit, match="2"):
+        ablation.main(wrong)
+    said = capsys.readouterr().err
+    assert said.startswith("error: ") and said.count("\n") == 1

@@ -1,0 +1,136 @@
+"""The paper's three scenarios on tiny trees in the original layouts, to Tables I, II and III."""
+
+import re
+from pathlib import Path
+
+import pytest
+import torch
+
+from reports import make_tables
+from studies import scenarios
+from stvm.errors import StvmError
+from stvm.records.results import Results
+from stvm.settings.presets import CITIES, NETWORKS, PRESETS, SCENARIOS, scenario_preset
+from stvm.source_model.ensure import ensure_source
+from stvm.trial.recorded_name import images_of
+from tests.helpers.tiny_datasets import make_cityscapes, make_crosscity, make_gta5, make_synthia
+from tests.helpers.tiny_settings import SMALL_SCENARIO
+
+QUICK = {
+    "gta5-cityscapes": ["multi_scale=false"],
+    "synthia-cityscapes": ["protocol=image"],
+    "cityscapes-crosscity": ["protocol=image"],
+}
+"""Several scales at 2048x1024 take minutes on a processor."""
+
+
+def test_every_scenario_has_a_preset_for_every_network_and_city() -> None:
+    assert len(SCENARIOS) * len(NETWORKS) + (len(CITIES) - 1) * len(NETWORKS) == 12
+    for scenario in SCENARIOS:
+        for city in CITIES if scenario == "cityscapes-crosscity" else ("",):
+            for short, network in NETWORKS.items():
+                settings = PRESETS[scenario_preset(scenario, short, city)].settings()
+                assert settings.network.network == network
+                assert settings.data.city == city
+                assert settings.training.lr * settings.training.head_lr_factor == 2.5e-3
+                assert (settings.training.crop_height, settings.data.width) == (512, 1024)
+
+
+def test_roots_do_not_name_a_trial_and_cities_do() -> None:
+    here = PRESETS["gta5-cityscapes-deeplabv2"].settings()
+    assert here.hash() == here.replace(source_root="elsewhere", target_root="there").hash()
+    names = {
+        PRESETS[scenario_preset("cityscapes-crosscity", "deeplabv3", city)].settings().hash()
+        for city in CITIES
+    }
+    assert len(names) == 4
+    sources = {
+        PRESETS[scenario_preset("cityscapes-crosscity", "deeplabv3", city)].settings().source_hash()
+        for city in CITIES
+    }
+    assert len(sources) == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--cities", "rome"], "--cities belong to cityscapes-crosscity"),
+        (["city=rome"], "'city' is what --scenario and --cities say"),
+        (["classes=a,b"], "dataset=gta5_cityscapes has its own classes"),
+        (["source_root=nowhere", "--from-scratch"], "error: nowhere: no such folder"),
+    ],
+)
+def test_bad_input_is_one_line(
+    arguments: list[str], message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert scenarios.main([*arguments, "--results", str(tmp_path)]) == 2
+    error = capsys.readouterr().err
+    assert message in error and error.count("\n") == 1
+
+
+def test_a_source_model_of_other_images_is_refused_and_not_used(tmp_path: Path) -> None:
+    few, more = make_gta5(tmp_path / "few", train=6), make_gta5(tmp_path / "more", train=7)
+    changes = dict(item.split("=", 1) for item in [*SMALL_SCENARIO, "protocol=image"])
+    settings = PRESETS["gta5-cityscapes-deeplabv2"].settings(**changes, source_root=str(few))
+    cache = tmp_path / "cache"
+    made = ensure_source(settings, cache, torch.device("cpu"))
+    assert ensure_source(settings, cache, torch.device("cpu")) == made
+    other = settings.replace(source_root=str(more))
+    assert other.source_hash() == settings.source_hash()
+    with pytest.raises(StvmError, match="trained from other source images than these"):
+        ensure_source(other, cache, torch.device("cpu"))
+
+
+def test_a_trial_from_a_checkpoint_is_not_bound_to_source_images(tmp_path: Path) -> None:
+    make_cityscapes(tmp_path / "cityscapes", val=2)
+    roots = {"source_root": str(tmp_path / "gta5"), "target_root": str(tmp_path / "cityscapes")}
+    settings = PRESETS["gta5-cityscapes-deeplabv2"].settings(**roots, source_checkpoint="x.pth")
+    before = images_of(settings), images_of(settings.replace(source_checkpoint=""))
+    make_gta5(tmp_path / "gta5")
+    after = images_of(settings), images_of(settings.replace(source_checkpoint=""))
+    assert before[0] == after[0] and before[1] != after[1]
+
+
+def test_how_a_source_model_would_be_trained_names_no_trial_from_a_checkpoint() -> None:
+    preset = PRESETS["gta5-cityscapes-deeplabv2"]
+    names = {
+        preset.settings(source_checkpoint=file, source_iterations=n).hash()
+        for file in ("a.pth", "b.pth", "")
+        for n in (1, 2)
+    }
+    assert len(names) == 4
+
+
+@pytest.mark.slow
+def test_every_scenario_runs_to_its_table(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    cityscapes = make_cityscapes(tmp_path / "cityscapes", val=2)
+    for city in ("rome", "rio"):
+        crosscity = make_crosscity(tmp_path / "crosscity", city, test=2)
+    roots = {
+        "gta5-cityscapes": (make_gta5(tmp_path / "gta5"), cityscapes),
+        "synthia-cityscapes": (make_synthia(tmp_path / "synthia"), cityscapes),
+        "cityscapes-crosscity": (cityscapes, crosscity),
+    }
+    places = ["--results", str(tmp_path / "results"), "--cache", str(tmp_path / "cache")]
+    for scenario, (source, target) in roots.items():
+        cities = ["--cities", "rome", "rio"] if scenario == "cityscapes-crosscity" else []
+        given = [
+            f"source_root={source}",
+            f"target_root={target}",
+            *SMALL_SCENARIO,
+            *QUICK[scenario],
+        ]
+        line = ["--scenario", scenario, *cities, *places, *given]
+        assert scenarios.main(line) == 0, capsys.readouterr().err
+    results = Results(tmp_path / "results")
+    records = [results.read(name) for name in results.names()]
+    assert all(record and record["status"] == "done" for record in records)
+    sizes = {tuple(record["result"]["protocol"]["label_size"]) for record in records if record}
+    assert sizes == {(64, 128), (1024, 2048)}
+    assert make_tables.main(["--results", places[1], "--tables", "1", "2", "3"]) == 0
+    for number, figures in ((1, 20), (2, 18), (3, 2)):
+        table = (tmp_path / "results" / "tables" / f"table{number}.md").read_text()
+        row = next(line for line in table.splitlines() if "STvM (w/o MST), measured" in line)
+        assert len(re.findall(r"\d+\.\d", row)) >= figures, row

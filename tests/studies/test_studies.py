@@ -1,0 +1,70 @@
+"""What the studies list: the cells of the tables, and the trials they share."""
+
+from studies import ablation, hparam_grid, pseudo_labels, silhouette, variance
+from studies.study_builder import TOGGLES
+from stvm.settings import MethodSettings
+
+PAPER = {"source_root": "s", "target_root": "t", "classes": "road,sidewalk"}
+
+
+def test_tables_four_to_six_have_39_cells_and_31_trials_for_a_shared_seed() -> None:
+    rows = {"Source", "ST", "ST_Aug", "ST_MT", "STvM_Raw", "STvM"}
+    four = [t for t in ablation.build_study("paper", PAPER, [0], None).trials if t.row in rows]
+    five = hparam_grid.build_study("paper", PAPER, [0], None).trials
+    six = variance.build_study("paper", PAPER, variance.SEEDS, None).trials
+    assert (len(four), len(five), len(six)) == (6, 28, 5)
+    assert len({t.hash for t in (*four, *five, *six)}) == 31
+
+
+def test_a_preset_whose_default_the_paper_did_not_try_has_one_value_more() -> None:
+    study = hparam_grid.build_study("demo", {}, [0], None)
+    assert len(study.trials) == 29 and len({t.hash for t in study.trials}) == 23
+    assert study.facts["defaults"]["n_mocm"] == 3
+    assert study.facts["grid"]["n_mocm"] == [2, 3, 5, 10, 15]
+
+
+def test_each_cell_of_table_five_changes_one_setting_of_the_default() -> None:
+    study = hparam_grid.build_study("demo", {}, [4], None)
+    default = variance.build_study("demo", {}, [4], None).trials[0].settings.flat()
+    for trial in study.trials:
+        name, value = trial.row.split("=")
+        flat = trial.settings.flat()
+        assert flat[name] == float(value)
+        assert {k for k in flat if flat[k] != default[k]} <= {name}
+
+
+def test_a_grid_around_another_default_is_refused_nowhere_and_says_so_in_its_facts() -> None:
+    study = hparam_grid.build_study("demo", {"alpha": "3"}, [0], None)
+    assert study.facts["grid"]["alpha"] == [1, 2, 3, 4, 8]
+    assert study.base != hparam_grid.build_study("demo", {}, [0], None).base
+
+
+def test_all_pseudo_labels_is_the_row_st_of_table_four() -> None:
+    trials = {t.row: t for t in pseudo_labels.build_study("demo", {}, [0], None).trials}
+    table4 = {t.row: t for t in ablation.build_study("demo", {}, [0], None).trials}
+    assert (
+        trials["100"].hash == table4["ST"].hash and trials["Source"].hash == table4["Source"].hash
+    )
+    assert len({t.hash for t in trials.values()}) == 11
+    assert trials["30"].settings.method.pseudo_label_share == 0.3
+
+
+def test_table_seven_shares_two_rows_with_table_four() -> None:
+    seven = {t.row: t for t in silhouette.build_study("demo", {}, [0], None).trials}
+    table4 = {t.row: t for t in ablation.build_study("demo", {}, [0], None).trials}
+    assert seven["STvM"].hash == table4["STvM"].hash
+    assert seven["STvM_Raw"].hash == table4["STvM_Raw"].hash
+    assert seven["ST_MT"].hash != table4["ST_MT"].hash
+    assert seven["ST_MT"].settings.method.metric_alongside
+
+
+def test_toggles_are_settings() -> None:
+    assert set(TOGGLES) <= set(MethodSettings.model_fields)
+
+
+def test_a_list_says_that_a_folder_is_not_there(tmp_path, capsys):
+    given = ["dataset=folder", f"source_root={tmp_path / 'sim'}", f"target_root={tmp_path}"]
+    classes = ["classes=0:road,1:walk", "height=48", "width=64", "crop_height=32", "crop_width=32"]
+    assert ablation.main([*given, *classes, "--list", "--results", str(tmp_path / "results")]) == 0
+    error = capsys.readouterr().err.splitlines()
+    assert len(error) == 1 and f"source_root={tmp_path / 'sim'} is not there" in error[0]
