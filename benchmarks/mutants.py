@@ -159,6 +159,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--results", type=Path, default=Path("results"), metavar="DIR")
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--sample", type=int, metavar="N", help="try N, drawn evenly")
+    parser.add_argument("--each", type=int, metavar="N", help="try N of each module, so drawn")
     parser.add_argument("--seed", type=int, default=0, help="of the order in which they are tried")
     parser.add_argument("--budget", type=float, metavar="SECONDS", help="end after so long")
     parser.add_argument(
@@ -169,7 +170,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     plan, written = read_plan(options.plan), options.results / "mutants.jsonl"
     modules = [m for m in plan.tests if not options.modules or any(p in m for p in options.modules)]
-    everything = [x for module in modules for x in mutants_of(module, plan.operators)]
+    everything: list[Mutant] = []
+    for module in modules:
+        found = list(mutants_of(module, plan.operators))
+        random.Random(options.seed).shuffle(found)
+        everything += found[: options.each]
     random.Random(options.seed).shuffle(everything)
     chosen = everything[: options.sample]
     known = read_results(written)

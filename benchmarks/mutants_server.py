@@ -15,7 +15,7 @@ SLOW_TO_IMPORT = (
     *("cv2", "PIL.Image", "pydantic", "pandas", "optuna", "safetensors.torch", "pytest"),
     *("sklearn.metrics", "pytorch_metric_learning.losses", "hypothesis"),
 )
-QUIET = ["-x", "-q", "-m", "not slow", "-p", "no:cacheprovider", "-p", "no:xdist"]
+QUIET = ["-x", "-q", "-m", "not slow and not long", "-p", "no:cacheprovider", "-p", "no:xdist"]
 
 
 def child(tests: list[str]) -> None:
