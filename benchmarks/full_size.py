@@ -28,7 +28,7 @@ from stvm.method.step import StepReport
 from stvm.networks import SegmentationNetwork
 from stvm.settings import Settings, parse_assignments
 from stvm.training.adaptation import Training
-from stvm.training.resume import Keeper
+from stvm.training.resume import TrainingCheckpoint
 from stvm.training.seeding import random_states, restore_random_states
 
 NETWORKS = ("deeplabv3_resnet50", "deeplabv2_resnet101")
@@ -147,16 +147,16 @@ def rows_of(settings: Settings, folder: Path) -> list[dict[str, Any]]:
     drawn = torch.randint(0, 256, shape, generator=torch.Generator().manual_seed(0))
     batches = [batch.float() / 255 for batch in drawn]
     settings, source = load_or_draw(settings, folder, batches[0])
-    keeper = Keeper(folder / "state.pt", {"hash": settings.hash()})
+    checkpoint = TrainingCheckpoint(folder / "state.pt", {"hash": settings.hash()})
     run = Run(settings, source, batches)
     rows = []
     for iteration in range(1, STEPS + 1):
         rows.append({"network": settings.network.network} | run.take(iteration))
         if iteration == KEPT:
-            keeper.save(run.training.state_dict(iteration), CPU)
+            checkpoint.save(run.training.state_dict(iteration), CPU)
     expected = run.state()
     again = Run(settings, source, batches)
-    kept = keeper.load()
+    kept = checkpoint.load()
     assert kept is not None
     again.training.load_state_dict(kept)
     restore_random_states(kept["random"])

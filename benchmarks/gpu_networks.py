@@ -12,7 +12,7 @@ from torch.nn import functional as F
 from torchvision.models.segmentation.deeplabv3 import DeepLabHead
 
 from stvm.data.image_files import Uint8Array
-from stvm.evaluation.collapse import CollapseWatch
+from stvm.evaluation.collapse import CollapseMonitor
 from stvm.evaluation.evaluate import evaluate
 from stvm.evaluation.label_free import label_free_scores
 from stvm.networks import Architecture, SegmentationNetwork, build_network, small_features
@@ -121,7 +121,7 @@ def scores(device: torch.device, size: tuple[int, int]) -> Found:
     pixels = Photographs(6, size).pixels(device)
     with torch.no_grad():
         found = label_free_scores(network, pixels, lambda batch: other(batch).argmax(1))
-    seen: Any = CollapseWatch(network, pixels).look(0)
+    seen: Any = CollapseMonitor(network, pixels).measure(0)
     watched = [*seen["shares"], seen["entropy"], seen["information"]]
     return {
         "scores without labels": torch.tensor([float(v or 0) for v in found.values()]),

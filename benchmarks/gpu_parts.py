@@ -139,7 +139,7 @@ def metric_step(i: Inputs) -> Tensor:
         torch.Generator().manual_seed(0),
     )
     before = proxies.detach().clone()
-    reading = learner.train_and_read(i.features, i.labels, i.confidence)
+    reading = learner.train_step(i.features, i.labels, i.confidence)
     # Adam moves by its rate in the direction of a gradient, be it ever so small.
     moved = ((proxies.detach() - before) / METRIC_LR).abs().mean()
     return torch.cat([reading.loss.view(1), moved.view(1), reading.distances.flatten()])

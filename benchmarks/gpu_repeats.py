@@ -156,7 +156,7 @@ def through_ray(device: torch.device, toy: bool) -> Iterator[Row]:
     from stvm.records.results import Results
     from stvm.settings import digest
     from stvm.study import Study, Trial
-    from stvm.tune.options import Machine
+    from stvm.tune.options import RunOptions
     from stvm.tune.run_study import execute
 
     gpus = torch.cuda.device_count() if device.type == "cuda" else 0
@@ -167,7 +167,7 @@ def through_ray(device: torch.device, toy: bool) -> Iterator[Row]:
     study = Study("gpu", 0, "demo", digest(base.flat()), "GPUs", "none", "streets", trials)
     with tempfile.TemporaryDirectory(prefix="stvm-gpu-") as folder:
         results = Results(Path(folder) / "results")
-        machine = Machine(None, float(bool(gpus)), None, Path(folder) / "cache")
+        machine = RunOptions(None, float(bool(gpus)), None, Path(folder) / "cache")
         told = execute(study, results, machine).errors
         records = [(one, results.read(one.hash)) for one in trials]
     expected = torch.cuda.get_device_name(0) if gpus else "cpu"

@@ -37,7 +37,7 @@ from stvm.training.builder import Adaptation, build_adaptation
 from stvm.training.device import computing
 
 BARE = {"aug": False, "mgs": False, "mocm": False}
-PARTS = ("label", "learn_metric", "weigh", "augment", "store", "paste", "update_teacher")
+PARTS = ("label", "learn_metric", "to_reliability", "augment", "store", "paste", "update_teacher")
 AIM = 1.10
 
 

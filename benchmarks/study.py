@@ -20,7 +20,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from studies.cli import command
+from studies.cli import study_main
 from stvm.records.results import Results
 from stvm.settings import Settings, digest
 from stvm.settings.presets import find_preset
@@ -145,7 +145,7 @@ def inner(arguments: list[str]) -> int:
     """One executor in a process of its own."""
     executor, slots, rest = arguments[0], int(arguments[2]), arguments[3:]
     if executor == "study":
-        return command(build, "equal trials", rest)
+        return study_main(build, "equal trials", rest)
     parser = argparse.ArgumentParser()
     parser.add_argument("--seeds", nargs="+", type=int)
     parser.add_argument("--results", type=Path)

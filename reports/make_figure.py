@@ -26,7 +26,7 @@ from stvm.statistics.paired import order
 
 SHOWN = ("Source", "ST_MT", "STvM")
 IMAGES = 3
-IGNORED = 255
+IGNORE_INDEX = 255
 
 
 @dataclass(frozen=True)
@@ -110,7 +110,7 @@ def _coloured(labels: NDArray[np.uint8], palette: NDArray[np.uint8]) -> NDArray[
 
 def _correctness(sample: Sample) -> NDArray[np.float64]:
     right = (sample.labels == sample.predictions).astype(np.float64)
-    return np.where(sample.labels == IGNORED, 0.6, right)
+    return np.where(sample.labels == IGNORE_INDEX, 0.6, right)
 
 
 def picture_columns(samples: dict[str, Sample]) -> list[tuple[str, NDArray[np.generic]]]:

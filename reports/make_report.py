@@ -21,7 +21,7 @@ from reports.page.trial_list import TrialGroup, list_trials
 from reports.tables.catalogue import choose_studies
 from stvm.errors import StvmError
 from stvm.records.manifest import Manifest
-from stvm.records.record import Reader
+from stvm.records.record import RecordReader
 from stvm.records.results import Results
 
 _PAGE = Path(__file__).resolve().parent / "page"
@@ -108,7 +108,7 @@ def build_page(results: Path, bases: Sequence[str] = ()) -> str:
     Raises:
         StvmError: nothing to read, or something unreadable.
     """
-    reader = Reader(results, curves=True)
+    reader = RecordReader(results, curves=True)
     recorded = read_results(reader)
     studies = _in_order(recorded.studies)
     groups = list_trials(recorded, studies)

@@ -11,8 +11,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from studies.cli import obey, renaming, run_study, study_parser
-from studies.study_builder import TOGGLES, Base, unique
+from studies.cli import renaming, run_command, run_study, study_parser
+from studies.study_builder import TOGGLES, StudyBuilder, unique
 from stvm.errors import StvmError
 from stvm.records.results import Results
 from stvm.settings import Settings
@@ -20,7 +20,7 @@ from stvm.study import Rename, Study, Trial
 
 _ALL_OFF: dict[str, Any] = {name: False for name in TOGGLES}
 
-YARDSTICKS: dict[str, dict[str, Any]] = {
+BASELINES: dict[str, dict[str, Any]] = {
     "Source": _ALL_OFF,
     "AdaBN": _ALL_OFF | {"procedure": "adabn"},
     "Oracle": _ALL_OFF | {"procedure": "oracle"},
@@ -62,7 +62,7 @@ def build_study(
     Raises:
         StvmError: unknown preset or setting, a value out of range, a setting the study varies.
     """
-    base = Base(preset_name, changes, realisations, ("constant_weight",))
+    base = StudyBuilder(preset_name, changes, realisations, ("constant_weight",))
     trials = [
         trial
         for number in base.numbers
@@ -71,11 +71,13 @@ def build_study(
     return base.study("ablation", 4, "Ablation", trials)
 
 
-def _realisation(base: Base, number: int, seeds: list[int], control: Weight | None) -> list[Trial]:
+def _realisation(
+    base: StudyBuilder, number: int, seeds: list[int], control: Weight | None
+) -> list[Trial]:
     here = base.at(number)
     trials = [
         base.trial(row, None, number, here.replace(**toggles))
-        for row, toggles in YARDSTICKS.items()
+        for row, toggles in BASELINES.items()
         if row != "Oracle" or _target_is_labelled(base.settings)
     ]
     for seed in seeds:
@@ -142,7 +144,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         study = build_study(options.preset, changes, options.seeds, options.realisations, control)
         return run_study(study, options)
 
-    return obey(parser, act, arguments)
+    return run_command(parser, act, arguments)
 
 
 def _weight_of(results: Results, rename: Rename, raw: Settings) -> float:

@@ -20,10 +20,10 @@ from stvm.records.results import Results
 from stvm.records.tensorboard_events import require_tensorboard
 from stvm.settings import Settings, parse_assignments
 from stvm.settings.presets import PRESETS
-from stvm.source_model.location import brings_files
+from stvm.source_model.location import uses_local_files
 from stvm.study import Rename, Studies, Study, Trial
 from stvm.tune.consent import missing_folders, refuse_missing_files
-from stvm.tune.options import Machine
+from stvm.tune.options import RunOptions
 
 Builder = Callable[[str, dict[str, str], Sequence[int], Sequence[int] | None], Study]
 """Preset, changed settings, seeds and realisations to a study."""
@@ -68,7 +68,7 @@ def study_parser(about: str, seeds: Sequence[int], presets: bool = True) -> argp
 
 
 def add_machine_options(parser: argparse.ArgumentParser) -> None:
-    """The options that `machine_of` reads."""
+    """The options that `options_of` reads."""
     parser.add_argument("--cache", type=Path, default=Path(".cache"), metavar="DIR")
     parser.add_argument("--cpus-per-trial", type=positive, metavar="N")
     parser.add_argument("--gpus-per-trial", type=_share, metavar="X", help="a part, 0, 1, 2, ...")
@@ -81,10 +81,10 @@ def add_machine_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--keep-every",
         type=positive,
-        default=Machine.keep_every,
+        default=RunOptions.keep_every,
         metavar="S",
         help="seconds between the states from which an interrupted trial goes on "
-        f"({Machine.keep_every:g})",
+        f"({RunOptions.keep_every:g})",
     )
     _add_consents(parser)
 
@@ -100,9 +100,9 @@ def _add_consents(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def machine_of(options: argparse.Namespace) -> Machine:
+def options_of(options: argparse.Namespace) -> RunOptions:
     """What a trial may use, as the command line says."""
-    return Machine(
+    return RunOptions(
         options.cpus_per_trial,
         options.gpus_per_trial,
         options.address,
@@ -144,7 +144,7 @@ def renaming(results: Results, cache: Path) -> Rename:
     """
 
     def rename(settings: Settings) -> Settings:
-        if not brings_files(settings):
+        if not uses_local_files(settings):
             return settings
         # Here, since NumPy and Pillow load for those who bring files alone.
         from stvm.trial.recorded_name import named
@@ -157,23 +157,23 @@ def renaming(results: Results, cache: Path) -> Rename:
 
 def refuse_other_files_of(trials: Iterable[Trial], results: Results, cache: Path) -> None:
     """As `stvm.trial.recorded_name.refuse_other_files`, for the trials of a study."""
-    given = [trial.settings for trial in trials if brings_files(trial.settings)]
+    given = [trial.settings for trial in trials if uses_local_files(trial.settings)]
     if given:
         from stvm.trial.recorded_name import refuse_other_files
 
         refuse_other_files(given, results, Contents(cache))
 
 
-def check_machine(results: Results, machine: Machine) -> None:
+def check_machine(results: Results, run_options: RunOptions) -> None:
     """Try what the command line says of the machine before Ray, which takes seconds, is started.
 
     Raises:
         StvmError: a package is missing, or a folder cannot be written to.
     """
-    if machine.tensorboard:
+    if run_options.tensorboard:
         require_tensorboard()
     refuse_unwritable(results.root, "--results")
-    refuse_unwritable(machine.cache, "--cache")
+    refuse_unwritable(run_options.cache, "--cache")
 
 
 def list_trials(study: Study | Studies, results: Results, only_missing: bool = False) -> None:
@@ -210,7 +210,9 @@ def print_errors(errors: Iterable[str]) -> None:
         print(f"error: {error}{f' ({count} times)' if count > 1 else ''}", file=sys.stderr)
 
 
-def run(study: Study | Studies, results: Results, machine: Machine, retry_failed: bool) -> int:
+def run(
+    study: Study | Studies, results: Results, run_options: RunOptions, retry_failed: bool
+) -> int:
     """Run what is missing and say what came of it; the exit code."""
     from stvm.tune.run_study import execute
     from stvm.tune.tasks import Interrupted
@@ -222,10 +224,10 @@ def run(study: Study | Studies, results: Results, machine: Machine, retry_failed
 
     before = recorded()
     if before < total or retry_failed:
-        check_machine(results, machine)
+        check_machine(results, run_options)
     print(f"{study.title}\n{before} of {total} trials recorded", flush=True)
     try:
-        finished = execute(study, results, machine, retry_failed)
+        finished = execute(study, results, run_options, retry_failed)
     except Interrupted:
         print(
             f"interrupted: {recorded()} of {total} trials recorded, {total - recorded()} left; "
@@ -245,7 +247,7 @@ def run(study: Study | Studies, results: Results, machine: Machine, retry_failed
     return 1 if finished.errors or failed else 0
 
 
-def obey(
+def run_command(
     parser: argparse.ArgumentParser,
     act: Callable[[argparse.Namespace, dict[str, str]], int],
     arguments: Sequence[str] | None,
@@ -286,10 +288,10 @@ def run_study(study: Study | Studies, options: argparse.Namespace) -> int:
             print(line, file=sys.stderr)
         list_trials(study, results, only_missing=options.list == "missing")
         return 0
-    return run(study, results, machine_of(options), options.retry_failed)
+    return run(study, results, options_of(options), options.retry_failed)
 
 
-def command(
+def study_main(
     build: Builder,
     about: str,
     arguments: Sequence[str] | None = None,
@@ -301,4 +303,4 @@ def command(
         study = build(options.preset, changes, options.seeds, options.realisations)
         return run_study(study, options)
 
-    return obey(study_parser(about, seeds), act, arguments)
+    return run_command(study_parser(about, seeds), act, arguments)

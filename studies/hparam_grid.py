@@ -10,8 +10,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from studies.ablation import VARIANTS
-from studies.cli import command
-from studies.study_builder import Base
+from studies.cli import study_main
+from studies.study_builder import StudyBuilder
 from stvm.settings import field_of
 from stvm.study import Study
 
@@ -37,7 +37,7 @@ def build_study(
     Raises:
         StvmError: unknown preset or setting, a value out of range, a setting the study varies.
     """
-    base = Base(preset_name, changes, realisations)
+    base = StudyBuilder(preset_name, changes, realisations)
     flat = base.settings.flat()
     grid = {name: sorted({*grid_of(name), flat[name]}) for name in PARAMETERS}
     trials = [
@@ -55,4 +55,4 @@ def build_study(
 
 
 if __name__ == "__main__":
-    sys.exit(command(build_study, __doc__ or ""))
+    sys.exit(study_main(build_study, __doc__ or ""))

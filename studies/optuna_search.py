@@ -24,13 +24,13 @@ from optuna.trial import TrialState
 
 from studies.cli import (
     check_machine,
-    machine_of,
-    obey,
+    options_of,
     positive,
     print_errors,
     refuse_other_files_of,
     renaming,
     run,
+    run_command,
     study_parser,
     whole_number,
 )
@@ -56,9 +56,9 @@ from stvm.search.space import (
     DEFAULT_PARAMETERS,
     default_values,
     find_parameters,
+    format_assignments,
     search_split,
     searchable,
-    words,
 )
 from stvm.search.storage import (
     DATABASE_ERRORS,
@@ -176,7 +176,7 @@ def search(options: argparse.Namespace, changes: dict[str, str]) -> int:
                     study = optuna.load_study(study_name=plan.name, storage=storage)
         list_search(plan, study, place)
         return 0
-    check_machine(results, machine_of(options))
+    check_machine(results, options_of(options))
     with (
         driving(results, plan.name) as drivers,
         storage_faults(place, DATABASE_ERRORS),
@@ -209,11 +209,12 @@ def _run(plan: Plan, running: Search, results: Results, options: argparse.Namesp
         print(f"search trials are measured on the split of the report, {split}")
     default = default_values(plan.parameters, plan.base)
     if not all(p.holds(default[p.name]) for p in plan.parameters):
-        print(f"the default {words(default)} lies outside the search range: not the first trial")
+        words = format_assignments(default)
+        print(f"the default {words} lies outside the search range: not the first trial")
     refuse_other_files_of_search(plan, running.study, results, options.cache)
     print(f"{running.finished()} of {running.wanted} trials finished", flush=True)
     try:
-        finished = run_search(running, results, machine_of(options))
+        finished = run_search(running, results, options_of(options))
     except Interrupted:
         print(f"interrupted: {_progress(running)}; the same command goes on", file=sys.stderr)
         return 130
@@ -259,7 +260,7 @@ def _report(plan: Plan, running: Search, results: Results, options: argparse.Nam
     refuse_other_files_of(report, results, options.cache)
     if whole.facts["best"] == default_values(plan.parameters, plan.base):
         print("the default is the best setting found")
-    code = run(study, results, machine_of(options), options.retry_failed)
+    code = run(study, results, options_of(options), options.retry_failed)
     if code != 130:
         compare(plan, results, report)
     return code
@@ -267,7 +268,7 @@ def _report(plan: Plan, running: Search, results: Results, options: argparse.Nam
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command; returns its exit code: 0, 1 failures, 2 bad input, 130 stopped."""
-    return obey(parser(), search, arguments)
+    return run_command(parser(), search, arguments)
 
 
 if __name__ == "__main__":

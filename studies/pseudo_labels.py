@@ -8,9 +8,9 @@ smaller share is no smaller learning rate.
 import sys
 from collections.abc import Sequence
 
-from studies.ablation import VARIANTS, YARDSTICKS
-from studies.cli import command
-from studies.study_builder import Base, unique
+from studies.ablation import BASELINES, VARIANTS
+from studies.cli import study_main
+from studies.study_builder import StudyBuilder, unique
 from stvm.study import Study
 
 SHARES = (10, 20, 30, 40, 50, 60, 70, 80, 90, 100)
@@ -28,11 +28,13 @@ def build_study(
     Raises:
         StvmError: unknown preset or setting, a value out of range, a setting the study varies.
     """
-    base = Base(preset_name, changes, realisations, varied=["pseudo_label_share", "loss_norm"])
+    base = StudyBuilder(
+        preset_name, changes, realisations, varied=["pseudo_label_share", "loss_norm"]
+    )
     trials = []
     for number in base.numbers:
         here = base.at(number)
-        trials.append(base.trial("Source", None, number, here.replace(**YARDSTICKS["Source"])))
+        trials.append(base.trial("Source", None, number, here.replace(**BASELINES["Source"])))
         for seed in unique(seeds):
             plain = here.replace(seed=seed, **VARIANTS["ST"])
             trials += [
@@ -50,4 +52,4 @@ def build_study(
 
 
 if __name__ == "__main__":
-    sys.exit(command(build_study, __doc__ or ""))
+    sys.exit(study_main(build_study, __doc__ or ""))

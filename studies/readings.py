@@ -9,8 +9,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from studies.ablation import VARIANTS
-from studies.cli import command
-from studies.study_builder import Base
+from studies.cli import study_main
+from studies.study_builder import StudyBuilder
 from stvm.settings import Settings
 from stvm.study import Study
 
@@ -63,7 +63,7 @@ def build_study(
     Raises:
         StvmError: unknown preset or setting, or a value out of range.
     """
-    base = Base(preset_name, changes, realisations)
+    base = StudyBuilder(preset_name, changes, realisations)
     trials = [
         base.trial(name, seed, number, settings)
         for number, seed, here in base.seeded(seeds)
@@ -91,4 +91,4 @@ def _word(value: Any) -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(command(build_study, __doc__ or ""))
+    sys.exit(study_main(build_study, __doc__ or ""))

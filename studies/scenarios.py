@@ -9,9 +9,9 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from studies.ablation import VARIANTS, YARDSTICKS
-from studies.cli import obey, run_study, study_parser
-from studies.study_builder import Base, told, unique
+from studies.ablation import BASELINES, VARIANTS
+from studies.cli import run_command, run_study, study_parser
+from studies.study_builder import StudyBuilder, describe_changes, unique
 from stvm.errors import StvmError
 from stvm.settings.presets import CITIES, NETWORKS, SCENARIOS, scenario_preset
 from stvm.study import Studies, Study
@@ -31,9 +31,9 @@ def build_study(preset_name: str, changes: dict[str, str], seeds: Sequence[int])
         if name in changes:
             raise StvmError(f"'{name}' is what --scenario and --cities say: leave it out")
     refuse_network(changes)
-    base = Base(preset_name, changes, None)
+    base = StudyBuilder(preset_name, changes, None)
     here = base.at(0)
-    trials = [base.trial(row, None, 0, here.replace(**YARDSTICKS[row])) for row in ROWS]
+    trials = [base.trial(row, None, 0, here.replace(**BASELINES[row])) for row in ROWS]
     trials += [
         base.trial("STvM", seed, 0, here.replace(seed=seed, **VARIANTS["STvM"]))
         for seed in unique(seeds)
@@ -82,7 +82,7 @@ def build(options: argparse.Namespace, changes: dict[str, str]) -> Studies:
         )
         for city in cities
     )
-    return Studies(parts, f"{options.scenario} with {options.network}{told(changes)}")
+    return Studies(parts, f"{options.scenario} with {options.network}{describe_changes(changes)}")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -93,7 +93,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--cities", nargs="+", choices=CITIES, metavar="CITY", help=", ".join(CITIES)
     )
-    return obey(
+    return run_command(
         parser, lambda options, changes: run_study(build(options, changes), options), arguments
     )
 

@@ -12,10 +12,10 @@ from studies.cli import refuse_other_files_of
 from studies.study_builder import evaluation_rule
 from stvm.errors import StvmError
 from stvm.records.results import Results
-from stvm.search.plan import Plan, best_trial, shown
-from stvm.search.space import Values, default_values, search_split, words
+from stvm.search.plan import Plan, best_trial, format_value
+from stvm.search.space import Values, default_values, format_assignments, search_split
 from stvm.settings.presets import Preset
-from stvm.statistics.paired import Estimate, Key, paired
+from stvm.statistics.paired import Estimate, Key, paired_difference
 from stvm.study import Study, Trial
 
 REPORTED = ("default", "best")
@@ -145,9 +145,9 @@ def list_search(plan: Plan, study: optuna.Study | None, place: str) -> None:
         values = t.user_attrs.get("settings") or t.system_attrs.get("fixed_params", t.params)
         state = t.state.name
         if state == "COMPLETE" and t.value is not None:
-            state += f"  {plan.objective.label} {shown(t.value, plan.objective)}"
+            state += f"  {plan.objective.label} {format_value(t.value, plan.objective)}"
         state += f"  {t.user_attrs['reason']}" if "reason" in t.user_attrs else ""
-        print(f"  trial {t.number:<4d} {words(values):48s}  {state}")
+        print(f"  trial {t.number:<4d} {format_assignments(values):48s}  {state}")
     counts = Counter(t.state.name for t in trials)
     print(", ".join(f"{n} {state}" for state, n in counts.items()) or "no trials yet")
 
@@ -165,9 +165,8 @@ def compare(plan: Plan, results: Results, trials: Sequence[Trial]) -> None:
     for row, values in rows.items():
         numbers = " ".join(f"{value:.1f}" for value in values.values()) or "missing"
         print(f"  {row:8s} {numbers}")
-    print(
-        f"  best minus default, paired by seed: {_interval(paired(rows['best'], rows['default']))}"
-    )
+    difference = paired_difference(rows["best"], rows["default"])
+    print(f"  best minus default, paired by seed: {_interval(difference)}")
 
 
 def _interval(found: Estimate) -> str:
@@ -193,11 +192,16 @@ def conclude(plan: Plan, study: optuna.Study, changes: dict[str, str], folder: P
     assert best.value is not None
     print(
         f"\nbest of {len(study.get_trials(deepcopy=False))}{oracle * plan.objective.oracle}: "
-        f"trial {best.number}, {plan.objective.label} {shown(best.value, plan.objective)}: "
-        f"{words(values)}"
+        f"trial {best.number}, {plan.objective.label} {format_value(best.value, plan.objective)}: "
+        f"{format_assignments(values)}"
     )
     others = [shlex.quote(f"{k}={v}") for k, v in changes.items() if k not in values]
-    command = ["python studies/ablation.py --preset", plan.preset, *others, words(values)]
+    command = [
+        "python studies/ablation.py --preset",
+        plan.preset,
+        *others,
+        format_assignments(values),
+    ]
     print(f"to use it: {' '.join(command)}")
     shares = importances(study)
     if isinstance(shares, dict):

@@ -8,8 +8,8 @@ import sys
 from collections.abc import Sequence
 
 from studies.ablation import VARIANTS
-from studies.cli import command
-from studies.study_builder import Base
+from studies.cli import study_main
+from studies.study_builder import StudyBuilder
 from stvm.study import Study
 
 ROWS = {
@@ -30,7 +30,7 @@ def build_study(
     Raises:
         StvmError: unknown preset or setting, a value out of range, a setting the study varies.
     """
-    base = Base(preset_name, changes, realisations, varied=["metric_alongside"])
+    base = StudyBuilder(preset_name, changes, realisations, varied=["metric_alongside"])
     trials = [
         base.trial(row, seed, number, here.replace(**toggles))
         for number, seed, here in base.seeded(seeds)
@@ -40,4 +40,4 @@ def build_study(
 
 
 if __name__ == "__main__":
-    sys.exit(command(build_study, __doc__ or ""))
+    sys.exit(study_main(build_study, __doc__ or ""))

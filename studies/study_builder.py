@@ -16,7 +16,7 @@ VARIED = (*TOGGLES, "procedure", "seed", "realisation", "workers")
 """Settings that a study varies itself, and the one that changes nothing."""
 
 
-class Base:
+class StudyBuilder:
     """A preset with changed settings, from which a study lists its trials.
 
     Args:
@@ -80,7 +80,7 @@ class Base:
             trials: in the order in which they run.
             facts: for its reports.
         """
-        overrides = told(self.changes)
+        overrides = describe_changes(self.changes)
         return Study(
             name=name,
             table=table,
@@ -96,7 +96,7 @@ class Base:
         )
 
 
-def told(changes: Mapping[str, Any]) -> str:
+def describe_changes(changes: Mapping[str, Any]) -> str:
     """Changed settings for a title; where published data lie says nothing of the trials."""
     return "".join(f" {n}={v}" for n, v in changes.items() if not n.endswith("_root"))
 

@@ -13,9 +13,9 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-from studies.cli import command
+from studies.cli import study_main
 from studies.readings import rows_with_readings
-from studies.study_builder import Base
+from studies.study_builder import StudyBuilder
 from stvm.study import Study
 
 ROWS = ("ST_MT", "STvM")
@@ -49,7 +49,7 @@ def build_study(
     Raises:
         StvmError: unknown preset or setting, a value out of range, a setting the study varies.
     """
-    base = Base(preset_name, changes, realisations, varied=VARIED)
+    base = StudyBuilder(preset_name, changes, realisations, varied=VARIED)
     trials = [
         base.trial(name, seed, number, settings)
         for number, seed, here in base.seeded(seeds)
@@ -59,4 +59,4 @@ def build_study(
 
 
 if __name__ == "__main__":
-    sys.exit(command(build_study, __doc__ or ""))
+    sys.exit(study_main(build_study, __doc__ or ""))

@@ -4,8 +4,8 @@ import sys
 from collections.abc import Sequence
 
 from studies.ablation import VARIANTS
-from studies.cli import command
-from studies.study_builder import Base
+from studies.cli import study_main
+from studies.study_builder import StudyBuilder
 from stvm.study import Study
 
 SEEDS = (0, 1, 2, 3, 4)
@@ -22,7 +22,7 @@ def build_study(
     Raises:
         StvmError: unknown preset or setting, a value out of range, a setting the study varies.
     """
-    base = Base(preset_name, changes, realisations)
+    base = StudyBuilder(preset_name, changes, realisations)
     trials = [
         base.trial("STvM", seed, number, here.replace(**VARIANTS["STvM"]))
         for number, seed, here in base.seeded(seeds)
@@ -31,4 +31,4 @@ def build_study(
 
 
 if __name__ == "__main__":
-    sys.exit(command(build_study, __doc__ or "", seeds=SEEDS))
+    sys.exit(study_main(build_study, __doc__ or "", seeds=SEEDS))

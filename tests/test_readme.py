@@ -20,7 +20,7 @@ from stvm.data.cityscapes import CITYSCAPES
 from stvm.networks import build_network
 from stvm.pretrained import save_network
 from stvm.tune.cluster import connected
-from stvm.tune.options import Machine
+from stvm.tune.options import RunOptions
 from tests.helpers.tiny_datasets import make_cityscapes, make_gta5
 from tests.helpers.tiny_settings import ASSIGNMENTS, SMALL_SCENARIO
 
@@ -120,11 +120,11 @@ def one_ray(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     A worker takes longer to start than a tiny trial to run, and two no less on two cores.
     """
     monkeypatch.setattr(os, "sched_getaffinity", lambda process: {0})
-    with connected(Machine(None, None, None, Path())) as nodes:
+    with connected(RunOptions(None, None, None, Path())) as nodes:
 
         @contextlib.contextmanager
-        def again(machine: Machine) -> Iterator[list[dict[str, float]]]:
-            assert machine.address is None
+        def again(run_options: RunOptions) -> Iterator[list[dict[str, float]]]:
+            assert run_options.address is None
             yield nodes
 
         for module in (stvm.tune.run_study, stvm.tune.run_search):

@@ -9,7 +9,7 @@ from reports.sheets.notes import heading
 from reports.sheets.rows import Records, Row, collect, pool
 from reports.tables import table4, table6, table7
 from stvm.records.manifest import Manifest
-from stvm.statistics.seed_variance import spread
+from stvm.statistics.seed_variance import pooled_seed_variance
 
 _MARKERS = dict(zip(table7.NAMES, ("v", "s", "D"), strict=True))
 
@@ -54,7 +54,7 @@ def _draw_deviations(axes: Axes, y: int, row: Row) -> None:
     for values in parts.values():
         mean = sum(values) / len(values)
         axes.plot([v - mean for v in values], [y] * len(values), "o", color="0.4", mfc="none")
-    sd = spread(row.values).sd
+    sd = pooled_seed_variance(row.values).sd
     if sd is not None:
         axes.plot([-100 * sd, 100 * sd], [y, y], "|-", color="black", linewidth=1.2)
         axes.text(1.02, y, f"{100 * sd:.2f}", va="center", fontsize=8,

@@ -7,7 +7,7 @@ from typing import Any
 
 from stvm.errors import StvmError
 from stvm.records.manifest import FIRST, Manifest, Trial, read_manifest
-from stvm.records.record import Outcome, Points, Reader, Record, outcome
+from stvm.records.record import Outcome, Points, Record, RecordReader, outcome
 from stvm.records.results import Results
 from stvm.statistics.paired import order
 
@@ -104,7 +104,7 @@ def _newest_first(manifests: Iterable[Manifest]) -> tuple[Manifest, ...]:
     return tuple(sorted(dated, key=lambda m: m.study))
 
 
-def read_results(reader: Reader) -> Recorded:
+def read_results(reader: RecordReader) -> Recorded:
     """Every manifest and every record of a folder.
 
     Args:

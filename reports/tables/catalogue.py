@@ -23,7 +23,7 @@ from reports.tables import (
 from reports.tables.scenario_rows import Part
 from stvm.errors import StvmError
 from stvm.records.manifest import Manifest, command, find_manifests, newest, read_manifest
-from stvm.records.record import Reader
+from stvm.records.record import RecordReader
 
 KINDS = ("ablation", "hparam_grid", "variance", "silhouette", "pseudo_labels", "search")
 """Kinds of studies of which one makes a table; Tables I to III are made of several."""
@@ -59,14 +59,14 @@ class Chosen:
         self,
         results: Path,
         studies: Mapping[str, str] | None = None,
-        reader: Reader | None = None,
+        reader: RecordReader | None = None,
         scenarios: Sequence[str] = (),
     ) -> None:
         self.results = results
         self._paths = find_manifests(results)
         self._bases = dict(studies or {})
         self._scenarios = tuple(scenarios)
-        self._reader = reader or Reader(results)
+        self._reader = reader or RecordReader(results)
         self._found: dict[str, tuple[Manifest, Records]] = {}
         wanted = [*self._bases.items(), *((scenario_rows.STUDY, base) for base in scenarios)]
         for kind, base in wanted:
@@ -145,7 +145,9 @@ def bases_of(results: Path, names: Iterable[str]) -> tuple[dict[str, str], tuple
     return chosen, tuple(scenarios)
 
 
-def choose_studies(results: Path, names: Iterable[str], reader: Reader | None = None) -> Chosen:
+def choose_studies(
+    results: Path, names: Iterable[str], reader: RecordReader | None = None
+) -> Chosen:
     """The studies of a folder: those with these bases, else those updated last.
 
     Raises:

@@ -14,7 +14,7 @@ from reports.sheets.rows import Pool, Records, Row, collect, pool
 from reports.sheets.sheet import Cell, Column, Sheet
 from stvm.errors import StvmError
 from stvm.records.manifest import Manifest
-from stvm.statistics.paired import Estimate, paired
+from stvm.statistics.paired import Estimate, paired_difference
 
 SOURCE = "Source"
 
@@ -66,7 +66,7 @@ def sheet(curve: Curve) -> Sheet:
     none = difference(Estimate(0), source)
     rows: list[tuple[Cell, ...]] = [(Cell("none (Source)", 0), *measured_cells(source), *none)]
     for share, row in curve.shares.items():
-        delta = difference(paired(row.values, source.values), row, source)
+        delta = difference(paired_difference(row.values, source.values), row, source)
         rows.append((Cell(f"{share:g}", share), *measured_cells(row), *delta))
     absent = [] if source.listed else [SOURCE]
     return Sheet(

@@ -5,7 +5,7 @@ from reports.sheets.cells import difference, difference_columns, measured_cells,
 from reports.sheets.rows import Records, Row, collect, pool
 from reports.sheets.sheet import Cell, Column, Sheet
 from stvm.records.manifest import Manifest
-from stvm.statistics.paired import paired
+from stvm.statistics.paired import paired_difference
 
 TITLES = {"readings": "Readings of the paper", "teacher": "The mean teacher's schedule"}
 """Study to the title of its table."""
@@ -22,7 +22,7 @@ def _cells(row: Row, reference: Row | None) -> tuple[Cell, ...]:
     if reference is None:
         label, delta = row.name, (Cell(""), Cell(""))
     else:
-        found = paired(row.values, reference.values)
+        found = paired_difference(row.values, reference.values)
         label, delta = row.name.partition(", ")[2], difference(found, row, reference)
     return (Cell(label, key=row.name), *measured_cells(row), *delta)
 

@@ -16,7 +16,7 @@ from reports.sheets.sheet import Cell, Column, Sheet
 from stvm.errors import StvmError
 from stvm.records.label_free_objectives import OBJECTIVES, Objective
 from stvm.records.manifest import Manifest, command
-from stvm.statistics.paired import Estimate, paired
+from stvm.statistics.paired import Estimate, paired_difference
 
 _ROWS = ("default", "best")
 
@@ -72,7 +72,7 @@ def sheet(manifest: Manifest, records: Records) -> Sheet | None:
     pooled = pool(reported)
     rows = collect(pooled.records, names=_ROWS)
     default, best = (rows[name] for name in _ROWS)
-    delta = difference(paired(best.values, default.values), best, default)
+    delta = difference(paired_difference(best.values, default.values), best, default)
     facts = manifest.facts
     objective = _objective(facts)
     judged = {name: Cell("") for name in _ROWS}

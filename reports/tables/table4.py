@@ -17,7 +17,7 @@ from reports.sheets.cells import (
 from reports.sheets.rows import Pool, Records, Row, by_realisation, collect, pool
 from reports.sheets.sheet import Cell, Column, Sheet
 from stvm.records.manifest import Manifest
-from stvm.statistics.paired import Estimate, paired
+from stvm.statistics.paired import Estimate, paired_difference
 
 TOGGLES = {"st": "ST", "aug": "Aug", "mt": "MT", "mgs": "MGS", "mocm": "MOCM"}
 ABOVE = {
@@ -120,7 +120,7 @@ def _lines(records: Records) -> tuple[Line, ...]:
     order = ABOVE | ({CONTROL: "STvM_Raw"} if CONTROL in rows else {})
     for name, above in order.items():
         base = rows[above] if above else None
-        delta = paired(rows[name].values, base.values) if base else Estimate(0)
+        delta = paired_difference(rows[name].values, base.values) if base else Estimate(0)
         known = paper.get(name, _CONTROL_ROW if name == CONTROL else PaperRow())
         lines.append(Line(rows[name], base, delta, known))
     return tuple(lines)

@@ -9,7 +9,7 @@ from reports.sheets.cells import count, figure, interval, mark, mean
 from reports.sheets.rows import Records, Row, by_realisation, collect, pool
 from reports.sheets.sheet import Cell, Column, Sheet
 from stvm.records.manifest import Manifest
-from stvm.statistics.seed_variance import Spread, spread, variance_ratio
+from stvm.statistics.seed_variance import SeedVariance, pooled_seed_variance, variance_ratio
 
 NAME = "STvM"
 OTHERS = ("ST", "ST_Aug", "ST_MT", "STvM_Raw")
@@ -49,8 +49,8 @@ _COLUMNS = (
 _MEAN, _SD, _MIN = 1, 2, 4
 
 
-def _cells(label: str, row: Row, reference: Spread | None) -> tuple[Cell, ...]:
-    found = spread(row.values)
+def _cells(label: str, row: Row, reference: SeedVariance | None) -> tuple[Cell, ...]:
+    found = pooled_seed_variance(row.values)
     low, high = found.interval() or (None, None)
     ratio = variance_ratio(found, reference) if reference else None
     value, least, most = ratio or (None, None, None)
@@ -88,7 +88,7 @@ def beside(row: Row, ablation: Records) -> dict[str, Row]:
     realisations = {realisation for realisation, _ in row.values}
     part = {t: r for t, r in ablation.items() if t.realisation in realisations}
     rows = collect(part, names=OTHERS)
-    return {name: rows[name] for name in OTHERS if spread(rows[name].values).freedom}
+    return {name: rows[name] for name in OTHERS if pooled_seed_variance(rows[name].values).freedom}
 
 
 def sheet(
@@ -103,7 +103,7 @@ def sheet(
     """
     pooled = pool(records)
     row = collect(pooled.records, names=(NAME,))[NAME]
-    reference = spread(row.values)
+    reference = pooled_seed_variance(row.values)
     base = ablation[0].base if ablation else ""
     others = beside(row, ablation[1]) if ablation else {}
     rows = [_cells(f"{name} (ablation)", other, reference) for name, other in others.items()]

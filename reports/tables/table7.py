@@ -18,7 +18,7 @@ from reports.sheets.rows import Records, collect, pool
 from reports.sheets.sheet import Cell, Column, Sheet
 from stvm.records.manifest import Manifest
 from stvm.records.record import Record
-from stvm.statistics.paired import Estimate, paired
+from stvm.statistics.paired import Estimate, paired_difference
 
 NAMES = ("ST_MT", "STvM_Raw", "STvM")
 _PAPER = Path(__file__).resolve().parents[1] / "paper" / "table7.csv"
@@ -82,7 +82,7 @@ def _group(records: Records, kind: Kind) -> list[tuple[Cell, ...]]:
     for place, name in enumerate(NAMES):
         row = rows[name]
         above = rows[NAMES[place - 1]] if place else None
-        delta = paired(row.values, above.values) if above else Estimate(0)
+        delta = paired_difference(row.values, above.values) if above else Estimate(0)
         lines.append(
             (
                 Cell(kind.label),

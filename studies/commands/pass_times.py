@@ -12,10 +12,10 @@ from torch import nn
 from stvm.data.datasets import has_source_val, open_source, open_target_images
 from stvm.durations import duration
 from stvm.evaluation.label_free import SCORED_IMAGES
-from stvm.evaluation.trial_evaluator import open_graded
+from stvm.evaluation.trial_evaluator import open_evaluation_images
 from stvm.networks import SegmentationNetwork
 from stvm.networks.segmentation_network import StagedFeatures
-from stvm.settings import OFFICIAL, Settings
+from stvm.settings import PUBLISHED, Settings
 from stvm.settings.protocols import find_protocol
 from stvm.trial.inputs import SOURCE_IMAGES
 from stvm.trial.sample import SAMPLE_IMAGES
@@ -29,7 +29,7 @@ def planned_pixels(settings: Settings, cache: Path) -> int:
     """Pixels that pass a network whose mIoU is measured as it is: the trial of the row Source."""
     data, protocol = settings.data, find_protocol(settings.evaluation.protocol)
     (height, width), _ = protocol.sizes(data.height, data.width)
-    graded = len(open_graded(settings, cache))
+    graded = len(open_evaluation_images(settings, cache))
     passes = height * width
     if settings.evaluation.multi_scale:
         scaled = sum(round(s * height) * round(s * width) for s in protocol.scales)
@@ -39,7 +39,7 @@ def planned_pixels(settings: Settings, cache: Path) -> int:
     if has_source_val(data):
         held_out = len(open_source(data, "val", cache))
         height, width = data.source_size()
-        total += (min(SOURCE_IMAGES, held_out) if data.dataset in OFFICIAL else held_out) * (
+        total += (min(SOURCE_IMAGES, held_out) if data.dataset in PUBLISHED else held_out) * (
             height * width
         )
     return total

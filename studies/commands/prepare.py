@@ -20,15 +20,15 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from studies.cli import positive
 from stvm.data.images import evenly_spaced
 from stvm.data.inspection import Files, sampled_slip
-from stvm.data.published.array_cache import Store
+from stvm.data.published.array_cache import DecodedArray
 from stvm.data.published.cache_writer import Watch, check_room, fill, gigabytes, missing_items
 from stvm.data.published.decode import Size
 from stvm.data.published.decode_pool import Decoders
 from stvm.data.published.published_images import source_part, target_part
-from stvm.data.published.splits import Part
+from stvm.data.published.splits import DatasetSplit
 from stvm.durations import duration
 from stvm.errors import StvmError
-from stvm.settings import OFFICIAL, Settings, parse_assignments
+from stvm.settings import PUBLISHED, Settings, parse_assignments
 from stvm.settings.presets import PRESETS, find_preset
 from stvm.source_model.location import source_path
 
@@ -51,7 +51,7 @@ class Need:
     """
 
     role: str
-    part: Part
+    part: DatasetSplit
     size: Size
     labelled: bool
 
@@ -80,7 +80,7 @@ def needs(settings: Settings, cache: Path) -> list[Need]:
     return found
 
 
-def check(need: Need, cache: Path) -> list[Store]:
+def check(need: Need, cache: Path) -> list[DecodedArray]:
     """Look for a split's files and say in a line how many there are; nothing is decoded.
 
     Returns:
@@ -93,11 +93,11 @@ def check(need: Need, cache: Path) -> list[Store]:
     if need.labelled:
         part.check_labelled()
     images = part.images()
-    stores = [Store(cache, part, "images", need.size, images)]
+    stores = [DecodedArray(cache, part, "images", need.size, images)]
     found = f"{len(images):,} of {part.official:,} images"
     if need.labelled:
         found += f", {len(part.labels(images)):,} labels"
-        stores.append(Store(cache, part, "labels", need.size, images))
+        stores.append(DecodedArray(cache, part, "labels", need.size, images))
     note = "" if len(images) == part.official else ": NOT the published number"
     if part.lacks_split_file:
         note += f"; no {part.layout.split_file}, all are for training"
@@ -124,9 +124,9 @@ def look_at_labels(need: Need, trust: bool) -> None:
     print(f"warning: {place}: {slip.text}", flush=True)
 
 
-def check_all(found: Sequence[Need], cache: Path, trust: bool = False) -> list[Store] | None:
+def check_all(found: Sequence[Need], cache: Path, trust: bool = False) -> list[DecodedArray] | None:
     """As `check` of each; None where any is refused, after all were looked at."""
-    stores: list[Store] = []
+    stores: list[DecodedArray] = []
     refused: dict[str, str] = {}
     for need in found:
         try:
@@ -175,7 +175,7 @@ class _Lines:
         print(f"  {self._done:,} decoded{rest}", flush=True)
 
 
-def show_sizes(stores: Sequence[Store]) -> None:
+def show_sizes(stores: Sequence[DecodedArray]) -> None:
     """Print how large each array is, and what the disk has for what is missing.
 
     Raises:
@@ -188,7 +188,7 @@ def show_sizes(stores: Sequence[Store]) -> None:
     print(check_room(list(stores)), flush=True)
 
 
-def write(stores: Sequence[Store], workers: int) -> list[str]:
+def write(stores: Sequence[DecodedArray], workers: int) -> list[str]:
     """Write what is missing of the arrays; a line for each file that cannot be used.
 
     Raises:
@@ -229,13 +229,13 @@ def run(options: argparse.Namespace) -> int:
     """The command; returns its exit code."""
     changes = parse_assignments(options.settings)
     if options.preset is None and "dataset" not in changes:
-        published = [name for name, p in PRESETS.items() if p.changes.get("dataset") in OFFICIAL]
+        published = [name for name, p in PRESETS.items() if p.changes.get("dataset") in PUBLISHED]
         raise StvmError(f"say which data: --preset and one of {', '.join(published)}")
     settings = find_preset(options.preset or "paper").settings(**changes)
-    if settings.data.dataset not in OFFICIAL:
+    if settings.data.dataset not in PUBLISHED:
         raise StvmError(
             f"dataset={settings.data.dataset} needs no preparing: choose a preset of, or set, "
-            f"dataset={', '.join(OFFICIAL)}"
+            f"dataset={', '.join(PUBLISHED)}"
         )
     stores = check_all(needs(settings, options.cache), options.cache, options.trust_labels)
     if stores is None:

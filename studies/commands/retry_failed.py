@@ -9,7 +9,7 @@ from typing import Any
 from studies.cli import (
     add_machine_options,
     check_machine,
-    machine_of,
+    options_of,
     print_errors,
     refuse_other_files_of,
 )
@@ -23,7 +23,7 @@ from studies.commands.lookup import (
 from stvm.records.results import Results
 from stvm.settings import digest
 from stvm.study import Study, Trial
-from stvm.tune.options import Machine
+from stvm.tune.options import RunOptions
 
 
 class Retry(Study):
@@ -91,15 +91,15 @@ def _trial(record: dict[str, Any], entry: dict[str, Any] | None, path: Path) -> 
     )
 
 
-def retry(study: Retry, results: Results, machine: Machine) -> int:
+def retry(study: Retry, results: Results, run_options: RunOptions) -> int:
     """Run them and say what came of it; the exit code."""
     from stvm.tune.run_study import execute
     from stvm.tune.tasks import Interrupted
 
-    check_machine(results, machine)
+    check_machine(results, run_options)
     print(f"{study.title}: {len(study.trials)}", flush=True)
     try:
-        finished = execute(study, results, machine, retry_failed=True)
+        finished = execute(study, results, run_options, retry_failed=True)
     except Interrupted:
         print(
             "interrupted: the same command goes on with what still stands as failed; "
@@ -132,4 +132,4 @@ def run(options: argparse.Namespace) -> int:
         print("no failed trials")
         return 0
     refuse_other_files_of(study.trials, results, options.cache)
-    return retry(study, results, machine_of(options))
+    return retry(study, results, options_of(options))

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from stvm.errors import StvmError
 
-IGNORE_ID = 255
+IGNORE_INDEX = 255
 MAX_CLASS_ID = 254
 
 
@@ -31,7 +31,7 @@ class ClassList:
             if not 0 <= class_id <= MAX_CLASS_ID:
                 raise StvmError(
                     f"classes: id {class_id} of {name!r} is not in 0..{MAX_CLASS_ID}; "
-                    f"label files hold 8-bit ids and {IGNORE_ID} means ignored"
+                    f"label files hold 8-bit ids and {IGNORE_INDEX} means ignored"
                 )
         _refuse_repeats("id", [str(class_id) for class_id in self.ids])
         _refuse_repeats("name", list(self.names))

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Subset, default_collate
 
-from stvm.data.classes import IGNORE_ID
+from stvm.data.classes import IGNORE_INDEX
 from stvm.data.image_files import Uint8Array
 from stvm.data.images import Images, LabelledImages
 from stvm.errors import StvmError
@@ -73,7 +73,7 @@ class TargetCrops(Positions[Tensor]):
 def class_pixels(images: LabelledImages, num_classes: int) -> NDArray[np.int64]:
     """Pixels of each class in each image, (N, C)."""
     counts = [
-        np.bincount(images.label(i).ravel(), minlength=IGNORE_ID + 1) for i in range(len(images))
+        np.bincount(images.label(i).ravel(), minlength=IGNORE_INDEX + 1) for i in range(len(images))
     ]
     return np.stack(counts)[:, :num_classes]
 

@@ -15,15 +15,15 @@ from stvm.data.images import Images, LabelledImages, _TwoSizes
 from stvm.data.published import published_images
 from stvm.data.published.dataset_layouts import Split
 from stvm.data.published.decode import Size
-from stvm.data.published.published_images import OfficialImages, OfficialLabelled
+from stvm.data.published.published_images import PublishedImages, PublishedLabelledImages
 from stvm.data.streets.street_images import open_street_images, open_streets
 from stvm.errors import StvmError
-from stvm.settings import OFFICIAL, DataSettings
+from stvm.settings import PUBLISHED, DataSettings
 
 
 def class_names(data: DataSettings) -> tuple[str, ...]:
     """Names in train-id order."""
-    if data.dataset in OFFICIAL:
+    if data.dataset in PUBLISHED:
         return published_images.names_of(data)
     return CITYSCAPES if data.dataset == "streets" else parse_classes(data.classes).names
 
@@ -52,7 +52,7 @@ def fingerprint(
     """
     if data.dataset == "streets":
         return None
-    if data.dataset in OFFICIAL:
+    if data.dataset in PUBLISHED:
         return published_images.fingerprint(data, eval_split, target_train, source)
     return _names_and_sizes(_folders(data, eval_split, target_train), _files_read)
 
@@ -96,7 +96,7 @@ def source_fingerprint(data: DataSettings) -> str:
 
     Empty for data whose content does, and where there are none.
     """
-    if data.dataset not in OFFICIAL or not Path(data.source_root).is_dir():
+    if data.dataset not in PUBLISHED or not Path(data.source_root).is_dir():
         return ""
     return published_images.source_fingerprint(data)
 
@@ -114,9 +114,9 @@ def open_source(data: DataSettings, split: Split, cache: Path) -> LabelledImages
     if data.dataset == "streets":
         resized = data.model_copy(update={"height": size[0], "width": size[1]})
         return open_streets(resized, "source", split, cache)
-    if data.dataset in OFFICIAL:
+    if data.dataset in PUBLISHED:
         part = published_images.source_part(data, split)
-        return OfficialLabelled(part, published_images.classes_of(data), size, size, cache)
+        return PublishedLabelledImages(part, published_images.classes_of(data), size, size, cache)
     return LabelledFolder(data.source_root, split, *size, parse_classes(data.classes))
 
 
@@ -124,9 +124,9 @@ def open_target_images(data: DataSettings, cache: Path) -> Images:
     """Unlabelled target training images; label files are neither opened nor looked for."""
     if data.dataset == "streets":
         return open_street_images(data, "target", "train", cache)
-    if data.dataset in OFFICIAL:
+    if data.dataset in PUBLISHED:
         part = published_images.target_part(data, "train")
-        return OfficialImages(part, (data.height, data.width), cache)
+        return PublishedImages(part, (data.height, data.width), cache)
     return FolderImages(data.target_root, "train", data.height, data.width)
 
 
@@ -160,9 +160,9 @@ def open_target_labelled(
                 "set protocol=image"
             )
         return open_streets(data, "target", split, cache)
-    if data.dataset in OFFICIAL:
+    if data.dataset in PUBLISHED:
         part = published_images.target_part(data, split)
-        return OfficialLabelled(
+        return PublishedLabelledImages(
             part, published_images.classes_of(data), image_size, label_size, cache
         )
     labelled = LabelledFolder(data.target_root, split, *label_size, parse_classes(data.classes))

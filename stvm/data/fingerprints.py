@@ -14,7 +14,7 @@ from pathlib import Path
 
 from stvm.errors import StvmError
 from stvm.files.digests import Digests, end_sha256
-from stvm.settings import OFFICIAL, DataSettings, Settings
+from stvm.settings import PUBLISHED, DataSettings, Settings
 from stvm.settings.naming import CONTENTS, read_contents
 
 _PARTS = {
@@ -80,7 +80,7 @@ class Contents:
     def of_images(self, settings: Settings) -> str:
         """One digest of all images and labels that the trial reads; empty where it reads none."""
         data = settings.data
-        if data.dataset in OFFICIAL:
+        if data.dataset in PUBLISHED:
             return self.of_published(settings)
         read = read_contents(settings.model_dump()) & _PARTS.keys()
         flat = settings.flat()
@@ -104,7 +104,7 @@ class Contents:
 
         Nothing either where the images are not there.
         """
-        if data.dataset not in OFFICIAL or not Path(data.source_root or "-").is_dir():
+        if data.dataset not in PUBLISHED or not Path(data.source_root or "-").is_dir():
             return {}
         return {"source_images_content": self._ends(data, "", True, False, False)}
 

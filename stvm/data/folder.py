@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from stvm.data.classes import IGNORE_ID, ClassList
+from stvm.data.classes import IGNORE_INDEX, ClassList
 from stvm.data.image_files import Uint8Array, is_turned, read_ids, read_rgb, read_size, size_text
 from stvm.data.label_encoding import look_alike
 from stvm.data.nearby_files import composed, did_you_mean, near
@@ -102,7 +102,7 @@ class LabelledFolder(FolderImages):
         super().__init__(root, split, height, width, cache_bytes)
         self.classes = classes
         self._label_paths = label_paths(self._image_paths)
-        self._train_ids = np.full(256, IGNORE_ID, dtype=np.uint8)
+        self._train_ids = np.full(256, IGNORE_INDEX, dtype=np.uint8)
         self._train_ids[list(classes.ids)] = np.arange(len(classes), dtype=np.uint8)
 
     def label(self, index: int) -> Uint8Array:
@@ -137,12 +137,12 @@ def checked_ids(path: Path, image_path: Path, classes: ClassList) -> Uint8Array:
             f"{size_text(image_size)}{turned}; save both at the same size"
         )
     present = np.unique(ids).tolist()
-    outside = sorted(set(present) - {*classes.ids, IGNORE_ID})
+    outside = sorted(set(present) - {*classes.ids, IGNORE_INDEX})
     if outside:
         more = f" and {len(outside) - 8} more" if len(outside) > 8 else ""
         raise StvmError(
             f"{path}: ids {', '.join(map(str, outside[:8]))}{more} are not in the class list; add "
-            f"them to classes as 'ID:NAME' or set these pixels to {IGNORE_ID}"
+            f"them to classes as 'ID:NAME' or set these pixels to {IGNORE_INDEX}"
             f"{look_alike(present, classes)}"
         )
     return ids

@@ -42,7 +42,7 @@ class _TwoSizes:
         return self._labels.label(index)
 
 
-class Spread:
+class EvenSubset:
     """Some of the images, evenly spaced; all where there are no more.
 
     Args:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from stvm.data.classes import IGNORE_ID, ClassList
+from stvm.data.classes import IGNORE_INDEX, ClassList
 from stvm.data.published.label_ids import LabelIds
 
 Counts = NDArray[np.int64]
@@ -51,7 +51,7 @@ def published_slip(counts: Counts, ids: LabelIds) -> Slip | None:
         )
     if present[-1] <= LAST_TRAIN_ID < ids.last:
         road = next(i for i, train_id in ids.train_ids.items() if train_id == 0)
-        is_theirs = counts[IGNORE_ID] > 0 or counts[0] > counts[road]
+        is_theirs = counts[IGNORE_INDEX] > 0 or counts[0] > counts[road]
         return Slip(
             f"no label holds an id above {LAST_TRAIN_ID}: they look like train ids (0 is road), "
             f"not like ids of {ids.whose} ({road} is road), and every class would be another; take "
@@ -66,15 +66,15 @@ def own_slip(counts: Counts, classes: ClassList) -> Slip | None:
     present = _present(counts)
     if not present:
         return Slip(
-            f"all pixels are labelled {IGNORE_ID}, which means ignored; label some", certain=True
+            f"all pixels are labelled {IGNORE_INDEX}, which means ignored; label some", certain=True
         )
     if len(classes) == 1:
         return None
-    if len(classes) == 2 and present == [0] and counts[IGNORE_ID]:
+    if len(classes) == 2 and present == [0] and counts[IGNORE_INDEX]:
         return Slip(
-            f"the labels hold 0 and {IGNORE_ID} alone, and {IGNORE_ID} means ignored: if they are "
-            f"masks, save {IGNORE_ID} as {max(classes.ids)}; if not, name the one class alone in "
-            "classes",
+            f"the labels hold 0 and {IGNORE_INDEX} alone, and {IGNORE_INDEX} means ignored: if "
+            f"they are masks, save {IGNORE_INDEX} as {max(classes.ids)}; if not, name the one "
+            "class alone in classes",
             certain=True,
         )
     return _one_class(present, repr(classes.names[classes.ids.index(present[0])]))
@@ -87,7 +87,7 @@ def look_alike(present: Collection[int], classes: ClassList) -> str:
         present: ids of the label.
         classes: the class list.
     """
-    ids = sorted(set(present) - {IGNORE_ID})
+    ids = sorted(set(present) - {IGNORE_INDEX})
     count = len(classes)
     numbered = classes.ids == tuple(range(count))
     if len(ids) > 64:
@@ -102,7 +102,7 @@ def look_alike(present: Collection[int], classes: ClassList) -> str:
 
 
 def _present(counts: Counts) -> list[int]:
-    return [int(i) for i in np.flatnonzero(counts) if i != IGNORE_ID]
+    return [int(i) for i in np.flatnonzero(counts) if i != IGNORE_INDEX]
 
 
 def _found(counts: Counts) -> str:

@@ -9,10 +9,10 @@ from stvm.data.folder import image_paths, label_paths, left_out
 from stvm.data.images import evenly_spaced
 from stvm.data.inspection import Files
 from stvm.data.published import published_images
-from stvm.data.published.array_cache import Kind, Store
+from stvm.data.published.array_cache import DecodedArray, Kind
 from stvm.data.published.dataset_layouts import Split
-from stvm.data.published.splits import Part
-from stvm.settings import OFFICIAL, DataSettings
+from stvm.data.published.splits import DatasetSplit
+from stvm.settings import PUBLISHED, DataSettings
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ class Reads:
         if data.dataset == "folder":
             root = data.source_root if self.domain == "source" else data.target_root
             return _own(data, Path(root), self.split, what, self.labelled)
-        if data.dataset not in OFFICIAL:
+        if data.dataset not in PUBLISHED:
             return []
         part_of = (
             published_images.source_part
@@ -81,13 +81,15 @@ def _own(data: DataSettings, root: Path, split: Split, what: str, labelled: bool
     return found
 
 
-def _published(part: Part, what: str, cache: Path | None, labelled: bool, most: int) -> list[Files]:
+def _published(
+    part: DatasetSplit, what: str, cache: Path | None, labelled: bool, most: int
+) -> list[Files]:
     if labelled:
         part.check_labelled()
     images = part.images()
 
     def is_known(kind: Kind) -> bool:
-        return cache is not None and Store(cache, part, kind, (0, 0), images).was_read()
+        return cache is not None and DecodedArray(cache, part, kind, (0, 0), images).was_read()
 
     kept = [images[row] for row in evenly_spaced(len(images), most or len(images))]
     found = []

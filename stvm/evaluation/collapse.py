@@ -10,7 +10,7 @@ from stvm.networks import SegmentationNetwork
 
 
 @dataclass
-class CollapseWatch:
+class CollapseMonitor:
     """The classes a network predicts on a few fixed unlabelled images, as training goes on.
 
     Attributes:
@@ -21,7 +21,7 @@ class CollapseWatch:
     network: SegmentationNetwork
     pixels: Tensor
 
-    def look(self, iteration: int) -> dict[str, object]:
+    def measure(self, iteration: int) -> dict[str, object]:
         """Share of each predicted class, mean entropy and information (nats) after `iteration`."""
         prediction = predict(self.network, self.pixels)
         counts = torch.bincount(prediction.classes.flatten(), minlength=len(prediction.mean))

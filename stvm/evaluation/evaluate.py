@@ -7,13 +7,13 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from stvm.data.classes import IGNORE_ID
+from stvm.data.classes import IGNORE_INDEX
 from stvm.data.image_files import Uint8Array
 from stvm.data.images import LabelledImages
 from stvm.errors import StvmError
 from stvm.evaluation.batches import as_input, batch_size
 from stvm.evaluation.miou import Score, confusion_matrix, score
-from stvm.networks import SegmentationNetwork, keeping_modes
+from stvm.networks import SegmentationNetwork, preserve_modes
 from stvm.settings.protocols import IMAGE, Protocol, Size
 
 
@@ -43,10 +43,10 @@ def check_labels(images: LabelledImages, split: str) -> None:
     Raises:
         StvmError: a label that cannot be used, or no labelled pixel in the whole split.
     """
-    known = sum(int((images.label(i) != IGNORE_ID).sum()) for i in range(len(images)))
+    known = sum(int((images.label(i) != IGNORE_INDEX).sum()) for i in range(len(images)))
     if not known:
         raise StvmError(
-            f"all pixels of the target's split '{split}' are labelled {IGNORE_ID}: "
+            f"all pixels of the target's split '{split}' are labelled {IGNORE_INDEX}: "
             "evaluation needs labels; set eval_split to a split that has them"
         )
 
@@ -75,7 +75,7 @@ def evaluate(
     """
     total = torch.zeros(num_classes, num_classes, dtype=torch.long, device=device)
     scores = multi_scale_scores if multi_scale else enlarged_logits
-    with keeping_modes(network):
+    with preserve_modes(network):
         network.eval()
         for pixels, labels in labelled_batches(images, device):
             size = (labels.shape[-2], labels.shape[-1])

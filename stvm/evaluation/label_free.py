@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 from stvm.data.images import Images, evenly_spaced
 from stvm.evaluation.batches import as_input, batch_size
-from stvm.networks import SegmentationNetwork, keeping_modes
+from stvm.networks import SegmentationNetwork, preserve_modes
 
 SCORED_IMAGES = 64
 WATCHED_IMAGES = 8
@@ -20,7 +20,7 @@ PIXELS = 32
 TEMPERATURE = 0.05
 
 
-def spread_out(images: Images, count: int, device: torch.device) -> Tensor:
+def load_even_subset(images: Images, count: int, device: torch.device) -> Tensor:
     """`count` images (or all) evenly spaced, (N, 3, H, W) in [0, 1]; always the same ones."""
     rows = evenly_spaced(len(images), count)
     return as_input([images.image(i) for i in rows], device)
@@ -53,7 +53,7 @@ def predict(network: SegmentationNetwork, pixels: Tensor) -> Prediction:
     generator = torch.Generator().manual_seed(0)
     drawn = torch.randperm(pixels.shape[-2] * pixels.shape[-1], generator=generator)[:PIXELS]
     means, entropies, classes, sampled = [], [], [], []
-    with keeping_modes(network):
+    with preserve_modes(network):
         network.eval()
         for batch in _batches(pixels):
             logits = network(batch)

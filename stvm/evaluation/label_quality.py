@@ -8,7 +8,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from stvm.data.classes import IGNORE_ID
+from stvm.data.classes import IGNORE_INDEX
 from stvm.data.images import LabelledImages
 from stvm.evaluation.evaluate import labelled_batches
 
@@ -31,7 +31,7 @@ def auroc(scores: NDArray[np.floating[Any]], right: NDArray[np.bool_]) -> float 
 
 
 @torch.no_grad()
-def judge_labels(
+def pseudo_label_auroc(
     read: Callable[[Tensor], dict[str, Tensor]],
     images: LabelledImages,
     device: torch.device,
@@ -52,7 +52,7 @@ def judge_labels(
         size = labels[0].numel()
         drawn = torch.randperm(size, generator=generator)[:SAMPLED_PIXELS].to(device)
         flat = labels.flatten(1)[:, drawn]
-        known = flat != IGNORE_ID
+        known = flat != IGNORE_INDEX
         right.append((predicted.flatten(1)[:, drawn] == flat)[known])
         for name, values in maps.items():
             scores.setdefault(name, []).append(values.flatten(1)[:, drawn][known])

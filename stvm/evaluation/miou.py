@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from stvm.data.classes import IGNORE_ID
+from stvm.data.classes import IGNORE_INDEX
 
 
 @dataclass(frozen=True)
@@ -41,9 +41,9 @@ def confusion_matrix(labels: Tensor, predictions: Tensor, num_classes: int) -> T
     """
     # With a row for every byte nothing has to be picked out, which takes longer than counting.
     pairs = (labels.long() * num_classes + predictions).flatten()
-    counts = torch.bincount(pairs, minlength=(IGNORE_ID + 1) * num_classes).view(-1, num_classes)
-    if counts[num_classes:IGNORE_ID].any():
-        raise ValueError(f"a label is neither below {num_classes} nor {IGNORE_ID}")
+    counts = torch.bincount(pairs, minlength=(IGNORE_INDEX + 1) * num_classes).view(-1, num_classes)
+    if counts[num_classes:IGNORE_INDEX].any():
+        raise ValueError(f"a label is neither below {num_classes} nor {IGNORE_INDEX}")
     return counts[:num_classes]
 
 

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from stvm.data.classes import IGNORE_ID
+from stvm.data.classes import IGNORE_INDEX
 
 Batch = tuple[Tensor, dict[str, Tensor]]
 """Features (P, D), and labels (P,) by the name of the labelling; 255 is left out."""
@@ -106,7 +106,7 @@ def _known(batches: Iterable[Batch]) -> Iterator[tuple[str, Tensor, Tensor]]:
     """Each labelling of each batch, without the points it leaves out."""
     for features, labellings in batches:
         for name, labels in labellings.items():
-            known = labels != IGNORE_ID
+            known = labels != IGNORE_INDEX
             yield (
                 (name, features, labels) if known.all() else (name, features[known], labels[known])
             )

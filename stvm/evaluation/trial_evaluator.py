@@ -16,7 +16,7 @@ from stvm.settings import Settings
 from stvm.settings.protocols import Protocol, find_protocol
 
 
-def open_graded(settings: Settings, cache: Path) -> LabelledImages:
+def open_evaluation_images(settings: Settings, cache: Path) -> LabelledImages:
     """The evaluated split at the sizes of the trial's protocol.
 
     Raises:
@@ -29,12 +29,12 @@ def open_graded(settings: Settings, cache: Path) -> LabelledImages:
 
 
 @dataclass(frozen=True)
-class Miou:
+class TrialEvaluator:
     """Measures networks as the settings say.
 
     Attributes:
         settings: of the trial.
-        images: from `open_graded`.
+        images: from `open_evaluation_images`.
         device: of the networks.
     """
 

@@ -20,7 +20,7 @@ from stvm.evaluation.batches import batch_size
 from stvm.evaluation.evaluate import enlarged_logits, multi_scale_scores
 from stvm.evaluation.label_free import SCORED_IMAGES, WATCHED_IMAGES, predict
 from stvm.memory.tensors import (
-    Live,
+    MemoryMeter,
     counting_saved,
     fake_tensors,
     gradients_of,
@@ -29,10 +29,10 @@ from stvm.memory.tensors import (
     values_of,
 )
 from stvm.method.distance import distance_to_predicted, sample_bilinear
-from stvm.method.metric import MetricLearner, MetricReading, proxy_nca_loss
+from stvm.method.metric import MetricLearner, MetricOutput, proxy_nca_loss
 from stvm.method.patches import NoPatches
 from stvm.method.photometric import no_augmentation
-from stvm.networks import SegmentationNetwork, keeping_modes, upsample
+from stvm.networks import SegmentationNetwork, preserve_modes, upsample
 from stvm.settings import Settings
 from stvm.settings.protocols import find_protocol
 from stvm.source_model.loading import new_network
@@ -119,7 +119,7 @@ def _adaptation(settings: Settings, adaptation: Adaptation, source: Segmentation
     step = replace(
         adaptation.step,
         learn_metric=_learning(metric) if metric else adaptation.step.learn_metric,
-        admit=lambda confidence, labels, doubt: torch.ones_like(confidence),
+        select=lambda confidence, labels, doubt: torch.ones_like(confidence),
         augment=no_augmentation,
         bank=NoPatches(),
     )
@@ -145,11 +145,11 @@ def largest_bank(settings: Settings) -> int:
     return patches * training.crop_height * training.crop_width * pixel
 
 
-def _learning(metric: MetricLearner) -> Callable[[Tensor, Tensor, Tensor, Tensor], MetricReading]:
-    """`train_and_read` with as many pixels drawn as there can be: the draw depends on contents."""
+def _learning(metric: MetricLearner) -> Callable[[Tensor, Tensor, Tensor, Tensor], MetricOutput]:
+    """`train_step` with as many pixels drawn as there can be: the draw depends on contents."""
     number = len(metric.proxies) * metric.limit
 
-    def learn(features: Tensor, labels: Tensor, confidence: Tensor, _: Tensor) -> MetricReading:
+    def learn(features: Tensor, labels: Tensor, confidence: Tensor, _: Tensor) -> MetricOutput:
         drawn = torch.zeros(number, dtype=torch.long)
         size = (labels.shape[-2], labels.shape[-1])
         # Freed before the student's pass: not among the activations that count together.
@@ -161,7 +161,7 @@ def _learning(metric: MetricLearner) -> Callable[[Tensor, Tensor, Tensor, Tensor
         metric.optimizer.zero_grad(set_to_none=True)
         loss.backward()
         metric.optimizer.step()
-        return MetricReading(distances, loss.detach(), confidence.mean(), confidence.mean())
+        return MetricOutput(distances, loss.detach(), confidence.mean(), confidence.mean())
 
     return learn
 
@@ -172,7 +172,7 @@ def _step_parts(
     """Parts of a step after the first, which leaves gradients and the optimisers' states."""
     step(1)
     gradients = size_of(t for optimizer in optimizers for t in gradients_of(optimizer))
-    with counting_saved(weights) as saved, Live() as live:
+    with counting_saved(weights) as saved, MemoryMeter() as live:
         # The step frees them after the student's forward pass: they are there at its peak.
         live.count(t for optimizer in optimizers for t in gradients_of(optimizer))
         step(2)
@@ -201,7 +201,7 @@ def _evaluation(
     entering, labels = protocol.sizes(height, width)
     graded = torch.empty(batch_size(max(map(math.prod, (entering, labels)))), 3, *entering)
     scores = multi_scale_scores if settings.evaluation.multi_scale else enlarged_logits
-    with keeping_modes(network), Live() as live:
+    with preserve_modes(network), MemoryMeter() as live:
         network.eval()
         scores(network, graded, labels, protocol).max(1)
         predict(network, images)

@@ -14,7 +14,7 @@ from torch.utils._pytree import tree_leaves
 from torch.utils.weak import WeakIdKeyDictionary
 
 
-class Live(TorchDispatchMode):
+class MemoryMeter(TorchDispatchMode):
     """Counts the storages made within the block.
 
     Attributes:
@@ -59,14 +59,14 @@ def size_of(tensors: Iterable[Tensor]) -> int:
 
 
 @contextmanager
-def counting_saved(kept: Iterable[Tensor]) -> Iterator[Live]:
+def counting_saved(kept: Iterable[Tensor]) -> Iterator[MemoryMeter]:
     """Storages that forward passes in the block save for their backward passes, until freed.
 
     Args:
         kept: parameters and buffers, which lie in memory anyway and are left out.
     """
     own = {t.untyped_storage()._cdata for t in kept}
-    saved = Live()
+    saved = MemoryMeter()
 
     def pack(tensor: Tensor) -> Tensor:
         if tensor.untyped_storage()._cdata not in own:

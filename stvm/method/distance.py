@@ -90,8 +90,8 @@ def distance_to_predicted(embeddings: Tensor, proxies: Tensor, labels: Tensor) -
         (N, H, W) in [0, 4], equal to the distance of the enlarged features.
     """
     size = (labels.shape[-2], labels.shape[-1])
-    directions = F.normalize(proxies, dim=1)
-    dots = upsample(torch.einsum("nkhw,ck->nchw", embeddings, directions), size)
+    normalised_embeddings = F.normalize(proxies, dim=1)
+    dots = upsample(torch.einsum("nkhw,ck->nchw", embeddings, normalised_embeddings), size)
     dot = dots.gather(1, labels.unsqueeze(1)).squeeze(1)
     norm = upsampled_square_norm(embeddings, size).clamp(min=1e-24).sqrt()
     return (2.0 - 2.0 * dot / norm).clamp(0.0, 4.0)

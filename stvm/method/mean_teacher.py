@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from stvm.networks import SegmentationNetwork, keeping_modes, upsample
-from stvm.networks.forward_mode import AS_IT_IS, Passes
+from stvm.networks import SegmentationNetwork, preserve_modes, upsample
+from stvm.networks.forward_mode import DEFAULT_FORWARD, ForwardMode
 
 BnPolicy = Literal["copy", "ema", "track", "keep"]
 
@@ -33,7 +33,7 @@ class Labeller:
         bn: "eval" labels with running statistics, "batch" with those of the batch. Dropout is off,
             and the network's modes and buffers are left as they were found.
         track: let the running statistics follow the labelled images (teacher_bn=track).
-        passes: how the network computes.
+        forward_mode: how the network computes.
     """
 
     def __init__(
@@ -41,20 +41,20 @@ class Labeller:
         network: SegmentationNetwork,
         bn: Literal["eval", "batch"],
         track: bool = False,
-        passes: Passes = AS_IT_IS,
+        forward_mode: ForwardMode = DEFAULT_FORWARD,
     ) -> None:
         self.network = network
         self.bn = bn
         self.track = track
-        self.extract = passes.of(network.extract, compiled=not track)
-        self.classify = passes.of(network.classifier, compiled=not track)
+        self.extract = forward_mode.wrap(network.extract, compiled=not track)
+        self.classify = forward_mode.wrap(network.classifier, compiled=not track)
 
     @torch.no_grad()
     def __call__(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Images (N, 3, H, W) -> pseudo_labels, confidence and doubt (N, H, W), and features."""
         batch = self.bn == "batch"
         buffers = [b.clone() for b in self.network.buffers()] if batch and not self.track else []
-        with keeping_modes(self.network):
+        with preserve_modes(self.network):
             self.network.eval()
             for norm in batch_norms(self.network) if batch else []:
                 norm.train()

@@ -11,9 +11,9 @@ from torch.nn import functional as F
 
 from stvm.method.distance import distance_to_predicted, normalized_squared_distance, sample_bilinear
 from stvm.method.thresholds import ClassThresholds
-from stvm.networks.forward_mode import AS_IT_IS, Pass, Passes
-from stvm.networks.segmentation_network import keeping_modes
-from stvm.networks.shared_convolutions import convolving_once
+from stvm.networks.forward_mode import DEFAULT_FORWARD, ForwardMode, Pass
+from stvm.networks.segmentation_network import preserve_modes
+from stvm.networks.shared_convolutions import share_convolutions
 
 _WITH_MODES = (nn.Dropout, nn.Dropout2d, nn.modules.batchnorm._BatchNorm)
 
@@ -73,7 +73,7 @@ def balanced_sample(
 
 
 @dataclass(frozen=True)
-class MetricReading:
+class MetricOutput:
     """What the metric network says of one batch.
 
     Attributes:
@@ -101,7 +101,7 @@ class MetricLearner:
         limit: most pixels a class in one step.
         balance: see `balanced_sample`.
         generator: CPU generator of the pixel draws.
-        passes: how M computes in training.
+        forward_mode: how M computes in training.
         floor: see `balanced_sample`.
     """
 
@@ -115,11 +115,11 @@ class MetricLearner:
         limit: int,
         balance: Literal["rarest", "repeat"],
         generator: torch.Generator,
-        passes: Passes = AS_IT_IS,
+        forward_mode: ForwardMode = DEFAULT_FORWARD,
         floor: int = 0,
     ) -> None:
         self.network = network
-        self.forward = passes.of(network)
+        self.forward = forward_mode.wrap(network)
         self.proxies = proxies
         self.optimizer = optimizer
         self.thresholds = thresholds
@@ -130,15 +130,15 @@ class MetricLearner:
         self.generator = generator
         self.has_modes = any(isinstance(m, _WITH_MODES) for m in network.modules())
         # Compiled code would be compiled anew for modules that change.
-        self.shares = self.has_modes and not passes.compile
+        self.shares = self.has_modes and not forward_mode.compile
 
-    def train_and_read(
+    def train_step(
         self,
         features: Tensor,
         pseudo_labels: Tensor,
         confidence: Tensor,
         doubt: Tensor | None = None,
-    ) -> MetricReading:
+    ) -> MetricOutput:
         """One step of eq. 2, and the distances as they are before the update.
 
         The paper trains all networks concurrently and gives no order, so that one pass serves
@@ -163,7 +163,7 @@ class MetricLearner:
         selected = mask.float().mean()
         if not len(pixels[0]):
             nothing = embeddings.new_zeros(())
-            return MetricReading(distances, nothing, selected, nothing)
+            return MetricOutput(distances, nothing, selected, nothing)
         labels = pseudo_labels[pixels]
         sampled = sample_bilinear(embeddings, size, pixels)
         loss = proxy_nca_loss(sampled, labels, self.proxies, self.temperature)
@@ -171,11 +171,11 @@ class MetricLearner:
         loss.backward()
         self.optimizer.step()
         # Each class gave as many as the first.
-        return MetricReading(distances, loss.detach(), selected, (labels == labels[0]).sum())
+        return MetricOutput(distances, loss.detach(), selected, (labels == labels[0]).sum())
 
     def read(self, features: Tensor) -> tuple[Tensor, Tensor]:
         """Metric features (N, N_f, h, w) to train on, and those that distances are read from."""
-        with convolving_once(self.network, features) if self.shares else nullcontext():
+        with share_convolutions(self.network, features) if self.shares else nullcontext():
             embeddings = self.forward(features)
             if not self.has_modes:
                 return embeddings, embeddings.detach()
@@ -187,7 +187,7 @@ class MetricLearner:
 
     @torch.no_grad()
     def _in_eval(self, forward: Pass, features: Tensor) -> Tensor:
-        with keeping_modes(self.network):
+        with preserve_modes(self.network):
             self.network.eval()
             return forward(features)
 

@@ -10,7 +10,7 @@ from torch import Tensor
 from stvm.method.descent import descend
 from stvm.method.losses import Norm, losses_of_parts
 from stvm.method.mean_teacher import Labeller
-from stvm.method.metric import MetricReading
+from stvm.method.metric import MetricOutput
 
 
 class Bank(Protocol):
@@ -70,8 +70,8 @@ class AdaptationStep:
         student: mixed images (N, 3, H, W) to logits (N, C, H, W) of the trained network.
         label: pseudo-labels, confidence, doubt and features of clean images.
         learn_metric: trains the metric network on them and reads distances.
-        weigh: distances to reliability, eq. 4.
-        admit: to confidence, labels and doubt 1 for a pseudo-label trained on, else 0 (Fig. 1).
+        to_reliability: distances to reliability, eq. 4.
+        select: to confidence, labels and doubt 1 for a pseudo-label trained on, else 0 (Fig. 1).
         augment: photometric noise on the student's input.
         bank: MOCM.
         bank_augmented: bank the student's pixels and not the labeller's.
@@ -83,9 +83,9 @@ class AdaptationStep:
 
     student: Callable[[Tensor], Tensor]
     label: Labeller
-    learn_metric: Callable[[Tensor, Tensor, Tensor, Tensor], MetricReading]
-    weigh: Callable[[Tensor], Tensor]
-    admit: Callable[[Tensor, Tensor, Tensor], Tensor]
+    learn_metric: Callable[[Tensor, Tensor, Tensor, Tensor], MetricOutput]
+    to_reliability: Callable[[Tensor], Tensor]
+    select: Callable[[Tensor, Tensor, Tensor], Tensor]
     augment: Callable[[Tensor], Tensor]
     bank: Bank
     bank_augmented: bool
@@ -98,7 +98,9 @@ class AdaptationStep:
         """Adapt on target images (N, 3, H, W) in [0, 1] at iteration 1, 2, ..."""
         pseudo_labels, confidence, doubt, features = self.label(images)
         metric = self.learn_metric(features, pseudo_labels, confidence, doubt)
-        reliability = self.weigh(metric.distances) * self.admit(confidence, pseudo_labels, doubt)
+        reliability = self.to_reliability(metric.distances) * self.select(
+            confidence, pseudo_labels, doubt
+        )
 
         noisy = self.augment(images)
         mixed, labels, weights = self.bank.paste(noisy, pseudo_labels, reliability)

@@ -5,7 +5,7 @@ from stvm.networks.aspp import RATES, SummedAspp
 from stvm.networks.build import assemble, build_network
 from stvm.networks.normalisation import NORMALISATIONS, Normalisation
 from stvm.networks.resnet import FORMS, RESNET101, ResNet, ResNetForm, ResNetSize
-from stvm.networks.segmentation_network import SegmentationNetwork, keeping_modes, upsample
+from stvm.networks.segmentation_network import SegmentationNetwork, preserve_modes, upsample
 from stvm.networks.small import SMALL_RATES, ResidualBlock, small_features
 from stvm.networks.weights import count_parameters, load_weights
 
@@ -27,7 +27,7 @@ __all__ = [
     "assemble",
     "build_network",
     "count_parameters",
-    "keeping_modes",
+    "preserve_modes",
     "load_weights",
     "small_features",
     "upsample",

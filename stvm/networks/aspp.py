@@ -15,8 +15,8 @@ class SummedAspp(nn.Module):
         channels: of the features.
         out_channels: of the sum.
         rates: dilation of each branch.
-        counted: the first so many are added; the others keep their weights and take no gradient,
-            as in AdaptSegNet and what grew from it. None for all.
+        active_branches: number of leading branches that are summed; the others keep their weights
+            and take no gradient, as in AdaptSegNet and its successors. None for all.
         std: of the normal draws of the weights; None for torch's own initialisation.
     """
 
@@ -25,11 +25,11 @@ class SummedAspp(nn.Module):
         channels: int,
         out_channels: int,
         rates: Sequence[int],
-        counted: int | None = None,
+        active_branches: int | None = None,
         std: float | None = None,
     ) -> None:
         super().__init__()
-        self.counted = len(rates) if counted is None else counted
+        self.active_branches = len(rates) if active_branches is None else active_branches
         self.branches = nn.ModuleList(
             nn.Conv2d(channels, out_channels, 3, padding=rate, dilation=rate) for rate in rates
         )
@@ -40,6 +40,6 @@ class SummedAspp(nn.Module):
     def forward(self, features: Tensor) -> Tensor:
         """Features (N, D, h, w) -> (N, out_channels, h, w)."""
         total: Tensor = self.branches[0](features)
-        for branch in self.branches[1 : self.counted]:
+        for branch in self.branches[1 : self.active_branches]:
             total = total + branch(features)
         return total

@@ -77,14 +77,14 @@ def _summed(channels: int, rates: tuple[int, ...], out_channels: int) -> nn.Modu
 
 def _deeplabv2(architecture: Architecture, size: ResNetSize) -> SegmentationNetwork:
     """Chen et al. 2017 at one scale and without CRF, as the adaptation literature has it."""
-    classes, counted = architecture.num_classes, _COUNTED[architecture.aspp_branches]
-    rates = RATES if architecture.idle_branches else RATES[:counted]
+    classes, active_branches = architecture.num_classes, _COUNTED[architecture.aspp_branches]
+    rates = RATES if architecture.idle_branches else RATES[:active_branches]
     features = ResNet(FORMS[architecture.backbone], size)
-    classifier = SummedAspp(size.channels(4), classes, rates, counted, _ASPP_STD)
+    classifier = SummedAspp(size.channels(4), classes, rates, active_branches, _ASPP_STD)
     auxiliary = None
     if architecture.auxiliary:
-        auxiliary = SummedAspp(size.channels(3), classes, rates, counted, _ASPP_STD)
-    head = partial(_deeplabv2_head, size.channels(4), RATES[:counted])
+        auxiliary = SummedAspp(size.channels(3), classes, rates, active_branches, _ASPP_STD)
+    head = partial(_deeplabv2_head, size.channels(4), RATES[:active_branches])
     return SegmentationNetwork(architecture, features, classifier, head, auxiliary)
 
 

@@ -20,7 +20,7 @@ Module = TypeVar("Module", bound=nn.Module)
 
 
 @dataclass(frozen=True)
-class Passes:
+class ForwardMode:
     """How the networks of a training pass images and features.
 
     Attributes:
@@ -33,7 +33,7 @@ class Passes:
     compile: bool = False
     precision: str = "float32"
 
-    def lay_out(self, module: Module) -> Module:
+    def prepare(self, module: Module) -> Module:
         """The module, its weights in the order asked for."""
         if self.channels_last:
             module.to(memory_format=torch.channels_last)
@@ -43,7 +43,7 @@ class Passes:
                     _stride_before(child)
         return module
 
-    def of(self, function: Pass, compiled: bool = True) -> Pass:
+    def wrap(self, function: Pass, compiled: bool = True) -> Pass:
         """A pass (N, K, h, w) -> (N, L, h, w); a module's state dict keeps its keys.
 
         Args:
@@ -60,7 +60,7 @@ class Passes:
 
     def predict(self, network: SegmentationNetwork) -> Pass:
         """Images (N, 3, H, W) in [0, 1] -> logits (N, C, H, W), enlarged in float32."""
-        logits = self.of(network.logits)
+        logits = self.wrap(network.logits)
         if logits == network.logits:
             return network
 
@@ -70,7 +70,7 @@ class Passes:
         return predict
 
 
-AS_IT_IS = Passes()
+DEFAULT_FORWARD = ForwardMode()
 """Passes of the default settings: functions themselves."""
 
 

@@ -17,7 +17,7 @@ def upsample(maps: Tensor, size: tuple[int, int]) -> Tensor:
 
 
 @contextmanager
-def keeping_modes(network: nn.Module) -> Iterator[None]:
+def preserve_modes(network: nn.Module) -> Iterator[None]:
     """After the block every module trains or not as it did before it."""
     modes = [(module, module.training) for module in network.modules()]
     try:

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 
 @contextmanager
-def convolving_once(network: nn.Module, features: Tensor) -> Iterator[None]:
+def share_convolutions(network: nn.Module, features: Tensor) -> Iterator[None]:
     """Within the block each convolution of these very features is computed once for all passes.
 
     A pass in training and one in eval mode part only behind it, at batch norm and dropout; in

@@ -2,7 +2,7 @@
 
 from stvm.pretrained.backbone import Backbone, open_backbone
 from stvm.pretrained.detection import open_checkpoint
-from stvm.pretrained.families import FAMILIES, LAYOUTS, Family, Layout, public_name
+from stvm.pretrained.families import FAMILIES, LAYOUTS, Family, KeyLayout, public_name
 from stvm.pretrained.source_checkpoint import Checkpoint
 from stvm.pretrained.writing import (
     export_family,
@@ -18,7 +18,7 @@ __all__ = [
     "Backbone",
     "Checkpoint",
     "Family",
-    "Layout",
+    "KeyLayout",
     "export_family",
     "export_network",
     "export_plain",

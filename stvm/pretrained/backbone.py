@@ -13,7 +13,7 @@ from stvm.pretrained.detection import open_checkpoint
 from stvm.pretrained.families import LAYOUTS
 from stvm.pretrained.fitting import refuse_non_finite
 from stvm.pretrained.unknown_networks import network_of
-from stvm.pretrained.unwrapping import Found, unwrap
+from stvm.pretrained.unwrapping import UnwrappedCheckpoint, unwrap
 
 _HEADS = ("fc.", "layer5.", "layer6.")
 
@@ -93,7 +93,7 @@ def open_backbone(path: Path, family: str = "auto") -> Backbone:
     return Backbone(path, state, form, normalisation)
 
 
-def _form(found: Found) -> tuple[str, str]:
+def _form(found: UnwrappedCheckpoint) -> tuple[str, str]:
     if found.prefix.startswith("Scale."):
         return "caffe", "bgr_caffe"
     if "stem.0.weight" in found.state:

@@ -12,7 +12,7 @@ _STD = 0.01
 _SIGMAS = 5.0
 
 
-def untouched(weight: Tensor) -> bool:
+def is_untrained(weight: Tensor) -> bool:
     """Mean, deviation and kurtosis are those of draws from N(0, 0.01), each within 5 sigma."""
     values = weight.detach().double().flatten() / _STD
     count, mean = values.numel(), values.mean()
@@ -25,13 +25,13 @@ def untouched(weight: Tensor) -> bool:
     )
 
 
-def evidence(weights: Sequence[Tensor]) -> str:
+def detect_active_branches(weights: Sequence[Tensor]) -> str:
     """What the weights of four branches say.
 
     Returns:
         "two" or "four"; "none" where no branch was trained; "contradictory" for all else.
     """
-    told = tuple(untouched(weight) for weight in weights)
+    told = tuple(is_untrained(weight) for weight in weights)
     known: dict[tuple[bool, ...], str] = {
         (False, False, True, True): "two",
         (False, False, False, False): "four",

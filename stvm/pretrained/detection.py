@@ -8,11 +8,11 @@ from torch import Tensor
 
 from stvm.errors import StvmError
 from stvm.networks import FORMS, NORMALISATIONS, RESNET101, Architecture, Branches, ResNetSize
-from stvm.pretrained.branches import evidence
+from stvm.pretrained.branches import detect_active_branches
 from stvm.pretrained.families import FAMILIES, LAYOUTS, Family
 from stvm.pretrained.source_checkpoint import Checkpoint
 from stvm.pretrained.unknown_networks import KNOWN, network_of, parts_beside, resnet_of
-from stvm.pretrained.unwrapping import INITIAL, Found, unwrap
+from stvm.pretrained.unwrapping import INITIAL, UnwrappedCheckpoint, unwrap
 
 _SAME = "their keys are alike, and their inputs are normalised differently"
 
@@ -52,36 +52,38 @@ def open_checkpoint(
         )
         return Checkpoint("torchvision", found, architecture, found.remarks, size)
     head, auxiliary = _heads(found)
-    said = evidence(head) if len(head) == 4 else {2: "two"}.get(len(head), "unknown")
-    if said == "unknown":
+    detected = (
+        detect_active_branches(head) if len(head) == 4 else {2: "two"}.get(len(head), "unknown")
+    )
+    if detected == "unknown":
         raise StvmError(
             f"checkpoint {path}: the classifier {found.prefix}{LAYOUTS[found.layout].head}N adds "
             f"{len(head)} convolutions, whose rates are not known: DeepLabV2 has 4 or 2 of them"
         )
-    name = _family(found, family, said if branches == "auto" else branches)
-    counted = _counted(found, name, said, branches, len(head))
+    name = _family(found, family, detected if branches == "auto" else branches)
+    active_branches = _counted(found, name, detected, branches, len(head))
     architecture = Architecture(
         "deeplabv2_resnet101",
         head[0].shape[1],
         head[0].shape[0],
         bool(auxiliary),
-        counted,
+        active_branches,
         len(head) == 4,
         _backbone(found, name),
         FAMILIES[name].normalisation,
     )
-    notes = (*found.remarks, *_notes(said, counted, auxiliary))
+    notes = (*found.remarks, *_notes(detected, active_branches, auxiliary))
     return Checkpoint(name, found, architecture, notes, size)
 
 
-def _no_source_model(found: Found) -> str:
+def _no_source_model(found: UnwrappedCheckpoint) -> str:
     """Why a file without a network that is known is none to start from."""
-    keys = [*found.state, *found.strangers]
+    keys = [*found.state, *found.unexpected_keys]
     if found.layout == "unknown":
         name, first = network_of(keys) or "no network known here", ", ".join(keys[:3])
         return f"checkpoint {found.path} is of {name} (keys {first}, ...): {KNOWN}"
     root, resnet = found.prefix, resnet_of(found.state) or "a ResNet"
-    plain = [root + key for key in found.state] + list(found.strangers)
+    plain = [root + key for key in found.state] + list(found.unexpected_keys)
     if name := network_of(plain):
         return f"checkpoint {found.path} is of {name}, on {resnet}: {KNOWN}"
     beside = "" if root.startswith(INITIAL) else parts_beside(plain, root)
@@ -97,28 +99,30 @@ def _no_source_model(found: Found) -> str:
     )
 
 
-def _notes(said: str, counted: Branches, auxiliary: list[Tensor]) -> tuple[str, ...]:
+def _notes(detected: str, active_branches: Branches, auxiliary: list[Tensor]) -> tuple[str, ...]:
     notes = []
-    if said not in (counted, "none"):
-        notes.append(f"against aspp_branches={counted}: the weights say {said}")
-    if said == "none":
+    if detected not in (active_branches, "none"):
+        notes.append(f"against aspp_branches={active_branches}: the weights say {detected}")
+    if detected == "none":
         notes.append("the classifier was never trained")
-    if len(auxiliary) == 4 and evidence(auxiliary) == "none":
+    if len(auxiliary) == 4 and detect_active_branches(auxiliary) == "none":
         notes.append("the auxiliary classifier was never trained")
     return tuple(notes)
 
 
-def _own(found: Found, default: Architecture | None, branches: str) -> Architecture | None:
+def _own(
+    found: UnwrappedCheckpoint, default: Architecture | None, branches: str
+) -> Architecture | None:
     """Of the file where it is described there, of the settings elsewhere."""
     if "network" not in found.metadata:
         if default is None or default.network != "deeplabv2_resnet101":
             return default
         heads = [found.state.get(f"classifier.branches.{i}.weight") for i in range(4)]
         weights = [weight for weight in heads if weight is not None]
-        said = evidence(weights) if len(weights) == 4 else "contradictory"
-        counted = _counted(found, "stvm", said, branches, len(weights))
+        detected = detect_active_branches(weights) if len(weights) == 4 else "contradictory"
+        active_branches = _counted(found, "stvm", detected, branches, len(weights))
         has_auxiliary = any(key.startswith("auxiliary.") for key in found.state)
-        return replace(default, aspp_branches=counted, auxiliary=has_auxiliary)
+        return replace(default, aspp_branches=active_branches, auxiliary=has_auxiliary)
     try:
         described = Architecture.from_facts(found.metadata)
         FORMS[described.backbone], NORMALISATIONS[described.normalisation]
@@ -135,7 +139,7 @@ def _own(found: Found, default: Architecture | None, branches: str) -> Architect
     return described
 
 
-def _refuse_family(found: Found, asked: str, possible: tuple[str, ...]) -> None:
+def _refuse_family(found: UnwrappedCheckpoint, asked: str, possible: tuple[str, ...]) -> None:
     if asked != "auto" and asked not in possible:
         layouts = " or ".join(LAYOUTS[name].head + "N" for name in FAMILIES[asked].layouts)
         first = next(iter(found.state))
@@ -145,7 +149,7 @@ def _refuse_family(found: Found, asked: str, possible: tuple[str, ...]) -> None:
         )
 
 
-def _family(found: Found, asked: str, branches: str) -> str:
+def _family(found: UnwrappedCheckpoint, asked: str, branches: str) -> str:
     """The family asked for, or what layout and wrappers tell."""
     possible = tuple(name for name, fam in FAMILIES.items() if found.layout in fam.layouts)
     if asked != "auto":
@@ -174,14 +178,16 @@ def _family(found: Found, asked: str, branches: str) -> str:
     )
 
 
-def _ask_branches(found: Found) -> str:
+def _ask_branches(found: UnwrappedCheckpoint) -> str:
     raise StvmError(
         f"checkpoint {found.path}: its weights do not tell whether two or four of the rates 6, 12, "
         "18, 24 count; set aspp_branches=two (AdaptSegNet, MaxSquare, DACS) or four (ADVENT, CRST)"
     )
 
 
-def _counted(found: Found, family: str, said: str, asked: str, stored: int) -> Branches:
+def _counted(
+    found: UnwrappedCheckpoint, family: str, detected: str, asked: str, stored: int
+) -> Branches:
     """How many rates count: as asked, else as the weights say, if the family's code agrees."""
     if asked == "four" and stored == 2:
         raise StvmError(
@@ -190,7 +196,7 @@ def _counted(found: Found, family: str, said: str, asked: str, stored: int) -> B
         )
     documented = FAMILIES[family].branches
     if asked == "auto":
-        asked = documented or said if said == "none" else said
+        asked = documented or detected if detected == "none" else detected
         if documented and asked not in (documented, "contradictory"):
             raise StvmError(
                 f"checkpoint {found.path}: checkpoint_family={family} adds {documented} of "
@@ -204,7 +210,7 @@ def _counted(found: Found, family: str, said: str, asked: str, stored: int) -> B
     return "four"
 
 
-def _that_add(found: Found, branches: str) -> str:
+def _that_add(found: UnwrappedCheckpoint, branches: str) -> str:
     """Families of the file's layout whose code adds so many."""
     names = [
         name
@@ -214,7 +220,7 @@ def _that_add(found: Found, branches: str) -> str:
     return ", ".join(names) or "none has these keys"
 
 
-def _heads(found: Found) -> tuple[list[Tensor], list[Tensor]]:
+def _heads(found: UnwrappedCheckpoint) -> tuple[list[Tensor], list[Tensor]]:
     """Weights of the branches of classifier and auxiliary classifier."""
     layout = LAYOUTS[found.layout]
 
@@ -233,7 +239,7 @@ def _heads(found: Found) -> tuple[list[Tensor], list[Tensor]]:
     return head, of(layout.auxiliary)
 
 
-def _weight(found: Found, key: str) -> Tensor:
+def _weight(found: UnwrappedCheckpoint, key: str) -> Tensor:
     if key not in found.state:
         raise StvmError(
             f"checkpoint {found.path} lacks {found.prefix}{key}: it is no deeplabv3_resnet50 of "
@@ -242,7 +248,7 @@ def _weight(found: Found, key: str) -> Tensor:
     return found.state[key]
 
 
-def _backbone(found: Found, name: str) -> str:
+def _backbone(found: UnwrappedCheckpoint, name: str) -> str:
     """Form of the backbone, whose stem must be the family's."""
     family: Family = FAMILIES[name]
     prefix = LAYOUTS[found.layout].backbone

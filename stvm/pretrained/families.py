@@ -10,7 +10,7 @@ from stvm.networks import Branches
 
 
 @dataclass(frozen=True)
-class Layout:
+class KeyLayout:
     """Names of keys in a state dict, below the prefix that the wrappers left.
 
     Attributes:
@@ -27,13 +27,13 @@ class Layout:
 
 
 LAYOUTS = {
-    "multi": Layout("", "layer6.conv2d_list.", "layer5.conv2d_list."),
-    "single": Layout("", "layer5.conv2d_list."),
-    "main": Layout("", "layer6.conv2d_list."),
-    "split": Layout("backbone.", "classifier.conv2d_list."),
-    "mmseg": Layout("backbone.", "decode_head.aspp_modules.", infix=".conv"),
-    "torchvision": Layout("backbone.", "classifier.", "aux_classifier."),
-    "stvm": Layout("features.", "classifier.branches.", "auxiliary.branches."),
+    "multi": KeyLayout("", "layer6.conv2d_list.", "layer5.conv2d_list."),
+    "single": KeyLayout("", "layer5.conv2d_list."),
+    "main": KeyLayout("", "layer6.conv2d_list."),
+    "split": KeyLayout("backbone.", "classifier.conv2d_list."),
+    "mmseg": KeyLayout("backbone.", "decode_head.aspp_modules.", infix=".conv"),
+    "torchvision": KeyLayout("backbone.", "classifier.", "aux_classifier."),
+    "stvm": KeyLayout("features.", "classifier.branches.", "auxiliary.branches."),
 }
 
 
@@ -72,7 +72,7 @@ FAMILIES = {
 """By the name that the setting checkpoint_family takes."""
 
 
-def public_name(own: str, layout: Layout, torchvision: bool = False) -> str:
+def public_name(own: str, layout: KeyLayout, torchvision: bool = False) -> str:
     """The key of a layout for a key of `SegmentationNetwork`; no two have the same.
 
     Args:

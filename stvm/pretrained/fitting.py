@@ -9,20 +9,20 @@ from torch import Tensor
 from stvm.errors import StvmError
 from stvm.networks import SegmentationNetwork
 from stvm.networks.weights import faults
-from stvm.pretrained.families import LAYOUTS, Layout, public_name
+from stvm.pretrained.families import LAYOUTS, KeyLayout, public_name
 from stvm.pretrained.unknown_networks import resnet_of
-from stvm.pretrained.unwrapping import Found
+from stvm.pretrained.unwrapping import UnwrappedCheckpoint
 
 _COUNTER = "num_batches_tracked"
 
 
-def public_names(network: SegmentationNetwork, layout: Layout) -> dict[str, str]:
+def public_names(network: SegmentationNetwork, layout: KeyLayout) -> dict[str, str]:
     """Key of the layout to key of the network: a bijection."""
     torchvision = network.architecture.network == "deeplabv3_resnet50"
     return {public_name(own, layout, torchvision): own for own in network.state_dict()}
 
 
-def fit(network: SegmentationNetwork, found: Found, family: str) -> None:
+def fit(network: SegmentationNetwork, found: UnwrappedCheckpoint, family: str) -> None:
     """Put the weights of a file into a network.
 
     How many batches a batch norm has seen is not in every file, and nothing here depends on it.
@@ -37,9 +37,9 @@ def fit(network: SegmentationNetwork, found: Found, family: str) -> None:
         if name.endswith(_COUNTER):
             state.setdefault(name, torch.zeros_like(own[key]))
     wrong = faults({name: own[key] for name, key in names.items()}, state, found.prefix)
-    if found.strangers:
+    if found.unexpected_keys:
         wrong = "; ".join(
-            [wrong] * bool(wrong) + [f"unexpected ({', '.join(found.strangers[:3])})"]
+            [wrong] * bool(wrong) + [f"unexpected ({', '.join(found.unexpected_keys[:3])})"]
         )
     if wrong:
         theirs, ours = resnet_of(state), resnet_of(names)
@@ -63,7 +63,7 @@ def refuse_non_finite(path: Path, state: Mapping[str, Tensor], prefix: str = "")
             )
 
 
-def public_state(network: SegmentationNetwork, layout: Layout) -> dict[str, Tensor]:
+def public_state(network: SegmentationNetwork, layout: KeyLayout) -> dict[str, Tensor]:
     """State dict with a layout's names, on the CPU."""
     state = network.state_dict()
     return {

@@ -15,7 +15,7 @@ from stvm.networks import (
 )
 from stvm.pretrained.families import FAMILIES, LAYOUTS
 from stvm.pretrained.fitting import fit, refuse_non_finite
-from stvm.pretrained.unwrapping import Found
+from stvm.pretrained.unwrapping import UnwrappedCheckpoint
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class Checkpoint:
     """
 
     family: str
-    found: Found
+    found: UnwrappedCheckpoint
     architecture: Architecture | None
     notes: tuple[str, ...] = field(default=())
     size: ResNetSize = RESNET101

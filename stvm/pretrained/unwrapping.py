@@ -20,7 +20,7 @@ INITIAL = "Scale."
 
 
 @dataclass(frozen=True)
-class Found:
+class UnwrappedCheckpoint:
     """A state dict without its wrappers.
 
     Attributes:
@@ -31,7 +31,7 @@ class Found:
         prefix: taken off the keys.
         container: names beside the state dict in the file.
         metadata: of a safetensors file.
-        strangers: keys that begin otherwise.
+        unexpected_keys: keys that begin otherwise.
         remarks: what else was in the file, for people.
     """
 
@@ -41,11 +41,11 @@ class Found:
     prefix: str
     container: frozenset[str]
     metadata: dict[str, str]
-    strangers: tuple[str, ...] = ()
+    unexpected_keys: tuple[str, ...] = ()
     remarks: tuple[str, ...] = ()
 
 
-def unwrap(path: Path) -> Found:
+def unwrap(path: Path) -> UnwrappedCheckpoint:
     """Read a file and find the one network in it.
 
     A teacher beside the network is left out, as are optimisers and scores.
@@ -60,10 +60,10 @@ def unwrap(path: Path) -> Found:
     if "network" in metadata or wrapped is not None and _is_own(state, wrapped):
         prefix = wrapped or ""
         state = {key.removeprefix(prefix): value for key, value in state.items()}
-        return Found(path, state, "stvm", prefix, container, metadata, (), remarks)
+        return UnwrappedCheckpoint(path, state, "stvm", prefix, container, metadata, (), remarks)
     roots = sorted({m[1] for m in map(BLOCK.match, state) if m})
     if not roots:
-        return Found(path, state, "unknown", "", container, metadata, (), remarks)
+        return UnwrappedCheckpoint(path, state, "unknown", "", container, metadata, (), remarks)
     if len(roots) > 1:
         names = ", ".join(f"'{root}'" for root in roots[:4])
         raise StvmError(
@@ -72,8 +72,10 @@ def unwrap(path: Path) -> Found:
         )
     layout, prefix = ("backbone", roots[0]) if network_of(state) else _layout(state, roots[0])
     plain = {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}
-    strangers = tuple(sorted(key for key in state if not key.startswith(prefix)))
-    return Found(path, plain, layout, prefix, container, metadata, strangers, remarks)
+    unexpected_keys = tuple(sorted(key for key in state if not key.startswith(prefix)))
+    return UnwrappedCheckpoint(
+        path, plain, layout, prefix, container, metadata, unexpected_keys, remarks
+    )
 
 
 def _is_own(state: Mapping[str, Tensor], prefix: str) -> bool:

@@ -199,7 +199,7 @@ def outcome(record: Record | None) -> Outcome:
     return "failed" if record.miou is None else "done"
 
 
-class Reader:
+class RecordReader:
     """Records of a results folder, each read once however many studies list it.
 
     Args:
@@ -239,4 +239,4 @@ class Reader:
 
 def read_records(results: Path, manifest: Manifest) -> dict[Trial, Record | None]:
     """Records of the trials that `manifest` lists, and of no other."""
-    return Reader(results).records(manifest)
+    return RecordReader(results).records(manifest)

@@ -11,7 +11,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from stvm.errors import StvmError
 from stvm.records.label_free_objectives import Objective
-from stvm.search.space import Parameter, Values, default_values, search_split, words
+from stvm.search.space import Parameter, Values, default_values, format_assignments, search_split
 from stvm.settings import Settings, digest
 from stvm.study import Rename, Trial
 
@@ -118,20 +118,20 @@ class Suggestion:
     @property
     def label(self) -> str:
         """For people."""
-        return f"trial {self.number}: {words(self.values)}"
+        return f"trial {self.number}: {format_assignments(self.values)}"
 
 
-def judged(record: dict[str, Any], objective: Objective) -> tuple[float | None, str]:
+def objective_value(record: dict[str, Any], objective: Objective) -> tuple[float | None, str]:
     """A record's value by an objective, and the words for it; None where it has no value."""
     if record["status"] == "failed":
         return None, f"failed: {record['failure']['error']}"
     value = objective.value(record["result"])
     if value is None or not math.isfinite(value):
         return None, f"failed: its record has no {objective.label}"
-    return value, f"{objective.label} {shown(value, objective)}"
+    return value, f"{objective.label} {format_value(value, objective)}"
 
 
-def shown(value: float, objective: Objective) -> str:
+def format_value(value: float, objective: Objective) -> str:
     """A value for people: mIoU in per cent, else four digits."""
     return f"{100 * value:.1f}" if objective.oracle else f"{value:.4g}"
 

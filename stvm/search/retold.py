@@ -5,7 +5,7 @@ from optuna.trial import TrialState
 
 from stvm.records.label_free_objectives import Objective
 from stvm.records.results import Results
-from stvm.search.plan import judged
+from stvm.search.plan import objective_value
 
 _AGAIN = "again"
 
@@ -17,7 +17,7 @@ def tell_again(study: optuna.Study, results: Results, objective: Objective) -> N
         record = results.read(t.user_attrs.get("hash", ""))
         if t.number in before or record is None:
             continue
-        value, _ = judged(record, objective)
+        value, _ = objective_value(record, objective)
         if value is None:
             continue
         known = {key: t.user_attrs[key] for key in ("hash", "settings")}

@@ -18,7 +18,7 @@ from optuna.trial import TrialState
 from stvm.files.locks import is_held
 from stvm.records.results import Results
 from stvm.search.drivers import DRIVER, Drivers
-from stvm.search.plan import Plan, Suggestion, first_points, judged
+from stvm.search.plan import Plan, Suggestion, first_points, objective_value
 from stvm.search.retold import tell_again, told_again
 from stvm.search.storage import (
     STEPS,
@@ -233,7 +233,7 @@ class Search:
         """Tell a trial's record to the study; the words for it and its state."""
         record = self.results.read(suggestion.trial.hash)
         assert record is not None
-        value, news = judged(record, self.plan.objective)
+        value, news = objective_value(record, self.plan.objective)
         if value is None:
             self._tell_failed(suggestion.number, news)
             return news, TrialState.FAIL

@@ -92,7 +92,7 @@ def default_values(parameters: Sequence[Parameter], base: Settings) -> Values:
     return {p.name: flat[p.name] for p in parameters}
 
 
-def words(values: Values) -> str:
+def format_assignments(values: Values) -> str:
     """Values as a command line sets them."""
     return " ".join(f"{name}={value:.6g}" for name, value in values.items())
 

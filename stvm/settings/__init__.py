@@ -5,9 +5,9 @@ A setting that answers a question the paper leaves open says so in `docs/paper.m
 """
 
 from stvm.settings.compute_settings import ComputeSettings
-from stvm.settings.data_settings import OFFICIAL, DataSettings
+from stvm.settings.data_settings import PUBLISHED, DataSettings
 from stvm.settings.evaluation_settings import EvaluationSettings
-from stvm.settings.fields import Group, is_later
+from stvm.settings.fields import SettingsGroup, is_hashed_if_changed
 from stvm.settings.lone_images import most_parts, needs_two_images
 from stvm.settings.method_settings import MethodSettings
 from stvm.settings.naming import digest
@@ -26,12 +26,12 @@ from stvm.settings.training_settings import TrainingSettings
 
 __all__ = [
     "GROUPS",
-    "OFFICIAL",
+    "PUBLISHED",
     "STREETS_VERSION",
     "ComputeSettings",
     "DataSettings",
     "EvaluationSettings",
-    "Group",
+    "SettingsGroup",
     "MethodSettings",
     "NetworkSettings",
     "Settings",
@@ -41,7 +41,7 @@ __all__ = [
     "digest",
     "field_of",
     "group_of",
-    "is_later",
+    "is_hashed_if_changed",
     "most_parts",
     "needs_two_images",
     "parse_assignments",

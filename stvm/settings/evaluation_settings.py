@@ -2,18 +2,18 @@
 
 from typing import Literal
 
-from stvm.settings.fields import Group, later
+from stvm.settings.fields import SettingsGroup, hashed_if_changed
 
 ProtocolName = Literal["image", "adaptsegnet", "maxsquare", "daformer", "dtst", "dtst_synthia"]
 """Protocols that `stvm/settings/protocols.py` defines, named after their users."""
 
 
-class EvaluationSettings(Group):
+class EvaluationSettings(SettingsGroup):
     """How mIoU is measured; labels serve nothing else."""
 
-    protocol: ProtocolName = later(
+    protocol: ProtocolName = hashed_if_changed(
         "image", description="Sizes and interpolation of evaluation; image: at the images' size."
     )
-    multi_scale: bool = later(
+    multi_scale: bool = hashed_if_changed(
         False, description="Measure also with the protocol's scales and flips (MST)."
     )

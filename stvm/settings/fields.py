@@ -5,7 +5,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field
 
 
-class Group(BaseModel):
+class SettingsGroup(BaseModel):
     """A frozen group of settings; an unknown name is an error."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
@@ -18,7 +18,7 @@ def tunable(
     return Field(default, json_schema_extra={"grid": list(grid), "search": list(search)}, **kw)
 
 
-def later(default: Any, **kw: Any) -> Any:
+def hashed_if_changed(default: Any, **kw: Any) -> Any:
     """A field that joined after trials were recorded.
 
     At its default it means what those trials did, and stays out of a trial's name: the names of
@@ -27,7 +27,7 @@ def later(default: Any, **kw: Any) -> Any:
     return Field(default, json_schema_extra={"later": True}, **kw)
 
 
-def is_later(field: Any) -> bool:
-    """The field was made by `later`."""
+def is_hashed_if_changed(field: Any) -> bool:
+    """The field was made by `hashed_if_changed`."""
     extra = field.json_schema_extra
     return isinstance(extra, dict) and bool(extra.get("later"))

@@ -4,10 +4,10 @@ from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
-from stvm.settings.fields import Group, later, tunable
+from stvm.settings.fields import SettingsGroup, hashed_if_changed, tunable
 
 
-class MethodSettings(Group):
+class MethodSettings(SettingsGroup):
     """The paper's method: what is done, its toggles, its constants, its open points."""
 
     procedure: Literal["adapt", "adabn", "oracle"] = Field(
@@ -33,7 +33,7 @@ class MethodSettings(Group):
     n_f: int = tunable(
         128, grid=(32, 64, 128, 256), search=(32, 256), ge=1, description="Metric channels N_f."
     )
-    constant_weight: float = later(
+    constant_weight: float = hashed_if_changed(
         1.0,
         gt=0,
         le=1,
@@ -81,7 +81,7 @@ class MethodSettings(Group):
         "rarest",
         description="Equal numbers: as many as the rarest class has, or draw with replacement.",
     )
-    metric_floor: int = later(
+    metric_floor: int = hashed_if_changed(
         0, ge=0, description="Fewest selected pixels of a class that takes part in a step of eq. 2."
     )
     student_bn: Literal["train", "statistics", "frozen"] = Field(

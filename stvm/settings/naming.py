@@ -8,7 +8,7 @@ import json
 from typing import Any
 
 from stvm.settings.compute_settings import ComputeSettings
-from stvm.settings.data_settings import OFFICIAL
+from stvm.settings.data_settings import PUBLISHED
 from stvm.settings.method_settings import MethodSettings
 from stvm.settings.source_settings import SourceSettings
 from stvm.settings.training_settings import TrainingSettings
@@ -116,11 +116,11 @@ def _without_source_training(groups: Groups) -> Groups:
     if not (
         source["source_checkpoint"]
         and groups["method"]["procedure"] != "oracle"
-        and (by_content or groups["data"]["dataset"] in OFFICIAL)
+        and (by_content or groups["data"]["dataset"] in PUBLISHED)
     ):
         return groups
     names = ["source_checkpoint", "checkpoint_family", "checkpoint_content"]
-    if groups["data"]["dataset"] not in OFFICIAL:
+    if groups["data"]["dataset"] not in PUBLISHED:
         # Whose defaults are the target's crop, which may be larger than a source image.
         names += ["source_crop_height", "source_crop_width"]
     kept = {name: source[name] for name in names}

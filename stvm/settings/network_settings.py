@@ -4,21 +4,21 @@ from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
-from stvm.settings.fields import Group, later
+from stvm.settings.fields import SettingsGroup, hashed_if_changed
 
 
-class NetworkSettings(Group):
+class NetworkSettings(SettingsGroup):
     """The segmentation network of source model, student and teacher."""
 
     network: Literal["small_deeplab", "deeplabv2_resnet101", "deeplabv3_resnet50"] = Field(
         "small_deeplab", description="Architecture; the metric network copies its classifier."
     )
     channels: int = Field(64, ge=8, description="small_deeplab: channels of the features.")
-    auxiliary: bool = later(
+    auxiliary: bool = hashed_if_changed(
         False,
         description="A second classifier on layer 3, trained with the source model alone.",
     )
-    aspp_branches: Literal["auto", "two", "four"] = later(
+    aspp_branches: Literal["auto", "two", "four"] = hashed_if_changed(
         "auto",
         description="DeepLabV2: how many of the rates 6, 12, 18, 24 count; auto: as trained.",
     )

@@ -8,9 +8,9 @@ from pydantic.fields import FieldInfo
 
 from stvm.errors import StvmError
 from stvm.settings.compute_settings import ComputeSettings
-from stvm.settings.data_settings import OFFICIAL, DataSettings
+from stvm.settings.data_settings import PUBLISHED, DataSettings
 from stvm.settings.evaluation_settings import EvaluationSettings
-from stvm.settings.fields import Group, is_later
+from stvm.settings.fields import SettingsGroup, is_hashed_if_changed
 from stvm.settings.lone_images import refuse_lone_images
 from stvm.settings.method_settings import MethodSettings
 from stvm.settings.naming import (
@@ -32,7 +32,7 @@ STREETS_VERSION = 1
 """Raised whenever the embedded benchmark draws another image from the same arguments."""
 
 
-class Settings(Group):
+class Settings(SettingsGroup):
     """All settings of one trial."""
 
     data: DataSettings = DataSettings()
@@ -144,7 +144,7 @@ class Settings(Group):
         """
         groups = self.model_dump()
         left_out = {*_NOT_NAMED, *CONTENTS} - read_contents(groups)
-        published = self.data.dataset in OFFICIAL
+        published = self.data.dataset in PUBLISHED
         if published or self.data.source_train_content or self.source.checkpoint_content:
             left_out.add("source_root")
         if published or self.data.target_train_content:
@@ -157,7 +157,7 @@ class Settings(Group):
             name: value
             for name, value in self.flat().items()
             if name not in left_out
-            and not (is_later(field_of(name)) and value == field_of(name).default)
+            and not (is_hashed_if_changed(field_of(name)) and value == field_of(name).default)
         }
 
     def without_contents(self) -> "Settings":
@@ -168,10 +168,10 @@ class Settings(Group):
         return {"streets_version": STREETS_VERSION} if self.data.dataset == "streets" else {}
 
 
-GROUPS: dict[str, type[Group]] = {
+GROUPS: dict[str, type[SettingsGroup]] = {
     name: field.annotation
     for name, field in Settings.model_fields.items()
-    if isinstance(field.annotation, type) and issubclass(field.annotation, Group)
+    if isinstance(field.annotation, type) and issubclass(field.annotation, SettingsGroup)
 }
 """Groups of settings by name, in order."""
 _GROUP_OF = {name: group for group, cls in GROUPS.items() for name in cls.model_fields}

@@ -4,10 +4,10 @@ from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
-from stvm.settings.fields import Group, later
+from stvm.settings.fields import SettingsGroup, hashed_if_changed
 
 
-class SourceSettings(Group):
+class SourceSettings(SettingsGroup):
     """How the source model is trained; it is cached under the hash of these and the data's."""
 
     source_checkpoint: str = Field(
@@ -26,35 +26,41 @@ class SourceSettings(Group):
         "tllib",
         "mmseg",
         "torchvision",
-    ] = later("auto", description="Whose code wrote source_checkpoint or source_init, if untold.")
-    source_init: str = later(
+    ] = hashed_if_changed(
+        "auto", description="Whose code wrote source_checkpoint or source_init, if untold."
+    )
+    source_init: str = hashed_if_changed(
         "", description="Weights of the backbone that source training starts from; else random."
     )
-    checkpoint_content: str = later(
+    checkpoint_content: str = hashed_if_changed(
         "",
         description="SHA-256 of source_checkpoint, found out; names a trial in place of its path.",
     )
-    init_content: str = later(
+    init_content: str = hashed_if_changed(
         "", description="SHA-256 of source_init, found out; it names a source model."
     )
     source_seed: int = Field(0, ge=0, description="Seed of the source model.")
     source_iterations: int = Field(3500, ge=1, description="Iterations of source training.")
     source_batch: int = Field(8, ge=1, description="Images a source batch.")
-    source_accumulate: int = later(
+    source_accumulate: int = hashed_if_changed(
         1,
         ge=1,
         description="Parts of a source batch that pass the network one by one, to save memory; "
         "their gradients add up to the batch's, but each part has its own batch norm and dropout.",
     )
     source_lr: float = Field(0.02, gt=0, description="Learning rate of source training.")
-    source_head_lr_factor: float = later(
+    source_head_lr_factor: float = hashed_if_changed(
         1.0, gt=0, description="Classifier's rate over the extractor's in source training."
     )
-    source_auxiliary: float = later(
+    source_auxiliary: float = hashed_if_changed(
         0.1, ge=0, description="Weight of the auxiliary classifier's loss in source training."
     )
-    source_crop_height: int = later(0, ge=0, description="Of source crops; 0: as crop_height.")
-    source_crop_width: int = later(0, ge=0, description="Of source crops; 0: as crop_width.")
+    source_crop_height: int = hashed_if_changed(
+        0, ge=0, description="Of source crops; 0: as crop_height."
+    )
+    source_crop_width: int = hashed_if_changed(
+        0, ge=0, description="Of source crops; 0: as crop_width."
+    )
     source_augment: float = Field(
         0.0, ge=0, le=1, description="Strength of photometric augmentation in source training."
     )

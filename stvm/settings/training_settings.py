@@ -4,10 +4,10 @@ from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
-from stvm.settings.fields import Group, later
+from stvm.settings.fields import SettingsGroup, hashed_if_changed
 
 
-class TrainingSettings(Group):
+class TrainingSettings(SettingsGroup):
     """The optimisation of the student and of the metric network (section IV-B)."""
 
     seed: int = Field(0, ge=0, description="Seed of everything random in the trial.")
@@ -15,7 +15,7 @@ class TrainingSettings(Group):
         1000, ge=1, description="Iterations of adaptation; the last is reported."
     )
     batch: int = Field(2, ge=1, description="Target images a batch.")
-    accumulate: int = later(
+    accumulate: int = hashed_if_changed(
         1,
         ge=1,
         description="Parts of a batch that pass the student one by one, to save memory; their "

@@ -16,7 +16,7 @@ from stvm.source_model.loading import open_source_model
 from stvm.source_model.location import source_lock, source_path
 from stvm.source_model.supervised import train_source
 from stvm.training.device import computing
-from stvm.training.resume import EVERY_S, SUPERVISED_FORMAT, Keeper
+from stvm.training.resume import SAVE_INTERVAL_S, SUPERVISED_FORMAT, TrainingCheckpoint
 
 
 def ensure_source(
@@ -24,7 +24,7 @@ def ensure_source(
     cache: Path,
     device: torch.device,
     progress: Progress | None = None,
-    every_s: float = EVERY_S,
+    every_s: float = SAVE_INTERVAL_S,
     wait: bool = True,
     sign: Path | None = None,
 ) -> Path:
@@ -59,11 +59,13 @@ def ensure_source(
         drop_unfinished(path)
         if not path.exists():
             identity = {"hash": path.stem} | made_from
-            keeper = Keeper(path.with_suffix(".state"), identity, every_s, SUPERVISED_FORMAT)
+            checkpoint = TrainingCheckpoint(
+                path.with_suffix(".state"), identity, every_s, SUPERVISED_FORMAT
+            )
             label = f"source model {path.stem}"
             with signed(sign, label, source_lock(path), progress) as told:
-                _train(settings, path, cache, device, told, keeper, made_from)
-            keeper.drop()
+                _train(settings, path, cache, device, told, checkpoint, made_from)
+            checkpoint.drop()
     return path
 
 
@@ -73,11 +75,11 @@ def _train(
     cache: Path,
     device: torch.device,
     progress: Progress,
-    keeper: Keeper,
+    checkpoint: TrainingCheckpoint,
     made_from: dict[str, str],
 ) -> None:
     with computing(settings.compute, device):
-        network = train_source(settings, cache, device, progress, keeper)
+        network = train_source(settings, cache, device, progress, checkpoint)
     if source_path(settings, cache) != path:
         raise StvmError(
             f"{settings.data.source_root}: files changed while the source model was trained on "

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from stvm.data.classes import IGNORE_ID
+from stvm.data.classes import IGNORE_INDEX
 from stvm.data.crops import class_pixels
 from stvm.data.images import LabelledImages
 from stvm.errors import StvmError
@@ -17,10 +17,10 @@ def refuse_unlabelled(images: LabelledImages) -> None:
     Raises:
         StvmError: no image has any.
     """
-    if not any((images.label(i) != IGNORE_ID).any() for i in range(len(images))):
+    if not any((images.label(i) != IGNORE_INDEX).any() for i in range(len(images))):
         raise StvmError(
             f"no pixel of the {len(images)} labels to train on is of a class (all are "
-            f"{IGNORE_ID}): check the label files, and the ids in classes=..."
+            f"{IGNORE_INDEX}): check the label files, and the ids in classes=..."
         )
 
 
@@ -31,7 +31,7 @@ def label_weight(labels: Tensor, weights: Tensor | None) -> Tensor:
         labels: of any shape, 255 ignored.
         weights: of the classes, (C,); None for 1 each.
     """
-    known = labels != IGNORE_ID
+    known = labels != IGNORE_INDEX
     shares = known.float() if weights is None else weights[labels.where(known, 0)] * known
     return shares.sum()
 
@@ -54,11 +54,11 @@ def mean_cross_entropy(
         return mean_cross_entropy(logits, labels, weights) * share
     total = label_weight(labels, weights)
     if not must_repeat(logits.device):
-        loss = F.cross_entropy(logits, labels, weights, ignore_index=IGNORE_ID)
+        loss = F.cross_entropy(logits, labels, weights, ignore_index=IGNORE_INDEX)
         # torch divides 0 by 0; no pixel passes a gradient back.
         return loss.where(total > 0, 0.0)
     # The kernel that averages over the pixels adds them up in any order.
-    losses = F.cross_entropy(logits, labels, weights, ignore_index=IGNORE_ID, reduction="none")
+    losses = F.cross_entropy(logits, labels, weights, ignore_index=IGNORE_INDEX, reduction="none")
     return losses.sum() / total.where(total > 0, 1.0)
 
 

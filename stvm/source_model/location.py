@@ -51,7 +51,7 @@ def source_lock(path: Path) -> Path:
     return path.with_suffix(".lock")
 
 
-def brings_files(settings: Settings) -> bool:
+def uses_local_files(settings: Settings) -> bool:
     """Images or weights of the user's are read, not only the embedded benchmark."""
     source = settings.source
     given = source.source_checkpoint or source.source_init

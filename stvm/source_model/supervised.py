@@ -21,10 +21,10 @@ from stvm.networks import SegmentationNetwork, upsample
 from stvm.settings import Settings
 from stvm.source_model.labelled_loss import class_weights, mean_cross_entropy, refuse_unlabelled
 from stvm.source_model.loading import load_source, new_network
-from stvm.training.device import passes_of
-from stvm.training.divergence import FirstNonFinite
+from stvm.training.device import forward_mode_of
+from stvm.training.divergence import DivergenceMonitor
 from stvm.training.optim import PolynomialDecay, sgd
-from stvm.training.resume import Keeper, begin
+from stvm.training.resume import TrainingCheckpoint, start_or_resume
 from stvm.training.seeding import random_states, restore_random_states, seed_everything
 
 __all__ = [
@@ -50,7 +50,7 @@ def train_source(
     cache: Path,
     device: torch.device,
     progress: Progress = silent,
-    keeper: Keeper | None = None,
+    checkpoint: TrainingCheckpoint | None = None,
 ) -> SegmentationNetwork:
     """The source model, trained on labelled source images.
 
@@ -63,7 +63,7 @@ def train_source(
     seed_everything(settings.source.source_seed)
     network = new_network(settings).to(device)
     images = open_source(settings.data, "train", cache)
-    train_supervised(network, images, settings, settings.source_crop(), progress, keeper)
+    train_supervised(network, images, settings, settings.source_crop(), progress, checkpoint)
     return network
 
 
@@ -72,13 +72,13 @@ def train_oracle(
     images: LabelledImages,
     settings: Settings,
     progress: Progress = silent,
-    keeper: Keeper | None = None,
+    checkpoint: TrainingCheckpoint | None = None,
 ) -> SegmentationNetwork:
     """The source model trained on with target labels by the source's recipe: an upper bound."""
     seed_everything(settings.source.source_seed + 1)
     sizes = settings.training
     crop = (sizes.crop_height, sizes.crop_width)
-    train_supervised(source, images, settings, crop, progress, keeper)
+    train_supervised(source, images, settings, crop, progress, checkpoint)
     return source
 
 
@@ -97,10 +97,10 @@ class SupervisedTraining:
         self, network: SegmentationNetwork, settings: Settings, weights: Tensor | None
     ) -> None:
         recipe, training = settings.source, settings.training
-        passes = passes_of(settings.compute)
-        self.network = passes.lay_out(network.train())
-        self.predict = passes.predict(self.network)
-        self.both = passes.of(lambda images: torch.stack(network.both_logits(images)))
+        forward_mode = forward_mode_of(settings.compute)
+        self.network = forward_mode.prepare(network.train())
+        self.predict = forward_mode.predict(self.network)
+        self.both = forward_mode.wrap(lambda images: torch.stack(network.both_logits(images)))
         self.device = next(network.parameters()).device
         self.weights = None if weights is None else weights.to(self.device)
         self.parts = recipe.source_accumulate
@@ -118,7 +118,7 @@ class SupervisedTraining:
         self.decay = PolynomialDecay(
             [self.optimizer], recipe.source_iterations, training.poly_power
         )
-        self.finite = FirstNonFinite(recipe.source_seed, self.device, "source_lr")
+        self.finite = DivergenceMonitor(recipe.source_seed, self.device, "source_lr")
 
     def step(self, pixels: Tensor, labels: Tensor, iteration: int) -> None:
         """Train on uint8 images (N, 3, h, w) with labels (N, h, w).
@@ -130,7 +130,7 @@ class SupervisedTraining:
         losses = self.losses(images, labels.to(self.device, non_blocking=True))
         loss = descend(self.optimizer, losses)
         self.decay.step()
-        self.finite.see(iteration, loss)
+        self.finite.check_loss(iteration, loss)
 
     def losses(self, images: Tensor, labels: Tensor) -> Iterator[Tensor]:
         """Of the parts of a batch, each made when it is asked for; they add up to the batch's."""
@@ -175,9 +175,9 @@ def train_supervised(
     settings: Settings,
     crop: tuple[int, int],
     progress: Progress,
-    keeper: Keeper | None = None,
+    checkpoint: TrainingCheckpoint | None = None,
 ) -> None:
-    """Train `network` in place, to the last iteration, from the state that `keeper` has.
+    """Train `network` in place, to the last iteration, from the state that `checkpoint` has.
 
     Args:
         network: on its device.
@@ -185,7 +185,7 @@ def train_supervised(
         settings: with the recipe.
         crop: height and width in pixels.
         progress: told how far it is.
-        keeper: keeps the state now and then.
+        checkpoint: keeps the state now and then.
 
     Raises:
         DivergenceError: a loss that is not finite.
@@ -202,7 +202,7 @@ def train_supervised(
         network.load_state_dict(first)
         return SupervisedTraining(network, settings, weights)
 
-    training, state = begin(make, keeper)
+    training, state = start_or_resume(make, checkpoint)
     done = int(state["iteration"]) if state else 0
     pinned = training.device.type == "cuda"
     loaded = batches(crops, recipe.source_batch, settings.training.workers, done, pinned=pinned)
@@ -211,8 +211,8 @@ def train_supervised(
         restore_random_states(state["random"])
     for iteration, (pixels, labels) in enumerate(loaded, start=done + 1):
         training.step(pixels, labels, iteration)
-        if keeper and keeper.due():
-            keeper.save(training.state_dict(iteration), training.device)
+        if checkpoint and checkpoint.due():
+            checkpoint.save(training.state_dict(iteration), training.device)
         progress(iteration, recipe.source_iterations)
     training.finite.check_weights(recipe.source_iterations, network)
     network.eval()

@@ -74,6 +74,6 @@ def pair_up(row: dict[Key, float], above: dict[Key, float]) -> list[tuple[float,
     return pairs
 
 
-def paired(row: dict[Key, float], above: dict[Key, float]) -> Estimate:
+def paired_difference(row: dict[Key, float], above: dict[Key, float]) -> Estimate:
     """Estimate of `row` minus `above` over their complete pairs."""
     return estimate(value - base for value, base in pair_up(row, above))

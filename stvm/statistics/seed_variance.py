@@ -11,7 +11,7 @@ from stvm.statistics.paired import Key
 
 
 @dataclass(frozen=True)
-class Spread:
+class SeedVariance:
     """Deviation of seeds about the mean of their realisation.
 
     Attributes:
@@ -31,20 +31,20 @@ class Spread:
         return low, high
 
 
-def spread(values: Mapping[Key, float]) -> Spread:
+def pooled_seed_variance(values: Mapping[Key, float]) -> SeedVariance:
     """Of the seeds, pooled within realisations: what differs between these does not count."""
     groups: dict[int, list[float]] = {}
     for (realisation, _), value in values.items():
         groups.setdefault(realisation, []).append(value)
     freedom = sum(len(group) - 1 for group in groups.values())
     if not freedom:
-        return Spread(0)
+        return SeedVariance(0)
     squares = sum(float(np.var(group)) * len(group) for group in groups.values())
-    return Spread(freedom, math.sqrt(squares / freedom))
+    return SeedVariance(freedom, math.sqrt(squares / freedom))
 
 
 def variance_ratio(
-    one: Spread, other: Spread, level: float = 0.95
+    one: SeedVariance, other: SeedVariance, level: float = 0.95
 ) -> tuple[float, float, float] | None:
     """Variance of `one` over that of `other` with its F interval; None where one is missing or 0.
 

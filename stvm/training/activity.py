@@ -75,7 +75,7 @@ def idle_parts(settings: Settings, means: dict[str, float]) -> list[str]:
     return [what for what, is_so in found.items() if is_so]
 
 
-def told(settings: Settings, tally: Tally) -> dict[str, Any]:
+def describe_activity(settings: Settings, tally: Tally) -> dict[str, Any]:
     """For a record: means over the iterations to six digits, and the parts that did nothing."""
     means = tally.means()
     rounded = {name: float(f"{value:.6g}") for name, value in means.items()}

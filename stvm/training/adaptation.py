@@ -9,16 +9,16 @@ import torch
 
 from stvm.data.crops import TargetCrops, batches
 from stvm.data.images import Images
-from stvm.evaluation.collapse import CollapseWatch
-from stvm.evaluation.label_free import WATCHED_IMAGES, spread_out
+from stvm.evaluation.collapse import CollapseMonitor
+from stvm.evaluation.label_free import WATCHED_IMAGES, load_even_subset
 from stvm.method.step import StepReport
 from stvm.networks import SegmentationNetwork
 from stvm.settings import Settings
-from stvm.training.activity import Tally, effective_rate, told
+from stvm.training.activity import Tally, describe_activity, effective_rate
 from stvm.training.builder import Adaptation, build_adaptation
-from stvm.training.divergence import FirstNonFinite
+from stvm.training.divergence import DivergenceMonitor
 from stvm.training.optim import PolynomialDecay
-from stvm.training.resume import Keeper, begin
+from stvm.training.resume import TrainingCheckpoint, start_or_resume
 from stvm.training.seeding import random_states, restore_random_states, seed_everything
 
 Curve = list[dict[str, float]]
@@ -35,7 +35,7 @@ class Progress(Protocol):
 
 
 @dataclass
-class Course:
+class TrainingLog:
     """What is written down of a training as it goes.
 
     Attributes:
@@ -71,13 +71,13 @@ class Training:
         self.decay = PolynomialDecay(
             self.adaptation.optimizers, training.iterations, training.poly_power
         )
-        self.finite = FirstNonFinite(training.seed, device, "lr or metric_lr")
-        self.course = Course()
+        self.finite = DivergenceMonitor(training.seed, device, "lr or metric_lr")
+        self.log = TrainingLog()
         self.tally = Tally()
         self.settings = settings
-        self.watch = CollapseWatch(
+        self.watch = CollapseMonitor(
             self.adaptation.reported(training.evaluated),
-            spread_out(images, WATCHED_IMAGES, device),
+            load_even_subset(images, WATCHED_IMAGES, device),
         )
         self.every = max(1, training.iterations // CURVE_POINTS)
 
@@ -92,17 +92,17 @@ class Training:
         rate = effective_rate(self.settings, lr, report.weight)
         self.tally.see(report, rate)
         self.decay.step()
-        self.finite.see(iteration, report.loss + report.metric_loss)
+        self.finite.check_loss(iteration, report.loss + report.metric_loss)
         if iteration % self.every:
             return None
-        self.course.curve.append(_point(iteration, report, rate))
-        self.course.banked.append(list(report.banked))
-        return self.look(iteration)
+        self.log.curve.append(_point(iteration, report, rate))
+        self.log.banked.append(list(report.banked))
+        return self.measure(iteration)
 
-    def look(self, iteration: int) -> Mapping[str, Any]:
+    def measure(self, iteration: int) -> Mapping[str, Any]:
         """Let the watch look, and write it down."""
-        seen = self.watch.look(iteration)
-        self.course.watch.append(seen)
+        seen = self.watch.measure(iteration)
+        self.log.watch.append(seen)
         return seen
 
     def state_dict(self, iteration: int) -> dict[str, Any]:
@@ -112,7 +112,7 @@ class Training:
             "adaptation": self.adaptation.state_dict(),
             "decay": self.decay.state_dict(),
             "finite": self.finite.state_dict(),
-            "course": asdict(self.course),
+            "course": asdict(self.log),
             "tally": {"steps": self.tally.steps, "sums": dict(self.tally.sums)},
             "random": random_states(),
         }
@@ -122,7 +122,7 @@ class Training:
         self.adaptation.load_state_dict(state["adaptation"])
         self.decay.load_state_dict(state["decay"])
         self.finite.load_state_dict(state["finite"])
-        self.course = Course(**state["course"])
+        self.log = TrainingLog(**state["course"])
         self.tally = Tally(**state["tally"])
 
 
@@ -132,8 +132,8 @@ def adapt(
     images: Images,
     num_classes: int,
     progress: Progress | None = None,
-    keeper: Keeper | None = None,
-) -> tuple[Adaptation, Course]:
+    checkpoint: TrainingCheckpoint | None = None,
+) -> tuple[Adaptation, TrainingLog]:
     """Train the student to the last iteration.
 
     Args:
@@ -142,7 +142,7 @@ def adapt(
         images: unlabelled target images.
         num_classes: C.
         progress: told how far it is.
-        keeper: keeps the state now and then; the training goes on from the one it has.
+        checkpoint: keeps the state now and then; the training goes on from the one it has.
 
     Returns:
         The networks after the last iteration, and the course of the training.
@@ -152,7 +152,9 @@ def adapt(
         StvmError: a state that cannot be written.
     """
     settings_, device = settings.training, next(source.parameters()).device
-    training, state = begin(partial(Training, settings, source, images, num_classes), keeper)
+    training, state = start_or_resume(
+        partial(Training, settings, source, images, num_classes), checkpoint
+    )
     done = int(state["iteration"]) if state else 0
     size = (settings_.crop_height, settings_.crop_width)
     crops = TargetCrops(images, size, settings_.seed, settings_.iterations * settings_.batch)
@@ -162,17 +164,17 @@ def adapt(
     if state:
         restore_random_states(state["random"])
     else:
-        training.look(0)
+        training.measure(0)
     for iteration, pixels in enumerate(loaded, start=done + 1):
         batch = pixels.to(device, non_blocking=True).float() / 255
         seen = training.step(batch, iteration)
-        if keeper and keeper.due():
-            keeper.save(training.state_dict(iteration), device)
+        if checkpoint and checkpoint.due():
+            checkpoint.save(training.state_dict(iteration), device)
         if progress:
             progress(iteration, settings_.iterations, seen)
     training.finite.check_weights(settings_.iterations, *training.adaptation.networks())
-    training.course.parts = told(settings, training.tally)
-    return training.adaptation, training.course
+    training.log.parts = describe_activity(settings, training.tally)
+    return training.adaptation, training.log
 
 
 def _point(iteration: int, report: StepReport, rate: torch.Tensor | float) -> dict[str, float]:

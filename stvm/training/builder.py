@@ -18,14 +18,14 @@ from stvm.method.mean_teacher import (
     frozen_copy,
     no_update,
 )
-from stvm.method.metric import MetricLearner, MetricReading
+from stvm.method.metric import MetricLearner, MetricOutput
 from stvm.method.patches import NoPatches, PatchBank
 from stvm.method.photometric import PhotometricAugmentation, no_augmentation
 from stvm.method.step import AdaptationStep, Bank
 from stvm.method.thresholds import ClassThresholds, most_confident
 from stvm.networks import SegmentationNetwork
 from stvm.settings import MethodSettings, Settings
-from stvm.training.device import passes_of
+from stvm.training.device import forward_mode_of
 from stvm.training.optim import sgd
 
 
@@ -91,25 +91,25 @@ def build_adaptation(
         num_classes: C.
     """
     method, training = settings.method, settings.training
-    passes = passes_of(settings.compute)
-    student = passes.lay_out(build_student(source, method.student_bn))
-    teacher = passes.lay_out(frozen_copy(source))
+    forward_mode = forward_mode_of(settings.compute)
+    student = forward_mode.prepare(build_student(source, method.student_bn))
+    teacher = forward_mode.prepare(frozen_copy(source))
     optimizer = sgd(student, training)
     metric = None
-    learn_metric: Callable[[Tensor, Tensor, Tensor, Tensor], MetricReading] = no_metric
+    learn_metric: Callable[[Tensor, Tensor, Tensor, Tensor], MetricOutput] = no_metric
     if method.mgs or method.mocm:
         metric = build_metric(settings, source, num_classes)
-        learn_metric = metric.train_and_read
+        learn_metric = metric.train_step
     elif method.metric_alongside:
-        with drawing_aside(device_of(student)):
+        with isolated_rng(device_of(student)):
             metric = build_metric(settings, source, num_classes)
-        learn_metric = partial(learn_aside, metric)
+        learn_metric = partial(train_unused_metric, metric)
     step = AdaptationStep(
-        student=passes.predict(student),
+        student=forward_mode.predict(student),
         label=build_labeller(settings, source, student, teacher),
         learn_metric=learn_metric,
-        weigh=build_weighing(method),
-        admit=build_admission(method, num_classes),
+        to_reliability=build_reliability(method),
+        select=build_selection(method, num_classes),
         augment=build_augmentation(method),
         bank=build_bank(settings, num_classes),
         bank_augmented=method.patch_image == "augmented",
@@ -129,11 +129,11 @@ def build_labeller(
     teacher: SegmentationNetwork,
 ) -> Labeller:
     """The teacher labels; without MT the frozen source model or the student does."""
-    method, passes = settings.method, passes_of(settings.compute)
+    method, forward_mode = settings.method, forward_mode_of(settings.compute)
     if method.mt:
-        return Labeller(teacher, method.labeller_bn, method.teacher_bn == "track", passes)
-    chosen = student if method.labeller == "student" else passes.lay_out(frozen_copy(source))
-    return Labeller(chosen, method.labeller_bn, False, passes)
+        return Labeller(teacher, method.labeller_bn, method.teacher_bn == "track", forward_mode)
+    chosen = student if method.labeller == "student" else forward_mode.prepare(frozen_copy(source))
+    return Labeller(chosen, method.labeller_bn, False, forward_mode)
 
 
 def build_update(
@@ -147,21 +147,21 @@ def build_update(
     ).update
 
 
-def drawing_aside(device: torch.device) -> AbstractContextManager[None]:
+def isolated_rng(device: torch.device) -> AbstractContextManager[None]:
     """What is drawn in the block leaves torch's generators where they were."""
     return torch.random.fork_rng([device] if device.type == "cuda" else [])
 
 
-def learn_aside(
+def train_unused_metric(
     metric: MetricLearner,
     features: Tensor,
     pseudo_labels: Tensor,
     confidence: Tensor,
     doubt: Tensor,
-) -> MetricReading:
+) -> MetricOutput:
     """Train a metric network that nothing uses, so that the trial goes as it would without it."""
-    with drawing_aside(features.device):
-        return metric.train_and_read(features, pseudo_labels, confidence, doubt)
+    with isolated_rng(features.device):
+        return metric.train_step(features, pseudo_labels, confidence, doubt)
 
 
 def build_student(
@@ -184,8 +184,12 @@ def build_metric(
     settings: Settings, source: SegmentationNetwork, num_classes: int
 ) -> MetricLearner:
     """Metric network with the classifier's architecture, random proxies, Adam (section III-C)."""
-    method, device, passes = settings.method, device_of(source), passes_of(settings.compute)
-    head = passes.lay_out(source.new_head(method.n_f).to(device))
+    method, device, forward_mode = (
+        settings.method,
+        device_of(source),
+        forward_mode_of(settings.compute),
+    )
+    head = forward_mode.prepare(source.new_head(method.n_f).to(device))
     proxies = nn.Parameter(torch.randn(num_classes, method.n_f).to(device))
     return MetricLearner(
         head,
@@ -196,19 +200,19 @@ def build_metric(
         method.pixels_per_class,
         method.metric_balance,
         torch.Generator().manual_seed(settings.training.seed),
-        passes,
+        forward_mode,
         method.metric_floor,
     )
 
 
-def build_weighing(method: MethodSettings) -> Callable[[Tensor], Tensor]:
+def build_reliability(method: MethodSettings) -> Callable[[Tensor], Tensor]:
     """Distances to reliability; without MGS to a constant."""
     if method.mgs:
         return partial(reliability, alpha=method.alpha, beta=method.beta)
     return partial(torch.full_like, fill_value=method.constant_weight)
 
 
-def build_admission(
+def build_selection(
     method: MethodSettings, num_classes: int
 ) -> Callable[[Tensor, Tensor, Tensor], Tensor]:
     """Which pseudo-labels are trained on: all, or a most confident share."""
@@ -249,10 +253,10 @@ def build_bank(settings: Settings, num_classes: int) -> Bank:
 
 def no_metric(
     features: Tensor, pseudo_labels: Tensor, confidence: Tensor, doubt: Tensor
-) -> MetricReading:
+) -> MetricOutput:
     """What stands where neither MGS nor MOCM is on: every distance 0, nothing trained."""
     zero = confidence.new_zeros(())
-    return MetricReading(torch.zeros_like(confidence), zero, zero, zero)
+    return MetricOutput(torch.zeros_like(confidence), zero, zero, zero)
 
 
 def device_of(module: nn.Module) -> torch.device:

@@ -1,6 +1,6 @@
 """What `settings.compute` means: torch's switches during a trial, and how networks pass images.
 
-`computing` surrounds everything that computes for a trial; `Passes` wraps the networks of a
+`computing` surrounds everything that computes for a trial; `ForwardMode` wraps the networks of a
 training. Both are the identity for the default settings on the CPU.
 
 TF32 rounds the factors of convolutions and matrix products to 10 bits: precision=tf32 allows it,
@@ -18,7 +18,7 @@ from typing import Any
 import torch
 
 from stvm.errors import StvmError
-from stvm.networks.forward_mode import Passes
+from stvm.networks.forward_mode import ForwardMode
 from stvm.settings import ComputeSettings
 
 CUBLAS = "CUBLAS_WORKSPACE_CONFIG"
@@ -125,6 +125,6 @@ def _switch(
     backends.cuda.matmul.allow_tf32 = products
 
 
-def passes_of(compute: ComputeSettings) -> Passes:
+def forward_mode_of(compute: ComputeSettings) -> ForwardMode:
     """How networks pass images under these settings."""
-    return Passes(compute.channels_last, compute.compile, compute.precision)
+    return ForwardMode(compute.channels_last, compute.compile, compute.precision)

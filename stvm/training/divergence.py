@@ -8,7 +8,7 @@ from stvm.errors import DivergenceError
 _CHECK_EVERY = 50
 
 
-class FirstNonFinite:
+class DivergenceMonitor:
     """Notes on the device the first iteration whose loss is not finite, and tells now and then.
 
     Asking the device in every iteration would make it wait for the processor.
@@ -25,7 +25,7 @@ class FirstNonFinite:
         self.iteration = torch.zeros((), dtype=torch.long, device=device)
         self.value = torch.zeros((), device=device)
 
-    def see(self, iteration: int, loss: Tensor) -> None:
+    def check_loss(self, iteration: int, loss: Tensor) -> None:
         """Look at the loss of an iteration (from 1).
 
         Raises:

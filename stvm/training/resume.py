@@ -12,7 +12,7 @@ import torch
 from stvm import __version__
 from stvm.files import Unreadable, drop_unfinished, unreadable, write_whole, writing
 
-EVERY_S = 300.0
+SAVE_INTERVAL_S = 300.0
 FORMAT = "2"
 """Of an adaptation: raised whenever its state holds other things than before."""
 SUPERVISED_FORMAT = "1"
@@ -44,7 +44,7 @@ def _root(error: Exception) -> Exception:
     return behind or error
 
 
-class Keeper:
+class TrainingCheckpoint:
     """Keeps the newest state of one trial.
 
     Args:
@@ -60,7 +60,11 @@ class Keeper:
     """
 
     def __init__(
-        self, path: Path, identity: dict[str, str], every_s: float = EVERY_S, form: str = FORMAT
+        self,
+        path: Path,
+        identity: dict[str, str],
+        every_s: float = SAVE_INTERVAL_S,
+        form: str = FORMAT,
     ) -> None:
         self.path = path
         self.form = form
@@ -151,25 +155,27 @@ class Resumable(Protocol):
 T = TypeVar("T", bound=Resumable)
 
 
-def begin(make: Callable[[], T], keeper: Keeper | None) -> tuple[T, dict[str, Any] | None]:
+def start_or_resume(
+    make: Callable[[], T], checkpoint: TrainingCheckpoint | None
+) -> tuple[T, dict[str, Any] | None]:
     """A training, and the state it goes on from; one that does not fit is moved aside.
 
     Args:
         make: makes the training afresh, however far one that it made before has come.
-        keeper: of its state; None keeps none.
+        checkpoint: of its state; None keeps none.
 
     Raises:
         Unreadable: as `Keeper.load`.
         RuntimeError: memory ran out; the state stays for the next start.
     """
     training = make()
-    state = keeper.load() if keeper else None
-    if keeper and state:
+    state = checkpoint.load() if checkpoint else None
+    if checkpoint and state:
         try:
             training.load_state_dict(state)
         except _UNFIT as error:
             if lacks_memory(error):
                 raise
-            keeper.refuse()
+            checkpoint.refuse()
             return make(), None
     return training, state

@@ -7,8 +7,8 @@ from stvm.data.datasets import has_source_val, open_source, open_target_images, 
 from stvm.data.inspection import check_contents
 from stvm.data.split_files import Reads, odd_files
 from stvm.errors import StvmError
-from stvm.evaluation.trial_evaluator import open_graded
-from stvm.settings import OFFICIAL, Settings, needs_two_images
+from stvm.evaluation.trial_evaluator import open_evaluation_images
+from stvm.settings import PUBLISHED, Settings, needs_two_images
 from stvm.source_model.loading import new_network, open_source_model
 
 SOURCE_IMAGES = 500
@@ -44,7 +44,7 @@ def check_inputs(trials: Iterable[Settings], cache: Path | None = None) -> list[
             if not source.source_checkpoint:
                 open_source(data, "train", Path())
             _refuse_lone_image(settings, len(open_target_images(data, Path())))
-            open_graded(settings, Path())
+            open_evaluation_images(settings, Path())
             if settings.method.procedure == "oracle":
                 open_target_labelled(data, "train", Path())
         if source.source_checkpoint:
@@ -68,7 +68,7 @@ def _reads(settings: Settings) -> list[Reads]:
     if not settings.source.source_checkpoint:
         found.append(Reads(data, "source", "train"))
     if method.procedure == "adapt" and not method.st and has_source_val(data):
-        most = SOURCE_IMAGES if data.dataset in OFFICIAL else 0
+        most = SOURCE_IMAGES if data.dataset in PUBLISHED else 0
         found.append(Reads(data, "source", "val", most=most))
     found.append(Reads(data, "target", "train", labelled=method.procedure == "oracle"))
     return [*found, Reads(data, "target", settings.training.eval_split)]

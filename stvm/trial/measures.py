@@ -11,7 +11,7 @@ from torch.nn import functional as F
 from stvm.data.images import LabelledImages
 from stvm.evaluation.evaluate import labelled_batches
 from stvm.evaluation.label_free import label_free_scores
-from stvm.evaluation.label_quality import judge_labels
+from stvm.evaluation.label_quality import pseudo_label_auroc
 from stvm.evaluation.silhouette_score import Batch, silhouettes
 from stvm.method.losses import reliability
 from stvm.method.mean_teacher import Labeller
@@ -21,7 +21,7 @@ from stvm.training.builder import Adaptation
 
 
 @dataclass(frozen=True)
-class Reader:
+class AdaptedPredictor:
     """Reads images with the networks of a finished adaptation, in eval mode.
 
     Attributes:
@@ -68,7 +68,7 @@ class Reader:
 
 @torch.no_grad()
 def metric_silhouette(
-    reader: Reader, images: LabelledImages, num_classes: int, device: torch.device
+    reader: AdaptedPredictor, images: LabelledImages, num_classes: int, device: torch.device
 ) -> dict[str, Any] | None:
     """Table VII: silhouette of every pixel's metric feature; None without metric network.
 
@@ -87,7 +87,9 @@ def metric_silhouette(
 
 
 @torch.no_grad()
-def unlabelled_silhouette(reader: Reader, pixels: Tensor, num_classes: int) -> float | None:
+def unlabelled_silhouette(
+    reader: AdaptedPredictor, pixels: Tensor, num_classes: int
+) -> float | None:
     """Mean silhouette of the metric features of these images under the network's own classes."""
     if reader.adaptation.metric is None:
         return None
@@ -102,7 +104,7 @@ def unlabelled_silhouette(reader: Reader, pixels: Tensor, num_classes: int) -> f
 
 
 def measure_adaptation(
-    reader: Reader,
+    reader: AdaptedPredictor,
     held_out: LabelledImages,
     unlabelled: Tensor,
     num_classes: int,
@@ -130,7 +132,7 @@ def measure_adaptation(
     scores = label_free_scores(network, unlabelled, agree)
     scores["silhouette"] = unlabelled_silhouette(reader, unlabelled, num_classes)
     return {
-        "auroc": judge_labels(reader.maps, held_out, device),
+        "auroc": pseudo_label_auroc(reader.maps, held_out, device),
         "scores": scores,
         "silhouette": metric_silhouette(reader, held_out, num_classes, device),
     }

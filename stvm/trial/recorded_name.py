@@ -14,7 +14,7 @@ from stvm.data.fingerprints import Contents
 from stvm.errors import StvmError
 from stvm.records.results import Results
 from stvm.settings import Settings, digest
-from stvm.source_model.location import brings_files
+from stvm.source_model.location import uses_local_files
 
 _PATHS = ("source_root", "target_root", "source_checkpoint", "source_init")
 _EQUAL = ("float32", "bfloat16")
@@ -41,7 +41,7 @@ def named(settings: Settings, results: Results, contents: Contents) -> Settings:
     Raises:
         StvmError: the settings say of files what they do not hold, or a record cannot be read.
     """
-    if not brings_files(settings):
+    if not uses_local_files(settings):
         return settings
     known = contents.identified(settings)
     if known == settings.without_contents() or results.record_path(known.hash()).exists():
@@ -70,7 +70,7 @@ def refuse_other_files(trials: Iterable[Settings], results: Results, contents: C
         StvmError: a recorded trial read other files below the same path, or the settings say of
             files what they do not hold.
     """
-    for settings in filter(brings_files, trials):
+    for settings in filter(uses_local_files, trials):
         contents.identified(settings)
         record = results.read(settings.hash())
         if record is not None and not _is_of(record, settings, contents):

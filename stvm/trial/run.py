@@ -18,23 +18,23 @@ from stvm.data.datasets import (
     open_target_images,
     open_target_labelled,
 )
-from stvm.data.images import LabelledImages, Spread
+from stvm.data.images import EvenSubset, LabelledImages
 from stvm.errors import DivergenceError
 from stvm.evaluation.collapse import has_collapsed
 from stvm.evaluation.evaluate import check_labels, evaluate
-from stvm.evaluation.label_free import SCORED_IMAGES, label_free_scores, spread_out
-from stvm.evaluation.trial_evaluator import Miou, open_graded
+from stvm.evaluation.label_free import SCORED_IMAGES, label_free_scores, load_even_subset
+from stvm.evaluation.trial_evaluator import TrialEvaluator, open_evaluation_images
 from stvm.networks import SegmentationNetwork
-from stvm.settings import OFFICIAL, Settings
+from stvm.settings import PUBLISHED, Settings
 from stvm.source_model.ensure import ensure_source
 from stvm.source_model.loading import open_source_model, source_facts
 from stvm.source_model.supervised import adapt_batch_norm, silent, train_oracle
-from stvm.training.adaptation import Course, Curve, Progress, adapt
+from stvm.training.adaptation import Curve, Progress, TrainingLog, adapt
 from stvm.training.builder import Adaptation
 from stvm.training.device import computing
-from stvm.training.resume import Keeper
+from stvm.training.resume import TrainingCheckpoint
 from stvm.trial.inputs import SOURCE_IMAGES
-from stvm.trial.measures import Reader, measure_adaptation
+from stvm.trial.measures import AdaptedPredictor, measure_adaptation
 from stvm.trial.sample import predict_sample
 
 
@@ -62,7 +62,7 @@ def run_trial(
     cache: Path,
     device: torch.device,
     progress: Progress | None = None,
-    keeper: Keeper | None = None,
+    checkpoint: TrainingCheckpoint | None = None,
 ) -> Outcome:
     """Run one trial; labels of the target serve evaluation and, if asked for, the oracle.
 
@@ -71,7 +71,7 @@ def run_trial(
         cache: of rendered data and source models.
         device: to train on.
         progress: told how far it is.
-        keeper: keeps the state of the training, from which an interrupted one goes on.
+        checkpoint: keeps the state of the training, from which an interrupted one goes on.
 
     Raises:
         StvmError: data or checkpoint that cannot be used, or memory of a GPU that ran out.
@@ -79,7 +79,7 @@ def run_trial(
     """
     path = ensure_source(settings, cache, device, progress)
     with computing(settings.compute, device):
-        return _run(settings, path, cache, device, progress, keeper)
+        return _run(settings, path, cache, device, progress, checkpoint)
 
 
 def _run(
@@ -88,31 +88,31 @@ def _run(
     cache: Path,
     device: torch.device,
     progress: Progress | None,
-    keeper: Keeper | None,
+    checkpoint: TrainingCheckpoint | None,
 ) -> Outcome:
-    checkpoint = open_source_model(settings, path)
-    source, facts = checkpoint.build().to(device), source_facts(checkpoint)
-    del checkpoint
-    measure = Miou(settings, open_graded(settings, cache), device)
+    found = open_source_model(settings, path)
+    source, facts = found.build().to(device), source_facts(found)
+    del found
+    measure = TrialEvaluator(settings, open_evaluation_images(settings, cache), device)
     check_labels(measure.images, settings.training.eval_split)
     held_out = _at_image_size(measure, cache)
     classes = len(class_names(settings.data))
     images = open_target_images(settings.data, cache)
     reader = None
-    if keeper:
-        keeper.bind(source_sha256=str(facts["sha256"]))
+    if checkpoint:
+        checkpoint.bind(source_sha256=str(facts["sha256"]))
     if settings.method.st:
-        adaptation, course = adapt(settings, source, images, classes, progress, keeper)
-        reader = Reader(settings, adaptation)
+        adaptation, log = adapt(settings, source, images, classes, progress, checkpoint)
+        reader = AdaptedPredictor(settings, adaptation)
         network = adaptation.reported(settings.training.evaluated)
-        result = _adapted(settings, adaptation, course, measure) | measure.about(network)
+        result = _adapted(settings, adaptation, log, measure) | measure.about(network)
         # Loaded now: beside the training they would take a GPU's memory.
-        unlabelled = spread_out(images, SCORED_IMAGES, device)
+        unlabelled = load_even_subset(images, SCORED_IMAGES, device)
         result |= measure_adaptation(reader, held_out, unlabelled, classes, device)
     else:
-        network = _yardstick(settings, source, cache, device, progress, keeper)
+        network = _baseline_network(settings, source, cache, device, progress, checkpoint)
         result = measure(network) | measure.about(network) | {"iteration": 0}
-        unlabelled = spread_out(images, SCORED_IMAGES, device)
+        unlabelled = load_even_subset(images, SCORED_IMAGES, device)
         result["scores"] = label_free_scores(network, unlabelled, None) | {"silhouette": None}
         if settings.method.procedure == "adapt":
             result["source_val_miou"] = _on_source(settings, network, cache, device)
@@ -127,7 +127,7 @@ def _run(
     return Outcome(result, sample, facts, network, reader.adaptation if reader else None)
 
 
-def _at_image_size(measure: Miou, cache: Path) -> LabelledImages:
+def _at_image_size(measure: TrialEvaluator, cache: Path) -> LabelledImages:
     """The evaluated split with images and labels as large as the trial's."""
     if not measure.protocol.resizes:
         return measure.images
@@ -151,7 +151,7 @@ def _refuse_nan(settings: Settings, entropy: float) -> None:
 def _adapted(
     settings: Settings,
     adaptation: Adaptation,
-    course: Course,
+    log: TrainingLog,
     measure: Callable[[SegmentationNetwork], dict[str, Any]],
 ) -> dict[str, Any]:
     student, teacher = adaptation.student, adaptation.teacher
@@ -161,11 +161,11 @@ def _adapted(
         **scores[settings.training.evaluated],
         **scores,
         "iteration": settings.training.iterations,
-        "curve": _finite(course.curve),
-        "watch": course.watch,
-        "collapsed": has_collapsed(course.watch),
-        "banked": course.banked if settings.method.mocm else None,
-        **course.parts,
+        "curve": _finite(log.curve),
+        "watch": log.watch,
+        "collapsed": has_collapsed(log.watch),
+        "banked": log.banked if settings.method.mocm else None,
+        **log.parts,
     }
 
 
@@ -177,13 +177,13 @@ def _finite(curve: Curve) -> Curve:
     ]
 
 
-def _yardstick(
+def _baseline_network(
     settings: Settings,
     source: SegmentationNetwork,
     cache: Path,
     device: torch.device,
     progress: Progress | None,
-    keeper: Keeper | None,
+    checkpoint: TrainingCheckpoint | None,
 ) -> SegmentationNetwork:
     """The source model as it is, with the target's batch norm, or trained on target labels."""
     if settings.method.procedure == "adapt":
@@ -193,7 +193,7 @@ def _yardstick(
         adapt_batch_norm(network, open_target_images(settings.data, cache), device)
         return network
     labelled = open_target_labelled(settings.data, "train", cache)
-    return train_oracle(network, labelled, settings, progress or silent, keeper)
+    return train_oracle(network, labelled, settings, progress or silent, checkpoint)
 
 
 def _on_source(
@@ -204,6 +204,6 @@ def _on_source(
     if not has_source_val(data):
         return None
     images = open_source(data, "val", cache)
-    if data.dataset in OFFICIAL:
-        images = Spread(images, SOURCE_IMAGES)
+    if data.dataset in PUBLISHED:
+        images = EvenSubset(images, SOURCE_IMAGES)
     return evaluate(network, images, len(class_names(data)), device).miou

@@ -17,7 +17,7 @@ from stvm.records.results import Results
 from stvm.records.running import signed
 from stvm.settings import Settings
 from stvm.training.adaptation import Progress
-from stvm.training.resume import EVERY_S, FORMAT, SUPERVISED_FORMAT, Keeper
+from stvm.training.resume import FORMAT, SAVE_INTERVAL_S, SUPERVISED_FORMAT, TrainingCheckpoint
 from stvm.trial.metric_files import save_metric
 from stvm.trial.recorded_name import images_of, named
 from stvm.trial.run import Outcome, run_trial
@@ -31,7 +31,7 @@ def run_and_record(
     variant: str = "",
     retry_failed: bool = False,
     progress: Progress | None = None,
-    every_s: float = EVERY_S,
+    every_s: float = SAVE_INTERVAL_S,
     wait: bool = True,
     failed: str = "",
 ) -> dict[str, Any]:
@@ -60,23 +60,23 @@ def run_and_record(
     name = settings.hash()
     with results.lock(name, wait):
         form = SUPERVISED_FORMAT if settings.method.procedure == "oracle" else FORMAT
-        keeper = Keeper(results.state_path(name), {"hash": name}, every_s, form)
+        checkpoint = TrainingCheckpoint(results.state_path(name), {"hash": name}, every_s, form)
         results.drop_unfinished(name)
         record = results.read(name)
         again = retry_failed and failed in ("", results.stamp(name))
         if record and not (again and record["status"] == "failed"):
-            keeper.drop()
+            checkpoint.drop()
             return record
         if record:
             results.set_aside(name)
         path, lock = results.running_path(name), results.lock_path(name)
         with signed(path, variant or name, lock, progress) as told:
             results.note("start", name, variant=variant)
-            record = _run(settings, results, cache, contents, device, told, keeper)
+            record = _run(settings, results, cache, contents, device, told, checkpoint)
             record |= {"variant": variant}
             results.write(record)
             results.note(record["status"], name)
-        keeper.drop()
+        checkpoint.drop()
         return record
 
 
@@ -87,7 +87,7 @@ def _run(
     contents: Contents,
     device: torch.device,
     progress: Progress | None,
-    keeper: Keeper,
+    checkpoint: TrainingCheckpoint,
 ) -> dict[str, Any]:
     started, clock = now(), time.perf_counter()
     record: dict[str, Any] = {
@@ -101,13 +101,13 @@ def _run(
     run: dict[str, Any] = {}
     if images:
         run = {"images_sha256": images, "images_content": contents.of_images(settings)}
-    keeper.bind(images_sha256=images or "")
+    checkpoint.bind(images_sha256=images or "")
     try:
-        outcome = run_trial(settings, cache, device, progress, keeper)
+        outcome = run_trial(settings, cache, device, progress, checkpoint)
         if images and Contents(cache).of_images(settings) != run["images_content"]:
             raise StvmError(f"{_roots(settings)}: files changed while they were read; run again")
-        checkpoint = settings.source.checkpoint_content
-        if checkpoint and outcome.source["sha256"] != checkpoint:
+        digest = settings.source.checkpoint_content
+        if digest and outcome.source["sha256"] != digest:
             raise StvmError(
                 f"{settings.source.source_checkpoint}: changed after the trial was named by what "
                 "it holds; run again"
@@ -125,11 +125,11 @@ def _run(
             "iteration": error.iteration,
             "seed": error.seed,
         }
-    if keeper.resumed:
-        run["resumed_from"] = keeper.resumed["iteration"]
-        run["state_of"] = {name: keeper.resumed[name] for name in ("device", "threads")}
-    if keeper.set_aside:
-        run["state_set_aside"] = str(keeper.set_aside)
+    if checkpoint.resumed:
+        run["resumed_from"] = checkpoint.resumed["iteration"]
+        run["state_of"] = {name: checkpoint.resumed[name] for name in ("device", "threads")}
+    if checkpoint.set_aside:
+        run["state_set_aside"] = str(checkpoint.set_aside)
     return record | {"run": run | _circumstances(started, clock, device)}
 
 

@@ -11,7 +11,7 @@ from stvm.data.images import LabelledImages, evenly_spaced
 from stvm.evaluation.batches import as_input, batch_size
 from stvm.networks import SegmentationNetwork
 from stvm.settings import Settings
-from stvm.trial.measures import Reader
+from stvm.trial.measures import AdaptedPredictor
 
 SAMPLE_IMAGES = 4
 
@@ -20,7 +20,7 @@ SAMPLE_IMAGES = 4
 def predict_sample(
     settings: Settings,
     network: SegmentationNetwork,
-    reader: Reader | None,
+    reader: AdaptedPredictor | None,
     images: LabelledImages,
     device: torch.device,
 ) -> dict[str, NDArray[Any]]:

@@ -19,7 +19,7 @@ import stvm
 from stvm.errors import StvmError
 from stvm.files import writing
 from stvm.files.scratch import RAY_BYTES, own_folder
-from stvm.tune.options import Machine
+from stvm.tune.options import RunOptions
 from stvm.tune.slots import cpus_of
 
 ANSWER_S = 120.0
@@ -40,27 +40,27 @@ def _answers(address: str | None) -> None:
 
 
 @contextlib.contextmanager
-def connected(machine: Machine) -> Iterator[list[dict[str, float]]]:
+def connected(run_options: RunOptions) -> Iterator[list[dict[str, float]]]:
     """Ray, started or joined; gives the resources of the living nodes.
 
     Raises:
         StvmError: it cannot be reached or started.
     """
-    _answers(machine.address)
+    _answers(run_options.address)
     with contextlib.ExitStack() as folders:
         options: dict[str, Any] = {}
-        if not machine.address and "RAY_TMPDIR" not in os.environ:
+        if not run_options.address and "RAY_TMPDIR" not in os.environ:
             # Ray's own choice is TMPDIR, which batch systems make longer than its sockets may be.
             options["_temp_dir"] = str(folders.enter_context(own_folder(RAY_BYTES)))
-        with _started(machine, options):
+        with _started(run_options, options):
             yield [node["Resources"] for node in alive()]
 
 
 @contextlib.contextmanager
-def _started(machine: Machine, options: dict[str, Any]) -> Iterator[None]:
+def _started(run_options: RunOptions, options: dict[str, Any]) -> Iterator[None]:
     options |= {"log_to_driver": False, "logging_level": logging.ERROR}
-    if machine.address:
-        options["address"] = machine.address
+    if run_options.address:
+        options["address"] = run_options.address
     else:
         cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else None
         # Without "local" Ray would join whichever cluster was last started on this machine.
@@ -69,7 +69,7 @@ def _started(machine: Machine, options: dict[str, Any]) -> Iterator[None]:
     try:
         ray.init(**options)
     except (OSError, RuntimeError, ValueError) as error:
-        raise StvmError(_unstarted(machine.address, error)) from None
+        raise StvmError(_unstarted(run_options.address, error)) from None
     # Ray puts a handler of its own in place, which ends the process without a word of ours.
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGTERM, on_request)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 
 @dataclass(frozen=True)
-class Machine:
+class RunOptions:
     """What a trial may use and where the work goes.
 
     Attributes:

@@ -15,10 +15,10 @@ from rich.table import Table as Grid
 from rich.text import Text
 
 from stvm.durations import duration
-from stvm.tune.remaining_time import Estimate
+from stvm.tune.remaining_time import RemainingTime
 from stvm.tune.worker_deaths import reason_of_death
 
-__all__ = ["Lines", "Table", "duration", "on_terminal", "reason_of_death", "watcher"]
+__all__ = ["LineProgress", "TableProgress", "duration", "on_terminal", "reason_of_death", "watcher"]
 
 
 TELL_EVERY_S = 300.0
@@ -27,7 +27,7 @@ _NAMED = 3
 """Most tasks of others that one line names."""
 
 
-class Lines(Callback):
+class LineProgress(Callback):
     """Counts the tasks of one phase and prints a line when one ends.
 
     Args:
@@ -50,11 +50,11 @@ class Lines(Callback):
         self.done = 0
         self.failed = 0
         self.errors: list[str] = []
-        self.estimate = Estimate(total, slots, tasks)
+        self.estimate = RemainingTime(total, slots, tasks)
         self._told: dict[str, float] = {}
         self._waited = -math.inf
 
-    def __enter__(self) -> "Lines":
+    def __enter__(self) -> "LineProgress":
         return self
 
     def __exit__(
@@ -177,8 +177,8 @@ class Lines(Callback):
         return "" if seconds is None else duration(seconds)
 
 
-class Table(Lines):
-    """Lines that scroll by above a live table of what is running; ends with its block.
+class TableProgress(LineProgress):
+    """LineProgress that scroll by above a live table of what is running; ends with its block.
 
     Args:
         total: tasks of the phase.
@@ -209,7 +209,7 @@ class Table(Lines):
             redirect_stderr=False,
         )
 
-    def __enter__(self) -> "Table":
+    def __enter__(self) -> "TableProgress":
         self.live.start()
         return self
 
@@ -245,9 +245,9 @@ class Table(Lines):
 
 def watcher(
     total: int, slots: int, what: str, tasks: Sequence[Mapping[str, Any]] = ()
-) -> Lines | Table:
+) -> LineProgress | TableProgress:
     """The table on a terminal, lines elsewhere."""
-    return (Table if on_terminal() else Lines)(total, slots, what, tasks)
+    return (TableProgress if on_terminal() else LineProgress)(total, slots, what, tasks)
 
 
 def on_terminal() -> bool:

@@ -44,7 +44,7 @@ class Running:
         return (now - self.since) * (self.of - self.begun) / done if done > 0 else None
 
 
-class Estimate:
+class RemainingTime:
     """Seconds to go of a phase.
 
     The time before the first task starts is not counted, and short tasks that run first say

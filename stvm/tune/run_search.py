@@ -11,53 +11,60 @@ from ray.tune.stopper import Stopper
 from stvm.errors import StvmError
 from stvm.records.results import Results
 from stvm.records.tensorboard_events import require_tensorboard
-from stvm.search.plan import Suggestion, judged
+from stvm.search.plan import Suggestion, objective_value
 from stvm.search.search import Search
 from stvm.tune.cluster import connected
 from stvm.tune.consent import refuse_random_source
-from stvm.tune.options import Machine
-from stvm.tune.progress import Lines, Table, on_terminal
-from stvm.tune.run_study import Finished, check_files, prepare_slots, show_cpu
+from stvm.tune.options import RunOptions
+from stvm.tune.progress import LineProgress, TableProgress, on_terminal
+from stvm.tune.run_study import RunResult, check_files, prepare_slots, show_cpu
 from stvm.tune.sharing import LOOK_EVERY_S
 from stvm.tune.slots import Slots
-from stvm.tune.tasks import experiment, interruptible, missing_sources, run_tasks, task_of, work
+from stvm.tune.tasks import (
+    interruptible,
+    missing_sources,
+    run_task,
+    run_tasks,
+    task_of,
+    temporary_run_config,
+)
 
 
-def run_search(search: Search, results: Results, machine: Machine) -> Finished:
+def run_search(search: Search, results: Results, run_options: RunOptions) -> RunResult:
     """Carry out a search, its source model first; without a trial to run Ray is not started.
 
     Args:
         search: opened.
         results: where records go.
-        machine: what a trial may use.
+        run_options: what a trial may use.
 
     Raises:
         StvmError: an input is missing, no trial fits the machine, or the storage fails.
         Interrupted: Ctrl-C or a request to terminate.
     """
-    if machine.tensorboard:
+    if run_options.tensorboard:
         require_tensorboard()
     with interruptible():
         first = _first(search)
         if first is None:
-            return Finished(())
+            return RunResult(())
         settings = first.trial.settings
-        refuse_random_source([settings], machine.cache, machine.from_scratch)
-        check_files([first.trial], machine.cache)
-        with connected(machine) as nodes:
-            slots = prepare_slots(machine, nodes, results)
+        refuse_random_source([settings], run_options.cache, run_options.from_scratch)
+        check_files([first.trial], run_options.cache)
+        with connected(run_options) as nodes:
+            slots = prepare_slots(run_options, nodes, results)
             if not slots.gpus:
-                show_cpu([first.trial], machine)
-            sources = missing_sources([first.trial], machine.cache)
+                show_cpu([first.trial], run_options)
+            sources = missing_sources([first.trial], run_options.cache)
             errors: tuple[str, ...] = ()
             if sources:
-                errors = run_tasks("source", sources, results, machine, slots, False)
-            return Finished(errors or _fit(search, first, results, machine, slots))
+                errors = run_tasks("source", sources, results, run_options, slots, False)
+            return RunResult(errors or _fit(search, first, results, run_options, slots))
 
 
 def _first(search: Search) -> Suggestion | None:
     """The first trial to run here; None once the search is over, others' trials included."""
-    shown = Lines(0, 1, "trials")
+    shown = LineProgress(0, 1, "trials")
     while (suggestion := search.next()) is None and (others := search.others()):
         shown.waiting([(label, "") for label in others])
         time.sleep(LOOK_EVERY_S)
@@ -65,7 +72,7 @@ def _first(search: Search) -> Suggestion | None:
 
 
 def _fit(
-    search: Search, first: Suggestion, results: Results, machine: Machine, slots: Slots
+    search: Search, first: Suggestion, results: Results, run_options: RunOptions, slots: Slots
 ) -> tuple[str, ...]:
     left = search.left()
     at_once = min(slots.count, left)
@@ -75,12 +82,12 @@ def _fit(
         "report_every": shown.report_every,
         "prunes": search.plan.pruner != "none",
     }
-    asker = Asker(search, first, results, machine, slots, at_once, extras, shown)
+    asker = OptunaSearcher(search, first, results, run_options, slots, at_once, extras, shown)
     shown.watch(asker)
-    with shown, experiment(shown, "search") as run_config:
-        run_config.stop = Pruning(asker)
+    with shown, temporary_run_config(shown, "search") as run_config:
+        run_config.stop = PrunerStopper(asker)
         tune.Tuner(
-            tune.with_resources(work, {"cpu": slots.cpus, "gpu": slots.gpus}),
+            tune.with_resources(run_task, {"cpu": slots.cpus, "gpu": slots.gpus}),
             tune_config=tune.TuneConfig(
                 search_alg=asker, num_samples=-1, reuse_actors=slots.gpus == 0
             ),
@@ -91,7 +98,7 @@ def _fit(
     return tuple(shown.errors)
 
 
-class Asker(Searcher):
+class OptunaSearcher(Searcher):
     """Tune's view of a search.
 
     Tune asks for one trial more than it can run; the sampler would then not see the results of
@@ -103,15 +110,15 @@ class Asker(Searcher):
         search: Search,
         first: Suggestion,
         results: Results,
-        machine: Machine,
+        run_options: RunOptions,
         slots: Slots,
         at_once: int,
         extras: dict[str, Any],
-        shown: Lines,
+        shown: LineProgress,
     ) -> None:
         super().__init__()
         self.shown = shown
-        self.search, self.results, self.machine = search, results, machine
+        self.search, self.results, self.run_options = search, results, run_options
         self.slots, self.at_once, self.extras = slots, at_once, extras
         self.first: Suggestion | None = first
         self.running: dict[str, Suggestion] = {}
@@ -141,7 +148,7 @@ class Asker(Searcher):
         if suggestion is None:
             return Searcher.FINISHED
         self.running[trial_id] = suggestion
-        task = task_of("trial", suggestion.trial, self.results, self.machine, self.slots, False)
+        task = task_of("trial", suggestion.trial, self.results, self.run_options, self.slots, False)
         return {"task": task | self.extras | {"label": suggestion.label}}
 
     def stops(self, trial_id: str, result: dict[str, Any]) -> bool:
@@ -175,10 +182,10 @@ class Asker(Searcher):
         """Nothing: the storage is the memory."""
 
 
-class Pruning(Stopper):
+class PrunerStopper(Stopper):
     """Stops what the pruner gives up."""
 
-    def __init__(self, asker: Asker) -> None:
+    def __init__(self, asker: OptunaSearcher) -> None:
         self.asker = asker
 
     def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
@@ -190,12 +197,12 @@ class Pruning(Stopper):
         return False
 
 
-class SearchLines(Lines):
+class SearchLines(LineProgress):
     """Lines of a search: the objective's value where other studies show mIoU."""
 
-    asker: Asker
+    asker: OptunaSearcher
 
-    def watch(self, asker: Asker) -> None:
+    def watch(self, asker: OptunaSearcher) -> None:
         """Whose trials these are."""
         self.asker = asker
         asker.search.told = self.told
@@ -217,7 +224,7 @@ class SearchLines(Lines):
         if record is None:
             super().on_trial_result(iteration, trials, trial, result, **info)
             return
-        value, news = judged(record, self.asker.search.plan.objective)
+        value, news = objective_value(record, self.asker.search.plan.objective)
         self.done += value is not None
         self.failed += value is None
         self._ended(trial, news)
@@ -229,5 +236,5 @@ class SearchLines(Lines):
             self._ended(trial, "pruned", counts=False)
 
 
-class SearchTable(SearchLines, Table):
+class SearchTable(SearchLines, TableProgress):
     """The same above a live table."""

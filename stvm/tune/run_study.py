@@ -6,18 +6,18 @@ from pathlib import Path
 
 from stvm.records.results import Results
 from stvm.records.tensorboard_events import require_tensorboard, write_missing
-from stvm.source_model.location import brings_files
+from stvm.source_model.location import uses_local_files
 from stvm.study import Studies, Study, Trial
 from stvm.tune.cluster import check_nodes, connected, free_resources
 from stvm.tune.consent import accept_cpu, refuse_random_source
-from stvm.tune.options import Machine
+from stvm.tune.options import RunOptions
 from stvm.tune.sharing import sweep
 from stvm.tune.slots import Resources, Slots, plan_slots
 from stvm.tune.tasks import _has_source, interruptible, missing_sources, run_tasks
 
 
 @dataclass(frozen=True)
-class Finished:
+class RunResult:
     """What became of a study's run.
 
     Attributes:
@@ -28,47 +28,47 @@ class Finished:
 
 
 def execute(
-    study: Study | Studies, results: Results, machine: Machine, retry_failed: bool = False
-) -> Finished:
+    study: Study | Studies, results: Results, run_options: RunOptions, retry_failed: bool = False
+) -> RunResult:
     """Run the trials of a study that are not recorded, source models first.
 
     Raises:
         StvmError: no trial fits the machine, or the nodes of a cluster do not share what they must.
         Interrupted: Ctrl-C or a request to terminate.
     """
-    if machine.tensorboard:
+    if run_options.tensorboard:
         require_tensorboard()
-    finished = _execute(study, results, machine, retry_failed)
-    if machine.tensorboard:
+    finished = _execute(study, results, run_options, retry_failed)
+    if run_options.tensorboard:
         write_missing(results, dict.fromkeys(trial.hash for trial in study.trials))
     return finished
 
 
 def _execute(
-    study: Study | Studies, results: Results, machine: Machine, retry_failed: bool
-) -> Finished:
+    study: Study | Studies, results: Results, run_options: RunOptions, retry_failed: bool
+) -> RunResult:
     todo = study.missing(results, retry_failed)
     if not todo:
         study.write_manifest(results)
-        return Finished(())
-    refuse_random_source([t.settings for t in todo], machine.cache, machine.from_scratch)
-    check_files(todo, machine.cache)
-    with interruptible(), connected(machine) as nodes:
-        slots = prepare_slots(machine, nodes, results)
+        return RunResult(())
+    refuse_random_source([t.settings for t in todo], run_options.cache, run_options.from_scratch)
+    check_files(todo, run_options.cache)
+    with interruptible(), connected(run_options) as nodes:
+        slots = prepare_slots(run_options, nodes, results)
         if slots.gpus:
             show_memory(todo, slots.gpus)
         else:
-            show_cpu(todo, machine)
+            show_cpu(todo, run_options)
         study.write_manifest(results)
         sweep(results)
-        sources = missing_sources(todo, machine.cache)
+        sources = missing_sources(todo, run_options.cache)
         errors: tuple[str, ...] = ()
         if sources:
-            errors = run_tasks("source", sources, results, machine, slots, retry_failed)
-            todo = [t for t in todo if _has_source(t, machine.cache)]
+            errors = run_tasks("source", sources, results, run_options, slots, retry_failed)
+            todo = [t for t in todo if _has_source(t, run_options.cache)]
         if todo:
-            errors += run_tasks("trial", todo, results, machine, slots, retry_failed)
-        return Finished(errors)
+            errors += run_tasks("trial", todo, results, run_options, slots, retry_failed)
+        return RunResult(errors)
 
 
 def check_files(trials: Iterable[Trial], cache: Path) -> None:
@@ -77,7 +77,7 @@ def check_files(trials: Iterable[Trial], cache: Path) -> None:
     Raises:
         StvmError: one is missing or does not fit.
     """
-    brought = [trial.settings for trial in trials if brings_files(trial.settings)]
+    brought = [trial.settings for trial in trials if uses_local_files(trial.settings)]
     # torch takes seconds to import, while which Ray could start: only for those who bring files.
     if brought:
         from stvm.trial.inputs import check_inputs
@@ -99,24 +99,24 @@ def show_memory(trials: Sequence[Trial], gpus: float) -> None:
     print("\n".join(told), flush=True)
 
 
-def show_cpu(trials: Sequence[Trial], machine: Machine) -> None:
+def show_cpu(trials: Sequence[Trial], run_options: RunOptions) -> None:
     """Print what the longest of the trials takes on the CPU.
 
     Raises:
         StvmError: hours, and nobody asked for the CPU.
     """
-    asked = machine.on_cpu or machine.gpus == 0
+    asked = run_options.on_cpu or run_options.gpus == 0
     told = accept_cpu([trial.settings for trial in trials], asked)
     if told:
         print(told, flush=True)
 
 
-def prepare_slots(machine: Machine, nodes: Sequence[Resources], results: Results) -> Slots:
+def prepare_slots(run_options: RunOptions, nodes: Sequence[Resources], results: Results) -> Slots:
     """Slots on a cluster that is fit for the study."""
-    free = free_resources() if machine.address else None
-    slots = plan_slots(nodes, machine.cpus, machine.gpus, free)
-    if machine.address:
-        check_nodes([results.root, machine.cache])
+    free = free_resources() if run_options.address else None
+    slots = plan_slots(nodes, run_options.cpus, run_options.gpus, free)
+    if run_options.address:
+        check_nodes([results.root, run_options.cache])
     for note in slots.notes:
         print(note, flush=True)
     return slots

@@ -20,7 +20,7 @@ from stvm.files.locks import is_held
 from stvm.records.results import Results
 from stvm.records.running import read_sign
 from stvm.source_model.location import source_lock
-from stvm.tune.progress import Lines
+from stvm.tune.progress import LineProgress
 
 LOOK_EVERY_S = 1.0
 """Least seconds between two looks at what others do."""
@@ -93,7 +93,7 @@ class Shared(Searcher):
         self,
         tasks: Sequence[Task],
         at_once: int,
-        shown: Lines,
+        shown: LineProgress,
         stands: Callable[[Task], Standing] = standing,
     ) -> None:
         super().__init__()

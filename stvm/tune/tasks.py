@@ -14,8 +14,8 @@ from stvm.records.results import Results
 from stvm.settings import Settings
 from stvm.source_model.location import source_path
 from stvm.study import Trial
-from stvm.tune.options import Machine
-from stvm.tune.progress import Lines, watcher
+from stvm.tune.options import RunOptions
+from stvm.tune.progress import LineProgress, watcher
 from stvm.tune.sharing import Shared
 from stvm.tune.slots import Slots
 
@@ -27,7 +27,7 @@ class Interrupted(Exception):
     """The user stopped the study; what is recorded stays."""
 
 
-def work(config: dict[str, Any]) -> None:
+def run_task(config: dict[str, Any]) -> None:
     """What Tune runs; torch is imported by the worker alone."""
     from stvm.tune.trainable import trainable
 
@@ -53,7 +53,7 @@ def run_tasks(
     kind: Literal["source", "trial"],
     trials: Sequence[Trial],
     results: Results,
-    machine: Machine,
+    run_options: RunOptions,
     slots: Slots,
     retry_failed: bool,
 ) -> tuple[str, ...]:
@@ -63,15 +63,15 @@ def run_tasks(
     gpus = f" and {slots.gpus:g} GPU" if slots.gpus else ""
     cores = f"{slots.cpus} core{'s' if slots.cpus > 1 else ''}"
     print(f"{len(trials)} {what}, {at_once} at a time, {cores}{gpus} each", flush=True)
-    tasks = [task_of(kind, trial, results, machine, slots, retry_failed) for trial in trials]
+    tasks = [task_of(kind, trial, results, run_options, slots, retry_failed) for trial in trials]
     shown = watcher(len(tasks), at_once, what, tasks)
     for task in tasks:
         task |= {"report_every": shown.report_every, "waits": False}
     # Tune starts one worker after the other if it may not ask for more than one trial.
     os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(at_once + 1)
-    with shown, experiment(shown, kind) as run_config:
+    with shown, temporary_run_config(shown, kind) as run_config:
         tune.Tuner(
-            tune.with_resources(work, {"cpu": slots.cpus, "gpu": slots.gpus}),
+            tune.with_resources(run_task, {"cpu": slots.cpus, "gpu": slots.gpus}),
             tune_config=tune.TuneConfig(
                 search_alg=Shared(tasks, at_once, shown),
                 num_samples=-1,
@@ -83,7 +83,7 @@ def run_tasks(
 
 
 @contextlib.contextmanager
-def experiment(shown: Lines, name: str) -> Iterator[tune.RunConfig]:
+def temporary_run_config(shown: LineProgress, name: str) -> Iterator[tune.RunConfig]:
     """Settings of a Tune run that leaves nothing behind."""
     with own_folder() as storage:
         yield tune.RunConfig(
@@ -96,11 +96,16 @@ def experiment(shown: Lines, name: str) -> Iterator[tune.RunConfig]:
 
 
 def task_of(
-    kind: str, trial: Trial, results: Results, machine: Machine, slots: Slots, retry_failed: bool
+    kind: str,
+    trial: Trial,
+    results: Results,
+    run_options: RunOptions,
+    slots: Slots,
+    retry_failed: bool,
 ) -> dict[str, Any]:
     """What a worker is told of one source model or trial."""
     label, sign = trial.label, trial.hash
-    source = source_path(trial.settings, machine.cache.resolve())
+    source = source_path(trial.settings, run_options.cache.resolve())
     if kind == "source":
         label = "source model" + (f" of{trial.where}" if trial.where else "")
         sign = f"source-{source.stem}"
@@ -113,15 +118,15 @@ def task_of(
         "sign": str(results.running_path(sign)),
         "settings": _groups(trial.settings),
         "results": str(results.root),
-        "cache": str(machine.cache.resolve()),
+        "cache": str(run_options.cache.resolve()),
         "directory": os.getcwd(),
         "threads": slots.cpus,
         "gpu": slots.gpus > 0,
         "retry_failed": retry_failed,
         "failed": results.stamp(trial.hash) if retry_failed else "",
         "waits": True,
-        "keep_every": machine.keep_every,
-        "tensorboard": machine.tensorboard,
+        "keep_every": run_options.keep_every,
+        "tensorboard": run_options.tensorboard,
     }
 
 

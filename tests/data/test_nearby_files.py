@@ -10,7 +10,7 @@ from PIL import Image
 from stvm.data.classes import ClassList
 from stvm.data.folder import FolderImages, LabelledFolder
 from stvm.data.published.dataset_layouts import GTA5
-from stvm.data.published.splits import Part
+from stvm.data.published.splits import DatasetSplit
 from stvm.errors import StvmError
 from tests.helpers.tiny_datasets import make_gta5
 
@@ -79,7 +79,7 @@ def test_a_folder_of_pictures_of_another_kind_says_so(root: Path) -> None:
 
 def test_a_label_or_image_with_a_capital_ending_is_told(tmp_path: Path) -> None:
     root = make_gta5(tmp_path / "gta5")
-    part = Part(GTA5, root, "train")
+    part = DatasetSplit(GTA5, root, "train")
     label = root / "labels/00003.png"
     label.rename(label.with_suffix(".PNG"))
     with pytest.raises(StvmError, match=r"no label: .*; 00003\.PNG is there: rename it to 00003"):

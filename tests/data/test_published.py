@@ -23,7 +23,7 @@ from stvm.data.datasets import (
 from stvm.data.image_files import read_first_channel
 from stvm.data.images import LabelledImages
 from stvm.data.published.dataset_layouts import CITYSCAPES, CROSS_CITY, GTA5, SYNTHIA
-from stvm.data.published.splits import Part
+from stvm.data.published.splits import DatasetSplit
 from stvm.errors import StvmError
 from stvm.settings import DataSettings
 from tests.helpers.tiny_datasets import (
@@ -414,7 +414,7 @@ def test_hidden_and_other_files_are_passed_over(trees: Path, tmp_path: Path) -> 
 def test_the_published_numbers() -> None:
     root = Path("nowhere")
     numbers = {
-        (layout.name, split): Part(layout, root, split).official
+        (layout.name, split): DatasetSplit(layout, root, split).official
         for layout in (GTA5, SYNTHIA, CITYSCAPES, CROSS_CITY)
         for split in layout.counts
     }

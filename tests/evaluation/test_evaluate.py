@@ -8,7 +8,7 @@ from sklearn.metrics import jaccard_score, roc_auc_score
 
 from stvm.data.streets.street_images import LabelledArrays
 from stvm.evaluation.evaluate import evaluate
-from stvm.evaluation.label_quality import auroc, judge_labels
+from stvm.evaluation.label_quality import auroc, pseudo_label_auroc
 from stvm.evaluation.miou import confusion_matrix, score
 from stvm.networks import build_network
 
@@ -97,5 +97,5 @@ def test_judging_a_perfect_and_a_useless_score() -> None:
             "useless": torch.zeros(truth.shape),
         }
 
-    found = judge_labels(read, data, torch.device("cpu"))
+    found = pseudo_label_auroc(read, data, torch.device("cpu"))
     assert found == {"perfect": 1.0, "useless": 0.5}

@@ -7,12 +7,12 @@ import pytest
 import torch
 from scipy.stats import entropy
 
-from stvm.evaluation.collapse import CollapseWatch, effective_classes, has_collapsed
+from stvm.evaluation.collapse import CollapseMonitor, effective_classes, has_collapsed
 from stvm.evaluation.label_free import (
     label_free_scores,
+    load_even_subset,
     predict,
     soft_neighbourhood_density,
-    spread_out,
 )
 from stvm.networks import build_network
 from stvm.records.label_free_objectives import OBJECTIVES, find_objective
@@ -65,19 +65,19 @@ def test_scoring_leaves_modes_buffers_and_random_draws_alone() -> None:
     before = {name: value.clone() for name, value in net.state_dict().items()}
     state = torch.get_rng_state()
     label_free_scores(net, PIXELS, None)
-    CollapseWatch(net, PIXELS).look(0)
+    CollapseMonitor(net, PIXELS).measure(0)
     assert net.training and torch.equal(state, torch.get_rng_state())
     assert all(torch.equal(before[name], value) for name, value in net.state_dict().items())
 
 
 def test_a_network_that_ends_with_one_class_has_collapsed() -> None:
     net = network()
-    watch = CollapseWatch(net, PIXELS)
+    watch = CollapseMonitor(net, PIXELS)
     start = {"iteration": 0, "shares": [0.25] * 4 + [0.0] * 3}
     with torch.no_grad():
         for branch in net.classifier.branches:
             branch.bias[3] += 100.0
-    seen = watch.look(10)
+    seen = watch.measure(10)
     assert seen["shares"] == [0.0] * 3 + [1.0] + [0.0] * 3
     assert effective_classes([0.25] * 4) == pytest.approx(4)
     assert has_collapsed([start, seen]) and not has_collapsed([start, start])
@@ -91,7 +91,7 @@ def test_the_same_images_are_taken_each_time() -> None:
         def image(self, index: int) -> np.ndarray:
             return np.full((2, 2, 3), index, np.uint8)
 
-    taken = spread_out(Ten(), 4, torch.device("cpu"))
+    taken = load_even_subset(Ten(), 4, torch.device("cpu"))
     assert (taken[:, 0, 0, 0] * 255).round().tolist() == [0, 3, 6, 9]
 
 

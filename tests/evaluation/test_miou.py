@@ -11,7 +11,7 @@ from sklearn.metrics import jaccard_score
 from studies.study_builder import evaluation_rule
 from stvm.data.cityscapes import CITYSCAPES, CROSS_CITY, SUBSETS, SYNTHIA
 from stvm.data.datasets import class_names, open_target_labelled
-from stvm.data.images import Spread
+from stvm.data.images import EvenSubset
 from stvm.settings import DataSettings
 from stvm.source_model.location import source_path
 from stvm.source_model.supervised import load_source
@@ -88,6 +88,6 @@ def test_the_class_sets_are_those_of_the_data() -> None:
 
 def test_evenly_spaced_images_are_some_of_all() -> None:
     data = images(5)
-    some = Spread(data, 3)
+    some = EvenSubset(data, 3)
     assert [bytes(some.label(i)) for i in range(3)] == [bytes(data.label(i)) for i in (0, 2, 4)]
-    assert len(Spread(data, 9)) == 5
+    assert len(EvenSubset(data, 9)) == 5

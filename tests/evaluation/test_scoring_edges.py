@@ -12,10 +12,10 @@ from torch import Tensor, nn
 from stvm.data.streets.street_images import LabelledArrays
 from stvm.errors import StvmError
 from stvm.evaluation import batches
-from stvm.evaluation.collapse import CollapseWatch, has_collapsed
+from stvm.evaluation.collapse import CollapseMonitor, has_collapsed
 from stvm.evaluation.evaluate import check_labels, evaluate, labelled_batches
-from stvm.evaluation.label_free import Prediction, label_free_scores, predict, spread_out
-from stvm.evaluation.label_quality import auroc, judge_labels
+from stvm.evaluation.label_free import Prediction, label_free_scores, load_even_subset, predict
+from stvm.evaluation.label_quality import auroc, pseudo_label_auroc
 from stvm.evaluation.miou import score
 from stvm.evaluation.silhouette_score import ClusterSums, silhouettes
 from stvm.networks import build_network
@@ -99,7 +99,7 @@ def test_labels_are_judged_on_the_512_pixels_that_recorded_trials_were_judged_on
             values.append(sure[n].ravel()[drawn])
     chosen = np.concatenate(known)
     expected = roc_auc_score(np.concatenate(right)[chosen], np.concatenate(values)[chosen])
-    assert judge_labels(read, data, CPU) == {"sure": pytest.approx(expected, abs=1e-12)}
+    assert pseudo_label_auroc(read, data, CPU) == {"sure": pytest.approx(expected, abs=1e-12)}
 
 
 def sums_of(features: Tensor, labels: Tensor, classes: int) -> ClusterSums:
@@ -183,7 +183,7 @@ def test_the_watch_writes_five_digits_of_shares_and_six_of_entropies() -> None:
         (each, 0.0, 1.098612),
         (torch.zeros(1, 3, 1, 3), 1.098612, 0.0),
     ):
-        seen = CollapseWatch(Pixels(), images).look(4)  # type: ignore[arg-type]
+        seen = CollapseMonitor(Pixels(), images).measure(4)  # type: ignore[arg-type]
         expected = [0.33333] * 3 if entropy == 0 else [1.0, 0.0, 0.0]
         assert seen["iteration"] == 4 and seen["shares"] == expected
         assert (seen["entropy"], seen["information"]) == (entropy, pytest.approx(information))
@@ -200,4 +200,4 @@ def test_only_the_first_and_the_last_look_say_whether_a_network_collapsed() -> N
 
 
 def test_more_images_than_there_are_give_all_of_them() -> None:
-    assert len(spread_out(labelled(3, (2, 2), (2, 2)), 9, CPU)) == 3
+    assert len(load_even_subset(labelled(3, (2, 2), (2, 2)), 9, CPU)) == 3

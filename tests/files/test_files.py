@@ -31,7 +31,7 @@ from stvm.files.sqlite import sqlite_url
 from stvm.records.record import read_record
 from stvm.records.results import Results
 from stvm.search.storage import open_storage, results_id
-from stvm.training.resume import Keeper
+from stvm.training.resume import TrainingCheckpoint
 from stvm.trial.run_and_record import run_and_record
 from tests.helpers.command_output import NAMES, put, synthetic
 from tests.helpers.tiny_settings import ASSIGNMENTS, tiny
@@ -50,7 +50,7 @@ def shared() -> Iterator[None]:
 def test_every_kind_of_file_is_as_open_as_the_umask_says(shared: None, tmp_path: Path) -> None:
     results, cache = Results(tmp_path / "results"), tmp_path / "cache"
     record = run_and_record(tiny(keep_model=True), results, cache, CPU)
-    Keeper(results.state_path("0" * 12), {}).save({"iteration": 1}, CPU)
+    TrainingCheckpoint(results.state_path("0" * 12), {}).save({"iteration": 1}, CPU)
     write_json(results.root / "studies" / "ablation-x.json", {"schema": 1, "trials": []})
     results_id(results)
     open_storage(None, results.root, "search").create_new_study([])

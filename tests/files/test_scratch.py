@@ -16,7 +16,7 @@ from stvm.errors import StvmError
 from stvm.files import drop_unfinished, scratch
 from stvm.files.scratch import RAY_BYTES, own_folder
 from stvm.tune import cluster
-from stvm.tune.options import Machine
+from stvm.tune.options import RunOptions
 
 SOCKETS = "/session_2026-11-26_02-03-53_940420_4194304/sockets/plasma_store"
 """Ray's longest path below its folder, with the largest number of a process."""
@@ -58,7 +58,7 @@ def test_ray_is_started_in_a_short_folder_that_is_removed(
     monkeypatch.setattr(cluster.ray, "init", lambda **options: given.append(options["_temp_dir"]))
     monkeypatch.setattr(cluster.ray, "shutdown", lambda: None)
     monkeypatch.setattr(cluster, "alive", lambda: [])
-    with cluster.connected(Machine(None, None, None, long)):
+    with cluster.connected(RunOptions(None, None, None, long)):
         assert len(f"{given[0]}{SOCKETS}".encode()) <= 107 and Path(given[0]).is_dir()
     assert not Path(given[0]).exists() and not (long / "ray").exists()
 
@@ -72,7 +72,7 @@ def test_what_the_system_refuses_ray_is_one_line(
     monkeypatch.setattr(cluster.ray, "init", refuse)
     with (
         pytest.raises(StvmError, match="cannot be started .*Permission denied.* RAY_TMPDIR"),
-        cluster.connected(Machine(None, None, None, long)),
+        cluster.connected(RunOptions(None, None, None, long)),
     ):
         pass
 

@@ -118,7 +118,7 @@ def test_the_peak_is_near_what_the_allocator_gives_a_real_step() -> None:
 
 
 def test_live_counts_what_lives_and_its_most() -> None:
-    with tensors.Live() as live:
+    with tensors.MemoryMeter() as live:
         a = torch.zeros(256)
         b = a.view(16, 16)
         c = a + 1

@@ -13,7 +13,7 @@ from stvm.data.streets.street_images import ArrayImages, LabelledArrays
 from stvm.evaluation.evaluate import evaluate
 from stvm.method.mean_teacher import Labeller, MeanTeacher, frozen_copy
 from stvm.networks import build_network
-from stvm.networks.shared_convolutions import convolving_once
+from stvm.networks.shared_convolutions import share_convolutions
 from stvm.settings import Settings
 from stvm.source_model.supervised import adapt_batch_norm
 from stvm.training.builder import build_adaptation
@@ -156,7 +156,7 @@ def test_convolutions_that_two_passes_share_are_computed_once_and_change_nothing
         built.metric.shares = shares
         labels, confidence, doubt, features = built.step.label(torch.rand(2, 3, 32, 32))
         with FlopCounterMode(display=False) as counter:
-            reading = built.metric.train_and_read(features, labels, confidence, doubt)
+            reading = built.metric.train_step(features, labels, confidence, doubt)
         counts.append(counter.get_total_flops())
         weights = built.metric.network.state_dict()
         results.append([reading.distances, reading.loss, *weights.values(), torch.rand(3)])
@@ -168,7 +168,7 @@ def test_convolutions_that_two_passes_share_are_computed_once_and_change_nothing
 def test_a_convolution_changed_in_place_is_computed_again() -> None:
     network = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 1), torch.nn.ReLU(inplace=True))
     features = torch.rand(1, 3, 4, 4)
-    with convolving_once(network, features):
+    with share_convolutions(network, features):
         first, second, other = network(features), network(features), network(features.clone())
     assert torch.equal(first, second) and torch.equal(first, other)
     assert first.data_ptr() != second.data_ptr()

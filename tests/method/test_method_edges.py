@@ -12,7 +12,7 @@ from stvm.method.patches import PatchBank, region_statistics
 from stvm.method.photometric import PhotometricAugmentation
 from stvm.method.thresholds import ClassThresholds, class_quantiles, doubt_of, most_confident
 from stvm.networks import SegmentationNetwork, build_network
-from stvm.networks.forward_mode import Pass, Passes
+from stvm.networks.forward_mode import ForwardMode, Pass
 from stvm.settings import ComputeSettings
 from stvm.training.builder import build_adaptation
 from tests.helpers.tiny_settings import tiny
@@ -122,8 +122,8 @@ def test_what_labels_and_measures_keeps_no_graph() -> None:
 def test_a_network_whose_statistics_are_followed_by_hooks_is_not_compiled(track: bool) -> None:
     asked: list[bool] = []
 
-    class Watched(Passes):
-        def of(self, function: Pass, compiled: bool = True) -> Pass:
+    class Watched(ForwardMode):
+        def wrap(self, function: Pass, compiled: bool = True) -> Pass:
             asked.append(compiled)
             return function
 

@@ -153,8 +153,8 @@ class Watching:
 def run(settings: Settings) -> tuple[list[dict[str, Any]], list[dict[str, float]]]:
     """State and point of the curve after every iteration of a trial."""
     watching: Any = Watching()
-    _, course = adapt(settings, *made(), CLASSES, keeper=watching)
-    return watching.states, course.curve
+    _, log = adapt(settings, *made(), CLASSES, checkpoint=watching)
+    return watching.states, log.curve
 
 
 def same(ours: dict[str, Tensor], theirs: dict[str, Tensor]) -> None:

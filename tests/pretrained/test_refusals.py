@@ -13,7 +13,7 @@ from studies.__main__ import main
 from stvm.errors import StvmError
 from stvm.networks import Architecture, ResNetSize, assemble, build_network
 from stvm.pretrained import open_backbone, open_checkpoint, save_network
-from stvm.pretrained.branches import evidence, untouched
+from stvm.pretrained.branches import detect_active_branches, is_untrained
 from stvm.settings import Settings
 from stvm.source_model.loading import new_network, open_source_model
 from tests.helpers import public_checkpoints as public
@@ -206,13 +206,16 @@ def test_initialisations_that_do_not_fit_are_refused(tmp_path: Path) -> None:
 def test_evidence_of_branches_is_statistical() -> None:
     draw = torch.Generator().manual_seed(0)
     drawn = [0.01 * torch.randn(19, 256, 3, 3, generator=draw) for _ in range(200)]
-    assert all(untouched(weight) for weight in drawn)
-    assert not untouched(drawn[0] * 1.03) and not untouched(drawn[0] + 0.0005)
+    assert all(is_untrained(weight) for weight in drawn)
+    assert not is_untrained(drawn[0] * 1.03) and not is_untrained(drawn[0] + 0.0005)
     uniform = (torch.rand(19, 256, 3, 3, generator=draw) - 0.5) * 0.01 * 12**0.5
-    assert not untouched(uniform)
-    assert evidence([uniform, uniform, *drawn[:2]]) == "two"
-    assert evidence([uniform] * 4) == "four" and evidence(drawn[:4]) == "none"
-    assert evidence([*drawn[:2], uniform, uniform]) == "contradictory"
+    assert not is_untrained(uniform)
+    assert detect_active_branches([uniform, uniform, *drawn[:2]]) == "two"
+    assert (
+        detect_active_branches([uniform] * 4) == "four"
+        and detect_active_branches(drawn[:4]) == "none"
+    )
+    assert detect_active_branches([*drawn[:2], uniform, uniform]) == "contradictory"
 
 
 def test_the_commands_say_what_a_file_is_and_export_it(

@@ -7,13 +7,13 @@ import numpy as np
 import pytest
 import torch
 
-from stvm.data.classes import IGNORE_ID
+from stvm.data.classes import IGNORE_INDEX
 from stvm.errors import DivergenceError, StvmError
 from stvm.networks import build_network
 from stvm.settings import Settings
 from stvm.source_model.labelled_loss import mean_cross_entropy
 from stvm.source_model.supervised import SupervisedTraining, silent, train_supervised
-from stvm.training.divergence import FirstNonFinite
+from stvm.training.divergence import DivergenceMonitor
 
 
 class Labelled:
@@ -30,7 +30,7 @@ class Labelled:
 
     def label(self, index: int) -> np.ndarray:
         label = self._truth(index).astype(np.uint8)
-        label[:, self.columns :] = IGNORE_ID
+        label[:, self.columns :] = IGNORE_INDEX
         return label
 
     def _truth(self, index: int) -> np.ndarray:
@@ -41,7 +41,7 @@ class Labelled:
 def test_pixels_without_a_label_give_no_loss_and_no_gradient(weights: torch.Tensor | None) -> None:
     torch.manual_seed(0)
     logits = torch.randn(2, 3, 4, 4, requires_grad=True)
-    loss = mean_cross_entropy(logits, torch.full((2, 4, 4), IGNORE_ID), weights)
+    loss = mean_cross_entropy(logits, torch.full((2, 4, 4), IGNORE_INDEX), weights)
     loss.backward()
     assert float(loss.detach()) == 0
     assert torch.equal(logits.grad, torch.zeros(2, 3, 4, 4))  # type: ignore[arg-type]
@@ -49,7 +49,7 @@ def test_pixels_without_a_label_give_no_loss_and_no_gradient(weights: torch.Tens
 
 def test_one_labelled_pixel_is_the_whole_loss() -> None:
     torch.manual_seed(0)
-    logits, labels = torch.randn(2, 3, 4, 4), torch.full((2, 4, 4), IGNORE_ID)
+    logits, labels = torch.randn(2, 3, 4, 4), torch.full((2, 4, 4), IGNORE_INDEX)
     labels[1, 2, 3] = 2
     share = math.exp(logits[1, 2, 2, 3]) / float(logits[1, :, 2, 3].exp().sum())
     for weights in (None, torch.tensor([0.5, 2.0, 0.01])):
@@ -66,7 +66,7 @@ def test_a_batch_without_a_label_moves_weights_by_their_decay_alone(auxiliary: f
     training.auxiliary_weight = auxiliary
     training.both = lambda images: torch.stack([model.logits(images)] * 2)
     pixels = torch.randint(0, 256, (2, 3, 32, 32), dtype=torch.uint8)
-    training.step(pixels, torch.full((2, 32, 32), IGNORE_ID), 1)
+    training.step(pixels, torch.full((2, 32, 32), IGNORE_INDEX), 1)
     training.finite.check()
     rate, decay = settings.source.source_lr, settings.training.weight_decay
     for now, before in zip(model.parameters(), kept.parameters(), strict=True):
@@ -99,7 +99,7 @@ def test_labels_without_any_class_are_refused_before_training() -> None:
 
 def test_before_any_update_no_learning_rate_is_to_blame() -> None:
     for iteration, advice in ((1, "weights that training starts from"), (2, "lower source_lr")):
-        finite = FirstNonFinite(0, torch.device("cpu"), "source_lr")
-        finite.see(iteration, torch.tensor(torch.nan))
+        finite = DivergenceMonitor(0, torch.device("cpu"), "source_lr")
+        finite.check_loss(iteration, torch.tensor(torch.nan))
         with pytest.raises(DivergenceError, match=advice):
             finite.check()

@@ -9,9 +9,9 @@ from scipy import stats
 
 from reports.sheets.cells import mark
 from reports.sheets.sheet import Cell
-from stvm.statistics.paired import Key, estimate, pair_up, paired
+from stvm.statistics.paired import Key, estimate, pair_up, paired_difference
 from stvm.statistics.rank import regret, spearman
-from stvm.statistics.seed_variance import Spread, spread, variance_ratio
+from stvm.statistics.seed_variance import SeedVariance, pooled_seed_variance, variance_ratio
 
 
 def seeds(values, realisation=0):
@@ -20,14 +20,16 @@ def seeds(values, realisation=0):
 
 def test_spread_of_one_realisation_is_numpys():
     values = np.random.default_rng(0).normal(size=5)
-    found = spread(seeds(values))
+    found = pooled_seed_variance(seeds(values))
     assert found.freedom == 4 and found.sd == pytest.approx(values.std(ddof=1))
 
 
 def test_spread_pools_the_squares_about_each_realisations_mean():
-    found = spread(seeds([1, 2, 3]) | seeds([10, 14], 1) | seeds([5], 2))
-    assert found == Spread(3, pytest.approx(np.sqrt((2 + 8) / 3)))
-    assert spread(seeds([1])) == Spread(0) and Spread(0).interval() is None
+    found = pooled_seed_variance(seeds([1, 2, 3]) | seeds([10, 14], 1) | seeds([5], 2))
+    assert found == SeedVariance(3, pytest.approx(np.sqrt((2 + 8) / 3)))
+    assert (
+        pooled_seed_variance(seeds([1])) == SeedVariance(0) and SeedVariance(0).interval() is None
+    )
 
 
 def test_the_interval_of_the_sd_covers_it_19_times_of_20():
@@ -35,7 +37,7 @@ def test_the_interval_of_the_sd_covers_it_19_times_of_20():
     covered = 0
     for _ in range(2000):
         values = rng.normal(0, 3, (2, 4)) + [[0], [50]]
-        low, high = spread(seeds(values[0]) | seeds(values[1], 1)).interval()
+        low, high = pooled_seed_variance(seeds(values[0]) | seeds(values[1], 1)).interval()
         covered += low <= 3 <= high
     assert covered / 2000 == pytest.approx(0.95, abs=0.015)
 
@@ -44,13 +46,16 @@ def test_the_interval_of_the_ratio_covers_it_19_times_of_20():
     rng = np.random.default_rng(2)
     covered = 0
     for _ in range(2000):
-        one, other = spread(seeds(rng.normal(0, 2, 4))), spread(seeds(rng.normal(0, 1, 6)))
+        one, other = (
+            pooled_seed_variance(seeds(rng.normal(0, 2, 4))),
+            pooled_seed_variance(seeds(rng.normal(0, 1, 6))),
+        )
         ratio, low, high = variance_ratio(one, other)
         assert low < ratio < high
         covered += low <= 4 <= high
     assert covered / 2000 == pytest.approx(0.95, abs=0.015)
-    assert variance_ratio(Spread(0), Spread(3, 1.0)) is None
-    assert variance_ratio(Spread(3, 1.0), Spread(3, 0.0)) is None
+    assert variance_ratio(SeedVariance(0), SeedVariance(3, 1.0)) is None
+    assert variance_ratio(SeedVariance(3, 1.0), SeedVariance(3, 0.0)) is None
 
 
 def test_one_realisation_has_scipys_correlation_ties_included():
@@ -125,7 +130,7 @@ def test_trials_pair_by_realisation_and_seed_and_a_yardstick_with_all_seeds_of_i
     assert pair_up(source, {(0, None): 1.0, (3, None): 2.0}) == [(7.0, 1.0)]
     both: dict[Key, float] = {(0, 0): 2.0, (0, None): 1.0}
     assert pair_up(both, {(0, 0): 5.0, (0, None): 7.0}) == [(1.0, 7.0), (2.0, 5.0)]
-    found = paired(row, above)
+    found = paired_difference(row, above)
     assert (found.n, found.mean) == (3, pytest.approx((-9 - 17 - 25) / 3))
     # t of 2 degrees of freedom at 0.975, from a table.
     half = 4.302653 * np.std([-9, -17, -25], ddof=1) / math.sqrt(3)
@@ -133,7 +138,7 @@ def test_trials_pair_by_realisation_and_seed_and_a_yardstick_with_all_seeds_of_i
 
 
 def test_statistics_cannot_be_changed_once_they_are_made() -> None:
-    for made, name in ((estimate([1.0]), "mean"), (Spread(0), "sd"), (spearman({}), "rho")):
+    for made, name in ((estimate([1.0]), "mean"), (SeedVariance(0), "sd"), (spearman({}), "rho")):
         with pytest.raises(FrozenInstanceError):
             setattr(made, name, 0.0)
 

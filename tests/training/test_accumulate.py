@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from stvm.data.classes import IGNORE_ID
+from stvm.data.classes import IGNORE_INDEX
 from stvm.errors import StvmError
 from stvm.memory import estimate
 from stvm.memory.memory_report import advice, lines
@@ -82,7 +82,7 @@ def test_parts_of_a_source_batch_add_up_however_their_labels_are_spread(
     """The first image has no label, the second a few, the third and fourth all."""
     pixels = torch.randint(0, 256, (4, 3, 32, 32), dtype=torch.uint8)
     labels = torch.randint(0, CLASSES, (4, 32, 32))
-    labels[0], labels[1, 2:] = IGNORE_ID, IGNORE_ID
+    labels[0], labels[1, 2:] = IGNORE_INDEX, IGNORE_INDEX
     found = []
     for parts in (1, 2, 4):
         torch.manual_seed(0)

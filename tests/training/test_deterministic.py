@@ -15,14 +15,14 @@ from torch import Tensor
 from torch.nn import functional as F
 from torchvision.models.segmentation.deeplabv3 import DeepLabHead
 
-from studies.ablation import VARIANTS, YARDSTICKS
+from studies.ablation import BASELINES, VARIANTS
 from stvm.networks import Architecture, SegmentationNetwork, small_features
 from stvm.trial.run import run_trial
 from tests.helpers.refused_on_gpu import REFUSED, refusing
 from tests.helpers.tiny_settings import tiny
 
 CPU = torch.device("cpu")
-ROWS = YARDSTICKS | VARIANTS
+ROWS = BASELINES | VARIANTS
 LEAST: dict[str, Any] = {
     "height": 32,
     "width": 64,

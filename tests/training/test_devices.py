@@ -29,7 +29,7 @@ from stvm.settings import Settings
 from stvm.source_model.supervised import SupervisedTraining
 from stvm.training.builder import Adaptation, build_adaptation
 from stvm.training.device import computing
-from stvm.training.divergence import FirstNonFinite
+from stvm.training.divergence import DivergenceMonitor
 from tests.helpers.fake_gpu import GPU, SELECTED, backward, fake_gpu
 
 CLASSES = 5
@@ -69,10 +69,10 @@ def built(network: str, num_classes: int = CLASSES, **changes: Any) -> Adaptatio
 
 
 def take_steps(adaptation: Adaptation, size: int, steps: int = 2) -> None:
-    finite = FirstNonFinite(0, GPU, "lr")
+    finite = DivergenceMonitor(0, GPU, "lr")
     for iteration in range(1, steps + 1):
         report = adaptation.step(torch.rand(2, 3, size, size, device=GPU), iteration)
-        finite.see(iteration, report.loss + report.metric_loss)
+        finite.check_loss(iteration, report.loss + report.metric_loss)
         measured = [value for value in vars(report).values() if isinstance(value, Tensor)]
         assert len(measured) > 4 and {value.device for value in measured} == {GPU}
 
@@ -153,7 +153,8 @@ def test_the_backward_pass_of_these_tests_is_autograds() -> None:
 
 
 @pytest.mark.parametrize(
-    "part", ["label", "learn_metric", "weigh", "admit", "augment", "paste", "store", "student"]
+    "part",
+    ["label", "learn_metric", "to_reliability", "select", "augment", "paste", "store", "student"],
 )
 def test_a_part_that_mixes_devices_is_refused(part: str) -> None:
     """Each part in turn hands on, or is given, a tensor that was left on the CPU."""

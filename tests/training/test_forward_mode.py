@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from stvm.errors import StvmError
 from stvm.networks import build_network, forward_mode
-from stvm.networks.forward_mode import AS_IT_IS, Passes
+from stvm.networks.forward_mode import DEFAULT_FORWARD, ForwardMode
 from stvm.records.results import Results
 from stvm.settings import ComputeSettings, Settings, TrainingSettings
 from stvm.training import device
@@ -50,9 +50,9 @@ def weights(adaptation: Adaptation) -> dict[str, Tensor]:
 
 def test_default_passes_are_the_networks_themselves() -> None:
     network = build_network("small_deeplab", 16, 5)
-    assert AS_IT_IS.of(network.classifier) is network.classifier
-    assert AS_IT_IS.predict(network) is network
-    assert AS_IT_IS.lay_out(network) is network
+    assert DEFAULT_FORWARD.wrap(network.classifier) is network.classifier
+    assert DEFAULT_FORWARD.predict(network) is network
+    assert DEFAULT_FORWARD.prepare(network) is network
 
 
 def test_bfloat16_passes_images_and_leaves_everything_else_float32() -> None:
@@ -68,13 +68,13 @@ def test_bfloat16_passes_images_and_leaves_everything_else_float32() -> None:
     ):
         module.branches[0].register_forward_hook(lambda _, __, out: seen.append(out.dtype))
     spied: list[Tensor] = []
-    weigh = built.step.weigh
+    to_reliability = built.step.to_reliability
 
     def spy(distances: Tensor) -> Tensor:
         spied.append(distances)
-        return weigh(distances)
+        return to_reliability(distances)
 
-    built.step.weigh = spy
+    built.step.to_reliability = spy
     labels, confidence, _, features = built.step.label(torch.rand(2, 3, 32, 32))
     report = built.step(torch.rand(2, 3, 32, 32), 1)
     assert seen == [torch.bfloat16] * 4
@@ -123,7 +123,7 @@ from stvm.networks import build_network
 torch.set_num_threads(1)
 torch.manual_seed(0)
 passes = Passes(channels_last=True)
-network = passes.lay_out(build_network("small_deeplab", 16, 5).train())
+network = passes.prepare(build_network("small_deeplab", 16, 5).train())
 for size in (64, 512):
     passes.predict(network)(torch.rand(1, 3, size, size)).sum().backward()
 print("done")
@@ -150,15 +150,15 @@ def test_only_narrow_convolutions_with_a_stride_are_given_the_pixels_they_take()
     maps = torch.rand(2, 15, 17, 18, requires_grad=True)
     expected = narrow(maps)
     gradients = torch.autograd.grad(expected.square().sum(), [maps, narrow.weight])
-    passes = Passes(channels_last=True)
-    passes.lay_out(passes.lay_out(nn.ModuleList([narrow, wide])))
+    passes = ForwardMode(channels_last=True)
+    passes.prepare(passes.prepare(nn.ModuleList([narrow, wide])))
     assert (narrow.stride, wide.stride) == ((1, 1), (2, 2))
     for copied in (narrow, copy.deepcopy(narrow)):
         found = copied(maps.contiguous(memory_format=torch.channels_last))
         torch.testing.assert_close(found, expected)
         again = torch.autograd.grad(found.square().sum(), [maps, copied.weight])
         torch.testing.assert_close(again, gradients)
-    kept = Passes().lay_out(nn.Conv2d(3, 4, 1, 2))
+    kept = ForwardMode().prepare(nn.Conv2d(3, 4, 1, 2))
     assert kept.stride == (2, 2)
 
 

@@ -20,7 +20,7 @@ from stvm.source_model.supervised import load_source
 from stvm.training import resume
 from stvm.training.adaptation import Training, adapt
 from stvm.training.builder import build_bank
-from stvm.training.resume import Keeper, begin
+from stvm.training.resume import TrainingCheckpoint, start_or_resume
 from stvm.training.seeding import restore_random_states
 from stvm.trial.run_and_record import run_and_record
 from stvm.tune import trainable
@@ -67,15 +67,17 @@ def equal(a: Any, b: Any) -> bool:
     return bool(a == b)
 
 
-def final_state(settings: Settings, cache: Path, keeper: Keeper | None) -> dict[str, Any]:
+def final_state(
+    settings: Settings, cache: Path, checkpoint: TrainingCheckpoint | None
+) -> dict[str, Any]:
     """All that changes, after the last iteration."""
     source = load_source(settings, ensure_source(settings, cache, CPU), CPU)
     images = open_target_images(settings.data, cache)
-    adaptation, course = adapt(settings, source, images, 19, None, keeper)
+    adaptation, log = adapt(settings, source, images, 19, None, checkpoint)
     return {
         "adaptation": adaptation.state_dict(),
-        "curve": course.curve,
-        "watch": course.watch,
+        "curve": log.curve,
+        "watch": log.watch,
         "torch": torch.get_rng_state(),
     }
 
@@ -89,14 +91,14 @@ def test_interrupted_and_resumed_ends_with_the_same_weights_to_the_bit(
     whole = final_state(settings, cache, None)
     source = load_source(settings, ensure_source(settings, cache, CPU), CPU)
     images = open_target_images(settings.data, cache)
-    keeper = Keeper(tmp_path / "state.pt", {"hash": "x"}, every_s=0)
+    checkpoint = TrainingCheckpoint(tmp_path / "state.pt", {"hash": "x"}, every_s=0)
     with pytest.raises(Stop):
-        adapt(settings, source, images, 19, stop_at(iteration), keeper)
+        adapt(settings, source, images, 19, stop_at(iteration), checkpoint)
     kept = torch.load(tmp_path / "state.pt", weights_only=True)["state"]
     assert kept["iteration"] == iteration
     assert sum(len(buffer) for buffer in kept["adaptation"]["bank"]["buffers"]) > 10
     torch.randn(100)
-    again = Keeper(tmp_path / "state.pt", {"hash": "x"}, every_s=1e9)
+    again = TrainingCheckpoint(tmp_path / "state.pt", {"hash": "x"}, every_s=1e9)
     resumed = final_state(settings, cache, again)
     assert again.resumed == {"iteration": iteration, "device": "cpu", "threads": THREADS}
     assert equal(resumed, whole)
@@ -226,7 +228,9 @@ def test_a_worker_tells_of_a_state_that_it_could_not_go_on_from(
 ) -> None:
     settings = tiny(**ALL)
     results = Results(tmp_path)
-    Keeper(results.state_path(settings.hash()), {"hash": "another"}).save({"iteration": 3}, CPU)
+    TrainingCheckpoint(results.state_path(settings.hash()), {"hash": "another"}).save(
+        {"iteration": 3}, CPU
+    )
     task = {
         **{"kind": "trial", "settings": settings.model_dump(mode="json"), "cache": str(cache)},
         **{"results": str(tmp_path), "label": "STvM", "retry_failed": False, "failed": ""},
@@ -239,12 +243,12 @@ def test_a_worker_tells_of_a_state_that_it_could_not_go_on_from(
 
 def test_a_state_of_something_else_or_damaged_is_moved_aside(tmp_path: Path) -> None:
     path = tmp_path / "state.pt"
-    Keeper(path, {"hash": "a"}).save({"iteration": 3}, CPU)
-    assert (Keeper(path, {"hash": "a"}).load() or {})["iteration"] == 3
-    assert Keeper(path, {"hash": "b"}).load() is None
+    TrainingCheckpoint(path, {"hash": "a"}).save({"iteration": 3}, CPU)
+    assert (TrainingCheckpoint(path, {"hash": "a"}).load() or {})["iteration"] == 3
+    assert TrainingCheckpoint(path, {"hash": "b"}).load() is None
     assert not path.exists() and path.with_suffix(".unusable").exists()
     path.write_bytes(b"cut off")
-    assert Keeper(path, {"hash": "a"}).load() is None and not path.exists()
+    assert TrainingCheckpoint(path, {"hash": "a"}).load() is None and not path.exists()
 
 
 def test_a_metric_network_alongside_changes_nothing_but_what_is_measured(
@@ -288,7 +292,7 @@ def test_a_state_that_cannot_be_read_now_stays_for_the_next_start(
     kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = tmp_path / "state.pt"
-    Keeper(path, {"hash": "a"}).save({"iteration": 3, "weights": torch.ones(9999)}, CPU)
+    TrainingCheckpoint(path, {"hash": "a"}).save({"iteration": 3, "weights": torch.ones(9999)}, CPU)
     before = path.read_bytes()
 
     def fail(*_: object, **__: object) -> Any:
@@ -308,23 +312,23 @@ def test_a_state_that_cannot_be_read_now_stays_for_the_next_start(
         else:
             patch.setattr(torch, "load", fail)
         with pytest.raises(Unreadable, match="cannot read .*state.pt: ") as told:
-            Keeper(path, {"hash": "a"}).load()
+            TrainingCheckpoint(path, {"hash": "a"}).load()
     assert "\n" not in str(told.value) and "move it away" not in str(told.value)
     assert path.read_bytes() == before
-    assert (Keeper(path, {"hash": "a"}).load() or {})["iteration"] == 3
+    assert (TrainingCheckpoint(path, {"hash": "a"}).load() or {})["iteration"] == 3
 
 
 def test_a_state_that_finds_no_room_on_the_gpu_stays_too(tmp_path: Path) -> None:
-    keeper = Keeper(tmp_path / "state.pt", {"hash": "a"})
-    keeper.save({"iteration": 3}, CPU)
+    checkpoint = TrainingCheckpoint(tmp_path / "state.pt", {"hash": "a"})
+    checkpoint.save({"iteration": 3}, CPU)
 
     class Training:
         def load_state_dict(self, state: dict[str, Any]) -> None:
             raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB.")
 
     with pytest.raises(torch.OutOfMemoryError):
-        begin(Training, keeper)
-    assert keeper.path.exists() and keeper.set_aside is None
+        start_or_resume(Training, checkpoint)
+    assert checkpoint.path.exists() and checkpoint.set_aside is None
 
 
 def test_a_source_models_state_of_an_earlier_version_is_gone_on_from(tmp_path: Path) -> None:

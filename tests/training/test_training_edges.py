@@ -16,7 +16,7 @@ from stvm.settings import TrainingSettings
 from stvm.source_model import supervised
 from stvm.source_model.supervised import adapt_batch_norm, train_oracle
 from stvm.training.adaptation import Training, adapt
-from stvm.training.divergence import FirstNonFinite
+from stvm.training.divergence import DivergenceMonitor
 from stvm.training.optim import sgd
 from stvm.training.seeding import seed_everything
 from tests.helpers.tiny_settings import tiny
@@ -34,10 +34,10 @@ def pixels(count: int, side: int = 32) -> np.ndarray[Any, Any]:
     return np.random.default_rng(0).integers(0, 256, (count, side, side, 3), dtype=np.uint8)
 
 
-def watch(losses: dict[int, Tensor], until: int) -> FirstNonFinite:
-    made = FirstNonFinite(4, CPU, "lr or metric_lr")
+def watch(losses: dict[int, Tensor], until: int) -> DivergenceMonitor:
+    made = DivergenceMonitor(4, CPU, "lr or metric_lr")
     for iteration in range(1, until + 1):
-        made.see(iteration, losses.get(iteration, torch.tensor(1.0)))
+        made.check_loss(iteration, losses.get(iteration, torch.tensor(1.0)))
     return made
 
 
@@ -45,9 +45,9 @@ def test_a_loss_that_is_not_finite_is_told_every_50_iterations_and_the_first_is_
     losses = {3: torch.tensor(float("inf")), 7: NAN}
     kept = watch(losses, 49)
     with pytest.raises(DivergenceError, match="lower lr or metric_lr") as error:
-        kept.see(50, torch.tensor(1.0))
+        kept.check_loss(50, torch.tensor(1.0))
     assert "inf" in str(error.value) and "iteration 3" in str(error.value)
-    again = FirstNonFinite(4, CPU, "lr or metric_lr")
+    again = DivergenceMonitor(4, CPU, "lr or metric_lr")
     again.load_state_dict(kept.state_dict())
     with pytest.raises(DivergenceError, match="iteration 3"):
         again.check()
@@ -110,15 +110,13 @@ def test_the_course_begins_with_the_source_model_and_says_the_rate_of_the_backbo
     off = {"aug": False, "mt": False, "mgs": False, "mocm": False, "labeller": "student"}
     settings = tiny(iterations=3, lr=0.01, head_lr_factor=5.0, poly_power=1.0, **off)
     seen: list[tuple[int, int]] = []
-    _, course = adapt(
+    _, log = adapt(
         *(settings, source(), ArrayImages(pixels(4)), 19),
         lambda done, total, watch=None: seen.append((done, total)),
     )
-    assert [point["iteration"] for point in course.watch] == [0, 1, 2, 3]
+    assert [point["iteration"] for point in log.watch] == [0, 1, 2, 3]
     assert seen == [(1, 3), (2, 3), (3, 3)]
-    assert [point["rate"] for point in course.curve] == pytest.approx(
-        [0.01, 0.01 * 2 / 3, 0.01 / 3]
-    )
+    assert [point["rate"] for point in log.curve] == pytest.approx([0.01, 0.01 * 2 / 3, 0.01 / 3])
 
 
 def test_adabn_averages_over_batches_of_eight_and_over_fewer_where_there_are_no_more() -> None:

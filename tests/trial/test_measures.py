@@ -10,11 +10,16 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from stvm.data.datasets import open_target_images
-from stvm.evaluation.label_free import spread_out
+from stvm.evaluation.label_free import load_even_subset
 from stvm.source_model.ensure import ensure_source
 from stvm.source_model.supervised import load_source
 from stvm.training.adaptation import adapt
-from stvm.trial.measures import Reader, measure_adaptation, metric_silhouette, unlabelled_silhouette
+from stvm.trial.measures import (
+    AdaptedPredictor,
+    measure_adaptation,
+    metric_silhouette,
+    unlabelled_silhouette,
+)
 from tests.helpers.tiny_settings import tiny
 
 CPU = torch.device("cpu")
@@ -39,19 +44,19 @@ class Held:
 
 
 @pytest.fixture(scope="module")
-def reader(tmp_path_factory: pytest.TempPathFactory) -> Reader:
+def reader(tmp_path_factory: pytest.TempPathFactory) -> AdaptedPredictor:
     cache = tmp_path_factory.mktemp("cache")
     return adapted(cache)
 
 
-def adapted(cache: Path, **changes: object) -> Reader:
+def adapted(cache: Path, **changes: object) -> AdaptedPredictor:
     settings = tiny(source_iterations=150, **changes)
     source = load_source(settings, ensure_source(settings, cache, CPU), CPU)
     adaptation, _ = adapt(settings, source, open_target_images(settings.data, cache), 19)
-    return Reader(settings, adaptation)
+    return AdaptedPredictor(settings, adaptation)
 
 
-def slow_features(reader: Reader, image: np.ndarray) -> tuple[Tensor, Tensor]:
+def slow_features(reader: AdaptedPredictor, image: np.ndarray) -> tuple[Tensor, Tensor]:
     """Metric features (P, D) and classes (P,) of one image, pixel by pixel as the paper has it."""
     teacher, metric = reader.adaptation.teacher, reader.adaptation.metric
     assert metric
@@ -65,7 +70,9 @@ def slow_features(reader: Reader, image: np.ndarray) -> tuple[Tensor, Tensor]:
     return F.normalize(torch.stack(rows).double(), dim=1), classes
 
 
-def test_table_seven_equals_scikit_learn_over_every_pixel_of_every_image(reader: Reader) -> None:
+def test_table_seven_equals_scikit_learn_over_every_pixel_of_every_image(
+    reader: AdaptedPredictor,
+) -> None:
     held = Held()
     found = metric_silhouette(reader, held, 19, CPU)
     assert found
@@ -85,10 +92,12 @@ def test_table_seven_equals_scikit_learn_over_every_pixel_of_every_image(reader:
         assert found[name]["class_mean"] == pytest.approx(np.mean(classes), abs=1e-5)
 
 
-def test_the_score_without_labels_is_the_silhouette_of_its_own_classes(reader: Reader) -> None:
+def test_the_score_without_labels_is_the_silhouette_of_its_own_classes(
+    reader: AdaptedPredictor,
+) -> None:
     held = Held()
     whole = metric_silhouette(reader, held, 19, CPU)
-    pixels = spread_out(held, 2, CPU)
+    pixels = load_even_subset(held, 2, CPU)
     assert whole
     expected = whole["prediction"]["overall_mean"]
     assert unlabelled_silhouette(reader, pixels, 19) == pytest.approx(expected, abs=1e-9)
@@ -97,7 +106,7 @@ def test_the_score_without_labels_is_the_silhouette_of_its_own_classes(reader: R
 def test_a_student_that_labels_for_itself_has_no_agreement(tmp_path: Path) -> None:
     held = Held()
     off = {"aug": False, "mt": False, "mgs": False, "mocm": False}
-    pixels = spread_out(held, 2, CPU)
+    pixels = load_even_subset(held, 2, CPU)
     for labeller in ("student", "source"):
         found = adapted(tmp_path, labeller=labeller, lr=0.02, **off)
         measured = measure_adaptation(found, held, pixels, 19, CPU)

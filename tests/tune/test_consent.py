@@ -9,7 +9,7 @@ import torch
 
 from studies import ablation, optuna_search, scenarios
 from studies.__main__ import main
-from studies.cli import machine_of, study_parser
+from studies.cli import options_of, study_parser
 from stvm.errors import StvmError
 from stvm.networks import build_network
 from stvm.pretrained import save_network
@@ -108,13 +108,13 @@ OFF: dict[str, Any] = dict.fromkeys(("st", "aug", "mt", "mgs", "mocm"), False)
 def test_the_command_line_says_yes(
     words: list[str], refused: bool, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    machine = machine_of(study_parser("", (0,)).parse_args(words))
+    run_options = options_of(study_parser("", (0,)).parse_args(words))
     trial = Trial("STvM", 0, 0, False, PRESETS[V2].settings(source_checkpoint="x"))
     if refused:
         with pytest.raises(StvmError, match="--on-cpu"):
-            run_study.show_cpu([trial], machine)
+            run_study.show_cpu([trial], run_options)
     else:
-        run_study.show_cpu([trial], machine)
+        run_study.show_cpu([trial], run_options)
         assert "45 days" in capsys.readouterr().out
 
 
@@ -161,11 +161,13 @@ def test_an_expectation_that_nothing_is_compared_with_is_refused(
 
 
 def test_a_source_model_is_named_after_a_draw_where_there_is_one(tmp_path: Path) -> None:
-    machine = machine_of(study_parser("", (0,)).parse_args(["--cache", str(tmp_path)]))
+    run_options = options_of(study_parser("", (0,)).parse_args(["--cache", str(tmp_path)]))
 
     def label(settings: Settings, realisation: int) -> str:
         trial = Trial("STvM", 0, realisation, False, settings)
-        task = tasks.task_of("source", trial, Results(tmp_path), machine, Slots(1, 0.0, 1), False)
+        task = tasks.task_of(
+            "source", trial, Results(tmp_path), run_options, Slots(1, 0.0, 1), False
+        )
         return str(task["label"])
 
     assert label(tiny(realisation=3), 3) == "source model of realisation 3"

@@ -19,7 +19,7 @@ from stvm.records.results import Results
 from stvm.study import Trial
 from stvm.tune import run_study, tasks
 from stvm.tune.cluster import connected
-from stvm.tune.options import Machine
+from stvm.tune.options import RunOptions
 from stvm.tune.slots import plan_slots
 from stvm.tune.trainable import _prepare
 from tests.helpers.tiny_settings import tiny
@@ -64,12 +64,12 @@ def seen_by(
     count: int, gpus: float, address: str, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> tuple[str, list[dict[str, Any]]]:
     """What each of `count` trials with so many GPUs saw."""
-    monkeypatch.setattr(tasks, "work", look)
+    monkeypatch.setattr(tasks, "run_task", look)
     trials = [Trial("STvM", seed, 0, False, tiny(seed=seed)) for seed in range(count)]
-    machine = Machine(None, gpus, address, folder)
-    with connected(machine) as nodes:
-        slots = plan_slots(nodes, machine.cpus, machine.gpus)
-        errors = run_study.run_tasks("trial", trials, Results(folder), machine, slots, False)
+    run_options = RunOptions(None, gpus, address, folder)
+    with connected(run_options) as nodes:
+        slots = plan_slots(nodes, run_options.cpus, run_options.gpus)
+        errors = run_study.run_tasks("trial", trials, Results(folder), run_options, slots, False)
     assert errors == ()
     found = [json.loads(path.read_text()) for path in folder.glob("*.json")]
     assert len(found) == count

@@ -8,8 +8,8 @@ import pytest
 from rich.console import Console
 
 import stvm.tune.progress
-from stvm.tune.progress import Lines, Table, reason_of_death, watcher
-from stvm.tune.remaining_time import Estimate
+from stvm.tune.progress import LineProgress, TableProgress, reason_of_death, watcher
+from stvm.tune.remaining_time import RemainingTime
 
 
 class Clock:
@@ -42,7 +42,7 @@ def trial(given: dict[str, Any], error_file: str = "/nowhere") -> Any:
 TASKS = [task("a", "short"), task("b", "long"), task("c", "long"), task("d", "long")]
 
 
-def play(shown: Lines, clock: Clock) -> None:
+def play(shown: LineProgress, clock: Clock) -> None:
     a, b, c, d = (trial(t) for t in TASKS)
     clock.now += 100  # Ray starts
     shown.on_trial_start(0, [], a)
@@ -59,7 +59,7 @@ def play(shown: Lines, clock: Clock) -> None:
 def test_lines_are_one_an_event_and_the_time_to_go_knows_long_from_short(
     clock: Clock, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    with Lines(4, 2, "trials", TASKS) as shown:
+    with LineProgress(4, 2, "trials", TASKS) as shown:
         play(shown, clock)
     lines = capsys.readouterr().out.splitlines()
     assert lines == [
@@ -78,7 +78,7 @@ def test_failures_are_counted_and_a_death_is_told_with_its_reason(
         "Failure # 1 (occurred at noon)\nfirst\nFailure # 2 (occurred at one)\n"
         "The actor is dead because its worker process has died.\n\tip: 10.0.0.7\n"
     )
-    shown = Lines(4, 2, "trials", TASKS)
+    shown = LineProgress(4, 2, "trials", TASKS)
     trials = [trial(t, str(file)) for t in TASKS]
     for each in trials:
         shown.on_trial_start(0, [], each)
@@ -97,7 +97,7 @@ def test_failures_are_counted_and_a_death_is_told_with_its_reason(
 
 def test_a_state_that_was_set_aside_is_told_in_a_line(capsys: pytest.CaptureFixture[str]) -> None:
     given = task("a")
-    with Lines(1, 1, "trial", [given]) as lines:
+    with LineProgress(1, 1, "trial", [given]) as lines:
         lines.on_trial_start(1, [], trial(given))
         ended = {"status": "done", "miou": 0.5, "set_aside": "r/checkpoints/a.unusable"}
         lines.on_trial_result(1, [], trial(given), ended)
@@ -109,7 +109,7 @@ def test_a_state_that_was_set_aside_is_told_in_a_line(capsys: pytest.CaptureFixt
 def test_a_long_task_is_told_of_every_five_minutes_off_a_terminal(
     clock: Clock, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    shown = Lines(1, 1, "trial", TASKS[:1])
+    shown = LineProgress(1, 1, "trial", TASKS[:1])
     one = trial(TASKS[0])
     shown.on_trial_start(0, [], one)
     # 80,000 iterations in 11 hours; a worker reports every 30 seconds.
@@ -137,7 +137,7 @@ def test_a_long_task_is_told_of_every_five_minutes_off_a_terminal(
 def test_the_table_shows_what_runs_and_ends_with_its_block(clock: Clock) -> None:
     screen = io.StringIO()
     console = Console(file=screen, force_terminal=True, width=100)
-    with Table(4, 2, "trials", TASKS, console) as shown:
+    with TableProgress(4, 2, "trials", TASKS, console) as shown:
         play(shown, clock)
         console.print(shown.render())
         seen = screen.getvalue()
@@ -148,10 +148,10 @@ def test_the_table_shows_what_runs_and_ends_with_its_block(clock: Clock) -> None
 
 
 def test_the_table_is_for_terminals(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert type(watcher(1, 1, "trial")) is Lines
+    assert type(watcher(1, 1, "trial")) is LineProgress
     monkeypatch.setattr("sys.stdout", SimpleNamespace(isatty=lambda: True, write=print))
     monkeypatch.setenv("TERM", "xterm")
-    assert type(watcher(1, 1, "trial")) is Table
+    assert type(watcher(1, 1, "trial")) is TableProgress
 
 
 @pytest.mark.parametrize(
@@ -175,7 +175,7 @@ def test_reasons_of_death(error: str, words: str) -> None:
 def test_with_equal_tasks_the_time_to_go_is_that_of_a_queue() -> None:
     """Against a simulation: tasks of 10 s on 3 slots, asked at every end."""
     tasks = [task(str(i), "k") for i in range(12)]
-    estimate = Estimate(12, 3, tasks)
+    estimate = RemainingTime(12, 3, tasks)
     for i in range(3):
         estimate.start(str(i), tasks[i], 5.0)
     assert estimate.seconds_left(6.0) is None
@@ -189,7 +189,7 @@ def test_with_equal_tasks_the_time_to_go_is_that_of_a_queue() -> None:
 
 
 def test_a_dead_task_waits_again_and_unknown_tasks_cost_the_mean_of_all() -> None:
-    estimate = Estimate(4, 1)
+    estimate = RemainingTime(4, 1)
     for i, took in enumerate((10, 20)):
         estimate.start(str(i), {"label": "x"}, 0.0)
         estimate.end(str(i), took)
@@ -202,7 +202,7 @@ def test_a_dead_task_waits_again_and_unknown_tasks_cost_the_mean_of_all() -> Non
 
 def test_before_any_of_a_kind_has_ended_the_pace_of_those_that_run_counts() -> None:
     tasks = [task(str(i), f"row {i}", "adapt") for i in range(4)]
-    estimate = Estimate(4, 2, tasks)
+    estimate = RemainingTime(4, 2, tasks)
     for i in range(2):
         estimate.start(str(i), tasks[i], 0.0)
     assert estimate.seconds_left(30.0) is None
@@ -211,7 +211,7 @@ def test_before_any_of_a_kind_has_ended_the_pace_of_those_that_run_counts() -> N
 
 
 def test_a_task_that_goes_on_from_a_state_is_judged_by_what_it_did_itself() -> None:
-    estimate = Estimate(1, 1, [task("a", "long")])
+    estimate = RemainingTime(1, 1, [task("a", "long")])
     estimate.start("a", task("a", "long"), 0.0)
     estimate.advance("a", 40_060, 80_000, begun=40_000)
     # 60 iterations in 30 s: 39,940 more take 19,970 s.

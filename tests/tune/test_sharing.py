@@ -29,7 +29,7 @@ from stvm.records.results import Results
 from stvm.settings import Settings
 from stvm.trial.run_and_record import run_and_record
 from stvm.tune import sharing
-from stvm.tune.progress import Lines
+from stvm.tune.progress import LineProgress
 from stvm.tune.sharing import FREE, HELD, Shared, Standing, standing, sweep
 from tests.helpers.tiny_settings import tiny
 from tests.studies.test_ablation import command, events
@@ -175,7 +175,7 @@ def test_a_driver_leaves_what_others_run_and_comes_back_to_it(
 ) -> None:
     others = Others(monkeypatch)
     tasks = [{"name": n, "label": f"label {n}", "sign": str(tmp_path / n)} for n in "abcd"]
-    shared = Shared(tasks, 1, Lines(4, 1, "trials", tasks), others)
+    shared = Shared(tasks, 1, LineProgress(4, 1, "trials", tasks), others)
     # Drivers differ in the order in which they look; `c` may be seen first or last.
     shared.order = random.Random(seed)
     others.states = {"a": HELD, "c": Standing("ended", {"status": "done", "miou": 0.5})}
@@ -209,7 +209,7 @@ def test_alone_a_driver_keeps_the_order_and_a_damaged_record_is_an_error(
             raise StvmError("c.json: damaged")
         return others(task)
 
-    shown = Lines(5, 2, "trials", tasks)
+    shown = LineProgress(5, 2, "trials", tasks)
     shared, order = Shared(tasks, 4, shown, stands), []
     while (name := asked(shared, others, str(len(order)))) != "end":
         if name is None:

@@ -17,14 +17,14 @@ from typing import Literal
 
 from stvm.data.array_files import MappedArray
 from stvm.data.published.decode import Size
-from stvm.data.published.splits import Part
+from stvm.data.published.splits import DatasetSplit
 from stvm.errors import StvmError
 
 Kind = Literal["images", "labels"]
 
 
 @dataclass(frozen=True)
-class Store:
+class DecodedArray:
     """The array of one split's images or labels at one size, which may not be there yet.
 
     Attributes:
@@ -36,7 +36,7 @@ class Store:
     """
 
     cache: Path
-    part: Part
+    part: DatasetSplit
     kind: Kind
     size: Size
     images: Sequence[Path]

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from stvm.data.array_files import map_array
-from stvm.data.published.array_cache import Store
+from stvm.data.published.array_cache import DecodedArray
 from stvm.data.published.decode_pool import Decoders, Item
 from stvm.errors import StvmError
 from stvm.files import drop_unfinished, replacing, unreadable, write_json, writing
@@ -29,7 +29,7 @@ Watch = Callable[[int], None]
 """Told how many items more are done."""
 
 
-def missing_items(store: Store) -> list[int]:
+def missing_items(store: DecodedArray) -> list[int]:
     """Items of the array that are not done, in order.
 
     Raises:
@@ -41,7 +41,7 @@ def missing_items(store: Store) -> list[int]:
     return [number for number in range(len(store.images)) if not done[number]]
 
 
-def check_room(stores: list[Store]) -> str:
+def check_room(stores: list[DecodedArray]) -> str:
     """What the arrays still need of the disk and what is free there, for people.
 
     Raises:
@@ -74,7 +74,7 @@ def gigabytes(size: int) -> str:
     return f"{size / 1e9:.1f} GB" if size >= 5e7 else f"{size / 1e6:.1f} MB"
 
 
-def fill(store: Store, decoders: Decoders, watch: Watch) -> list[str]:
+def fill(store: DecodedArray, decoders: Decoders, watch: Watch) -> list[str]:
     """Write what is missing of an array.
 
     Args:
@@ -101,7 +101,7 @@ def fill(store: Store, decoders: Decoders, watch: Watch) -> list[str]:
 
 
 @contextmanager
-def _alone(store: Store) -> Iterator[None]:
+def _alone(store: DecodedArray) -> Iterator[None]:
     try:
         with locked(store.folder / "lock", wait=False):
             yield
@@ -111,11 +111,11 @@ def _alone(store: Store) -> Iterator[None]:
         ) from None
 
 
-def _marks_path(store: Store) -> Path:
+def _marks_path(store: DecodedArray) -> Path:
     return store.folder / "done"
 
 
-def _read_marks(store: Store) -> bytearray:
+def _read_marks(store: DecodedArray) -> bytearray:
     """One byte an item, 1 where it is done; all 0 where nothing can be gone on with."""
     count = len(store.images)
     try:
@@ -127,7 +127,7 @@ def _read_marks(store: Store) -> bytearray:
     return marks if len(marks) == count and store.array_path.is_file() else bytearray(count)
 
 
-def _make_files(store: Store) -> None:
+def _make_files(store: DecodedArray) -> None:
     """The array's file at its full length and no item marked, unless a stopped run left them."""
     if any(_read_marks(store)) and map_array(store.array_path).shape == store.shape:
         return
@@ -139,7 +139,7 @@ def _make_files(store: Store) -> None:
         _marks_path(store).write_bytes(bytes(len(store.images)))
 
 
-def _write(store: Store, todo: list[int], decoders: Decoders, watch: Watch) -> list[str]:
+def _write(store: DecodedArray, todo: list[int], decoders: Decoders, watch: Watch) -> list[str]:
     first = int(map_array(store.array_path).offset)  # type: ignore[attr-defined]
     item_bytes = store.nbytes // len(store.images)
     labels = store.part.labels(store.images) if store.kind == "labels" else None
@@ -171,7 +171,7 @@ def _write(store: Store, todo: list[int], decoders: Decoders, watch: Watch) -> l
 class _Marker:
     """Marks items as done in batches, each after its content is on the disk."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: DecodedArray) -> None:
         self._array = os.open(store.array_path, os.O_RDWR)
         self._marks = os.open(_marks_path(store), os.O_RDWR)
         self._waiting: list[int] = []
@@ -203,7 +203,7 @@ class _Marker:
             os.close(self._marks)
 
 
-def _complete(store: Store) -> None:
+def _complete(store: DecodedArray) -> None:
     """Write the index, which says that the array is whole."""
     now = store.part.listing(
         store.images if store.kind == "images" else store.part.labels(store.images)

@@ -16,7 +16,7 @@ Split = Literal["train", "val", "test"]
 
 
 @dataclass(frozen=True)
-class Layout:
+class DatasetLayout:
     """A data set in its authors' folders.
 
     Attributes:
@@ -52,7 +52,7 @@ class Layout:
     count_without: int = 0
 
 
-GTA5 = Layout(
+GTA5 = DatasetLayout(
     name="gta5",
     title="GTA5",
     expected="images/00001.png and labels/00001.png, and so on",
@@ -67,7 +67,7 @@ GTA5 = Layout(
     split_file="split.mat",
     count_without=24966,
 )
-SYNTHIA = Layout(
+SYNTHIA = DatasetLayout(
     name="synthia",
     title="SYNTHIA-RAND-CITYSCAPES",
     expected="RGB/0000000.png and GT/LABELS/0000000.png, and so on",
@@ -81,7 +81,7 @@ SYNTHIA = Layout(
     ids=SYNTHIA_IDS,
     sixteen_bits=True,
 )
-CITYSCAPES = Layout(
+CITYSCAPES = DatasetLayout(
     name="cityscapes",
     title="Cityscapes",
     expected=(
@@ -97,7 +97,7 @@ CITYSCAPES = Layout(
     labelled=("train", "val"),
     ids=CITYSCAPES_IDS,
 )
-CROSS_CITY = Layout(
+CROSS_CITY = DatasetLayout(
     name="crosscity",
     title="NTHU Cross-City",
     expected="CITY/Images/Train/*.jpg, CITY/Images/Test/*.png and CITY/Labels/Test/*_eval.png",

@@ -13,7 +13,7 @@ from stvm.data.image_files import (
     read_rgb,
     read_size,
 )
-from stvm.data.published.dataset_layouts import Layout
+from stvm.data.published.dataset_layouts import DatasetLayout
 from stvm.errors import StvmError
 
 ASPECT_TOLERANCE = 0.02
@@ -34,7 +34,7 @@ def decode_image(path: Path, size: Size) -> Uint8Array:
     return np.array(_resized(image, size, Image.Resampling.BICUBIC), dtype=np.uint8)
 
 
-def decode_ids(layout: Layout, path: Path, image_path: Path, size: Size) -> Uint8Array:
+def decode_ids(layout: DatasetLayout, path: Path, image_path: Path, size: Size) -> Uint8Array:
     """Ids of a label (H, W) as the data set numbers them, resized to the nearest pixel.
 
     Args:
@@ -50,7 +50,7 @@ def decode_ids(layout: Layout, path: Path, image_path: Path, size: Size) -> Uint
     return np.array(_resized(Image.fromarray(ids), size, Image.Resampling.NEAREST))
 
 
-def stored_ids(layout: Layout, path: Path, image_path: Path) -> Uint8Array:
+def stored_ids(layout: DatasetLayout, path: Path, image_path: Path) -> Uint8Array:
     """Ids of a label (H, W) as the data set numbers them, at the size of the file.
 
     Raises:

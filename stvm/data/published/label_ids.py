@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from stvm.data.classes import IGNORE_ID
+from stvm.data.classes import IGNORE_INDEX
 from stvm.data.image_files import Uint8Array
 from stvm.errors import StvmError
 
@@ -38,7 +38,7 @@ class LabelIds:
 
     def table(self, classes: Sequence[int]) -> Uint8Array:
         """Id to class, (256,): the place of its train id in `classes`, else 255."""
-        table = np.full(256, IGNORE_ID, np.uint8)
+        table = np.full(256, IGNORE_INDEX, np.uint8)
         for label_id, train_id in self.train_ids.items():
             if train_id in classes:
                 table[label_id] = classes.index(train_id)
@@ -50,13 +50,13 @@ class LabelIds:
         Raises:
             StvmError: ids that the data set does not have; the message names the file.
         """
-        found = np.flatnonzero(np.bincount(ids.ravel(), minlength=IGNORE_ID + 1))
-        strange = [int(i) for i in found if i > self.last and i != IGNORE_ID]
+        found = np.flatnonzero(np.bincount(ids.ravel(), minlength=IGNORE_INDEX + 1))
+        strange = [int(i) for i in found if i > self.last and i != IGNORE_INDEX]
         if strange:
             more = f" and {len(strange) - 5} more" if len(strange) > 5 else ""
             raise StvmError(
                 f"{path}: holds {', '.join(map(str, strange[:5]))}{more}, which are no ids of "
-                f"{self.whose} (0 to {self.last}, {IGNORE_ID} ignored); take the file as it was "
+                f"{self.whose} (0 to {self.last}, {IGNORE_INDEX} ignored); take the file as it was "
                 "published"
             )
         return ids.astype(np.uint8)

@@ -10,11 +10,11 @@ from pathlib import Path
 from stvm.data import cityscapes
 from stvm.data.array_files import MappedArray
 from stvm.data.image_files import Uint8Array
-from stvm.data.published.array_cache import Store
+from stvm.data.published.array_cache import DecodedArray
 from stvm.data.published.dataset_layouts import CITYSCAPES, CROSS_CITY, GTA5, SYNTHIA, Split
 from stvm.data.published.decode import Size, decode_ids, decode_image
 from stvm.data.published.label_ids import ALL_19, SHARED_13, SHARED_16
-from stvm.data.published.splits import Part
+from stvm.data.published.splits import DatasetSplit
 from stvm.errors import StvmError
 from stvm.settings import DataSettings
 
@@ -36,24 +36,26 @@ def names_of(data: DataSettings) -> tuple[str, ...]:
     return tuple(cityscapes.CITYSCAPES[train_id] for train_id in classes_of(data))
 
 
-def source_part(data: DataSettings, split: Split) -> Part:
+def source_part(data: DataSettings, split: Split) -> DatasetSplit:
     """A split of the source.
 
     Raises:
         StvmError: its root is not given.
     """
     layout = _DOMAINS[data.dataset][0]
-    return Part(layout, _root(data.source_root, "source_root", layout.title), split)
+    return DatasetSplit(layout, _root(data.source_root, "source_root", layout.title), split)
 
 
-def target_part(data: DataSettings, split: Split) -> Part:
+def target_part(data: DataSettings, split: Split) -> DatasetSplit:
     """A split of the target.
 
     Raises:
         StvmError: its root is not given.
     """
     layout = _DOMAINS[data.dataset][1]
-    return Part(layout, _root(data.target_root, "target_root", layout.title), split, data.city)
+    return DatasetSplit(
+        layout, _root(data.target_root, "target_root", layout.title), split, data.city
+    )
 
 
 def _root(root: str, setting: str, title: str) -> Path:
@@ -62,7 +64,7 @@ def _root(root: str, setting: str, title: str) -> Path:
     return Path(root)
 
 
-class OfficialImages:
+class PublishedImages:
     """Images of one split; label files are neither opened nor looked for.
 
     Args:
@@ -74,11 +76,11 @@ class OfficialImages:
         StvmError: the split is not there, or the cache cannot be read.
     """
 
-    def __init__(self, part: Part, size: Size, cache: Path) -> None:
+    def __init__(self, part: DatasetSplit, size: Size, cache: Path) -> None:
         self.part = part
         self.size = size
         self.paths: Sequence[Path] = part.images()
-        self._kept = Store(cache, part, "images", size, self.paths).open()
+        self._kept = DecodedArray(cache, part, "images", size, self.paths).open()
 
     def __len__(self) -> int:
         return len(self.paths)
@@ -99,7 +101,7 @@ class OfficialImages:
         return decode_image(self.paths[index], self.size)
 
 
-class OfficialLabelled(OfficialImages):
+class PublishedLabelledImages(PublishedImages):
     """Images of one split with their labels, which may have a size of their own.
 
     Args:
@@ -110,18 +112,18 @@ class OfficialLabelled(OfficialImages):
         cache: of prepared arrays.
 
     Raises:
-        StvmError: as `OfficialImages`, or a split without public labels, or a label is missing.
+        StvmError: as `PublishedImages`, or a split without public labels, or a label is missing.
     """
 
     def __init__(
-        self, part: Part, classes: Sequence[int], size: Size, label_size: Size, cache: Path
+        self, part: DatasetSplit, classes: Sequence[int], size: Size, label_size: Size, cache: Path
     ) -> None:
         part.check_labelled()
         super().__init__(part, size, cache)
         self.label_size = label_size
         self.label_paths = part.labels(self.paths)
         self._table = part.layout.ids.table(classes)
-        self._kept_ids: MappedArray | None = Store(
+        self._kept_ids: MappedArray | None = DecodedArray(
             cache, part, "labels", label_size, self.paths
         ).open()
 
@@ -170,7 +172,7 @@ def source_fingerprint(data: DataSettings) -> str:
     return _digest(list(_present(source_part(data, "train"), True)))
 
 
-def _digest(parts: Sequence[tuple[Part, bool]]) -> str:
+def _digest(parts: Sequence[tuple[DatasetSplit, bool]]) -> str:
     digest = hashlib.sha256()
     for number, (part, labelled) in enumerate(parts):
         for name, size in part.listing(files_of(part, labelled)):
@@ -178,7 +180,7 @@ def _digest(parts: Sequence[tuple[Part, bool]]) -> str:
     return digest.hexdigest()
 
 
-def files_of(part: Part, labelled: bool) -> list[Path]:
+def files_of(part: DatasetSplit, labelled: bool) -> list[Path]:
     """Images of a split, and with `labelled` those of their labels that are there."""
     images = part.images()
     if not labelled:
@@ -189,7 +191,7 @@ def files_of(part: Part, labelled: bool) -> list[Path]:
 
 def read_parts(
     data: DataSettings, eval_split: str, source: bool, source_val: bool, oracle: bool
-) -> list[tuple[Part, bool]]:
+) -> list[tuple[DatasetSplit, bool]]:
     """The splits that are read and are there, each with whether its labels are read.
 
     Args:
@@ -199,7 +201,7 @@ def read_parts(
         source_val: its held-out images are.
         oracle: labels of the target's training images are.
     """
-    parts: list[tuple[Part, bool]] = []
+    parts: list[tuple[DatasetSplit, bool]] = []
     if data.source_root:
         parts += _present(source_part(data, "train"), True) if source else ()
         parts += _present(source_part(data, "val"), True) if source_val else ()
@@ -209,7 +211,7 @@ def read_parts(
     return parts
 
 
-def _source_parts(data: DataSettings) -> Iterator[tuple[Part, bool]]:
+def _source_parts(data: DataSettings) -> Iterator[tuple[DatasetSplit, bool]]:
     """Each split with whether its labels are read."""
     for split in ("train", "val") if data.source_root else ():
         yield from _present(source_part(data, split), True)
@@ -217,13 +219,13 @@ def _source_parts(data: DataSettings) -> Iterator[tuple[Part, bool]]:
 
 def _target_parts(
     data: DataSettings, eval_split: Split, target_train: bool
-) -> Iterator[tuple[Part, bool]]:
+) -> Iterator[tuple[DatasetSplit, bool]]:
     if data.target_root:
         yield from _present(target_part(data, eval_split), True)
         if target_train:
             yield from _present(target_part(data, "train"), False)
 
 
-def _present(part: Part, labelled: bool) -> Iterator[tuple[Part, bool]]:
+def _present(part: DatasetSplit, labelled: bool) -> Iterator[tuple[DatasetSplit, bool]]:
     if part.official and part.image_folder().is_dir():
         yield part, labelled

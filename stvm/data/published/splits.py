@@ -9,12 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stvm.data.nearby_files import did_you_mean, near
-from stvm.data.published.dataset_layouts import Layout, Split
+from stvm.data.published.dataset_layouts import DatasetLayout, Split
 from stvm.errors import StvmError
 
 
 @dataclass(frozen=True)
-class Part:
+class DatasetSplit:
     """One split of a data set on disk.
 
     Attributes:
@@ -24,7 +24,7 @@ class Part:
         city: for Cross-City.
     """
 
-    layout: Layout
+    layout: DatasetLayout
     root: Path
     split: Split
     city: str = ""
@@ -195,7 +195,7 @@ def _files(folder: Path, endings: tuple[str, ...]) -> list[Path]:
     return [folder / name for name in sorted(names)]
 
 
-def _capitals(folders: Sequence[Path], layout: Layout) -> str:
+def _capitals(folders: Sequence[Path], layout: DatasetLayout) -> str:
     """A file that would be an image if its ending were in small letters, with what to do."""
     for folder in folders:
         for name in sorted(_names(folder)):
