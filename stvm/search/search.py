@@ -106,6 +106,7 @@ class Search:
                     self.told(suggestion, "pruned before", TrialState.PRUNED)
                 else:
                     self.live[suggestion.trial.hash] = [suggestion]
+                    self.elsewhere += later
                     return suggestion
         return None
 
