@@ -24,7 +24,7 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from stvm.data.crops import TargetCrops, batches
-from stvm.data.datasets import class_names, open_target_images
+from stvm.data.datasets import labelling_of, open_target_images
 from stvm.errors import StvmError
 from stvm.memory.estimate import phases
 from stvm.method.mean_teacher import batch_norms
@@ -72,7 +72,7 @@ def load_or_draw(
 def build(settings: Settings, source: SegmentationNetwork) -> Adaptation:
     """An adaptation of the source model."""
     torch.manual_seed(0)
-    return build_adaptation(settings, source, len(class_names(settings.data)))
+    return build_adaptation(settings, source, labelling_of(settings.data).num_classes)
 
 
 def crops(settings: Settings, steps: int, cache: Path, device: torch.device) -> list[Tensor]:

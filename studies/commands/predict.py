@@ -197,8 +197,8 @@ def run(options: argparse.Namespace) -> int:
                     "--out"
                 )
     # torch takes seconds to import, and --help needs none.
-    from stvm.data.datasets import colours_of
     from stvm.data.image_files import read_rgb
+    from stvm.data.labelling import colours_of
 
     predictor, names = open_predictor(options)
     palette = np.array(colours_of(names), np.uint8)

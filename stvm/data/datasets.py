@@ -1,17 +1,18 @@
-"""Images and labels of a trial, whichever dataset they come from, as plain arrays.
+"""Opens the images and labels of a trial, whichever data set they come from.
 
-The only way to target training images without labels is `open_target_images`: what it returns
-has no labels, so that nothing in adaptation can see them.
+Adaptation gets its images from `open_target_images` alone. What that returns has no labels, so
+that nothing in adaptation can see them.
 """
 
 import hashlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from stvm.data.cityscapes import CITYSCAPES, PALETTE
+from stvm.data.cityscapes import CITYSCAPES
 from stvm.data.classes import parse_classes
 from stvm.data.folder import FolderImages, LabelledFolder, read_files
-from stvm.data.images import Images, LabelledImages, _TwoSizes
+from stvm.data.images import Images, LabelledImages, OpenedImages, OpenedLabelledImages
+from stvm.data.labelling import Labelling
 from stvm.data.published import published_images
 from stvm.data.published.dataset_layouts import Split
 from stvm.data.published.decode import Size
@@ -21,22 +22,13 @@ from stvm.errors import StvmError
 from stvm.settings import PUBLISHED, DataSettings
 
 
-def class_names(data: DataSettings) -> tuple[str, ...]:
-    """Names in train-id order."""
+def labelling_of(data: DataSettings) -> Labelling:
+    """Meaning of the labels of a data set that is not opened; an opened one carries it."""
     if data.dataset in PUBLISHED:
-        return published_images.names_of(data)
-    return CITYSCAPES if data.dataset == "streets" else parse_classes(data.classes).names
-
-
-def class_colours(data: DataSettings) -> list[tuple[int, int, int]]:
-    """A colour for each class of the data."""
-    return colours_of(class_names(data))
-
-
-def colours_of(names: Sequence[str]) -> list[tuple[int, int, int]]:
-    """A colour for each class: Cityscapes' where the name is one of its classes."""
-    known = dict(zip(CITYSCAPES, PALETTE, strict=True))
-    return [known.get(n, (37 * i % 256, 91 * i % 256, 153 * i % 256)) for i, n in enumerate(names)]
+        return Labelling(published_images.names_of(data))
+    if data.dataset == "streets":
+        return Labelling(CITYSCAPES)
+    return Labelling(parse_classes(data.classes).names)
 
 
 def fingerprint(
@@ -108,8 +100,13 @@ def has_source_val(data: DataSettings) -> bool:
     return data.dataset == "streets" or published_images.has_source_val(data)
 
 
-def open_source(data: DataSettings, split: Split, cache: Path) -> LabelledImages:
-    """Labelled source images, of the size of the source."""
+def open_source(data: DataSettings, split: Split, cache: Path) -> OpenedLabelledImages:
+    """Labelled source images, at the size of the source."""
+    images = _source(data, split, cache)
+    return OpenedLabelledImages(images, images, labelling_of(data))
+
+
+def _source(data: DataSettings, split: Split, cache: Path) -> LabelledImages:
     size = data.source_size()
     if data.dataset == "streets":
         resized = data.model_copy(update={"height": size[0], "width": size[1]})
@@ -120,8 +117,12 @@ def open_source(data: DataSettings, split: Split, cache: Path) -> LabelledImages
     return LabelledFolder(data.source_root, split, *size, parse_classes(data.classes))
 
 
-def open_target_images(data: DataSettings, cache: Path) -> Images:
+def open_target_images(data: DataSettings, cache: Path) -> OpenedImages:
     """Unlabelled target training images; label files are neither opened nor looked for."""
+    return OpenedImages(_target_images(data, cache), labelling_of(data))
+
+
+def _target_images(data: DataSettings, cache: Path) -> Images:
     if data.dataset == "streets":
         return open_street_images(data, "target", "train", cache)
     if data.dataset in PUBLISHED:
@@ -136,15 +137,16 @@ def open_target_labelled(
     cache: Path,
     image_size: Size | None = None,
     label_size: Size | None = None,
-) -> LabelledImages:
+) -> OpenedLabelledImages:
     """Labelled target images: val and test for evaluation, train for the oracle only.
 
     Args:
-        data: which images.
-        split: of the target; Cityscapes has no labels for `test`, Cross-City for `test` alone.
-        cache: of rendered and decoded images.
-        image_size: height and width of the images; None for the data's.
-        label_size: height and width of the labels; None for the images'.
+        data: Settings that name the data set.
+        split: Split of the target. Cityscapes has no labels for `test`, Cross-City for `test`
+            alone.
+        cache: Folder of rendered and decoded images.
+        image_size: Height and width of the images; None for the size in `data`.
+        label_size: Height and width of the labels; None for the size of the images.
 
     Raises:
         StvmError: a split without labels, files that are missing, or the embedded benchmark at
@@ -153,19 +155,29 @@ def open_target_labelled(
     own = (data.height, data.width)
     image_size = image_size or own
     label_size = label_size or image_size
+    images, labels = _target_labelled(data, split, cache, image_size, label_size)
+    return OpenedLabelledImages(images, labels, labelling_of(data))
+
+
+def _target_labelled(
+    data: DataSettings, split: Split, cache: Path, image_size: Size, label_size: Size
+) -> tuple[Images, LabelledImages]:
+    """Images at one size and labels at another; mostly the same object."""
+    labels: LabelledImages
     if data.dataset == "streets":
+        own = (data.height, data.width)
         if (image_size, label_size) != (own, own):
             raise StvmError(
                 f"the embedded benchmark is drawn at {own[1]}x{own[0]} and has no other size: "
                 "set protocol=image"
             )
-        return open_streets(data, "target", split, cache)
-    if data.dataset in PUBLISHED:
+        labels = open_streets(data, "target", split, cache)
+    elif data.dataset in PUBLISHED:
         part = published_images.target_part(data, split)
-        return PublishedLabelledImages(
-            part, published_images.classes_of(data), image_size, label_size, cache
-        )
-    labelled = LabelledFolder(data.target_root, split, *label_size, parse_classes(data.classes))
-    if image_size == label_size:
-        return labelled
-    return _TwoSizes(FolderImages(data.target_root, split, *image_size), labelled)
+        classes = published_images.classes_of(data)
+        labels = PublishedLabelledImages(part, classes, image_size, label_size, cache)
+    else:
+        labels = LabelledFolder(data.target_root, split, *label_size, parse_classes(data.classes))
+        if image_size != label_size:
+            return FolderImages(data.target_root, split, *image_size), labels
+    return labels, labels

@@ -1,10 +1,14 @@
-"""What a data set is to all others: a sequence of images, with or without labels."""
+"""What a data set is to its users: a sequence of images, with or without labels.
+
+An opened data set also carries the meaning of its labels, so that nobody has to look it up.
+"""
 
 from typing import Protocol
 
 import numpy as np
 
 from stvm.data.image_files import Uint8Array
+from stvm.data.labelling import Labelling
 
 
 class Images(Protocol):
@@ -25,33 +29,54 @@ class LabelledImages(Images, Protocol):
         ...
 
 
-class _TwoSizes:
-    """Images of one size with labels of another."""
-
-    def __init__(self, images: Images, labels: LabelledImages) -> None:
-        self._images = images
-        self._labels = labels
-
-    def __len__(self) -> int:
-        return len(self._images)
-
-    def image(self, index: int) -> Uint8Array:
-        return self._images.image(index)
-
-    def label(self, index: int) -> Uint8Array:
-        return self._labels.label(index)
-
-
-class EvenSubset:
-    """Some of the images, evenly spaced; all where there are no more.
+class OpenedImages:
+    """Images of a data set, with the meaning of its labels.
 
     Args:
-        images: to choose among.
-        most: how many.
+        images: Images as they are read.
+        labelling: Class names, colours and ignored id of the data set.
     """
 
-    def __init__(self, images: LabelledImages, most: int) -> None:
-        self._images = images
+    def __init__(self, images: Images, labelling: Labelling) -> None:
+        self.images = images
+        self.labelling = labelling
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def image(self, index: int) -> Uint8Array:
+        """RGB (H, W, 3)."""
+        return self.images.image(index)
+
+
+class OpenedLabelledImages(OpenedImages):
+    """Images with labels, which may have a size of their own, and the meaning of the labels.
+
+    Args:
+        images: Images as they are read.
+        labels: Labels as they are read, one for each image.
+        labelling: Class names, colours and ignored id of the data set.
+    """
+
+    def __init__(self, images: Images, labels: LabelledImages, labelling: Labelling) -> None:
+        super().__init__(images, labelling)
+        self.labels = labels
+
+    def label(self, index: int) -> Uint8Array:
+        """Train ids (H, W), 255 ignored."""
+        return self.labels.label(index)
+
+
+class EvenSubset(OpenedLabelledImages):
+    """Some of the images, evenly spaced; all of them if there are no more.
+
+    Args:
+        images: Images to choose from.
+        most: Largest number of images to keep.
+    """
+
+    def __init__(self, images: OpenedLabelledImages, most: int) -> None:
+        super().__init__(images, images, images.labelling)
         self._rows = evenly_spaced(len(images), most)
 
     def __len__(self) -> int:
@@ -59,11 +84,11 @@ class EvenSubset:
 
     def image(self, index: int) -> Uint8Array:
         """RGB (H, W, 3)."""
-        return self._images.image(self._rows[index])
+        return super().image(self._rows[index])
 
     def label(self, index: int) -> Uint8Array:
         """Train ids (H, W), 255 ignored."""
-        return self._images.label(self._rows[index])
+        return super().label(self._rows[index])
 
 
 def evenly_spaced(count: int, most: int) -> list[int]:

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from stvm.data.datasets import class_names
+from stvm.data.datasets import labelling_of
 from stvm.evaluation.batches import batch_size
 from stvm.evaluation.evaluate import enlarged_logits, multi_scale_scores
 from stvm.evaluation.label_free import SCORED_IMAGES, WATCHED_IMAGES, predict
@@ -85,7 +85,7 @@ def phases(settings: Settings) -> list[Phase]:
         adaptation = None
         standing = {"weights": size_of(values_of(source))}
         if settings.method.st:
-            adaptation = build_adaptation(settings, source, len(class_names(settings.data)))
+            adaptation = build_adaptation(settings, source, source.architecture.num_classes)
             training = _adaptation(settings, adaptation, source)
             standing = {n: size for n, size in training.parts.items() if n not in _PASSING}
             found.append(training)
@@ -141,7 +141,7 @@ def largest_bank(settings: Settings) -> int:
     """
     method, training = settings.method, settings.training
     pixel = (12 if method.patch_image == "augmented" and method.aug else 3) + 1 + 4
-    patches = len(class_names(settings.data)) * method.buffer_size
+    patches = labelling_of(settings.data).num_classes * method.buffer_size
     return patches * training.crop_height * training.crop_width * pixel
 
 

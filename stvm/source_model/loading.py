@@ -5,7 +5,7 @@ from pathlib import Path
 
 import torch
 
-from stvm.data.datasets import class_names
+from stvm.data.datasets import labelling_of
 from stvm.errors import StvmError
 from stvm.files import file_sha256
 from stvm.networks import Architecture, SegmentationNetwork, assemble
@@ -50,7 +50,7 @@ def open_source_model(settings: Settings, path: Path) -> Checkpoint:
         StvmError: unreadable, of another network, of other classes, or without a classifier that
             the settings ask for.
     """
-    asked, classes = settings.network, class_names(settings.data)
+    asked, classes = settings.network, labelling_of(settings.data).class_names
     checkpoint = open_checkpoint(
         path, settings.source.checkpoint_family, asked.aspp_branches, _architecture(settings)
     )
@@ -118,7 +118,7 @@ def _architecture(settings: Settings) -> Architecture:
     return Architecture(
         network.network,
         network.channels,
-        len(class_names(settings.data)),
+        labelling_of(settings.data).num_classes,
         network.auxiliary,
         "two" if network.aspp_branches == "two" else "four",
         normalisation="bgr_caffe" if network.network == "deeplabv2_resnet101" else "rgb_imagenet",

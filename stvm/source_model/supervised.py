@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 
 from stvm.data.crops import LabelledCrops, batches
-from stvm.data.datasets import class_names, open_source
-from stvm.data.images import Images, LabelledImages
+from stvm.data.datasets import open_source
+from stvm.data.images import Images, OpenedLabelledImages
 from stvm.method.descent import descend
 from stvm.method.mean_teacher import batch_norms
 from stvm.method.photometric import PhotometricAugmentation, no_augmentation
@@ -69,7 +69,7 @@ def train_source(
 
 def train_oracle(
     source: SegmentationNetwork,
-    images: LabelledImages,
+    images: OpenedLabelledImages,
     settings: Settings,
     progress: Progress = silent,
     checkpoint: TrainingCheckpoint | None = None,
@@ -171,7 +171,7 @@ class SupervisedTraining:
 
 def train_supervised(
     network: SegmentationNetwork,
-    images: LabelledImages,
+    images: OpenedLabelledImages,
     settings: Settings,
     crop: tuple[int, int],
     progress: Progress,
@@ -218,7 +218,9 @@ def train_supervised(
     network.eval()
 
 
-def _crops(images: LabelledImages, settings: Settings, crop: tuple[int, int]) -> LabelledCrops:
+def _crops(
+    images: OpenedLabelledImages, settings: Settings, crop: tuple[int, int]
+) -> LabelledCrops:
     """Of the whole training, in order."""
     recipe = settings.source
     return LabelledCrops(
@@ -228,7 +230,7 @@ def _crops(images: LabelledImages, settings: Settings, crop: tuple[int, int]) ->
         recipe.source_iterations * recipe.source_batch,
         recipe.source_rare,
         recipe.source_scale,
-        len(class_names(settings.data)),
+        images.labelling.num_classes,
     )
 
 

@@ -12,13 +12,13 @@ import torch
 from numpy.typing import NDArray
 
 from stvm.data.datasets import (
-    class_names,
     has_source_val,
     open_source,
     open_target_images,
     open_target_labelled,
 )
-from stvm.data.images import EvenSubset, LabelledImages
+from stvm.data.images import EvenSubset, OpenedLabelledImages
+from stvm.data.labelling import Labelling
 from stvm.errors import DivergenceError
 from stvm.evaluation.collapse import has_collapsed
 from stvm.evaluation.evaluate import check_labels, evaluate
@@ -47,6 +47,7 @@ class Outcome:
         sample: arrays for pictures.
         source: what the source model is, with the "sha256" of its file.
         network: the one reported.
+        labelling: Class names, colours and ignored id of the target.
         adaptation: all networks after the last iteration; None for rows that do not adapt.
     """
 
@@ -54,6 +55,7 @@ class Outcome:
     sample: dict[str, NDArray[Any]]
     source: dict[str, str | int | bool]
     network: SegmentationNetwork
+    labelling: Labelling
     adaptation: Adaptation | None = None
 
 
@@ -96,8 +98,8 @@ def _run(
     measure = TrialEvaluator(settings, open_evaluation_images(settings, cache), device)
     check_labels(measure.images, settings.training.eval_split)
     held_out = _at_image_size(measure, cache)
-    classes = len(class_names(settings.data))
     images = open_target_images(settings.data, cache)
+    classes = images.labelling.num_classes
     reader = None
     if checkpoint:
         checkpoint.bind(source_sha256=str(facts["sha256"]))
@@ -118,18 +120,19 @@ def _run(
             result["source_val_miou"] = _on_source(settings, network, cache, device)
     _refuse_nan(settings, result["scores"]["entropy"])
     result |= {
-        "class_names": list(class_names(settings.data)),
+        "class_names": list(images.labelling.class_names),
         "evaluated": settings.training.evaluated,
         "split": settings.training.eval_split,
     }
-    sample = predict_sample(settings, network, reader, held_out, device)
+    sample = predict_sample(network, reader, held_out, device)
     sample["miou"] = np.float64(result["miou"])  # type: ignore[assignment]
-    return Outcome(result, sample, facts, network, reader.adaptation if reader else None)
+    adapted = reader.adaptation if reader else None
+    return Outcome(result, sample, facts, network, images.labelling, adapted)
 
 
-def _at_image_size(measure: TrialEvaluator, cache: Path) -> LabelledImages:
+def _at_image_size(measure: TrialEvaluator, cache: Path) -> OpenedLabelledImages:
     """The evaluated split with images and labels as large as the trial's."""
-    if not measure.protocol.resizes:
+    if not measure.images.protocol.resizes:
         return measure.images
     settings = measure.settings
     return open_target_labelled(settings.data, settings.training.eval_split, cache)
@@ -206,4 +209,4 @@ def _on_source(
     images = open_source(data, "val", cache)
     if data.dataset in PUBLISHED:
         images = EvenSubset(images, SOURCE_IMAGES)
-    return evaluate(network, images, len(class_names(data)), device).miou
+    return evaluate(network, images, images.labelling.num_classes, device).miou

@@ -8,7 +8,6 @@ from typing import Any
 import torch
 
 from stvm import __version__
-from stvm.data.datasets import class_names
 from stvm.data.fingerprints import Contents
 from stvm.errors import DivergenceError, StvmError
 from stvm.files import now
@@ -160,7 +159,7 @@ def _keep_model(settings: Settings, outcome: Outcome, results: Results) -> None:
     source = outcome.source
     family = str(source.get("origin", source["family"]))
     path = results.model_path(settings.hash())
-    save_network(outcome.network, path, class_names(settings.data), family)
+    save_network(outcome.network, path, outcome.labelling.class_names, family)
     if outcome.adaptation:
         metric = results.metric_path(settings.hash())
         save_metric(outcome.adaptation, outcome.network, settings.method, metric)

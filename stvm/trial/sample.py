@@ -6,11 +6,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from stvm.data.datasets import class_colours
-from stvm.data.images import LabelledImages, evenly_spaced
+from stvm.data.images import OpenedLabelledImages, evenly_spaced
 from stvm.evaluation.batches import as_input, batch_size
 from stvm.networks import SegmentationNetwork
-from stvm.settings import Settings
 from stvm.trial.measures import AdaptedPredictor
 
 SAMPLE_IMAGES = 4
@@ -18,10 +16,9 @@ SAMPLE_IMAGES = 4
 
 @torch.no_grad()
 def predict_sample(
-    settings: Settings,
     network: SegmentationNetwork,
     reader: AdaptedPredictor | None,
-    images: LabelledImages,
+    images: OpenedLabelledImages,
     device: torch.device,
 ) -> dict[str, NDArray[Any]]:
     """Images, labels, predicted classes and, with a metric network, reliability of a few images."""
@@ -38,7 +35,7 @@ def predict_sample(
         "images": np.stack(shown),
         "labels": np.stack([images.label(i) for i in rows]),
         "predictions": np.concatenate(predictions),
-        "palette": np.array(class_colours(settings.data), np.uint8),
+        "palette": np.array(images.labelling.colours, np.uint8),
     }
     if reliabilities:
         arrays["reliability"] = np.concatenate(reliabilities)

@@ -15,6 +15,7 @@ import stvm.data.published.cache_writer
 import stvm.data.published.decode_pool
 from studies.__main__ import main
 from stvm.data.datasets import open_source, open_target_images, open_target_labelled
+from stvm.data.images import OpenedImages
 from stvm.data.published.array_cache import DecodedArray
 from stvm.data.published.published_images import PublishedImages
 from stvm.errors import StvmError
@@ -66,6 +67,11 @@ def prepare(cache: Path, given: list[str], *options: str) -> int:
     return main(["prepare", "--cache", str(cache), "--workers", "1", *given, *options])
 
 
+def is_cached(opened: OpenedImages) -> bool:
+    assert isinstance(opened.images, PublishedImages)
+    return opened.images.is_cached
+
+
 def arrays(images: Any) -> list[np.ndarray]:
     found = [images.image(i) for i in range(len(images))]
     if hasattr(images, "label"):
@@ -100,7 +106,7 @@ def test_what_is_prepared_equals_what_is_decoded(made: Path, tmp_path: Path, dat
         open_target_images(data, cache),
         open_target_labelled(data, "val", cache),
     ):
-        assert isinstance(images, PublishedImages) and images.is_cached
+        assert is_cached(images)
     assert_equal(read_all(data, "val", cache), decoded)
     # Labels at the size of another protocol come from the originals.
     large = open_target_labelled(data, "val", cache, label_size=(128, 256))
@@ -189,8 +195,8 @@ def test_files_that_cannot_be_used_are_named_and_the_others_stay(
     assert "2 files cannot be used: mend them and run again" in errors[2]
     data = data_of(given)
     source, target = open_source(data, "train", cache), open_target_images(data, cache)
-    assert isinstance(source, PublishedImages) and not source.is_cached
-    assert isinstance(target, PublishedImages) and target.is_cached
+    assert not is_cached(source)
+    assert is_cached(target)
     for path, content in whole.items():
         path.write_bytes(content)
     assert prepare(cache, given) == 0
@@ -203,7 +209,7 @@ def test_originals_that_changed_are_read_themselves(trees: Path, tmp_path: Path)
     assert prepare(cache, given) == 0
     shutil.copy(trees / "gta5/images/00001.png", trees / "gta5/images/00002.png")
     source = open_source(data_of(given), "train", cache)
-    assert isinstance(source, PublishedImages) and not source.is_cached
+    assert not is_cached(source)
     np.testing.assert_array_equal(source.image(0), source.image(1))
 
 
@@ -240,7 +246,7 @@ def test_a_kill_within_an_image_costs_that_image(
     assert ended.returncode == -9, ended.stderr
     data = data_of(given)
     source = open_source(data, "train", cache)
-    assert isinstance(source, PublishedImages) and source.is_cached, "its 8 images were done"
+    assert is_cached(source), "its 8 images were done"
     half = next((cache / "gta5").glob("train-labels-*"))
     assert (half / "done").read_bytes() == b"\1" * 5 + b"\0" * 3
     assert_equal(read_all(data, "val", cache), read_all(data, "val", tmp_path / "none"))
@@ -272,7 +278,7 @@ def test_an_interruption_keeps_what_is_done(
 def test_two_commands_do_not_write_the_same_array(
     made: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    images = open_target_images(data_of(assignments(made, "gta5_cityscapes")), tmp_path)
+    images = open_target_images(data_of(assignments(made, "gta5_cityscapes")), tmp_path).images
     assert isinstance(images, PublishedImages)
     store = DecodedArray(tmp_path, images.part, "images", (48, 96), images.paths)
     with stvm.data.published.cache_writer._alone(store):

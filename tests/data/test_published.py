@@ -12,8 +12,6 @@ from PIL import Image
 from stvm.data import cityscapes
 from stvm.data.cityscapes import PALETTE
 from stvm.data.datasets import (
-    class_colours,
-    class_names,
     fingerprint,
     has_source_val,
     open_source,
@@ -229,10 +227,17 @@ def test_a_split_without_public_labels_is_refused(
         open_target_labelled(settings(made, dataset), split, tmp_path)
 
 
-def test_names_and_colours_of_the_shorter_lists(made: Path) -> None:
+def test_names_and_colours_of_the_shorter_lists(made: Path, tmp_path: Path) -> None:
     data = settings(made, "cityscapes_crosscity")
-    assert class_names(data) == tuple(cityscapes.CITYSCAPES[i] for i in THIRTEEN)
-    assert class_colours(data) == [PALETTE[i] for i in THIRTEEN]
+    for images in (
+        open_source(data, "train", tmp_path),
+        open_target_images(data, tmp_path),
+        open_target_labelled(data, "test", tmp_path),
+    ):
+        labelling = images.labelling
+        assert labelling.class_names == tuple(cityscapes.CITYSCAPES[i] for i in THIRTEEN)
+        assert labelling.colours == [PALETTE[i] for i in THIRTEEN]
+        assert (labelling.num_classes, labelling.ignore_index) == (13, 255)
 
 
 def test_an_embedded_benchmark_has_one_size(tmp_path: Path) -> None:
@@ -250,6 +255,7 @@ def test_a_folder_of_ones_own_has_labels_of_another_size(tmp_path: Path) -> None
     data = DataSettings(dataset="folder", height=16, width=16, **roots)
     images = open_target_labelled(data, "val", tmp_path, (20, 24), (40, 60))
     assert images.image(0).shape == (20, 24, 3) and images.label(0).shape == (40, 60)
+    assert images.labelling.class_names == ("road",)
     assert open_target_labelled(data, "val", tmp_path).label(0).shape == (16, 16)
 
 

@@ -10,8 +10,9 @@ from sklearn.metrics import jaccard_score
 
 from studies.study_builder import evaluation_rule
 from stvm.data.cityscapes import CITYSCAPES, CROSS_CITY, SUBSETS, SYNTHIA
-from stvm.data.datasets import class_names, open_target_labelled
-from stvm.data.images import EvenSubset
+from stvm.data.datasets import labelling_of, open_target_labelled
+from stvm.data.images import EvenSubset, OpenedLabelledImages
+from stvm.data.labelling import Labelling
 from stvm.settings import DataSettings
 from stvm.source_model.location import source_path
 from stvm.source_model.supervised import load_source
@@ -80,14 +81,16 @@ def test_a_published_target_is_measured_at_the_protocols_sizes(tmp_path: Path) -
 
 
 def test_the_class_sets_are_those_of_the_data() -> None:
-    assert class_names(DataSettings()) == CITYSCAPES
+    assert labelling_of(DataSettings()).class_names == CITYSCAPES
     for dataset, names in (("synthia_cityscapes", SYNTHIA), ("cityscapes_crosscity", CROSS_CITY)):
         city = "rome" if dataset == "cityscapes_crosscity" else ""
-        assert class_names(DataSettings(dataset=dataset, city=city)) == names
+        assert labelling_of(DataSettings(dataset=dataset, city=city)).class_names == names
 
 
 def test_evenly_spaced_images_are_some_of_all() -> None:
     data = images(5)
-    some = EvenSubset(data, 3)
+    opened = OpenedLabelledImages(data, data, Labelling(("road", "sky")))
+    some = EvenSubset(opened, 3)
     assert [bytes(some.label(i)) for i in range(3)] == [bytes(data.label(i)) for i in (0, 2, 4)]
-    assert len(EvenSubset(data, 9)) == 5
+    assert len(EvenSubset(opened, 9)) == 5
+    assert some.labelling.class_names == ("road", "sky")

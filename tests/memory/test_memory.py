@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from studies.__main__ import main
-from stvm.data.datasets import class_names
+from stvm.data.datasets import labelling_of
 from stvm.memory import estimate, memory_report, tensors
 from stvm.method.losses import weighted_cross_entropy
 from stvm.networks import SegmentationNetwork, build_network
@@ -34,7 +34,7 @@ def phase(name: str, settings: Settings) -> estimate.Phase:
 def real(settings: Settings) -> tuple[SegmentationNetwork, Adaptation]:
     torch.manual_seed(0)
     source = build_network("small_deeplab", settings.network.channels, CLASSES).eval()
-    adaptation = build_adaptation(settings, source, len(class_names(settings.data)))
+    adaptation = build_adaptation(settings, source, labelling_of(settings.data).num_classes)
     return source, adaptation
 
 

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from stvm.data.classes import IGNORE_INDEX
+from stvm.data.labelling import Labelling
 from stvm.errors import DivergenceError, StvmError
 from stvm.networks import build_network
 from stvm.settings import Settings
@@ -18,6 +19,8 @@ from stvm.training.divergence import DivergenceMonitor
 
 class Labelled:
     """Images whose brightness tells the class, labelled in their left columns alone."""
+
+    labelling = Labelling(("low", "high"))
 
     def __init__(self, columns: int) -> None:
         self.columns = columns

@@ -8,6 +8,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from stvm.data.cityscapes import CITYSCAPES
+from stvm.data.images import OpenedLabelledImages
+from stvm.data.labelling import Labelling
 from stvm.data.streets.street_images import ArrayImages, LabelledArrays
 from stvm.errors import DivergenceError
 from stvm.method.descent import descend
@@ -141,8 +144,10 @@ def test_an_oracle_draws_by_the_seed_after_its_source_models(
     told: list[tuple[int, int]] = []
     seeds: list[int] = []
     monkeypatch.setattr(supervised, "seed_everything", seeds.append)
+    arrays = LabelledArrays(pixels(4, 64), ids)
+    images = OpenedLabelledImages(arrays, arrays, Labelling(CITYSCAPES))
     made = train_oracle(
-        *(source(), LabelledArrays(pixels(4, 64), ids), tiny(source_seed=3, source_iterations=2)),
+        *(source(), images, tiny(source_seed=3, source_iterations=2)),
         lambda done, total: told.append((done, total)),
     )
     assert told == [(1, 2), (2, 2)] and seeds == [4] and not made.training
