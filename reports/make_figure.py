@@ -85,16 +85,16 @@ def choose_trials(results: Path, trials: Sequence[Trial]) -> dict[str, Trial]:
         StvmError: no realisation and seed for which every shown row has samples.
     """
     have = {
-        (t.row, t.realisation, t.seed): t
+        (t.variant, t.realisation, t.seed): t
         for t in trials
-        if t.row in SHOWN and (results / "samples" / f"{t.hash}.npz").exists()
+        if t.variant in SHOWN and (results / "samples" / f"{t.hash}.npz").exists()
     }
-    last = [t for t in have.values() if t.row == SHOWN[-1]]
+    last = [t for t in have.values() if t.variant == SHOWN[-1]]
     for t in sorted(last, key=lambda t: (t.tuned, order((t.realisation, t.seed)))):
         keys = [[(row, t.realisation, seed) for seed in (t.seed, None)] for row in SHOWN]
         found = [next((have[k] for k in pair if k in have), None) for pair in keys]
         if all(found):
-            return {trial.row: trial for trial in found if trial}
+            return {trial.variant: trial for trial in found if trial}
     raise StvmError(
         f"no samples of {', '.join(SHOWN)} with one realisation and seed in {results / 'samples'}: "
         "run `python studies/ablation.py` first"

@@ -159,7 +159,7 @@ def compare(plan: Plan, results: Results, trials: Sequence[Trial]) -> None:
         record = results.read(trial.hash)
         if record and record["status"] == "done":
             key = (trial.realisation, trial.seed)
-            rows[trial.row][key] = 100 * record["result"]["miou"]
+            rows[trial.variant][key] = 100 * record["result"]["miou"]
     split = plan.base.training.eval_split
     print(f"\nmIoU in per cent on the target's {split} split, seeds that the search did not use:")
     for row, values in rows.items():

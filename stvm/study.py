@@ -6,6 +6,7 @@ from typing import Any
 
 from stvm.files import drop_unfinished, now, read_json, write_json
 from stvm.records.results import Results
+from stvm.records.trial_label import label_parts
 from stvm.settings import Settings, digest
 
 Rename = Callable[[Settings], Settings]
@@ -17,14 +18,14 @@ class Trial:
     """One cell of a study.
 
     Attributes:
-        row: name of the variant.
-        seed: None where the variant has one trial for all seeds.
-        realisation: of the embedded benchmark; 0 for other data.
-        tuned: settings were chosen by looking at this realisation.
-        settings: resolved.
+        variant: name of the row in the study's table.
+        seed: seed of the training; None where the variant has one trial for all seeds.
+        realisation: number of the draw of the embedded benchmark; 0 for other data.
+        tuned: whether settings were chosen on this realisation.
+        settings: all settings of the trial.
     """
 
-    row: str
+    variant: str
     seed: int | None
     realisation: int
     tuned: bool
@@ -37,22 +38,24 @@ class Trial:
 
     @property
     def label(self) -> str:
-        """For people."""
-        city = f" {self.settings.data.city}" if self.settings.data.city else ""
-        seed = "" if self.seed is None else f" seed {self.seed}"
-        return f"{self.row}{self.where}{city}{seed}"
+        """The trial's label for people."""
+        city = self.settings.data.city
+        return " ".join(label_parts(self.variant, self._drawn, self.seed, city))
 
     @property
     def where(self) -> str:
         """The draw of the embedded benchmark, with a space before it; empty for other data."""
-        streets = self.settings.data.dataset == "streets"
-        return f" realisation {self.realisation}" if streets else ""
+        return "".join(f" {part}" for part in label_parts("", self._drawn, None)[1:])
+
+    @property
+    def _drawn(self) -> int | None:
+        return self.realisation if self.settings.data.dataset == "streets" else None
 
     def entry(self) -> dict[str, Any]:
-        """For a manifest."""
+        """The trial in a manifest."""
         return {
             "hash": self.hash,
-            "row": self.row,
+            "row": self.variant,
             "seed": self.seed,
             "realisation": self.realisation,
             "tuned": self.tuned,

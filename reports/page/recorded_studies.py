@@ -91,7 +91,7 @@ class Recorded:
 
     def done(self, study: Manifest, row: str) -> list[tuple[Trial, Entry]]:
         """The done trials behind the reported figures of a row, by realisation and seed."""
-        trials = [t for t in reported(study) if t.row == row]
+        trials = [t for t in reported(study) if t.variant == row]
         trials.sort(key=lambda t: order((t.realisation, t.seed)))
         return [(t, self.entries[t.hash]) for t in trials if self.is_done(t.hash)]
 

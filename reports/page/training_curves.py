@@ -100,7 +100,7 @@ def _bands(
     study: Manifest,
     curve: Callable[[Entry], list[tuple[int, float]]],
 ) -> dict[str, Band]:
-    rows = dict.fromkeys(trial.row for trial in study.trials)
+    rows = dict.fromkeys(trial.variant for trial in study.trials)
     found = {r: band(curve(e) for _, e in recorded.done(study, r)) for r in rows}
     return {row: values for row, values in found.items() if values.x}
 
@@ -145,9 +145,9 @@ def collapse_watch(recorded: Recorded, study: Manifest) -> list[Plot]:
     summary = _plot(recorded, study, "watch", "effective number of classes")
     if summary is None:
         return []
-    rows = list(dict.fromkeys(trial.row for trial in study.trials))
+    rows = list(dict.fromkeys(trial.variant for trial in study.trials))
     watched = [pair for row in rows for pair in recorded.done(study, row) if pair[1].watch]
-    stvm = [pair for pair in watched if pair[0].row == "STvM"]
+    stvm = [pair for pair in watched if pair[0].variant == "STvM"]
     shown = {entry.hash: (trial, entry) for trial, entry in [(stvm or watched[-1:])[0]]}
     for trial in (trial for other in recorded.studies for trial in other.trials):
         entry = recorded.entries[trial.hash]
@@ -185,7 +185,7 @@ def _shares(trial: Trial, entry: Entry) -> Plot:
     _name_areas(axes, labels, parts[:, -1])
     axes.set(xlim=(x[0], x[-1]), ylim=(0, 1), xlabel="iteration", ylabel="share of pixels")
     mark = " (collapsed)" if entry.collapsed else ""
-    title = ", ".join([f"{trial.row}{mark}", *trial.words()])
+    title = trial.label(", ", mark)
     ends = zip(labels, parts[:, -1], strict=True)
     ends_text = ", ".join(f"{label} {100 * share:.0f} %" for label, share in ends)
     alt = f"Shares of the predicted classes of {title}; at the end: {ends_text}"

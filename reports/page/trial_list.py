@@ -59,7 +59,7 @@ def show(value: object) -> str:
 
 def cell_label(trial: Trial) -> str:
     """Row, realisation and seed of a trial."""
-    return ", ".join([trial.row, *trial.words()])
+    return trial.label(", ")
 
 
 @cache
@@ -140,7 +140,7 @@ def _also(cells: Sequence[tuple[Manifest, Trial]]) -> tuple[str, ...]:
     """The other cells of a trial, a text for each study."""
     rows: dict[str, list[str]] = {}
     for study, trial in cells[1:]:
-        rows.setdefault(study.title, []).append(trial.row)
+        rows.setdefault(study.title, []).append(trial.variant)
     return tuple(f"{title}: {', '.join(names)}" for title, names in rows.items())
 
 

@@ -37,8 +37,8 @@ def _some(items: list[str]) -> str:
 
 
 def _ordered(records: Records) -> list[Trial]:
-    rows = {row: i for i, row in enumerate(dict.fromkeys(trial.row for trial in records))}
-    return sorted(records, key=lambda t: (rows[t.row], order((t.realisation, t.seed))))
+    rows = {row: i for i, row in enumerate(dict.fromkeys(trial.variant for trial in records))}
+    return sorted(records, key=lambda t: (rows[t.variant], order((t.realisation, t.seed))))
 
 
 def split_note(records: Records) -> list[str]:

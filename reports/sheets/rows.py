@@ -101,7 +101,7 @@ def collect(
     """The rows by name: those of `names`, listed or not, then the others as they are listed."""
     members: dict[str, list[Trial]] = {name: [] for name in names}
     for trial in records:
-        members.setdefault(trial.row, []).append(trial)
+        members.setdefault(trial.variant, []).append(trial)
     return {name: _row(name, trials, records, figure) for name, trials in members.items()}
 
 

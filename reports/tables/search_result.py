@@ -66,7 +66,7 @@ def _how(facts: Mapping[str, Any]) -> list[str]:
 
 def sheet(manifest: Manifest, records: Records) -> Sheet | None:
     """The best setting and the default over the report's seeds; None where neither is listed."""
-    reported = {trial: record for trial, record in records.items() if trial.row in _ROWS}
+    reported = {trial: record for trial, record in records.items() if trial.variant in _ROWS}
     if not reported:
         return None
     pooled = pool(reported)

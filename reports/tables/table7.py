@@ -103,7 +103,7 @@ def sheet(manifest: Manifest, records: Records) -> Sheet:
     for kind in KINDS:
         rows += _group(pooled.records, kind)
     size = len(NAMES)
-    absent = [name for name in NAMES if not any(trial.row == name for trial in pooled.records)]
+    absent = [name for name in NAMES if not any(trial.variant == name for trial in pooled.records)]
     return Sheet(
         "table7",
         notes.tuned_mark("Table VII", pooled),

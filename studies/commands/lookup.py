@@ -9,6 +9,7 @@ from typing import Any
 from stvm.errors import StvmError
 from stvm.files import read_json
 from stvm.records.results import Results, is_hash
+from stvm.records.trial_label import label_parts
 from stvm.settings import Settings
 
 
@@ -64,9 +65,8 @@ def read_manifest(path: Path) -> Manifest:
 
 def entry_label(entry: dict[str, Any]) -> str:
     """A manifest's entry for people, as `stvm.study.Trial.label` has it."""
-    seed = "" if entry.get("seed") is None else f" seed {entry['seed']}"
-    drawn = f" realisation {entry.get('realisation', 0)}" if entry.get("drawn", True) else ""
-    return f"{entry['row']}{drawn}{seed}"
+    realisation = entry.get("realisation", 0) if entry.get("drawn", True) else None
+    return " ".join(label_parts(entry["row"], realisation, entry.get("seed")))
 
 
 def find_name(prefix: str, names: Sequence[str], what: str = "record of trial") -> str:

@@ -1,7 +1,6 @@
 """Run the failed trials again; each failed record is set aside in `retried/`, not lost."""
 
 import argparse
-import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -21,6 +20,7 @@ from studies.commands.lookup import (
     settings_of,
 )
 from stvm.records.results import Results
+from stvm.records.trial_label import has_seed, variant_of
 from stvm.settings import digest
 from stvm.study import Study, Trial
 from stvm.tune.options import RunOptions
@@ -69,9 +69,6 @@ def build_retry(results: Results, study: str | None = None) -> Retry:
     )
 
 
-_AFTER_ROW = re.compile(r" (?:realisation|rome|rio|tokyo|taipei|seed) ?")
-
-
 def _trial(record: dict[str, Any], entry: dict[str, Any] | None, path: Path) -> Trial:
     """As its study lists it; a record that no study lists tells its row by its label."""
     settings = settings_of(record, path)
@@ -81,10 +78,9 @@ def _trial(record: dict[str, Any], entry: dict[str, Any] | None, path: Path) -> 
             str(entry["row"]), seed, realisation, bool(entry.get("tuned", False)), settings
         )
     label = str(record.get("variant", "")) or record["hash"]
-    seeded = " seed " in label
     return Trial(
-        _AFTER_ROW.split(label)[0],
-        settings.training.seed if seeded else None,
+        variant_of(label),
+        settings.training.seed if has_seed(label) else None,
         settings.data.realisation,
         False,
         settings,

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 from stvm.errors import StvmError
 from stvm.files import read_json
 from stvm.records.results import is_hash
+from stvm.records.trial_label import label_parts
 
 T = TypeVar("T")
 
@@ -18,25 +19,33 @@ class Trial:
     """A trial that a manifest lists.
 
     Attributes:
-        seed: None for a row that has one trial a realisation.
-        tuned: settings were chosen on this realisation.
-        drawn: the realisation is a draw of the embedded benchmark; other data have none.
+        hash: name of the trial.
+        variant: name of the row in the study's table.
+        seed: seed of the training; None where the variant has one trial for all seeds.
+        realisation: number of the draw of the embedded benchmark; 0 for other data.
+        tuned: whether settings were chosen on this realisation.
+        drawn: whether the realisation is a draw of the embedded benchmark.
     """
 
     hash: str
-    row: str
+    variant: str
     seed: int | None
     realisation: int
     tuned: bool
     drawn: bool = True
 
     def __str__(self) -> str:
-        return f"{' '.join([self.row, *self.words()])} ({self.hash})"
+        return f"{self.label()} ({self.hash})"
 
-    def words(self) -> list[str]:
-        """Realisation and seed for people, each where there is one."""
-        drawn = [f"realisation {self.realisation}"] * self.drawn
-        return drawn + ([] if self.seed is None else [f"seed {self.seed}"])
+    def label(self, separator: str = " ", mark: str = "") -> str:
+        """The trial's label for people.
+
+        Args:
+            separator: text between variant, realisation and seed.
+            mark: text right after the variant.
+        """
+        realisation = self.realisation if self.drawn else None
+        return separator.join(label_parts(f"{self.variant}{mark}", realisation, self.seed))
 
 
 @dataclass(frozen=True)
@@ -95,9 +104,9 @@ def _check_trials(trials: tuple[Trial, ...], rows: tuple[str, ...] | None, path:
     seen: set[tuple[str, int, int | None]] = set()
     tuned: dict[int, bool] = {}
     for trial in trials:
-        key = (trial.row, trial.realisation, trial.seed)
-        if rows is not None and trial.row not in rows:
-            raise StvmError(f"{path}: unknown row '{trial.row}'; rows are {', '.join(rows)}")
+        key = (trial.variant, trial.realisation, trial.seed)
+        if rows is not None and trial.variant not in rows:
+            raise StvmError(f"{path}: unknown row '{trial.variant}'; rows are {', '.join(rows)}")
         if key in seen:
             raise StvmError(f"{path}: {trial} is listed twice")
         if tuned.setdefault(trial.realisation, trial.tuned) != trial.tuned:

@@ -27,7 +27,7 @@ def run_and_record(
     results: Results,
     cache: Path,
     device: torch.device,
-    variant: str = "",
+    label: str = "",
     retry_failed: bool = False,
     progress: Progress | None = None,
     every_s: float = SAVE_INTERVAL_S,
@@ -44,7 +44,7 @@ def run_and_record(
         results: where its record goes.
         cache: of rendered data and source models.
         device: to train on.
-        variant: what the study calls it; in the record for readers only.
+        label: the trial's label for people; the record keeps it as `variant`.
         retry_failed: run again a trial recorded as failed; the old record is set aside.
         progress: told how far it is.
         every_s: seconds between the states from which an interrupted trial goes on.
@@ -69,10 +69,10 @@ def run_and_record(
         if record:
             results.set_aside(name)
         path, lock = results.running_path(name), results.lock_path(name)
-        with signed(path, variant or name, lock, progress) as told:
-            results.note("start", name, variant=variant)
+        with signed(path, label or name, lock, progress) as told:
+            results.note("start", name, variant=label)
             record = _run(settings, results, cache, contents, device, told, checkpoint)
-            record |= {"variant": variant}
+            record |= {"variant": label}
             results.write(record)
             results.note(record["status"], name)
         checkpoint.drop()

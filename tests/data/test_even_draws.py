@@ -58,5 +58,5 @@ def test_a_row_is_read_off_a_label_with_or_without_a_draw(tmp_path: Path) -> Non
     for settings, label in given:
         named = {"hash": settings.hash(), "settings": settings.canonical().flat()}
         put(tmp_path, synthetic(settings.hash(), None) | named | {"variant": label})
-    rows = {trial.hash: trial.row for trial in build_retry(Results(tmp_path)).trials}
+    rows = {trial.hash: trial.variant for trial in build_retry(Results(tmp_path)).trials}
     assert [rows[settings.hash()] for settings, _ in given] == ["ST_MT", "ST_MT", "STvM"]

@@ -197,7 +197,7 @@ def test_a_study_under_older_names_is_listed_and_goes_on_as_it_was(
     built = ablation.build_study("demo", changes, [0], None)
     results = Results(here / "results")
     for trial in built.trials[:2]:
-        results.write(older_name(trial.settings.canonical(), trial.row != "Source"))
+        results.write(older_name(trial.settings.canonical(), trial.variant != "Source"))
     assert ablation.main([*given, "--list"]) == 0
     said = capsys.readouterr().out
     assert said.count("mIoU 50.0") == 2 and f"{built.trials[0].hash}  Source" in said
@@ -223,7 +223,9 @@ def test_the_control_finds_the_trials_that_are_named_by_their_files(
     said = capsys.readouterr().err
     assert "weight from STvM_Raw seed 0, of which" in said and "realisation" not in said
     changes = dict(item.split("=", 1) for item in given if "=" in item)
-    trials = {t.row: t.settings for t in ablation.build_study("demo", changes, [0], None).trials}
+    trials = {
+        t.variant: t.settings for t in ablation.build_study("demo", changes, [0], None).trials
+    }
     raw = ablation_renaming(Results(here / "results"), here / "cache")(trials["STvM_Raw"])
     assert raw.hash() != trials["STvM_Raw"].hash()
     result = {"miou": 0.5, "curve": [], "parts": {"reliability": 0.25}}

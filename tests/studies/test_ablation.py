@@ -25,7 +25,7 @@ def test_table_four_is_three_rows_a_realisation_and_five_a_seed() -> None:
     assert len(study.trials) == len({t.hash for t in study.trials}) == 2 * (3 + 3 * 5)
     assert {t.tuned for t in study.trials if t.realisation == 100} == {True}
     assert {t.tuned for t in study.trials if t.realisation == 0} == {False}
-    toggles = {t.row: t.settings.method for t in study.trials}
+    toggles = {t.variant: t.settings.method for t in study.trials}
     assert not toggles["Source"].st and toggles["ST"].st and not toggles["ST"].aug
     assert toggles["ST_MT"].mt and not toggles["ST_MT"].mgs
     assert toggles["STvM_Raw"].mgs and not toggles["STvM_Raw"].mocm
@@ -37,10 +37,10 @@ def test_no_oracle_is_listed_where_the_targets_training_images_have_no_labels(
 ) -> None:
     changes = {"dataset": "folder", "classes": "road,sidewalk"}
     changes |= {"source_root": str(tmp_path), "target_root": str(tmp_path)}
-    rows = [t.row for t in build_study("demo", changes, [0], None).trials]
+    rows = [t.variant for t in build_study("demo", changes, [0], None).trials]
     assert "Oracle" not in rows and "AdaBN" in rows
     (tmp_path / "train" / "labels").mkdir(parents=True)
-    assert "Oracle" in [t.row for t in build_study("demo", changes, [0], None).trials]
+    assert "Oracle" in [t.variant for t in build_study("demo", changes, [0], None).trials]
 
 
 def test_seeds_and_realisations_share_a_study_and_settings_do_not() -> None:

@@ -139,7 +139,7 @@ def test_failed_trials_are_run_again_and_their_records_set_aside(
     small = dict(item.split("=") for item in ASSIGNMENTS)
     study = build_study("demo", small, [0], None)
     study.write_manifest(Results(root))
-    mended = next(t for t in study.trials if t.row == "STvM")
+    mended = next(t for t in study.trials if t.variant == "STvM")
     diverging = tiny(**DIVERGING)
     records = [
         failed_record(mended.settings, mended.label),

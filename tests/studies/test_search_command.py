@@ -51,10 +51,10 @@ def test_report_and_search_share_no_seed_and_the_oracles_realisation_is_marked()
         options = parser().parse_args(["--objective", objective])
         made = build_plan(options, {})
         trials = report_trials(made, preset, {"alpha": 3.0}, options.seeds, [0, 5])
-        assert Counter(t.row for t in trials) == {"default": 10, "best": 10}
+        assert Counter(t.variant for t in trials) == {"default": 10, "best": 10}
         for row in ("best", "default"):
-            assert {t.tuned for t in trials if t.row == row} == tuned
-            looked_at = {t.realisation for t in trials if t.row == row and t.tuned}
+            assert {t.tuned for t in trials if t.variant == row} == tuned
+            looked_at = {t.realisation for t in trials if t.variant == row and t.tuned}
             assert looked_at == ({made.realisation} if objective == "miou" else set())
         assert made.trial(0, {}).tuned == (objective == "miou")
         assert {t.settings.training.eval_split for t in trials} == {"test"}
@@ -150,7 +150,7 @@ def test_a_search_ends_in_a_table(objective: str, tmp_path: Path) -> None:
     miou = {"default": [0.5, 0.52, 0.55], "best": [0.56, 0.57, 0.63]}
     for trial in report:
         assert trial.seed is not None
-        write_record(bench, trial, miou[trial.row][trial.seed])
+        write_record(bench, trial, miou[trial.variant][trial.seed])
     oracle = objective == "miou"
     assert {entry["tuned"] for entry in listed(tmp_path)} == {oracle}
     assert make_tables(["--results", str(tmp_path), "--tables", "search"]) == 0
@@ -184,7 +184,7 @@ def test_when_the_best_changes_its_old_rows_are_gone(tmp_path: Path) -> None:
     report = write_report(bench, [0, 1], [0])
     kept = listed(tmp_path)
     assert {e["hash"] for e in kept if e["row"] == "best"} == {
-        t.hash for t in report if t.row == "best"
+        t.hash for t in report if t.variant == "best"
     }
     assert Counter(e["row"].split()[0] for e in kept) == {"trial": 4, "default": 2, "best": 2}
     assert not old & {entry["hash"] for entry in kept if entry["row"] == "best"}

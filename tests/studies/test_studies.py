@@ -9,7 +9,7 @@ PAPER = {"source_root": "s", "target_root": "t", "classes": "road,sidewalk"}
 
 def test_tables_four_to_six_have_39_cells_and_31_trials_for_a_shared_seed() -> None:
     rows = {"Source", "ST", "ST_Aug", "ST_MT", "STvM_Raw", "STvM"}
-    four = [t for t in ablation.build_study("paper", PAPER, [0], None).trials if t.row in rows]
+    four = [t for t in ablation.build_study("paper", PAPER, [0], None).trials if t.variant in rows]
     five = hparam_grid.build_study("paper", PAPER, [0], None).trials
     six = variance.build_study("paper", PAPER, variance.SEEDS, None).trials
     assert (len(four), len(five), len(six)) == (6, 28, 5)
@@ -27,7 +27,7 @@ def test_each_cell_of_table_five_changes_one_setting_of_the_default() -> None:
     study = hparam_grid.build_study("demo", {}, [4], None)
     default = variance.build_study("demo", {}, [4], None).trials[0].settings.flat()
     for trial in study.trials:
-        name, value = trial.row.split("=")
+        name, value = trial.variant.split("=")
         flat = trial.settings.flat()
         assert flat[name] == float(value)
         assert {k for k in flat if flat[k] != default[k]} <= {name}
@@ -40,8 +40,8 @@ def test_a_grid_around_another_default_is_refused_nowhere_and_says_so_in_its_fac
 
 
 def test_all_pseudo_labels_is_the_row_st_of_table_four() -> None:
-    trials = {t.row: t for t in pseudo_labels.build_study("demo", {}, [0], None).trials}
-    table4 = {t.row: t for t in ablation.build_study("demo", {}, [0], None).trials}
+    trials = {t.variant: t for t in pseudo_labels.build_study("demo", {}, [0], None).trials}
+    table4 = {t.variant: t for t in ablation.build_study("demo", {}, [0], None).trials}
     assert (
         trials["100"].hash == table4["ST"].hash and trials["Source"].hash == table4["Source"].hash
     )
@@ -50,8 +50,8 @@ def test_all_pseudo_labels_is_the_row_st_of_table_four() -> None:
 
 
 def test_table_seven_shares_two_rows_with_table_four() -> None:
-    seven = {t.row: t for t in silhouette.build_study("demo", {}, [0], None).trials}
-    table4 = {t.row: t for t in ablation.build_study("demo", {}, [0], None).trials}
+    seven = {t.variant: t for t in silhouette.build_study("demo", {}, [0], None).trials}
+    table4 = {t.variant: t for t in ablation.build_study("demo", {}, [0], None).trials}
     assert seven["STvM"].hash == table4["STvM"].hash
     assert seven["STvM_Raw"].hash == table4["STvM_Raw"].hash
     assert seven["ST_MT"].hash != table4["ST_MT"].hash

@@ -109,7 +109,7 @@ def test_the_control_weighs_every_pixel_by_the_mean_reliability_of_its_trial(
     recorded(results, raw, parts={"reliability": 0.123456})
     assert recorded_weight(results, raw) == 0.1235
     study = build_study("demo", {}, [0, 3], [1], lambda trial: 0.1 + trial.training.seed / 10)
-    rows = {(t.row, t.seed): t.settings for t in study.trials}
+    rows = {(t.variant, t.seed): t.settings for t in study.trials}
     for seed, weight in ((0, 0.1), (3, 0.4)):
         expected = rows["ST_MT", seed].replace(constant_weight=weight)
         assert rows["Control", seed] == expected

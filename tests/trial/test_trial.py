@@ -57,7 +57,7 @@ def test_a_source_model_trained_anew_is_the_same_to_the_bit(tmp_path: Path, cach
 
 def test_a_record_says_what_a_table_and_a_reader_need(tmp_path: Path, cache: Path) -> None:
     settings = tiny(evaluated="teacher", lr=0.02, source_iterations=150, source_lr=0.02)
-    record = run(settings, tmp_path, cache, variant="STvM")
+    record = run(settings, tmp_path, cache, label="STvM")
     on_disk = json.loads((tmp_path / "records" / f"{settings.hash()}.json").read_text())
     assert on_disk == {"schema": 1} | record
     result = record["result"]
