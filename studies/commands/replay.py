@@ -26,7 +26,7 @@ from stvm.files import replacing, writing
 from stvm.files.scratch import own_folder
 from stvm.records.results import Results
 from stvm.settings import Settings
-from stvm.training.adaptation import Progress
+from stvm.training.loop import Progress
 from stvm.trial.inputs import check_inputs
 from stvm.trial.run_and_record import run_and_record
 

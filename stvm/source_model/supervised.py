@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from stvm.data.crops import LabelledCrops, batches
+from stvm.data.crops import LabelledCrops
 from stvm.data.datasets import open_source
 from stvm.data.images import Images, OpenedLabelledImages
 from stvm.method.descent import descend
@@ -23,33 +23,27 @@ from stvm.source_model.labelled_loss import class_weights, mean_cross_entropy, r
 from stvm.source_model.loading import load_source, new_network
 from stvm.training.device import forward_mode_of
 from stvm.training.divergence import DivergenceMonitor
+from stvm.training.loop import Progress, run_training
 from stvm.training.optim import PolynomialDecay, sgd
-from stvm.training.resume import TrainingCheckpoint, start_or_resume
-from stvm.training.seeding import random_states, restore_random_states, seed_everything
+from stvm.training.resume import TrainingCheckpoint
+from stvm.training.seeding import random_states, seed_everything
 
 __all__ = [
     "SupervisedTraining",
     "adapt_batch_norm",
     "class_weights",
     "load_source",
-    "silent",
     "train_oracle",
     "train_source",
     "train_supervised",
 ]
-
-Progress = Callable[[int, int], None]
-
-
-def silent(done: int, total: int, watch: object = None) -> None:
-    """Progress nobody looks at."""
 
 
 def train_source(
     settings: Settings,
     cache: Path,
     device: torch.device,
-    progress: Progress = silent,
+    progress: Progress | None = None,
     checkpoint: TrainingCheckpoint | None = None,
 ) -> SegmentationNetwork:
     """The source model, trained on labelled source images.
@@ -71,7 +65,7 @@ def train_oracle(
     source: SegmentationNetwork,
     images: OpenedLabelledImages,
     settings: Settings,
-    progress: Progress = silent,
+    progress: Progress | None = None,
     checkpoint: TrainingCheckpoint | None = None,
 ) -> SegmentationNetwork:
     """The source model trained on with target labels by the source's recipe: an upper bound."""
@@ -119,6 +113,17 @@ class SupervisedTraining:
             [self.optimizer], recipe.source_iterations, training.poly_power
         )
         self.finite = DivergenceMonitor(recipe.source_seed, self.device, "source_lr")
+
+    def before_first_step(self) -> None:
+        """Does nothing: a source model has nothing to be compared with."""
+
+    def take_batch(self, batch: tuple[Tensor, Tensor], iteration: int) -> None:
+        """Trains on crops and labels as they were loaded."""
+        self.step(*batch, iteration)
+
+    def networks(self) -> list[nn.Module]:
+        """The network that is trained."""
+        return [self.network]
 
     def step(self, pixels: Tensor, labels: Tensor, iteration: int) -> None:
         """Train on uint8 images (N, 3, h, w) with labels (N, h, w).
@@ -174,7 +179,7 @@ def train_supervised(
     images: OpenedLabelledImages,
     settings: Settings,
     crop: tuple[int, int],
-    progress: Progress,
+    progress: Progress | None = None,
     checkpoint: TrainingCheckpoint | None = None,
 ) -> None:
     """Train `network` in place, to the last iteration, from the state that `checkpoint` has.
@@ -202,19 +207,7 @@ def train_supervised(
         network.load_state_dict(first)
         return SupervisedTraining(network, settings, weights)
 
-    training, state = start_or_resume(make, checkpoint)
-    done = int(state["iteration"]) if state else 0
-    pinned = training.device.type == "cuda"
-    loaded = batches(crops, recipe.source_batch, settings.training.workers, done, pinned=pinned)
-    # The loader has drawn from torch's generator by now: its state comes after it.
-    if state:
-        restore_random_states(state["random"])
-    for iteration, (pixels, labels) in enumerate(loaded, start=done + 1):
-        training.step(pixels, labels, iteration)
-        if checkpoint and checkpoint.due():
-            checkpoint.save(training.state_dict(iteration), training.device)
-        progress(iteration, recipe.source_iterations)
-    training.finite.check_weights(recipe.source_iterations, network)
+    run_training(make, crops, recipe.source_batch, settings.training.workers, progress, checkpoint)
     network.eval()
 
 

@@ -3,11 +3,11 @@
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from functools import partial
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 
-from stvm.data.crops import TargetCrops, batches
+from stvm.data.crops import TargetCrops
 from stvm.data.images import Images
 from stvm.evaluation.collapse import CollapseMonitor
 from stvm.evaluation.label_free import WATCHED_IMAGES, load_even_subset
@@ -17,21 +17,14 @@ from stvm.settings import Settings
 from stvm.training.activity import Tally, describe_activity, effective_rate
 from stvm.training.builder import Adaptation, build_adaptation
 from stvm.training.divergence import DivergenceMonitor
+from stvm.training.loop import Progress, run_training
 from stvm.training.optim import PolynomialDecay
-from stvm.training.resume import TrainingCheckpoint, start_or_resume
-from stvm.training.seeding import random_states, restore_random_states, seed_everything
+from stvm.training.resume import TrainingCheckpoint
+from stvm.training.seeding import random_states, seed_everything
 
 Curve = list[dict[str, float]]
 """Of numbers alone, so that whatever reads a record can draw it."""
 CURVE_POINTS = 40
-
-
-class Progress(Protocol):
-    """Called with iterations done and all, and now and then with what the watch saw."""
-
-    def __call__(
-        self, done: int, total: int, watch: Mapping[str, Any] | None = None, /
-    ) -> None: ...
 
 
 @dataclass
@@ -65,7 +58,7 @@ class Training:
         self, settings: Settings, source: SegmentationNetwork, images: Images, num_classes: int
     ) -> None:
         training = settings.training
-        device = next(source.parameters()).device
+        self.device = device = next(source.parameters()).device
         seed_everything(training.seed)
         self.adaptation = build_adaptation(settings, source, num_classes)
         self.decay = PolynomialDecay(
@@ -80,6 +73,18 @@ class Training:
             load_even_subset(images, WATCHED_IMAGES, device),
         )
         self.every = max(1, training.iterations // CURVE_POINTS)
+
+    def before_first_step(self) -> None:
+        """Measures the predicted classes of the source model, the first point of the log."""
+        self.measure(0)
+
+    def take_batch(self, crops: torch.Tensor, iteration: int) -> Mapping[str, Any] | None:
+        """Adapts on uint8 crops (N, 3, H, W) as they were loaded; returns as `step`."""
+        return self.step(crops.to(self.device, non_blocking=True).float() / 255, iteration)
+
+    def networks(self) -> list[torch.nn.Module]:
+        """Networks that are trained or follow."""
+        return self.adaptation.networks()
 
     def step(self, pixels: torch.Tensor, iteration: int) -> Mapping[str, Any] | None:
         """Adapt on a batch (N, 3, H, W) in [0, 1]; what the watch saw, if it looked.
@@ -151,28 +156,11 @@ def adapt(
         DivergenceError: a loss of student or metric network that is not finite.
         StvmError: a state that cannot be written.
     """
-    settings_, device = settings.training, next(source.parameters()).device
-    training, state = start_or_resume(
-        partial(Training, settings, source, images, num_classes), checkpoint
-    )
-    done = int(state["iteration"]) if state else 0
-    size = (settings_.crop_height, settings_.crop_width)
-    crops = TargetCrops(images, size, settings_.seed, settings_.iterations * settings_.batch)
-    pinned = device.type == "cuda"
-    loaded = batches(crops, settings_.batch, settings_.workers, done, pinned=pinned)
-    # The loader has drawn from torch's generator by now: its state comes after it.
-    if state:
-        restore_random_states(state["random"])
-    else:
-        training.measure(0)
-    for iteration, pixels in enumerate(loaded, start=done + 1):
-        batch = pixels.to(device, non_blocking=True).float() / 255
-        seen = training.step(batch, iteration)
-        if checkpoint and checkpoint.due():
-            checkpoint.save(training.state_dict(iteration), device)
-        if progress:
-            progress(iteration, settings_.iterations, seen)
-    training.finite.check_weights(settings_.iterations, *training.adaptation.networks())
+    recipe = settings.training
+    size = (recipe.crop_height, recipe.crop_width)
+    crops = TargetCrops(images, size, recipe.seed, recipe.iterations * recipe.batch)
+    make = partial(Training, settings, source, images, num_classes)
+    training = run_training(make, crops, recipe.batch, recipe.workers, progress, checkpoint)
     training.log.parts = describe_activity(settings, training.tally)
     return training.adaptation, training.log
 

@@ -28,10 +28,11 @@ from stvm.networks import SegmentationNetwork
 from stvm.settings import PUBLISHED, Settings
 from stvm.source_model.ensure import ensure_source
 from stvm.source_model.loading import open_source_model, source_facts
-from stvm.source_model.supervised import adapt_batch_norm, silent, train_oracle
-from stvm.training.adaptation import Curve, Progress, TrainingLog, adapt
+from stvm.source_model.supervised import adapt_batch_norm, train_oracle
+from stvm.training.adaptation import Curve, TrainingLog, adapt
 from stvm.training.builder import Adaptation
 from stvm.training.device import computing
+from stvm.training.loop import Progress
 from stvm.training.resume import TrainingCheckpoint
 from stvm.trial.inputs import SOURCE_IMAGES
 from stvm.trial.measures import AdaptedPredictor, measure_adaptation
@@ -196,7 +197,7 @@ def _baseline_network(
         adapt_batch_norm(network, open_target_images(settings.data, cache), device)
         return network
     labelled = open_target_labelled(settings.data, "train", cache)
-    return train_oracle(network, labelled, settings, progress or silent, checkpoint)
+    return train_oracle(network, labelled, settings, progress, checkpoint)
 
 
 def _on_source(

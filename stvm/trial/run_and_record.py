@@ -15,7 +15,7 @@ from stvm.pretrained import save_network
 from stvm.records.results import Results
 from stvm.records.running import signed
 from stvm.settings import Settings
-from stvm.training.adaptation import Progress
+from stvm.training.loop import Progress
 from stvm.training.resume import FORMAT, SAVE_INTERVAL_S, SUPERVISED_FORMAT, TrainingCheckpoint
 from stvm.trial.metric_files import save_metric
 from stvm.trial.recorded_name import images_of, named

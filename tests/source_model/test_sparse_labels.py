@@ -13,7 +13,7 @@ from stvm.errors import DivergenceError, StvmError
 from stvm.networks import build_network
 from stvm.settings import Settings
 from stvm.source_model.labelled_loss import mean_cross_entropy
-from stvm.source_model.supervised import SupervisedTraining, silent, train_supervised
+from stvm.source_model.supervised import SupervisedTraining, train_supervised
 from stvm.training.divergence import DivergenceMonitor
 
 
@@ -87,7 +87,7 @@ def test_labels_in_an_eighth_of_each_image_train_a_network(balance: float) -> No
     )
     network = build_network("small_deeplab", 16, 2)
     images = Labelled(16)
-    train_supervised(network, images, settings, (32, 32), silent)
+    train_supervised(network, images, settings, (32, 32))
     with torch.no_grad():
         pixels = torch.from_numpy(images.image(0)).permute(2, 0, 1)[None].float() / 255
         right = network(pixels).argmax(1)[0].numpy() == images._truth(0)
@@ -97,7 +97,7 @@ def test_labels_in_an_eighth_of_each_image_train_a_network(balance: float) -> No
 def test_labels_without_any_class_are_refused_before_training() -> None:
     network = build_network("small_deeplab", 16, 2)
     with pytest.raises(StvmError, match="no pixel of the 6 labels to train on is of a class"):
-        train_supervised(network, Labelled(0), Settings(), (32, 32), silent)
+        train_supervised(network, Labelled(0), Settings(), (32, 32))
 
 
 def test_before_any_update_no_learning_rate_is_to_blame() -> None:

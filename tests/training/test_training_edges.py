@@ -148,6 +148,6 @@ def test_an_oracle_draws_by_the_seed_after_its_source_models(
     images = OpenedLabelledImages(arrays, arrays, Labelling(CITYSCAPES))
     made = train_oracle(
         *(source(), images, tiny(source_seed=3, source_iterations=2)),
-        lambda done, total: told.append((done, total)),
+        lambda done, total, watch: told.append((done, total)),
     )
     assert told == [(1, 2), (2, 2)] and seeds == [4] and not made.training

@@ -1,0 +1,107 @@
+"""The training loop: start or resume, step by step, save a state now and then, check the end.
+
+The adaptation and the training on labels both run through `run_training`.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol, TypeVar
+
+import torch
+from torch import nn
+
+from stvm.data.crops import Positions, batches
+from stvm.training.divergence import DivergenceMonitor
+from stvm.training.resume import Resumable, TrainingCheckpoint, start_or_resume
+from stvm.training.seeding import restore_random_states
+
+Batch = TypeVar("Batch")
+Batch_contra = TypeVar("Batch_contra", contravariant=True)
+
+
+class Progress(Protocol):
+    """Function that is told how many iterations are done, of how many.
+
+    At some iterations it also gets the predicted classes on fixed images, which
+    `stvm.evaluation.collapse` measures.
+    """
+
+    def __call__(
+        self, done: int, total: int, watch: Mapping[str, Any] | None = None, /
+    ) -> None: ...
+
+
+class LoopedTraining(Resumable, Protocol[Batch_contra]):
+    """A training that `run_training` can run.
+
+    Attributes:
+        device: Device of the networks.
+        finite: Monitor that raises once a loss or weight is not finite.
+    """
+
+    device: torch.device
+    finite: DivergenceMonitor
+
+    def before_first_step(self) -> None:
+        """Called once, before the first iteration; not called when a training is resumed."""
+        ...
+
+    def take_batch(self, batch: Batch_contra, iteration: int, /) -> Mapping[str, Any] | None:
+        """Trains on a batch as it was loaded; returns what `Progress` is told beside the count."""
+        ...
+
+    def networks(self) -> list[nn.Module]:
+        """Networks whose weights must be finite after the last iteration."""
+        ...
+
+    def state_dict(self, iteration: int, /) -> dict[str, Any]:
+        """The whole state after an iteration, with "iteration" and "random" in it."""
+        ...
+
+
+Run = TypeVar("Run", bound=LoopedTraining[Any])
+
+
+def run_training(
+    make: Callable[[], Run],
+    crops: Positions[Batch],
+    batch: int,
+    workers: int,
+    progress: Progress | None = None,
+    checkpoint: TrainingCheckpoint | None = None,
+) -> Run:
+    """Trains to the last iteration, from the start or from the state that `checkpoint` holds.
+
+    A resumed training ends with the same weights as one without a break, to the bit.
+
+    Args:
+        make: Creates a new training object; may be called twice.
+        crops: One item for each slot of each batch, in order.
+        batch: Items per batch.
+        workers: Number of processes that load the items; 0 loads them in this process.
+        progress: Function that is told how far the training is.
+        checkpoint: Place where the state is saved now and then.
+
+    Returns:
+        The training object after its last iteration.
+
+    Raises:
+        DivergenceError: a loss or weight that is not finite.
+        StvmError: an item that cannot be used, or a state that cannot be written.
+    """
+    training, state = start_or_resume(make, checkpoint)
+    done, total = int(state["iteration"]) if state else 0, len(crops) // batch
+    pinned = training.device.type == "cuda"
+    loaded = batches(crops, batch, workers, done, pinned=pinned)
+    # The loader has drawn from torch's generator by now, so its state is restored after that.
+    if state:
+        restore_random_states(state["random"])
+    else:
+        training.before_first_step()
+    for iteration, items in enumerate(loaded, start=done + 1):
+        seen = training.take_batch(items, iteration)
+        if checkpoint and checkpoint.due():
+            checkpoint.save(training.state_dict(iteration), training.device)
+        if progress:
+            progress(iteration, total, seen)
+    training.finite.check_weights(total, *training.networks())
+    return training

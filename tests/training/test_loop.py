@@ -1,0 +1,103 @@
+"""The training loop on a training that only adds up what it is given."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from stvm.data.crops import Positions
+from stvm.errors import DivergenceError
+from stvm.training.divergence import DivergenceMonitor
+from stvm.training.loop import run_training
+from stvm.training.resume import TrainingCheckpoint
+from stvm.training.seeding import random_states
+
+CPU = torch.device("cpu")
+
+
+class Squares(Positions[Tensor]):
+    """Items 0, 1, 4, 9, ..."""
+
+    length = 10
+
+    def __getitem__(self, position: int) -> Tensor:
+        return torch.tensor(float(position**2))
+
+
+class Sum:
+    """Adds each batch, and a random number, to its weight."""
+
+    def __init__(self, spoil_at: int = 0) -> None:
+        torch.manual_seed(4)
+        self.device = CPU
+        self.finite = DivergenceMonitor(0, CPU, "lr")
+        self.network = nn.Linear(1, 1, bias=False)
+        nn.init.zeros_(self.network.weight)
+        self.drawn: list[float] = []
+        self.calls: list[str] = []
+        self.spoil_at = spoil_at
+
+    def before_first_step(self) -> None:
+        self.calls.append("before")
+
+    def take_batch(self, batch: Tensor, iteration: int) -> Mapping[str, Any] | None:
+        self.calls.append(f"{iteration}: {batch.tolist()}")
+        self.drawn.append(float(torch.rand(())))
+        with torch.no_grad():
+            self.network.weight += float("inf") if iteration == self.spoil_at else batch.sum()
+        return {"weight": self.network.weight.item()} if iteration == 3 else None
+
+    def networks(self) -> list[nn.Module]:
+        return [self.network]
+
+    def state_dict(self, iteration: int) -> dict[str, Any]:
+        weights = {name: value.clone() for name, value in self.network.state_dict().items()}
+        return {"iteration": iteration, "network": weights, "random": random_states()}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.network.load_state_dict(state["network"])
+
+
+def test_every_batch_is_taken_once_in_order_and_progress_is_told() -> None:
+    told: list[tuple[int, int, object]] = []
+    made = run_training(Sum, Squares(), 2, 0, lambda *given: told.append(given))
+    assert made.calls == [
+        *("before", "1: [0.0, 1.0]", "2: [4.0, 9.0]", "3: [16.0, 25.0]"),
+        *("4: [36.0, 49.0]", "5: [64.0, 81.0]"),
+    ]
+    assert told == [
+        (1, 5, None),
+        (2, 5, None),
+        (3, 5, {"weight": 55.0}),
+        (4, 5, None),
+        (5, 5, None),
+    ]
+    assert made.network.weight.item() == 285
+
+
+class Stop(Exception):
+    pass
+
+
+def test_a_resumed_training_takes_the_rest_with_the_same_draws(tmp_path: Path) -> None:
+    def stop(done: int, total: int, watch: object = None) -> None:
+        if done == 3:
+            raise Stop
+
+    whole = run_training(Sum, Squares(), 2, 0)
+    kept = TrainingCheckpoint(tmp_path / "state.pt", {}, every_s=0)
+    with pytest.raises(Stop):
+        run_training(Sum, Squares(), 2, 0, stop, kept)
+    torch.manual_seed(99)
+    resumed = run_training(Sum, Squares(), 2, 0, None, kept)
+    assert resumed.calls == ["4: [36.0, 49.0]", "5: [64.0, 81.0]"]
+    assert resumed.drawn == whole.drawn[3:]
+    assert resumed.network.weight.item() == 285
+
+
+def test_a_weight_that_is_not_finite_at_the_end_is_an_error() -> None:
+    with pytest.raises(DivergenceError, match="iteration 5"):
+        run_training(lambda: Sum(spoil_at=5), Squares(), 2, 0)
