@@ -1,1 +1,1 @@
-"""Studies of the paper as commands."""
+"""The studies of the paper, one file each, and the commands for what they record."""

@@ -1,4 +1,4 @@
-"""`python -m studies COMMAND`: what is recorded, and what to do with it."""
+"""`python -m studies COMMAND`: shows what is recorded, and works on it."""
 
 import importlib
 import os
@@ -10,18 +10,21 @@ from stvm.errors import StvmError, unknown
 
 COMMANDS = {
     "prepare": ("prepare", "check the folders of published data sets and decode them"),
-    "status": ("status", "what is recorded, running, failed and why, by study"),
+    "status": ("status", "show what is recorded, what runs, what failed and why"),
     "replay": ("replay", "run one recorded trial again and compare it with its record"),
     "retry-failed": ("retry_failed", "run failed trials again; their records are set aside"),
-    "export": ("export", "all records as one Parquet file"),
-    "memory": ("memory", "GPU memory that a trial is estimated to need"),
-    "checkpoint": ("checkpoint", "what a file of weights is, and whether it fits a preset"),
-    "predict": ("predict", "labels, overlays and reliability for images of your own"),
-    "track": ("track", "recorded trials for TensorBoard, MLflow and Weights & Biases"),
-    "export-model": ("export_model", "a network as a state dict in its public layout"),
-    "settings": ("settings_list", "all settings: defaults, ranges, what they do"),
+    "export": ("export", "write all records to one Parquet file"),
+    "memory": ("memory", "estimate the GPU memory that a trial needs"),
+    "checkpoint": ("checkpoint", "say what a file of weights is, and whether it fits a preset"),
+    "predict": ("predict", "label images of your own: classes, overlays, reliability"),
+    "track": ("track", "write recorded trials to TensorBoard, MLflow and Weights & Biases"),
+    "export-model": (
+        "export_model",
+        "write a network as a state dict in its public layout, or as ONNX",
+    ),
+    "settings": ("settings_list", "list all settings: defaults, ranges, descriptions"),
 }
-"""Command to its module in `studies.commands` and its line of help; a module is imported late."""
+"""Module in `studies.commands` and line of help of each command; the module is imported late."""
 
 
 def _overview() -> str:
@@ -39,10 +42,10 @@ def _module(name: str) -> str:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """The command; returns its exit code: 0, 1 failures or differences, 2 bad input, 130 stopped.
+    """The command; its exit code: 0, 1 failures or differences, 2 bad input, 130 if stopped.
 
     Raises:
-        SystemExit: after --help, or for an option that does not exist.
+        SystemExit: after --help, or for an unknown option.
     """
     given = list(sys.argv[1:] if arguments is None else arguments)
     if not given or given[0] in ("-h", "--help"):

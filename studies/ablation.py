@@ -1,7 +1,13 @@
-"""`python studies/ablation.py`: Table IV, the ablation of STvM, with AdaBN and an oracle.
+"""`python studies/ablation.py`: the ablation of STvM, with AdaBN and an oracle beside it.
 
-`--control` adds the row Control: ST_MT with every pixel weighed by STvM_Raw's mean reliability, so
-that what reliability tells of pixels and how much it lowers the learning rate can be told apart.
+Question: Table IV: what does each part add?
+Command: python studies/ablation.py
+Cost: 8 trials, 4 min
+Expected: docs/results.md, "Table IV on the embedded benchmark"
+
+With `--control` the study has one more row, Control: ST_MT with the same weight for every pixel,
+the mean reliability of STvM_Raw. Reliability does two things: it tells pixels apart, and it makes
+all gradients smaller. The row Control does the second alone.
 """
 
 import argparse
@@ -11,8 +17,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from studies.cli import renaming, run_command, run_study, study_parser
+from studies.cli import renaming, run_command, run_study
 from studies.study_builder import TOGGLES, StudyBuilder, unique
+from studies.study_options import study_parser
 from stvm.errors import StvmError
 from stvm.records.results import Results
 from stvm.settings import Settings
@@ -25,9 +32,9 @@ BASELINES: dict[str, dict[str, Any]] = {
     "AdaBN": _ALL_OFF | {"procedure": "adabn"},
     "Oracle": _ALL_OFF | {"procedure": "oracle"},
 }
-"""Rows without adaptation: one trial a realisation, whatever the seeds.
+"""Rows without adaptation, which have one trial for each realisation and no seeds.
 
-The oracle trains on target labels; without `<target_root>/train/labels` it is not listed.
+The oracle trains on target labels. Without `<target_root>/train/labels` it is not listed.
 """
 
 VARIANTS: dict[str, dict[str, Any]] = {
@@ -37,10 +44,10 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "STvM_Raw": _ALL_OFF | {"st": True, "aug": True, "mt": True, "mgs": True},
     "STvM": _ALL_OFF | {"st": True, "aug": True, "mt": True, "mgs": True, "mocm": True},
 }
-"""Rows of Table IV that adapt: one trial a realisation and seed."""
+"""Rows of Table IV that adapt, with one trial for each realisation and seed."""
 
 Weight = Callable[[Settings], float]
-"""A trial of STvM_Raw to the weight of its control."""
+"""A function from a trial of STvM_Raw to the weight of its control trial."""
 
 
 def build_study(
@@ -53,42 +60,42 @@ def build_study(
     """Table IV's trials of a preset with some settings changed.
 
     Args:
-        preset_name: of a preset.
+        preset_name: name of the preset.
         changes: settings given by the user.
-        seeds: of the rows that adapt.
-        realisations: of the embedded benchmark; None for the preset's.
-        control: the weight of the row Control; None for no such row.
+        seeds: seeds of the rows that adapt.
+        realisations: draws of the embedded benchmark; None for the preset's own.
+        control: weight of the row Control; None for no such row.
 
     Raises:
         StvmError: unknown preset or setting, a value out of range, a setting the study varies.
     """
-    base = StudyBuilder(preset_name, changes, realisations, ("constant_weight",))
+    builder = StudyBuilder(preset_name, changes, realisations, ("constant_weight",))
     trials = [
         trial
-        for number in base.numbers
-        for trial in _realisation(base, number, unique(seeds), control)
+        for number in builder.numbers
+        for trial in _realisation(builder, number, unique(seeds), control)
     ]
-    return base.study("ablation", 4, "Ablation", trials)
+    return builder.study("ablation", 4, "Ablation", trials)
 
 
 def _realisation(
-    base: StudyBuilder, number: int, seeds: list[int], control: Weight | None
+    builder: StudyBuilder, number: int, seeds: list[int], control: Weight | None
 ) -> list[Trial]:
-    here = base.at(number)
+    here = builder.at(number)
     trials = [
-        base.trial(row, None, number, here.replace(**toggles))
+        builder.trial(row, None, number, here.replace(**toggles))
         for row, toggles in BASELINES.items()
-        if row != "Oracle" or _target_is_labelled(base.settings)
+        if row != "Oracle" or _target_is_labelled(builder.settings)
     ]
     for seed in seeds:
         trials += [
-            base.trial(row, seed, number, here.replace(seed=seed, **toggles))
+            builder.trial(row, seed, number, here.replace(seed=seed, **toggles))
             for row, toggles in VARIANTS.items()
         ]
         if control:
             weight = control(here.replace(seed=seed, **VARIANTS["STvM_Raw"]))
             settings = here.replace(seed=seed, constant_weight=weight, **VARIANTS["ST_MT"])
-            trials.append(base.trial("Control", seed, number, settings))
+            trials.append(builder.trial("Control", seed, number, settings))
     return trials
 
 
@@ -96,22 +103,22 @@ def recorded_weight(results: Results, raw: Settings) -> float:
     """Mean reliability over the training of a recorded trial of STvM_Raw, to four digits.
 
     Args:
-        results: where it is recorded.
-        raw: the settings whose hash is its name.
+        results: folder with its record.
+        raw: its settings; their hash is its name.
 
     Raises:
-        StvmError: it is not recorded, or failed.
+        StvmError: it is not recorded, or it failed.
     """
     record = results.read(raw.hash())
     if record is None or record["status"] != "done":
         seed, number = raw.training.seed, raw.data.realisation
         label = Trial("STvM_Raw", seed, number, False, raw).label
         raise StvmError(
-            f"--control takes its weight from {label}, of which {results.root} has no figures: "
+            f"--control takes its weight from {label}, which has no result in {results.root}: "
             "run the same command without --control first, or give a weight, as in --control 0.3"
         )
     result = record["result"]
-    # Records of before hold the curve alone.
+    # Earlier records hold the curve alone.
     points = [point["reliability"] for point in result["curve"]]
     mean = (result.get("parts") or {}).get("reliability", sum(points) / max(len(points), 1))
     return float(f"{mean:.4g}")
@@ -131,7 +138,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         const="recorded",
         type=_weight,
         metavar="WEIGHT",
-        help="add the row Control; without a weight, that of each recorded trial of STvM_Raw",
+        help="add the row Control; without WEIGHT it takes that of each recorded trial of STvM_Raw",
     )
 
     def act(options: argparse.Namespace, changes: dict[str, str]) -> int:
@@ -156,13 +163,13 @@ def _given(weight: float) -> Weight:
 
 
 def _weight(text: str) -> float | str:
-    """For argparse."""
+    """A weight of a command line, for argparse."""
     if text == "recorded":
         return text
     try:
         value = float(text)
     except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r} is no number") from None
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number") from None
     if not 0 < value <= 1:
         raise argparse.ArgumentTypeError(f"{text} is not above 0 and at most 1")
     return value

@@ -1,7 +1,7 @@
-"""What every study's command shares: its options, the list, the run and its exit code.
+"""The course of a study's command: read the command line, list or run, return an exit code.
 
-Ray, torch and Matplotlib take seconds to import: commands do it where something runs, and not for
---list, --help or an error of the command line.
+Ray, torch and Matplotlib take seconds to import. So they are imported where something runs, and
+not for --list, --help or a wrong command line.
 """
 
 import argparse
@@ -12,141 +12,38 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
-from studies.arguments import OneLineParser
+from studies.study_options import options_of, study_parser
 from stvm.data.fingerprints import Contents
 from stvm.errors import StvmError
 from stvm.files import refuse_file, refuse_unwritable
 from stvm.records.results import Results
 from stvm.records.tensorboard_events import require_tensorboard
 from stvm.settings import Settings, parse_assignments
-from stvm.settings.presets import PRESETS
 from stvm.source_model.location import uses_local_files
 from stvm.study import Rename, Studies, Study, Trial
 from stvm.tune.consent import missing_folders, refuse_missing_files
 from stvm.tune.options import RunOptions
 
 Builder = Callable[[str, dict[str, str], Sequence[int], Sequence[int] | None], Study]
-"""Preset, changed settings, seeds and realisations to a study."""
+"""A function from preset, changed settings, seeds and realisations to a study."""
 
 ASSIGNMENT = re.compile(r"[A-Za-z_]\w*=")
 
 
-def study_parser(about: str, seeds: Sequence[int], presets: bool = True) -> argparse.ArgumentParser:
-    """The options that every study has.
-
-    Args:
-        about: the study.
-        seeds: without --seeds.
-        presets: it starts from any preset, and draws the embedded benchmark anew.
-    """
-    parser = OneLineParser(
-        description=about,
-        usage="%(prog)s [options] [setting=value ...]",
-        epilog="any setting of stvm/groups/ can be changed, as in alpha=4 iterations=400",
-    )
-    parser.add_argument("--seeds", nargs="+", type=whole_number, default=list(seeds), metavar="N")
-    if presets:
-        parser.add_argument("--preset", default="demo", help=f"one of {', '.join(PRESETS)}")
-        parser.add_argument(
-            "--realisations",
-            nargs="+",
-            type=whole_number,
-            metavar="N",
-            help="of the embedded benchmark: new images and a new source model each",
-        )
-    parser.add_argument("--results", type=Path, default=Path("results"), metavar="DIR")
-    parser.add_argument(
-        "--list",
-        nargs="?",
-        const="all",
-        choices=("all", "missing"),
-        help="show the trials, all or those that are missing, and run nothing",
-    )
-    parser.add_argument("--retry-failed", action="store_true", help="run failed trials again")
-    add_machine_options(parser)
-    return parser
-
-
-def add_machine_options(parser: argparse.ArgumentParser) -> None:
-    """The options that `options_of` reads."""
-    parser.add_argument("--cache", type=Path, default=Path(".cache"), metavar="DIR")
-    parser.add_argument("--cpus-per-trial", type=positive, metavar="N")
-    parser.add_argument("--gpus-per-trial", type=_share, metavar="X", help="a part, 0, 1, 2, ...")
-    parser.add_argument("--address", help="of a running Ray cluster")
-    parser.add_argument(
-        "--tensorboard",
-        action="store_true",
-        help="curves and pictures of each trial below DIR/tensorboard",
-    )
-    parser.add_argument(
-        "--keep-every",
-        type=positive,
-        default=RunOptions.keep_every,
-        metavar="S",
-        help="seconds between the states from which an interrupted trial goes on "
-        f"({RunOptions.keep_every:g})",
-    )
-    _add_consents(parser)
-
-
-def _add_consents(parser: argparse.ArgumentParser) -> None:
-    """Options that say yes to what is refused without them."""
-    add = parser.add_argument
-    add("--on-cpu", action="store_true", help="run without a GPU what takes hours or days there")
-    add(
-        "--from-scratch",
-        action="store_true",
-        help="train a full-size source model from random weights",
-    )
-
-
-def options_of(options: argparse.Namespace) -> RunOptions:
-    """What a trial may use, as the command line says."""
-    return RunOptions(
-        options.cpus_per_trial,
-        options.gpus_per_trial,
-        options.address,
-        options.cache,
-        options.tensorboard,
-        options.keep_every,
-        options.on_cpu,
-        options.from_scratch,
-    )
-
-
-def whole_number(text: str, least: int = 0) -> int:
-    """For argparse."""
-    if not text.isdecimal() or int(text) < least:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from {least} on")
-    return int(text)
-
-
-def positive(text: str) -> int:
-    """For argparse."""
-    return whole_number(text, least=1)
-
-
-def _share(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r} is no number") from None
-    if not (0 <= value <= 1 or value.is_integer() and value > 0):
-        raise argparse.ArgumentTypeError(f"{text} is neither in 0..1 nor a whole number")
-    return value
-
-
 def renaming(results: Results, cache: Path) -> Rename:
-    """Gives the settings of a trial on a user's files those whose hash is its name.
+    """A function that completes the settings of a trial on a user's own files.
+
+    The files' contents are part of the trial's name. The function reads them (or finds them in
+    the cache) and returns the settings whose hash is that name.
 
     Raises:
-        StvmError: when it is called, as `stvm.trial.recorded_name.named`.
+        StvmError: a file cannot be read; raised when the function is called.
     """
 
     def rename(settings: Settings) -> Settings:
         if not uses_local_files(settings):
             return settings
-        # Here, since NumPy and Pillow load for those who bring files alone.
+        # Imported here: only trials on a user's own files need NumPy and Pillow.
         from stvm.trial.recorded_name import named
 
         return named(settings, results, contents)
@@ -156,7 +53,11 @@ def renaming(results: Results, cache: Path) -> Rename:
 
 
 def refuse_other_files_of(trials: Iterable[Trial], results: Results, cache: Path) -> None:
-    """As `stvm.trial.recorded_name.refuse_other_files`, for the trials of a study."""
+    """Refuse trials that were recorded with other files at the same path.
+
+    Raises:
+        StvmError: there is one; the message names its record.
+    """
     given = [trial.settings for trial in trials if uses_local_files(trial.settings)]
     if given:
         from stvm.trial.recorded_name import refuse_other_files
@@ -165,7 +66,7 @@ def refuse_other_files_of(trials: Iterable[Trial], results: Results, cache: Path
 
 
 def check_machine(results: Results, run_options: RunOptions) -> None:
-    """Try what the command line says of the machine before Ray, which takes seconds, is started.
+    """Check folders and packages before Ray is started, which takes seconds.
 
     Raises:
         StvmError: a package is missing, or a folder cannot be written to.
@@ -177,7 +78,7 @@ def check_machine(results: Results, run_options: RunOptions) -> None:
 
 
 def list_trials(study: Study | Studies, results: Results, only_missing: bool = False) -> None:
-    """Print every trial with what is recorded of it, or those of which nothing is."""
+    """Print every trial and its result, or only the trials without a record."""
     print(study.title)
     first: dict[str, str] = {}
     recorded = failed = 0
@@ -213,7 +114,7 @@ def print_errors(errors: Iterable[str]) -> None:
 def run(
     study: Study | Studies, results: Results, run_options: RunOptions, retry_failed: bool
 ) -> int:
-    """Run what is missing and say what came of it; the exit code."""
+    """Run the trials without a record and print the outcome; the exit code."""
     from stvm.tune.run_study import execute
     from stvm.tune.tasks import Interrupted
 
@@ -252,15 +153,18 @@ def run_command(
     act: Callable[[argparse.Namespace, dict[str, str]], int],
     arguments: Sequence[str] | None,
 ) -> int:
-    """Read a command line and act; the exit code, which is 2 and one line for bad input.
+    """Read a command line and act on it.
 
     Args:
-        parser: of the options.
-        act: given the options and the changed settings.
-        arguments: None for those of the process.
+        parser: the parser of its options.
+        act: a function of the options and the changed settings; it returns the exit code.
+        arguments: the words of the command line; None for those of this process.
+
+    Returns:
+        The exit code: that of `act`, 2 for bad input (after one line on stderr), 130 if stopped.
     """
     given = list(sys.argv[1:] if arguments is None else arguments)
-    # Taken out first: `--seeds 0 1 alpha=4` would else read alpha=4 as a seed.
+    # Taken out first, or `--seeds 0 1 alpha=4` would read alpha=4 as a seed.
     assignments = [item for item in given if ASSIGNMENT.match(item)]
     options = parser.parse_args([item for item in given if item not in assignments])
     try:
@@ -277,7 +181,7 @@ def run_command(
 
 
 def run_study(study: Study | Studies, options: argparse.Namespace) -> int:
-    """List a study or run it, as its options say; the exit code."""
+    """List a study or run it, as the options say; the exit code."""
     refuse_file(options.results, "--results")
     results = Results(options.results)
     refuse_missing_files(trial.settings for trial in study.trials)
@@ -297,7 +201,17 @@ def study_main(
     arguments: Sequence[str] | None = None,
     seeds: Sequence[int] = (0,),
 ) -> int:
-    """A study as a command; returns its exit code: 0, 1 failures, 2 bad input, 130 stopped."""
+    """Run a study as a command.
+
+    Args:
+        build: the function that lists the trials of the study.
+        about: text for --help.
+        arguments: the words of the command line; None for those of this process.
+        seeds: seeds where --seeds is not given.
+
+    Returns:
+        The exit code: 0, 1 after failed trials, 2 for bad input, 130 if stopped.
+    """
 
     def act(options: argparse.Namespace, changes: dict[str, str]) -> int:
         study = build(options.preset, changes, options.seeds, options.realisations)

@@ -1,8 +1,13 @@
-"""`python studies/hparam_grid.py`: Table V, seven hyperparameters varied one at a time.
+"""`python studies/hparam_grid.py`: seven hyperparameters of STvM, changed one at a time.
 
-Every value the paper tried of every parameter, and the preset's own default where the paper did
-not try it. The default's trial is the same in all seven rows and runs once, and it is the trial
-that `studies/ablation.py` and `studies/variance.py` list too.
+Question: Table V: how much does each of seven hyperparameters matter?
+Command: python studies/hparam_grid.py
+Cost: 23 trials, 10 min
+Expected: docs/results.md, "Table V: seven hyperparameters"
+
+Each hyperparameter takes every value that the paper tried, and the preset's own default where the
+paper did not try it. The default's trial is the same in all seven parts and runs once. It is also
+a trial of `studies/ablation.py` and `studies/variance.py`.
 """
 
 import sys
@@ -16,11 +21,11 @@ from stvm.settings import field_of
 from stvm.study import Study
 
 PARAMETERS = ("tau_mocm", "n_mocm", "n_f", "temperature", "q_m", "alpha", "beta")
-"""In the order of Table V; the values stand beside the defaults in `stvm/groups/`."""
+"""Hyperparameters in the order of Table V; their values are in `stvm/settings/`."""
 
 
 def grid_of(name: str) -> list[float]:
-    """The paper's values of a setting."""
+    """Values of a setting in Table V."""
     facts: Any = field_of(name).json_schema_extra
     values: list[float] = facts["grid"]
     return values
@@ -37,19 +42,19 @@ def build_study(
     Raises:
         StvmError: unknown preset or setting, a value out of range, a setting the study varies.
     """
-    base = StudyBuilder(preset_name, changes, realisations)
-    flat = base.settings.flat()
+    builder = StudyBuilder(preset_name, changes, realisations)
+    flat = builder.settings.flat()
     grid = {name: sorted({*grid_of(name), flat[name]}) for name in PARAMETERS}
     trials = [
-        base.trial(
+        builder.trial(
             f"{name}={value:g}", seed, number, here.replace(**(VARIANTS["STvM"] | {name: value}))
         )
-        for number, seed, here in base.seeded(seeds)
+        for number, seed, here in builder.seeded(seeds)
         for name, values in grid.items()
         for value in values
     ]
     defaults = {name: flat[name] for name in PARAMETERS}
-    return base.study(
+    return builder.study(
         "hparam_grid", 5, "Hyperparameters one at a time", trials, defaults=defaults, grid=grid
     )
 

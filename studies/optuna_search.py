@@ -1,17 +1,24 @@
 """`python studies/optuna_search.py`: a search for alpha, beta and T by a score without labels.
 
-Optuna suggests, Ray Tune runs one trial a slot, and each trial is recorded as in every study. The
-search may be stopped or killed: the same command continues it, and a larger --trials extends it.
-The first trial is the default setting. Search trials use a seed of their own (--search-seed) and
-the split val; at the end the best setting and the default are run over --seeds on the split of the
-preset, and only these are compared.
+Question: Which alpha, beta and T are best, chosen without target labels?
+Command: python studies/optuna_search.py
+Cost: 40 trials, 17 min
+Expected: docs/results.md, "Search without labels"
 
---objective miou looks at target labels: an oracle. --pruner stops trials by a label-free score
-on unlabelled images, never by mIoU. With one trial at a time the search repeats exactly; with more,
-suggestions depend on the order in which trials end.
+Optuna suggests settings, and Ray Tune runs them as trials. Each trial is recorded as in every
+study. The first one has the default setting. The search may be stopped or killed: the same
+command continues it, and a larger --trials extends it.
 
---retry-failed concerns the trials of the report. A search trial that failed counts as finished;
-once its record is done, as after `python -m studies retry-failed`, the search learns its result.
+Search trials use their own seed (--search-seed) and the split val. At the end the best setting
+and the default run with --seeds on the preset's split. Only these are compared.
+
+--objective miou looks at target labels: it is an oracle. --pruner stops trials early, by a score
+without labels on unlabelled images, never by mIoU. With one trial at a time the search repeats
+exactly. With more, the suggestions depend on the order in which trials end.
+
+--retry-failed runs the failed trials of the final comparison again. A failed search trial counts
+as finished. When its record becomes done (by `python -m studies retry-failed`), the search learns
+its result.
 """
 
 import argparse
@@ -24,16 +31,13 @@ from optuna.trial import TrialState
 
 from studies.cli import (
     check_machine,
-    options_of,
-    positive,
     print_errors,
     refuse_other_files_of,
     renaming,
     run,
     run_command,
-    study_parser,
-    whole_number,
 )
+from studies.search_options import build_plan, search_parser
 from studies.search_report import (
     compare,
     conclude,
@@ -45,26 +49,19 @@ from studies.search_report import (
     title,
 )
 from studies.study_builder import unique
-from stvm.errors import StvmError
-from stvm.files import checked_name, refuse_file
-from stvm.records.label_free_objectives import OBJECTIVES, find_objective
+from studies.study_options import options_of
+from stvm.files import refuse_file
 from stvm.records.results import Results
 from stvm.search.drivers import driving
 from stvm.search.plan import NoBest, Plan, Suggestion
 from stvm.search.search import Search
 from stvm.search.space import (
-    DEFAULT_PARAMETERS,
     default_values,
-    find_parameters,
     format_assignments,
     search_split,
-    searchable,
 )
 from stvm.search.storage import (
     DATABASE_ERRORS,
-    PRUNERS,
-    SAMPLERS,
-    find_name,
     open_storage,
     storage_faults,
     storage_file,
@@ -74,91 +71,9 @@ from stvm.settings.presets import find_preset
 from stvm.study import Study, Trial
 from stvm.tune.consent import refuse_missing_files
 
-DEFAULT_OBJECTIVE = "agreement"
-REPORT_SEEDS = [0, 1, 2, 3, 4]
-SEARCH_SEED = 1000
-
-
-def parser() -> argparse.ArgumentParser:
-    """The options of every study and those of a search."""
-    options = study_parser(__doc__ or "", REPORT_SEEDS)
-    options.formatter_class = argparse.RawDescriptionHelpFormatter
-    add = options.add_argument_group("search").add_argument
-    add("--trials", type=positive, default=30, metavar="N", help="finished trials in all (30)")
-    add("--objective", default=DEFAULT_OBJECTIVE, help=f"{', '.join(OBJECTIVES)}; miou: an oracle")
-    add(
-        "--parameters",
-        nargs="+",
-        default=list(DEFAULT_PARAMETERS),
-        metavar="SETTING",
-        help=f"of {', '.join(searchable())}",
-    )
-    add("--sampler", default="tpe", help=f"one of {', '.join(SAMPLERS)}")
-    add(
-        "--sampler-seed",
-        type=whole_number,
-        default=0,
-        metavar="N",
-        help="seed of the suggestions (0)",
-    )
-    add("--pruner", default="none", help=f"one of {', '.join(PRUNERS)}")
-    add(
-        "--search-seed",
-        type=whole_number,
-        default=SEARCH_SEED,
-        metavar="N",
-        help=f"seed of the search trials ({SEARCH_SEED}), none of --seeds",
-    )
-    add(
-        "--search-realisation",
-        type=whole_number,
-        metavar="N",
-        help="of the embedded benchmark, for the search trials",
-    )
-    add("--storage", metavar="URL", help="of Optuna, or a .db or .log file; else below --results")
-    add("--name", default="", help="of the study; else made from what is searched")
-    return options
-
-
-def build_plan(options: argparse.Namespace, changes: dict[str, str]) -> Plan:
-    """What is searched.
-
-    Raises:
-        StvmError: a name that does not exist, a seed that search and report share.
-    """
-    preset = find_preset(options.preset)
-    for name, option in (("seed", "--seeds, --search-seed"), ("realisation", "--realisations")):
-        if name in changes:
-            raise StvmError(f"'{name}' is what this study varies: leave it out, use {option}")
-    if options.search_seed in options.seeds:
-        raise StvmError(
-            f"--search-seed {options.search_seed} is one of --seeds: what is chosen on a seed "
-            "must be reported on others"
-        )
-    base = preset.settings(**changes)
-    if base.data.dataset != "streets" and (
-        options.realisations or options.search_realisation is not None
-    ):
-        raise StvmError("realisations are draws of the embedded benchmark: leave them out")
-    asked = options.search_realisation
-    realisation = preset.realisation if asked is None else asked
-    return Plan(
-        preset=options.preset,
-        base=base,
-        parameters=find_parameters(options.parameters, base),
-        objective=find_objective(options.objective),
-        sampler=find_name(options.sampler, SAMPLERS, "sampler"),
-        sampler_seed=options.sampler_seed,
-        pruner=find_name(options.pruner, PRUNERS, "pruner"),
-        seed=options.search_seed,
-        realisation=realisation,
-        tuned=realisation in preset.tuned,
-        given_name=options.name and checked_name(options.name, "--name"),
-    )
-
 
 def search(options: argparse.Namespace, changes: dict[str, str]) -> int:
-    """List, or search and report; the exit code."""
+    """List the search, or run it and report; the exit code."""
     refuse_file(options.results, "--results")
     results = Results(options.results)
     plan = replace(build_plan(options, changes), rename=renaming(results, options.cache))
@@ -223,13 +138,13 @@ def _run(plan: Plan, running: Search, results: Results, options: argparse.Namesp
     print_errors(finished.errors)
     print(_progress(running), flush=True)
     if running.left():
-        print("not a result of the trials: the same command goes on", file=sys.stderr)
+        print("the search is not finished: the same command goes on", file=sys.stderr)
         return 1
     return 0
 
 
 def _print_told(suggestion: Suggestion, news: str, state: TrialState) -> None:
-    """A line for a suggestion that needed no run, before there is anything else to show."""
+    """Print a line for a suggestion whose result is already recorded."""
     print(f"{suggestion.label}  already known: {news}", flush=True)
 
 
@@ -243,7 +158,7 @@ def _progress(running: Search) -> str:
 def _study(
     plan: Plan, running: Search, options: argparse.Namespace
 ) -> tuple[Study, tuple[Trial, ...]]:
-    """The search as it stands, and the trials of its report: none before there is a best."""
+    """The search so far, and the trials of its report (none before there is a best setting)."""
     preset, seeds = find_preset(plan.preset), unique(options.seeds)
     facts = find_facts(plan, running.study, running.place, seeds)
     report: tuple[Trial, ...] = ()
@@ -254,7 +169,7 @@ def _study(
 
 
 def _report(plan: Plan, running: Search, results: Results, options: argparse.Namespace) -> int:
-    """Best and default over the seeds of the report; the exit code."""
+    """Run the best setting and the default with the report's seeds; the exit code."""
     whole, report = _study(plan, running, options)
     study = replace(whole, trials=report)
     refuse_other_files_of(report, results, options.cache)
@@ -267,8 +182,8 @@ def _report(plan: Plan, running: Search, results: Results, options: argparse.Nam
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """The command; returns its exit code: 0, 1 failures, 2 bad input, 130 stopped."""
-    return run_command(parser(), search, arguments)
+    """The command; its exit code: 0, 1 after failures, 2 for bad input, 130 if stopped."""
+    return run_command(search_parser(__doc__ or ""), search, arguments)
 
 
 if __name__ == "__main__":

@@ -1,8 +1,13 @@
-"""`python studies/pseudo_labels.py`: Fig. 1, self-training on the most confident predictions only.
+"""`python studies/pseudo_labels.py`: self-training on the most confident predictions alone.
 
-Plain self-training (ST of Table IV) on the most confident share of the predictions of each class.
-The loss is divided by the pixels trained on, as a loss that ignores the others divides, so that a
-smaller share is no smaller learning rate.
+Question: Fig. 1: how many of the pseudo-labels should be used?
+Command: python studies/pseudo_labels.py
+Cost: 11 trials, 3 min
+Expected: docs/results.md, "Fig. 1: share of pseudo-labels"
+
+The trials are plain self-training (ST of Table IV) on the most confident share of the predictions
+of each class. The loss is divided by the number of pixels that are used. Without that, a smaller
+share would also mean a smaller learning rate.
 """
 
 import sys
@@ -14,7 +19,7 @@ from studies.study_builder import StudyBuilder, unique
 from stvm.study import Study
 
 SHARES = (10, 20, 30, 40, 50, 60, 70, 80, 90, 100)
-"""In per cent; 100 is the row ST of Table IV."""
+"""Shares in per cent; 100 is the row ST of Table IV."""
 
 
 def build_study(
@@ -28,17 +33,17 @@ def build_study(
     Raises:
         StvmError: unknown preset or setting, a value out of range, a setting the study varies.
     """
-    base = StudyBuilder(
+    builder = StudyBuilder(
         preset_name, changes, realisations, varied=["pseudo_label_share", "loss_norm"]
     )
     trials = []
-    for number in base.numbers:
-        here = base.at(number)
-        trials.append(base.trial("Source", None, number, here.replace(**BASELINES["Source"])))
+    for number in builder.numbers:
+        here = builder.at(number)
+        trials.append(builder.trial("Source", None, number, here.replace(**BASELINES["Source"])))
         for seed in unique(seeds):
             plain = here.replace(seed=seed, **VARIANTS["ST"])
             trials += [
-                base.trial(
+                builder.trial(
                     str(share),
                     seed,
                     number,
@@ -46,7 +51,7 @@ def build_study(
                 )
                 for share in SHARES
             ]
-    return base.study(
+    return builder.study(
         "pseudo_labels", 0, "Share of pseudo-labels (Fig. 1)", trials, shares=list(SHARES)
     )
 

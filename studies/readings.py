@@ -1,7 +1,12 @@
-"""`python studies/readings.py`: what each reading of the paper's open points costs.
+"""`python studies/readings.py`: the cost of each reading of the paper's open points.
 
-For each reading in `docs/paper.md`, the row of Table IV it bears on is run with it; the row as the
-preset has it is the reference. `python reports/make_readings.py` makes the table.
+Question: What does each reading of the paper's open points cost?
+Command: python studies/readings.py, then python reports/make_readings.py
+Cost: 35 trials, 13 min
+Expected: docs/results.md, "What each reading costs"
+
+A reading is one way to understand the paper where it leaves a point open (`docs/paper.md` lists
+them). Each is tried on a row of Table IV. The row with the preset's settings is its reference.
 """
 
 import sys
@@ -49,7 +54,7 @@ READINGS: dict[str, tuple[dict[str, Any], ...]] = {
         {"mgs": False},
     ),
 }
-"""Row of Table IV to the readings tried on it."""
+"""Readings tried on each row of Table IV."""
 
 
 def build_study(
@@ -63,19 +68,19 @@ def build_study(
     Raises:
         StvmError: unknown preset or setting, or a value out of range.
     """
-    base = StudyBuilder(preset_name, changes, realisations)
+    builder = StudyBuilder(preset_name, changes, realisations)
     trials = [
-        base.trial(name, seed, number, settings)
-        for number, seed, here in base.seeded(seeds)
+        builder.trial(name, seed, number, settings)
+        for number, seed, here in builder.seeded(seeds)
         for name, settings in rows_with_readings(here, READINGS)
     ]
-    return base.study("readings", 0, "Readings of the paper", trials)
+    return builder.study("readings", 0, "Readings of the paper", trials)
 
 
 def rows_with_readings(
     base: Settings, tried: Mapping[str, Iterable[dict[str, Any]]]
 ) -> list[tuple[str, Settings]]:
-    """Each row of Table IV as it is, and below it the readings tried on it."""
+    """Name and settings of each row of Table IV, and then of the readings tried on it."""
     rows = []
     for row, readings in tried.items():
         reference = base.replace(**VARIANTS[row])

@@ -1,8 +1,14 @@
-"""`python studies/scenarios.py`: Tables I, II and III, the paper's three adaptations.
+"""`python studies/scenarios.py`: the paper's three adaptations on its data sets.
 
-`--scenario gta5-cityscapes` (Table I), `synthia-cityscapes` (II) or `cityscapes-crosscity` (III,
-four cities), each with `--network deeplabv2` or `deeplabv3`. Rows: the source model as it is,
-AdaBN, and STvM at its last iteration, measured at one scale and at several (MST) in one trial.
+Question: Tables I to III: what does STvM reach on the paper's data sets?
+Command: python studies/scenarios.py --scenario gta5-cityscapes source_checkpoint=FILE
+Cost: 3 trials, 11 GPU h
+Expected: docs/results.md, "The paper's scale, without a GPU"
+
+`--scenario` is `gta5-cityscapes` (Table I), `synthia-cityscapes` (Table II) or
+`cityscapes-crosscity` (Table III, four cities). `--network` is `deeplabv2` or `deeplabv3`. The
+rows are the source model, AdaBN, and STvM at its last iteration. One trial measures both at one
+scale and at several (MST). The cost is an estimate; the tables were not run yet.
 """
 
 import argparse
@@ -10,15 +16,16 @@ import sys
 from collections.abc import Sequence
 
 from studies.ablation import BASELINES, VARIANTS
-from studies.cli import run_command, run_study, study_parser
+from studies.cli import run_command, run_study
 from studies.study_builder import StudyBuilder, describe_changes, unique
+from studies.study_options import study_parser
 from stvm.errors import StvmError
 from stvm.settings.presets import CITIES, NETWORKS, SCENARIOS, scenario_preset
 from stvm.study import Studies, Study
 
 TABLES = {"gta5-cityscapes": 1, "synthia-cityscapes": 2, "cityscapes-crosscity": 3}
 ROWS = ("Source", "AdaBN")
-"""Rows without adaptation: one trial each, whatever the seeds."""
+"""Rows without adaptation, which have one trial each and no seeds."""
 
 
 def build_study(preset_name: str, changes: dict[str, str], seeds: Sequence[int]) -> Study:
@@ -29,18 +36,18 @@ def build_study(preset_name: str, changes: dict[str, str], seeds: Sequence[int])
     """
     for name in ("dataset", "city"):
         if name in changes:
-            raise StvmError(f"'{name}' is what --scenario and --cities say: leave it out")
+            raise StvmError(f"'{name}' is set by --scenario and --cities: leave it out")
     refuse_network(changes)
-    base = StudyBuilder(preset_name, changes, None)
-    here = base.at(0)
-    trials = [base.trial(row, None, 0, here.replace(**BASELINES[row])) for row in ROWS]
+    builder = StudyBuilder(preset_name, changes, None)
+    here = builder.at(0)
+    trials = [builder.trial(row, None, 0, here.replace(**BASELINES[row])) for row in ROWS]
     trials += [
-        base.trial("STvM", seed, 0, here.replace(seed=seed, **VARIANTS["STvM"]))
+        builder.trial("STvM", seed, 0, here.replace(seed=seed, **VARIANTS["STvM"]))
         for seed in unique(seeds)
     ]
     data = here.data
     scenario = data.dataset.replace("_", "-")
-    return base.study(
+    return builder.study(
         "scenarios",
         TABLES[scenario],
         " ".join(part for part in (scenario, data.city) if part),
@@ -52,16 +59,18 @@ def build_study(preset_name: str, changes: dict[str, str], seeds: Sequence[int])
 
 
 def refuse_network(changes: dict[str, str]) -> None:
-    """--network names the rows of the paper that a study stands beside.
+    """Refuse another network by its setting: --network chooses the paper's rows to compare with.
+
+    The small network of tests is allowed; no row of the paper is compared with it.
 
     Raises:
-        StvmError: another network by its setting; small_deeplab, of tests, stands beside none.
+        StvmError: the setting names a full-size network.
     """
     asked = changes.get("network", "small_deeplab")
     if asked != "small_deeplab":
         short = {full: name for name, full in NETWORKS.items()}.get(asked)
         use = f"use --network {short}" if short else f"it is one of {', '.join(NETWORKS)}"
-        raise StvmError(f"'network' is what --network says: leave network={asked} out; {use}")
+        raise StvmError(f"'network' is set by --network: leave network={asked} out; {use}")
 
 
 def build(options: argparse.Namespace, changes: dict[str, str]) -> Studies:
@@ -88,10 +97,20 @@ def build(options: argparse.Namespace, changes: dict[str, str]) -> Studies:
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command; returns its exit code."""
     parser = study_parser(__doc__ or "", (0,), presets=False)
-    parser.add_argument("--scenario", choices=tuple(SCENARIOS), default="gta5-cityscapes")
-    parser.add_argument("--network", choices=tuple(NETWORKS), default="deeplabv2")
-    parser.add_argument(
-        "--cities", nargs="+", choices=CITIES, metavar="CITY", help=", ".join(CITIES)
+    add = parser.add_argument
+    add(
+        "--scenario",
+        choices=tuple(SCENARIOS),
+        default="gta5-cityscapes",
+        help="source and target (gta5-cityscapes)",
+    )
+    add("--network", choices=tuple(NETWORKS), default="deeplabv2", help="network (deeplabv2)")
+    add(
+        "--cities",
+        nargs="+",
+        choices=CITIES,
+        metavar="CITY",
+        help=f"cities of Cross-City (all): {', '.join(CITIES)}",
     )
     return run_command(
         parser, lambda options, changes: run_study(build(options, changes), options), arguments

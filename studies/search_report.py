@@ -1,4 +1,4 @@
-"""What a search says at its end: the best setting, how it compares, and its manifest."""
+"""The report of a search: its list, the best setting, the comparison with the default."""
 
 import shlex
 from collections import Counter
@@ -19,13 +19,13 @@ from stvm.statistics.paired import Estimate, Key, paired_difference
 from stvm.study import Study, Trial
 
 REPORTED = ("default", "best")
-"""Rows of the report; the others are search trials."""
+"""Rows of the report; all other rows are search trials."""
 
 
 def report_trials(
     plan: Plan, preset: Preset, best: Values, seeds: Sequence[int], realisations: Sequence[int]
 ) -> tuple[Trial, ...]:
-    """The best setting and the default over the seeds of the report."""
+    """Trials of the best setting and of the default with the report's seeds."""
     trials = []
     for row, values in zip(REPORTED, ({}, best), strict=True):
         for number in realisations:
@@ -43,13 +43,14 @@ def search_study(
 ) -> Study:
     """The search as a study: its recorded trials, what reports need, and the report's trials.
 
-    The best setting changes as a search goes on: the manifest keeps none of an earlier best.
+    The best setting may change while a search runs. The manifest then loses the trials of the
+    earlier best.
 
     Args:
-        plan: what was searched.
-        study: Optuna's.
-        facts: from `find_facts`.
-        report: from `report_trials`, of the best setting in `facts`.
+        plan: the plan of the search.
+        study: Optuna's study.
+        facts: values from `find_facts`.
+        report: trials from `report_trials`, for the best setting in `facts`.
     """
     told = [t for t in study.get_trials(deepcopy=False) if t.state.name in ("COMPLETE", "FAIL")]
     return Study(
@@ -69,10 +70,10 @@ def search_study(
 def refuse_other_files_of_search(
     plan: Plan, study: optuna.Study, results: Results, cache: Path
 ) -> None:
-    """As `refuse_other_files_of`, for the search trials of earlier runs.
+    """Refuse search trials of earlier runs that read other files at the same path.
 
     Raises:
-        StvmError: one of them read other files below the same path.
+        StvmError: there is one; the message names its record.
     """
     begun = [t for t in study.get_trials(deepcopy=False) if "settings" in t.user_attrs]
     trials = [plan.trial(t.number, t.user_attrs["settings"]) for t in begun]
@@ -89,7 +90,7 @@ def refuse_other_files_of_search(
 
 
 def rule(plan: Plan) -> str:
-    """How the best setting is chosen, and what is measured of it."""
+    """A sentence on how the best setting is chosen and how it is measured."""
     measured, none = evaluation_rule(plan.base), "; nothing is selected by target labels."
     if plan.objective.oracle:
         measured = measured.removesuffix(none) + "."
@@ -107,13 +108,13 @@ def rule(plan: Plan) -> str:
 
 
 def title(plan: Plan) -> str:
-    """One line for people."""
+    """A title of one line for people."""
     names = ", ".join(p.name for p in plan.parameters)
     return f"Search for {names} by {plan.objective.label}, preset {plan.preset}"
 
 
 def find_facts(plan: Plan, study: optuna.Study, place: str, seeds: Sequence[int]) -> dict[str, Any]:
-    """Of the manifest: how was searched, and the best setting so far."""
+    """The manifest's facts: how the search was made, and the best setting so far."""
     from stvm.search.plots import importances
 
     facts: dict[str, Any] = {k: v for k, v in plan.identity().items() if k != "settings"}
@@ -153,7 +154,7 @@ def list_search(plan: Plan, study: optuna.Study | None, place: str) -> None:
 
 
 def compare(plan: Plan, results: Results, trials: Sequence[Trial]) -> None:
-    """Print mIoU of the best setting, of the default and of their paired difference."""
+    """Print mIoU of the best setting and of the default, and their paired difference."""
     rows: dict[str, dict[Key, float]] = {"default": {}, "best": {}}
     for trial in trials:
         record = results.read(trial.hash)

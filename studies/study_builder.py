@@ -1,4 +1,4 @@
-"""What the builders of studies share: the base settings, a realisation's, and the study's head."""
+"""The common part of all studies: base settings, those of a realisation, and the study itself."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, TypeVar
@@ -13,25 +13,25 @@ T = TypeVar("T", int, str)
 
 TOGGLES = ("st", "aug", "mt", "mgs", "mocm")
 VARIED = (*TOGGLES, "procedure", "seed", "realisation", "workers")
-"""Settings that a study varies itself, and the one that changes nothing."""
+"""Settings that every study varies itself, and `workers`, which changes no result."""
 
 
 class StudyBuilder:
     """A preset with changed settings, from which a study lists its trials.
 
     Args:
-        preset_name: of a preset.
+        preset_name: name of the preset.
         changes: settings given by the user.
-        realisations: of the embedded benchmark; None for the preset's.
+        realisations: draws of the embedded benchmark; None for the preset's own.
         varied: settings that this study varies beside those in `VARIED`.
 
     Attributes:
-        settings: of the preset with the changes.
-        numbers: the realisations, each once.
+        settings: settings of the preset with the changes.
+        numbers: realisations, each once.
 
     Raises:
         StvmError: unknown preset or setting, a value out of range, a setting the study varies,
-            realisations of data that have none.
+            realisations given for data that have none.
     """
 
     def __init__(
@@ -49,7 +49,7 @@ class StudyBuilder:
         self.settings = self.preset.settings(**changes)
         if self.settings.data.dataset != "streets" and realisations:
             raise StvmError(
-                "--realisations are draws of the embedded benchmark: leave it out with "
+                "--realisations are draws of the embedded benchmark: leave them out with "
                 "dataset=folder"
             )
         self.numbers = unique(realisations or [self.preset.realisation])
@@ -59,7 +59,7 @@ class StudyBuilder:
         return self.settings.on_realisation(number)
 
     def seeded(self, seeds: Iterable[int]) -> Iterator[tuple[int, int, Settings]]:
-        """Realisation, seed and settings of both, for every seed of every realisation."""
+        """Realisation, seed and settings, for every seed of every realisation."""
         for number in self.numbers:
             for seed in unique(seeds):
                 yield number, seed, self.at(number).replace(seed=seed)
@@ -74,11 +74,11 @@ class StudyBuilder:
         """The study as a value.
 
         Args:
-            name: of its command.
-            table: of the paper; 0 for none.
-            about: what it is, in a word or two.
-            trials: in the order in which they run.
-            facts: for its reports.
+            name: name of its command.
+            table: number of the paper's table; 0 for none.
+            about: title in a word or two.
+            trials: trials in the order in which they run.
+            facts: further values that its reports need.
         """
         overrides = describe_changes(self.changes)
         return Study(
@@ -97,20 +97,20 @@ class StudyBuilder:
 
 
 def describe_changes(changes: Mapping[str, Any]) -> str:
-    """Changed settings for a title; where published data lie says nothing of the trials."""
+    """Changed settings as text for a title, without the folders of the data."""
     return "".join(f" {n}={v}" for n, v in changes.items() if not n.endswith("_root"))
 
 
 def unique(values: Iterable[T]) -> list[T]:
-    """Each once, in order."""
+    """The values in their order, each once."""
     return list(dict.fromkeys(values))
 
 
 def refuse_varied(changes: dict[str, str], varied: Sequence[str] = VARIED) -> None:
-    """Toggles, seeds and realisations are the study's to vary.
+    """Refuse a change of a setting that the study itself varies.
 
     Raises:
-        StvmError: one of them is among the changes.
+        StvmError: there is one.
     """
     for name in changes:
         if name in varied and name != "workers":
@@ -120,7 +120,7 @@ def refuse_varied(changes: dict[str, str], varied: Sequence[str] = VARIED) -> No
 
 
 def evaluation_rule(settings: Settings) -> str:
-    """What is measured, in one sentence: the same for every row."""
+    """A sentence on how every row is measured."""
     network = {
         "teacher": "the teacher (without MT: the student)",
         "student": "the student",

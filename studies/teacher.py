@@ -1,12 +1,14 @@
-"""`python studies/teacher.py`: the mean teacher's schedule, its buffers, and who is reported.
+"""`python studies/teacher.py`: the mean teacher's average and batch norm, and the network reported.
 
-Question: which `teacher_bn` suits the paper's schedule? Does a slow teacher cost the student too?
-Command: python studies/teacher.py --seeds 0 1 2 --realisations 100 eval_split=val
-Cost: 84 trials of a minute on one core (three seeds; 90 cells).
-Expected: docs/results.md, "The mean teacher's schedule", made by `make_readings.py --of teacher`.
+Question: How should the mean teacher be averaged, and which network reported?
+Command: python studies/teacher.py, then python reports/make_readings.py --of teacher
+Cost: 28 trials, 12 min
+Expected: docs/results.md, "The mean teacher's schedule"
 
-The paper moves the teacher by 1e-3 once in 100 iterations: by 1 - 0.999^800 = 0.55 of the way in
-80,000. A trial of 800 iterations moves it as far with 1e-3 in every iteration.
+The paper moves the teacher by 1e-3 once in 100 iterations. In 80,000 iterations that is
+1 - 0.999^800 = 0.55 of the way to the student. A trial of 800 iterations moves as far with 1e-3
+in every iteration. The figures of `docs/results.md` were measured with
+`--seeds 0 1 2 --realisations 100 eval_split=val`: 84 trials.
 """
 
 import sys
@@ -34,7 +36,7 @@ READINGS: tuple[dict[str, Any], ...] = (
     *({"teacher_bn": "track", "evaluated": network} for network in NETWORKS),
     *(AS_PRINTED | {"teacher_bn": "copy", "evaluated": network} for network in NETWORKS),
 )
-"""What is tried on each row; the row itself is as the preset has it."""
+"""Readings tried on each row; the row itself has the preset's settings."""
 VARIED = ("teacher_bn", "evaluated", "ema_momentum", "ema_period")
 
 
@@ -49,13 +51,13 @@ def build_study(
     Raises:
         StvmError: unknown preset or setting, a value out of range, a setting the study varies.
     """
-    base = StudyBuilder(preset_name, changes, realisations, varied=VARIED)
+    builder = StudyBuilder(preset_name, changes, realisations, varied=VARIED)
     trials = [
-        base.trial(name, seed, number, settings)
-        for number, seed, here in base.seeded(seeds)
+        builder.trial(name, seed, number, settings)
+        for number, seed, here in builder.seeded(seeds)
         for name, settings in rows_with_readings(here, dict.fromkeys(ROWS, READINGS))
     ]
-    return base.study("teacher", 0, "Mean teacher", trials)
+    return builder.study("teacher", 0, "Mean teacher", trials)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The commands of the README run as they stand there, on tiny settings."""
+"""The commands of the README and of the pages that go on from it run, on tiny settings."""
 
 import contextlib
 import os
@@ -16,6 +16,7 @@ from PIL import Image
 
 import stvm.tune.run_search
 import stvm.tune.run_study
+from studies import teacher
 from stvm.data.cityscapes import CITYSCAPES
 from stvm.networks import build_network
 from stvm.pretrained import save_network
@@ -27,17 +28,27 @@ from tests.helpers.tiny_settings import ASSIGNMENTS, SMALL_SCENARIO
 ROOT = Path(__file__).resolve().parents[1]
 
 
-def commands() -> list[str]:
-    blocks = re.findall(r"```sh\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+PAGES = ("studies", "own_images", "scenarios")
+"""Pages of the docs whose commands run here; the README's come after them."""
+
+
+def commands(*pages: Path) -> list[str]:
+    """Commands of some pages in order, each once."""
+    text = "\n".join(page.read_text() for page in pages)
+    blocks = re.findall(r"```sh\n(.*?)```", text, re.DOTALL)
     lines = [line.split("#")[0].strip() for block in blocks for line in block.splitlines()]
-    return [line for line in lines if line]
+    return list(dict.fromkeys(line for line in lines if line))
+
+
+def all_commands() -> list[str]:
+    return commands(*(ROOT / "docs" / f"{page}.md" for page in PAGES), ROOT / "README.md")
 
 
 def test_the_readme_makes_what_the_makefile_knows() -> None:
     makefile = (ROOT / "Makefile").read_text()
-    targets = [line.split()[1] for line in commands() if line.startswith("make ")]
-    assert targets[:2] == ["demo", "test"]
-    for target in targets:
+    readme = [line.split()[1] for line in commands(ROOT / "README.md") if line[:5] == "make "]
+    assert readme == ["demo", "test"]
+    for target in [line.split()[1] for line in all_commands() if line[:5] == "make "]:
         assert re.search(rf"^{target}:", makefile, re.MULTILINE)
 
 
@@ -69,6 +80,7 @@ SMALLER = {
     "studies/optuna_search.py": ["--trials", "3", "--seeds", "0"],
     "studies/variance.py": ["--seeds", "0", "1"],
     "studies/readings.py": ["--list"],
+    "studies/teacher.py": ["--list"],
 }
 """Options that make a command of the README short enough for a test."""
 
@@ -93,7 +105,7 @@ def bring(folder: Path) -> None:
 
 
 def as_a_test_runs_it(words: list[str], folder: Path) -> list[str]:
-    """A command of the README on tiny settings, with a trial for HASH and a checkpoint for FILE."""
+    """A command of a page on tiny settings, with a trial for HASH and a checkpoint for FILE."""
     kept = "models" if {"export-model", "predict"} & set(words) else "records"
     found = sorted(p.stem for p in (folder / "results" / kept).glob("*.*"))
     brought = str(folder / "source.safetensors")
@@ -106,6 +118,8 @@ def as_a_test_runs_it(words: list[str], folder: Path) -> list[str]:
         more = SCENARIO
     elif words[0].startswith("studies/"):
         given = {word.split("=")[0] for word in words}
+        if words[0] == "studies/teacher.py":
+            given |= set(teacher.VARIED)
         more = [a for a in ASSIGNMENTS if a.split("=")[0] not in given]
         more += SMALLER.get(words[0], [])
     if words[0] != "-m":
@@ -157,7 +171,7 @@ def starts_fast(words: list[str]) -> bool:
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 @pytest.mark.filterwarnings("ignore:.*found in sys.modules:RuntimeWarning")
-def test_every_python_command_of_the_readme_runs(
+def test_every_python_command_of_the_pages_runs(
     tmp_path: Path,
     one_ray: None,
     monkeypatch: pytest.MonkeyPatch,
@@ -166,7 +180,7 @@ def test_every_python_command_of_the_readme_runs(
     monkeypatch.chdir(tmp_path)
     bring(tmp_path)
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
-    lines = [line for line in commands() if line.startswith("python ")]
+    lines = [line for line in all_commands() if line.startswith("python ")]
     for line in lines:
         if line.startswith("python benchmarks/"):
             continue
@@ -185,8 +199,8 @@ def test_every_python_command_of_the_readme_runs(
     assert (tmp_path / "stvm.pth").exists()
 
 
-def test_the_benchmarks_of_the_readme_exist() -> None:
-    named = [line.split()[1] for line in commands() if line.startswith("python benchmarks/")]
+def test_the_benchmarks_that_pages_name_exist() -> None:
+    named = [line.split()[1] for line in all_commands() if line.startswith("python benchmarks/")]
     assert named
     for script in named:
         assert (ROOT / script).exists()

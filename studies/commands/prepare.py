@@ -17,7 +17,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from studies.cli import positive
+from studies.arguments import positive
 from stvm.data.images import evenly_spaced
 from stvm.data.inspection import Files, sampled_slip
 from stvm.data.published.array_cache import DecodedArray

@@ -5,13 +5,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from studies.cli import (
-    add_machine_options,
-    check_machine,
-    options_of,
-    print_errors,
-    refuse_other_files_of,
-)
+from studies.cli import check_machine, print_errors, refuse_other_files_of
 from studies.commands.lookup import (
     find_name,
     manifest_paths,
@@ -19,6 +13,7 @@ from studies.commands.lookup import (
     read_manifest,
     settings_of,
 )
+from studies.study_options import add_machine_options, options_of
 from stvm.records.results import Results
 from stvm.records.trial_label import has_seed, variant_of
 from stvm.settings import digest

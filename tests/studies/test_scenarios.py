@@ -55,7 +55,7 @@ def test_roots_do_not_name_a_trial_and_cities_do() -> None:
     ("arguments", "message"),
     [
         (["--cities", "rome"], "--cities belong to cityscapes-crosscity"),
-        (["city=rome"], "'city' is what --scenario and --cities say"),
+        (["city=rome"], "'city' is set by --scenario and --cities"),
         (["classes=a,b"], "dataset=gta5_cityscapes has its own classes"),
         (["source_root=nowhere", "--from-scratch"], "error: nowhere: no such folder"),
     ],

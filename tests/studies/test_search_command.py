@@ -18,7 +18,8 @@ from optuna.trial import TrialState
 from scipy import stats
 
 from reports.make_tables import main as make_tables
-from studies.optuna_search import build_plan, main, parser
+from studies.optuna_search import main
+from studies.search_options import build_plan, search_parser
 from studies.search_report import (
     find_facts,
     refuse_other_files_of_search,
@@ -43,12 +44,12 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 def test_report_and_search_share_no_seed_and_the_oracles_realisation_is_marked() -> None:
-    options = parser().parse_args(["--seeds", "0", "1000"])
+    options = search_parser("").parse_args(["--seeds", "0", "1000"])
     with pytest.raises(StvmError, match="--search-seed 1000 is one of --seeds"):
         build_plan(options, {})
     preset = find_preset("demo")
     for objective, tuned in ((SCORE, {False}), ("miou", {True, False})):
-        options = parser().parse_args(["--objective", objective])
+        options = search_parser("").parse_args(["--objective", objective])
         made = build_plan(options, {})
         trials = report_trials(made, preset, {"alpha": 3.0}, options.seeds, [0, 5])
         assert Counter(t.variant for t in trials) == {"default": 10, "best": 10}
@@ -90,7 +91,7 @@ def test_a_search_whose_images_were_exchanged_is_refused_before_it_runs(
     given = ASSIGNMENTS + ["dataset=folder", "classes=7:road,8:sidewalk", "height=32", "width=48"]
     given += [f"{part}_root={tmp_path / part}" for part in ("source", "target")]
     options = ["--results", str(tmp_path / "r"), "--trials", "1", "--seeds", "0"]
-    made = build_plan(parser().parse_args(options), parse_assignments(given))
+    made = build_plan(search_parser("").parse_args(options), parse_assignments(given))
     results = Results(tmp_path / "r")
     search = Search(made, open_storage(None, results.root, made.name), "here", results, 1)
     trial = next_of(search).trial

@@ -9,7 +9,7 @@ import torch
 
 from studies import ablation, optuna_search, scenarios
 from studies.__main__ import main
-from studies.cli import options_of, study_parser
+from studies.study_options import options_of, study_parser
 from stvm.errors import StvmError
 from stvm.networks import build_network
 from stvm.pretrained import save_network
