@@ -166,7 +166,7 @@ def rows_of(settings: Settings, folder: Path) -> list[dict[str, Any]]:
         alike = equal and all(row[key] == other[key] for key in ("loss", "metric loss"))
         row["resumed equal"] = "yes" if alike else "no"
     buffers: Any = again.training.adaptation.step.bank
-    patches = sum(len(buffer) for buffer in buffers.buffers)
+    patches = sum(len(buffer) for buffer in buffers.patches)
     print(f"{settings.network.network}: {patches} patches banked after step {STEPS}", flush=True)
     return rows
 

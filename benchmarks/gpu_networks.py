@@ -12,13 +12,15 @@ from torch.nn import functional as F
 from torchvision.models.segmentation.deeplabv3 import DeepLabHead
 
 from stvm.data.image_files import Uint8Array
+from stvm.evaluation.batches import full_batches
 from stvm.evaluation.collapse import CollapseMonitor
 from stvm.evaluation.evaluate import evaluate
 from stvm.evaluation.label_free import label_free_scores
+from stvm.method.adabn import adapt_batch_norm
 from stvm.networks import Architecture, SegmentationNetwork, build_network, small_features
 from stvm.settings import Settings
 from stvm.settings.protocols import find_protocol
-from stvm.source_model.supervised import SupervisedTraining, adapt_batch_norm
+from stvm.source_model.supervised import SupervisedTraining
 from stvm.training.builder import build_adaptation
 
 CPU = torch.device("cpu")
@@ -110,7 +112,7 @@ def evaluation(device: torch.device, size: tuple[int, int]) -> Found:
 def statistics(device: torch.device, size: tuple[int, int]) -> Found:
     """AdaBN's running statistics, over their own size."""
     network = network_of("deeplabv3").to(device)
-    adapt_batch_norm(network, Photographs(8, size), device, batch=4)
+    adapt_batch_norm(network, full_batches(Photographs(8, size), device, 4))
     kept = [v for k, v in network.state_dict().items() if "running" in k]
     return {"AdaBN": torch.cat([v.flatten() / v.abs().max().clamp(min=1e-6) for v in kept])}
 

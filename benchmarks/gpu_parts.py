@@ -10,15 +10,16 @@ from typing import Any
 
 import torch
 from gpu_rows import Row, noted
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
 from stvm.evaluation.silhouette_score import ClusterSums
 from stvm.method.distance import distance_to_predicted, sample_bilinear, upsampled_square_norm
 from stvm.method.losses import reliability, weighted_cross_entropy
 from stvm.method.metric import MetricLearner, balanced_sample, proxy_nca_loss
-from stvm.method.patches import PatchBank, label_regions, region_statistics
+from stvm.method.patches import PatchBank
 from stvm.method.photometric import PhotometricAugmentation
+from stvm.method.regions import label_regions, region_statistics
 from stvm.method.thresholds import ClassThresholds, class_quantiles, most_confident
 from stvm.networks import SummedAspp, upsample
 from stvm.settings import ComputeSettings
@@ -85,7 +86,7 @@ def quantiles(i: Inputs) -> Tensor:
 
 def thresholds(i: Inputs) -> Tensor:
     """After the frames of a batch."""
-    kept = ClassThresholds(i.classes, 0.2, 0.9, i.images.device)
+    kept = ClassThresholds(i.classes).to(i.images.device)
     kept.update(i.confidence, i.labels)
     return kept.values.nan_to_num(9)
 
@@ -127,21 +128,15 @@ def metric_step(i: Inputs) -> Tensor:
     """Loss, distances and the proxies' move after a step of metric network and proxies."""
     torch.manual_seed(1)
     head = SummedAspp(i.features.shape[1], i.proxies.shape[1], (1, 2, 4, 6)).to(i.images.device)
-    proxies = nn.Parameter(i.proxies)
+    size = i.proxies.shape[1]
     learner = MetricLearner(
-        head,
-        proxies,
-        torch.optim.Adam([*head.parameters(), proxies], lr=METRIC_LR, fused=True),
-        ClassThresholds(i.classes, 0.2, 0.9, i.images.device),
-        0.25,
-        64,
-        "repeat",
-        torch.Generator().manual_seed(0),
+        head, num_classes=i.classes, embedding_size=size, balance="repeat", lr=METRIC_LR
     )
-    before = proxies.detach().clone()
+    learner.proxies.data = i.proxies
+    before = i.proxies.clone()
     reading = learner.train_step(i.features, i.labels, i.confidence)
     # Adam moves by its rate in the direction of a gradient, be it ever so small.
-    moved = ((proxies.detach() - before) / METRIC_LR).abs().mean()
+    moved = ((learner.proxies.detach() - before) / METRIC_LR).abs().mean()
     return torch.cat([reading.loss.view(1), moved.view(1), reading.distances.flatten()])
 
 
@@ -149,9 +144,7 @@ def patches(unit: Any) -> Callable[[Inputs], Tensor]:
     """Images, labels and reliability after banking and pasting."""
 
     def paste(i: Inputs) -> Tensor:
-        bank = PatchBank(
-            i.classes, 5, 2.2, 4, unit, "large_first", 1.0, torch.Generator().manual_seed(0)
-        )
+        bank = PatchBank(i.classes, buffer_size=5, max_distance=2.2, classes_per_image=4, unit=unit)
         weights = reliability(i.distances, 2.0, 0.6)
         bank.store(i.images, i.labels, weights, i.distances)
         mixed = bank.paste(i.images, i.labels, weights)
@@ -183,7 +176,7 @@ def student_loss(norm: Any) -> Callable[[Inputs], Tensor]:
 def photometric(i: Inputs) -> Tensor:
     """Colour jitter and blur with the same draws."""
     torch.manual_seed(2)
-    return PhotometricAugmentation(0.25, 1.0, 1.0)(i.images)
+    return PhotometricAugmentation(0.25, probability=1.0, blur_probability=1.0)(i.images)
 
 
 def silhouette(i: Inputs) -> Tensor:

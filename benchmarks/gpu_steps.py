@@ -216,7 +216,7 @@ def peak(settings: Settings, device: torch.device) -> tuple[int, int, int]:
             adaptation.step(batch, number)
         wait(device)
     bank: Any = adaptation.step.bank
-    kept = [t for buffer in bank.buffers for patch in buffer for t in vars(patch).values()]
+    kept = [t for buffer in bank.patches for patch in buffer for t in vars(patch).values()]
     size = sum(t.numel() * t.element_size() for t in kept if isinstance(t, Tensor))
     if device.type != "cuda":
         return 0, 0, size

@@ -147,7 +147,7 @@ def largest_bank(settings: Settings) -> int:
 
 def _learning(metric: MetricLearner) -> Callable[[Tensor, Tensor, Tensor, Tensor], MetricOutput]:
     """`train_step` with as many pixels drawn as there can be: the draw depends on contents."""
-    number = len(metric.proxies) * metric.limit
+    number = len(metric.proxies) * metric.pixels_per_class
 
     def learn(features: Tensor, labels: Tensor, confidence: Tensor, _: Tensor) -> MetricOutput:
         drawn = torch.zeros(number, dtype=torch.long)

@@ -100,8 +100,10 @@ def fake_tensors() -> Iterator[FakeTensorMode]:
     torch alone refuses to swap fake parameters for moved ones, and to copy fake buffers.
     """
 
-    def apply(module: nn.Module, function: Callable[[Tensor], Tensor]) -> nn.Module:
-        for child in module.children():
+    def apply(
+        module: nn.Module, function: Callable[[Tensor], Tensor], recurse: bool = True
+    ) -> nn.Module:
+        for child in module.children() if recurse else []:
             apply(child, function)
         for name, value in module._parameters.items():
             if value is not None:

@@ -1,4 +1,4 @@
-"""One optimiser step down the sum of losses."""
+"""One optimiser step on a sum of losses."""
 
 from collections.abc import Iterable
 
@@ -7,10 +7,17 @@ from torch import Tensor
 
 
 def descend(optimizer: torch.optim.Optimizer, losses: Iterable[Tensor]) -> Tensor:
-    """A step down the sum of losses; each has passed back before the next is made.
+    """One optimiser step on the sum of the losses.
+
+    The backward pass of each loss is done before the next loss is computed, so that the
+    activations of one loss at a time are in memory.
+
+    Args:
+        optimizer: Optimiser of the parameters.
+        losses: Scalars with gradient, computed one by one.
 
     Returns:
-        The sum, without gradient.
+        The sum of the losses, without gradient.
     """
     passed: list[Tensor] = []
     for loss in losses:

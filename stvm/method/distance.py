@@ -1,9 +1,10 @@
 """The distance between metric features and proxies: equation 3 of the paper.
 
-Metric features are made at the resolution of the feature map and read at every pixel of the
-image. The bilinear map U f is linear, so its product with a proxy can be formed before the
-enlargement, and its norm follows from the products of neighbouring features. Both are exact;
-neither makes the (N, N_f, H, W) tensor.
+The metric network gives features at the resolution of the feature map (h, w); the distance is
+needed at every pixel of the image (H, W). Bilinear enlargement is linear. The product with a proxy
+is therefore computed before the enlargement, and the norm of an enlarged feature follows from
+products of neighbouring features. Both are exact, and the large tensor (N, N_f, H, W) is never
+built.
 """
 
 import torch
@@ -14,9 +15,9 @@ from stvm.networks import upsample
 
 
 def normalized_squared_distance(x: Tensor, y: Tensor) -> Tensor:
-    """Squared L2 norm between the normalised rows of x (P, D) and y (C, D): eq. 3, (P, C).
+    """Squared L2 distance between the normalised rows of x (P, D) and y (C, D): eq. 3, (P, C).
 
-    For unit vectors the sum of squared differences is 2 - 2 cos.
+    For unit vectors this is 2 - 2 cos.
     """
     return 2.0 - 2.0 * F.normalize(x, dim=1) @ F.normalize(y, dim=1).T
 
@@ -35,9 +36,9 @@ def sample_bilinear(
     """Values (P, K) that `upsample(maps, size)` has at the pixels `index` = (n, y, x).
 
     Args:
-        maps: (N, K, h, w).
-        size: (H, W) of the enlarged map.
-        index: image, row and column of each pixel, (P,) each.
+        maps: Maps before the enlargement, (N, K, h, w).
+        size: Height and width (H, W) of the enlarged maps.
+        index: Image, row and column of each pixel, three tensors (P,).
     """
     n, y, x = index
     y0, y1, wy = (t[y] for t in _axis(size[0], maps.shape[2], maps))
@@ -61,10 +62,11 @@ def _squared_weights(size: int, small: int, like: Tensor) -> tuple[Tensor, Tenso
 
 
 def upsampled_square_norm(maps: Tensor, size: tuple[int, int]) -> Tensor:
-    """Squared norm over channels of `upsample(maps, size)`, (N, H, W), from neighbours' products.
+    """Squared norm over the channels of `upsample(maps, size)`, (N, H, W).
 
-    |a f1 + b f2|^2 needs only f1.f1, f1.f2 and f2.f2; in two dimensions the products of a pixel
-    with its right, lower and two diagonal neighbours, enlarged by products of the weights.
+    It is computed from products of neighbouring features: |a f1 + b f2|^2 needs f1.f1, f1.f2 and
+    f2.f2 alone. In two dimensions these are the products of a pixel with its right, lower and two
+    diagonal neighbours; products of the bilinear weights enlarge them.
     """
     right = torch.cat([maps[..., 1:], maps[..., -1:]], 3)
     below = torch.cat([maps[:, :, 1:], maps[:, :, -1:]], 2)
@@ -82,16 +84,15 @@ def distance_to_predicted(embeddings: Tensor, proxies: Tensor, labels: Tensor) -
     """Distance of each pixel's metric feature to the proxy of its predicted class (eq. 3).
 
     Args:
-        embeddings: metric features (N, N_f, h, w) at the resolution of the feature map.
-        proxies: (C, N_f).
-        labels: predicted classes (N, H, W).
+        embeddings: Metric features at the resolution of the feature map, (N, N_f, h, w).
+        proxies: Proxy of each class, (C, N_f).
+        labels: Predicted classes, (N, H, W).
 
     Returns:
-        (N, H, W) in [0, 4], equal to the distance of the enlarged features.
+        Distances in [0, 4], (N, H, W), equal to the distances of the enlarged features.
     """
     size = (labels.shape[-2], labels.shape[-1])
-    normalised_embeddings = F.normalize(proxies, dim=1)
-    dots = upsample(torch.einsum("nkhw,ck->nchw", embeddings, normalised_embeddings), size)
+    dots = upsample(torch.einsum("nkhw,ck->nchw", embeddings, F.normalize(proxies, dim=1)), size)
     dot = dots.gather(1, labels.unsqueeze(1)).squeeze(1)
     norm = upsampled_square_norm(embeddings, size).clamp(min=1e-24).sqrt()
     return (2.0 - 2.0 * dot / norm).clamp(0.0, 4.0)

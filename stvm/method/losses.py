@@ -1,4 +1,4 @@
-"""Reliability and the loss it weighs: equations 4 and 5 of the paper."""
+"""Reliability of pseudo-labels and the loss that it weights: equations 4 and 5 of the paper."""
 
 from collections.abc import Callable, Iterator
 from typing import Literal
@@ -8,10 +8,16 @@ from torch import Tensor
 from torch.nn import functional as F
 
 
-def reliability(distances: Tensor, alpha: float, beta: float) -> Tensor:
-    """Reverse sigmoid 1 / (1 + exp(-alpha (beta - d))) of the distances: eq. 4.
+def reliability(distances: Tensor, alpha: float = 2.0, beta: float = 0.6) -> Tensor:
+    """Reverse sigmoid 1 / (1 + exp(-alpha (beta - d))) of the distances d: eq. 4.
 
-    Distances lie in [0, 4], so with alpha 2 and beta 0.6 the values lie in [0.001, 0.77].
+    Args:
+        distances: Distances between metric features and proxies (eq. 3), in [0, 4], any shape.
+        alpha: Sharpness of the sigmoid.
+        beta: Distance at which the reliability is 0.5.
+
+    Returns:
+        Reliability in (0, 1), in the shape of `distances`; in [0.001, 0.77] for the default values.
     """
     return torch.sigmoid(alpha * (beta - distances))
 
@@ -26,15 +32,18 @@ def weighted_cross_entropy(
     norm: Norm = "pixels",
     batch: Tensor | None = None,
 ) -> Tensor:
-    """Pixel-wise cross-entropy times reliability: eq. 5, averaged over the batch.
+    """Cross-entropy of each pixel times its reliability: eq. 5, averaged over the batch.
 
     Args:
-        logits: (N, C, H, W).
-        labels: (N, H, W).
-        weights: (N, H, W), the reliability.
-        norm: "pixels" divides by H x W as eq. 5 does, "weights" by the sum of the weights.
-        batch: weights of the whole batch, where the others are of a part of it: the losses of all
-            parts add up to that of the batch.
+        logits: Scores of the student, (N, C, H, W).
+        labels: Pseudo-labels, (N, H, W).
+        weights: Reliability of the pseudo-labels, (N, H, W).
+        norm: Divisor of the sum: "pixels" is H x W as in eq. 5, "weights" the sum of the weights.
+        batch: Weights of the whole batch if the other arguments are one part of it. The losses of
+            all parts then add up to the loss of the batch.
+
+    Returns:
+        The loss, a scalar.
     """
     batch = weights if batch is None else batch
     losses = F.cross_entropy(logits, labels, reduction="none") * weights
@@ -51,15 +60,15 @@ def losses_of_parts(
     norm: Norm,
     parts: int,
 ) -> Iterator[Tensor]:
-    """Eq. 5 as a sum over equal parts of the batch, each made when it is asked for.
+    """The loss of eq. 5, one equal part of the batch after another; each is computed when needed.
 
     Args:
-        student: images (N, 3, H, W) to logits (N, C, H, W).
-        images: (N, 3, H, W).
-        labels: (N, H, W).
-        weights: (N, H, W).
-        norm: see `weighted_cross_entropy`.
-        parts: a divisor of N.
+        student: Network, images (N, 3, H, W) -> logits (N, C, H, W).
+        images: Input of the student, (N, 3, H, W).
+        labels: Pseudo-labels, (N, H, W).
+        weights: Reliability of the pseudo-labels, (N, H, W).
+        norm: Divisor of the sum, see `weighted_cross_entropy`.
+        parts: Number of parts, a divisor of N.
     """
     for part in zip(images.chunk(parts), labels.chunk(parts), weights.chunk(parts), strict=True):
         yield weighted_cross_entropy(student(part[0]), part[1], part[2], norm, weights)

@@ -1,45 +1,49 @@
-"""The network that labels, and the mean teacher's update: section III-B of the paper."""
+"""The labelling network and the mean teacher: section III-B of the paper."""
 
 import copy
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
-from typing import Literal
+from typing import Any, Generic, Literal, TypeVar
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from stvm.errors import StvmError
 from stvm.networks import SegmentationNetwork, preserve_modes, upsample
 from stvm.networks.forward_mode import DEFAULT_FORWARD, ForwardMode
 
 BnPolicy = Literal["copy", "ema", "track", "keep"]
+Network = TypeVar("Network", bound=nn.Module)
 
 
-def frozen_copy(network: SegmentationNetwork) -> SegmentationNetwork:
+def frozen_copy(network: Network) -> Network:
     """A copy in eval mode whose parameters take no gradient."""
     return copy.deepcopy(network).requires_grad_(False).eval()
 
 
 def batch_norms(network: nn.Module) -> list[nn.BatchNorm2d]:
-    """The batch norms of a network."""
+    """All batch norms of a network."""
     return [m for m in network.modules() if isinstance(m, nn.BatchNorm2d)]
 
 
 class Labeller:
-    """Pseudo-labels, how sure they are, and the features they come from, without gradient.
+    """Pseudo-labels of a network, their confidence, and the features, without gradient.
+
+    Dropout is off while it labels. The modes of the network, and its buffers unless `track` is
+    set, are afterwards as before.
 
     Args:
-        network: teacher, frozen source model or student.
-        bn: "eval" labels with running statistics, "batch" with those of the batch. Dropout is off,
-            and the network's modes and buffers are left as they were found.
-        track: let the running statistics follow the labelled images (teacher_bn=track).
-        forward_mode: how the network computes.
+        network: Labelling network: the teacher, the frozen source model or the student.
+        bn: Statistics of the batch norms: "eval" uses the running ones, "batch" those of the batch.
+        track: Whether the running statistics follow the labelled images.
+        forward_mode: Memory order, precision and compilation of the passes.
     """
 
     def __init__(
         self,
         network: SegmentationNetwork,
-        bn: Literal["eval", "batch"],
+        bn: Literal["eval", "batch"] = "eval",
         track: bool = False,
         forward_mode: ForwardMode = DEFAULT_FORWARD,
     ) -> None:
@@ -51,7 +55,15 @@ class Labeller:
 
     @torch.no_grad()
     def __call__(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Images (N, 3, H, W) -> pseudo_labels, confidence and doubt (N, H, W), and features."""
+        """Label a batch of images.
+
+        Args:
+            images: Clean target images in [0, 1], (N, 3, H, W).
+
+        Returns:
+            Pseudo-labels (N, H, W); their confidence, the softmax share p, (N, H, W); their doubt
+            log(1 - p), (N, H, W); features (N, D, h, w).
+        """
         batch = self.bn == "batch"
         buffers = [b.clone() for b in self.network.buffers()] if batch and not self.track else []
         with preserve_modes(self.network):
@@ -70,11 +82,11 @@ class Labeller:
 
 
 def doubt_in(logits: Tensor, labels: Tensor) -> Tensor:
-    """log(1 - p) of the softmax share p of `labels`, (N, H, W), however near to 1 p is.
+    """log(1 - p) of the softmax share p of `labels`, (N, H, W); exact even if p is close to 1.
 
     Args:
-        logits: (N, C, H, W); those of `labels` are written over.
-        labels: (N, H, W).
+        logits: Scores, (N, C, H, W); the scores of `labels` are overwritten.
+        labels: Classes, (N, H, W).
     """
     own = labels.unsqueeze(1)
     chosen = logits.gather(1, own).squeeze(1)
@@ -82,46 +94,89 @@ def doubt_in(logits: Tensor, labels: Tensor) -> Tensor:
     return F.logsigmoid(others - chosen)
 
 
-class MeanTeacher:
-    """Moves the teacher towards the student: parameters by moving average, buffers by policy.
+class MeanTeacher(nn.Module, Generic[Network]):
+    """A teacher network that follows the student as a moving average.
 
-    teacher <- (1 - momentum) teacher + momentum student, once in `period` iterations.
+    teacher <- (1 - momentum) teacher + momentum student, once every `period` iterations. The
+    defaults are the paper's; it says nothing of batch norm, and `bn` has the value that suits
+    this slow average best (docs/results.md).
 
     Args:
-        teacher: updated in place.
-        student: read only.
-        momentum: the paper's smoothing factor, the weight of the student.
-        period: iterations between updates.
-        bn: what happens to the batch-norm buffers at an update. "copy" takes the student's,
-            "ema" averages them like parameters, "keep" leaves the source model's, "track" moves
-            them with every batch the teacher itself labels.
+        network: Source model; the teacher begins as a frozen copy of it.
+        momentum: Weight of the student in one update, the paper's smoothing factor.
+        period: Number of iterations between two updates.
+        bn: Rule for the batch-norm statistics. "copy" takes the student's at an update, "ema"
+            averages them like parameters, "keep" leaves the source model's, "track" moves them
+            with every batch that the teacher itself labels.
+
+    Attributes:
+        network: Teacher network, in eval mode and without gradient.
     """
+
+    network: Network
 
     def __init__(
         self,
-        teacher: SegmentationNetwork,
-        student: SegmentationNetwork,
-        momentum: float,
-        period: int,
-        bn: BnPolicy,
+        network: Network,
+        *,
+        momentum: float = 1e-3,
+        period: int = 100,
+        bn: BnPolicy = "track",
     ) -> None:
-        self.teacher = teacher
-        self.student = student
+        super().__init__()
+        self.network = frozen_copy(network)
         self.momentum = momentum
         self.period = period
         self.bn = bn
 
     @torch.no_grad()
-    def update(self, iteration: int) -> None:
-        """Update at iteration 1, 2, ... where it is a multiple of the period."""
+    def forward(self, images: Tensor) -> Any:
+        """Output of the teacher in eval mode, without gradient, for images (N, 3, H, W).
+
+        With `bn="track"` the running statistics of the batch norms follow these images.
+        """
+        with preserve_modes(self.network):
+            self.network.eval()
+            with following_statistics(self.network) if self.bn == "track" else nullcontext():
+                return self.network(images)
+
+    def labeller(
+        self,
+        bn: Literal["eval", "batch"] = "eval",
+        *,
+        forward_mode: ForwardMode = DEFAULT_FORWARD,
+    ) -> Labeller:
+        """The `Labeller` of the teacher, for `AdaptationStep`.
+
+        Args:
+            bn: Statistics of the batch norms, see `Labeller`.
+            forward_mode: Memory order, precision and compilation of the passes.
+
+        Raises:
+            StvmError: The teacher has no separate features and classifier.
+        """
+        if not isinstance(self.network, SegmentationNetwork):
+            raise StvmError(
+                f"MeanTeacher holds a {type(self.network).__name__}, whose features are not known: "
+                "give it stvm.wrap_network(features=..., classifier=...)"
+            )
+        return Labeller(self.network, bn, self.bn == "track", forward_mode)
+
+    @torch.no_grad()
+    def update(self, student: nn.Module, iteration: int) -> None:
+        """Move the teacher towards the student, if `iteration` is a multiple of the period.
+
+        Args:
+            student: Network with the teacher's parameters and buffers; it is only read.
+            iteration: Number of the iteration, 1, 2, ...
+        """
         if iteration % self.period:
             return
-        pairs = zip(self.teacher.parameters(), self.student.parameters(), strict=True)
-        for own, new in pairs:
+        for own, new in zip(self.network.parameters(), student.parameters(), strict=True):
             own.lerp_(new, self.momentum)
         if self.bn in ("track", "keep"):
             return
-        for kept, fresh in zip(self.teacher.buffers(), self.student.buffers(), strict=True):
+        for kept, fresh in zip(self.network.buffers(), student.buffers(), strict=True):
             if self.bn == "ema" and kept.is_floating_point():
                 kept.lerp_(fresh, self.momentum)
             else:
@@ -130,9 +185,13 @@ class MeanTeacher:
 
 @contextmanager
 def following_statistics(network: nn.Module, momentum: float = 0.1) -> Iterator[None]:
-    """Within the block each batch norm follows its inputs while it normalises in eval mode.
+    """Within the block the running statistics of each batch norm follow its inputs in eval mode.
 
-    The hooks live in the block only, so that evaluating the network cannot move its statistics.
+    After the block they stay as they are, so that an evaluation of the network does not move them.
+
+    Args:
+        network: Network in eval mode.
+        momentum: Weight of a batch in the running statistics.
     """
 
     def follow(module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
@@ -153,7 +212,8 @@ def following_statistics(network: nn.Module, momentum: float = 0.1) -> Iterator[
 
 
 def no_update(iteration: int) -> None:
-    """What stands where MT is off: nothing follows the student."""
+    """No update: it takes the place of the mean teacher's if MT is off."""
 
 
 Update = Callable[[int], None]
+"""Update of the teacher, called with the number of the iteration."""

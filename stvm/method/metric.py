@@ -1,14 +1,16 @@
 """Metric network, proxies and their training: section III-C, equation 2 of the paper."""
 
+from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass
 from itertools import accumulate
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from stvm.errors import StvmError
 from stvm.method.distance import distance_to_predicted, normalized_squared_distance, sample_bilinear
 from stvm.method.thresholds import ClassThresholds
 from stvm.networks.forward_mode import DEFAULT_FORWARD, ForwardMode, Pass
@@ -18,17 +20,22 @@ from stvm.networks.shared_convolutions import share_convolutions
 _WITH_MODES = (nn.Dropout, nn.Dropout2d, nn.modules.batchnorm._BatchNorm)
 
 
-def proxy_nca_loss(features: Tensor, labels: Tensor, proxies: Tensor, temperature: float) -> Tensor:
-    """Proxy NCA with temperature (eq. 2), averaged over the pixels.
+def proxy_nca_loss(
+    features: Tensor, labels: Tensor, proxies: Tensor, temperature: float = 0.25
+) -> Tensor:
+    """Proxy NCA loss with temperature (eq. 2), averaged over the pixels.
 
-    The paper sums over the pixels; Adam's step does not depend on the scale of the loss, so the
-    mean differs in nothing but the printed value.
+    The paper sums over the pixels. Adam's step does not depend on the scale of the loss, so that
+    sum and mean train alike.
 
     Args:
-        features: metric features (P, N_f).
-        labels: (P,).
-        proxies: (C, N_f).
-        temperature: T.
+        features: Metric features of the pixels, (P, N_f).
+        labels: Classes of the pixels, (P,).
+        proxies: Proxy of each class, (C, N_f).
+        temperature: Temperature T.
+
+    Returns:
+        The loss, a scalar.
     """
     return F.cross_entropy(-normalized_squared_distance(features, proxies) / temperature, labels)
 
@@ -45,20 +52,24 @@ def balanced_sample(
     """Pixels (n, y, x) of the mask, an equal number of every class present (section III-C).
 
     Args:
-        mask: (N, H, W), the metric pseudo-labels.
-        labels: (N, H, W).
-        num_classes: C.
-        limit: most pixels a class.
-        balance: "rarest" takes as many as the rarest present class has, without replacement;
-            "repeat" takes `limit` of each, drawing again where a class has fewer.
-        generator: of the CPU; draws are made there so that they do not depend on the device.
-        floor: classes with fewer pixels than this are left out, and do not set the number.
+        mask: Metric pseudo-labels, (N, H, W).
+        labels: Predicted classes, (N, H, W).
+        num_classes: Number of classes, C.
+        limit: Largest number of pixels of a class.
+        balance: Rule for the number: "rarest" takes as many of each class as the rarest present
+            one has, without replacement; "repeat" takes `limit` of each, some of them several
+            times if a class has fewer.
+        generator: CPU generator of the draws, so that they do not depend on the device.
+        floor: Least number of pixels of a class that takes part; smaller classes are left out.
+
+    Returns:
+        Image, row and column of each pixel, three tensors (P,).
     """
     index = mask.nonzero(as_tuple=True)
     shuffled = torch.randperm(len(index[0]), generator=generator).to(mask.device, non_blocking=True)
     classes = labels[index][shuffled]
     order = shuffled[torch.argsort(classes, stable=True)]
-    # From here on the numbers are few: the device is asked once and not for each of them.
+    # One transfer from the device to the CPU in place of one for each class.
     counts: list[int] = torch.bincount(classes, minlength=num_classes).tolist()
     starts = [end - count for end, count in zip(accumulate(counts), counts, strict=True)]
     kept = [(s, c) for s, c in zip(starts, counts, strict=True) if c >= max(floor, 1)]
@@ -74,13 +85,13 @@ def balanced_sample(
 
 @dataclass(frozen=True)
 class MetricOutput:
-    """What the metric network says of one batch.
+    """Output of one training step of the metric network.
 
     Attributes:
-        distances: to the proxy of the predicted class, (N, H, W).
-        loss: proxy NCA loss before the update, a scalar.
-        selected: share of pixels that are metric pseudo-labels, a scalar.
-        pixels: that each class gave to the update, a scalar.
+        distances: Distance of each pixel to the proxy of its predicted class (eq. 3), (N, H, W).
+        loss: Proxy NCA loss before the update, a scalar.
+        selected: Share of pixels that are metric pseudo-labels, a scalar.
+        pixels: Number of pixels that each class gave to the update, a scalar.
     """
 
     distances: Tensor
@@ -89,48 +100,74 @@ class MetricOutput:
     pixels: Tensor
 
 
-class MetricLearner:
-    """Trains M and the proxies on metric pseudo-labels and reads distances from them.
+class MetricLearner(nn.Module):
+    """Metric network and proxies, trained on metric pseudo-labels (section III-C).
+
+    Everything begins on the device of `head` and moves with `.to`, the state of the optimiser
+    included. `state_dict` holds network, proxies, thresholds, optimiser and draws.
 
     Args:
-        network: M, features (N, D, h, w) -> metric features (N, N_f, h, w).
-        proxies: trainable (C, N_f).
-        optimizer: over both.
-        thresholds: of eq. 1.
-        temperature: T of eq. 2.
-        limit: most pixels a class in one step.
-        balance: see `balanced_sample`.
-        generator: CPU generator of the pixel draws.
-        forward_mode: how M computes in training.
-        floor: see `balanced_sample`.
+        head: Metric network M, features (N, D, h, w) -> metric features (N, N_f, h, w). The paper
+            uses the architecture of the classifier: `SegmentationNetwork.new_head`.
+        num_classes: Number of classes, C.
+        embedding_size: Number of metric channels, N_f.
+        temperature: Temperature T of eq. 2.
+        q_m: Share of a class's pixels that become metric pseudo-labels (eq. 1).
+        threshold_momentum: Weight of the past in the thresholds of eq. 1.
+        pixels_per_class: Largest number of pixels that a class gives to one step.
+        balance: Rule for equal numbers of pixels, "rarest" or "repeat"; see `balanced_sample`.
+        floor: Least number of pixels of a class that takes part in a step.
+        lr: Learning rate of Adam.
+        seed: Seed of the pixel draws.
+        generator: CPU generator of the pixel draws, in place of one made from `seed`.
+        forward_mode: Memory order, precision and compilation of the passes in training.
+
+    Attributes:
+        network: Metric network, the argument `head`.
+        proxies: Trainable proxies, (C, N_f); normal draws of torch's global generator at first.
+        thresholds: Thresholds of the metric pseudo-labels.
+        optimizer: Adam over network and proxies; put a schedule on it if you want one.
     """
 
     def __init__(
         self,
-        network: nn.Module,
-        proxies: nn.Parameter,
-        optimizer: torch.optim.Optimizer,
-        thresholds: ClassThresholds,
-        temperature: float,
-        limit: int,
-        balance: Literal["rarest", "repeat"],
-        generator: torch.Generator,
-        forward_mode: ForwardMode = DEFAULT_FORWARD,
+        head: nn.Module,
+        *,
+        num_classes: int = 19,
+        embedding_size: int = 128,
+        temperature: float = 0.25,
+        q_m: float = 0.2,
+        threshold_momentum: float = 0.9,
+        pixels_per_class: int = 64,
+        balance: Literal["rarest", "repeat"] = "rarest",
         floor: int = 0,
+        lr: float = 3e-4,
+        seed: int = 0,
+        generator: torch.Generator | None = None,
+        forward_mode: ForwardMode = DEFAULT_FORWARD,
     ) -> None:
-        self.network = network
-        self.forward = forward_mode.wrap(network)
-        self.proxies = proxies
-        self.optimizer = optimizer
-        self.thresholds = thresholds
+        super().__init__()
+        device = next((p.device for p in head.parameters()), torch.device("cpu"))
+        self.network = head
+        self.proxies = nn.Parameter(torch.randn(num_classes, embedding_size).to(device))
+        self.thresholds = ClassThresholds(num_classes, q_m=q_m, momentum=threshold_momentum)
+        self.thresholds.to(device)
+        trained = [*head.parameters(), self.proxies]
+        self.optimizer = torch.optim.Adam(trained, lr=lr, fused=True)
         self.temperature = temperature
-        self.limit = limit
-        self.balance = balance
+        self.pixels_per_class = pixels_per_class
+        self.balance: Literal["rarest", "repeat"] = balance
         self.floor = floor
-        self.generator = generator
-        self.has_modes = any(isinstance(m, _WITH_MODES) for m in network.modules())
+        self.generator = generator or torch.Generator().manual_seed(seed)
+        self.has_modes = any(isinstance(m, _WITH_MODES) for m in head.modules())
         # Compiled code would be compiled anew for modules that change.
         self.shares = self.has_modes and not forward_mode.compile
+        # In a tuple: as an attribute it would become a second submodule with the same weights.
+        self._wrapped = (forward_mode.wrap(head),)
+
+    def forward(self, features: Tensor, labels: Tensor) -> Tensor:
+        """Distances (N, H, W) of the pixels to the proxies of `labels`, see `distances`."""
+        return self.distances(features, labels)
 
     def train_step(
         self,
@@ -139,24 +176,28 @@ class MetricLearner:
         confidence: Tensor,
         doubt: Tensor | None = None,
     ) -> MetricOutput:
-        """One step of eq. 2, and the distances as they are before the update.
+        """One step of eq. 2; the distances are those before the update.
 
-        The paper trains all networks concurrently and gives no order, so that one pass serves
-        both, unless the network computes otherwise in training (dropout, batch norm): then
-        distances are read in eval mode by a pass of their own.
+        The paper trains all networks concurrently and gives no order, so that one pass gives both
+        distances and loss. If the network has dropout or batch norm, the distances come from a
+        second pass in eval mode.
 
         Args:
-            features: of the labelling network, without gradient, (N, D, h, w).
-            pseudo_labels: (N, H, W).
-            confidence: (N, H, W).
-            doubt: (N, H, W); from the confidence where it is left out.
+            features: Features of the labelling network, without gradient, (N, D, h, w).
+            pseudo_labels: Predicted classes, (N, H, W).
+            confidence: Largest softmax share of each pixel, (N, H, W).
+            doubt: log(1 - confidence), (N, H, W); computed from `confidence` if left out.
+
+        Returns:
+            Distances, loss and the numbers of pixels that were used.
+
+        Raises:
+            StvmError: The metric network does not give `embedding_size` channels.
         """
         self.thresholds.update(confidence, pseudo_labels, doubt)
         mask = self.thresholds.select(confidence, pseudo_labels, doubt)
-        classes = len(self.proxies)
-        pixels = balanced_sample(
-            mask, pseudo_labels, classes, self.limit, self.balance, self.generator, self.floor
-        )
+        numbers = self.pixels_per_class, self.balance, self.generator, self.floor
+        pixels = balanced_sample(mask, pseudo_labels, len(self.proxies), *numbers)
         size = (pseudo_labels.shape[-2], pseudo_labels.shape[-1])
         embeddings, read = self.read(features)
         distances = distance_to_predicted(read, self.proxies.detach(), pseudo_labels)
@@ -170,19 +211,24 @@ class MetricLearner:
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
         self.optimizer.step()
-        # Each class gave as many as the first.
+        # Every class gave the same number: that of the first pixel's class stands for all.
         return MetricOutput(distances, loss.detach(), selected, (labels == labels[0]).sum())
 
     def read(self, features: Tensor) -> tuple[Tensor, Tensor]:
-        """Metric features (N, N_f, h, w) to train on, and those that distances are read from."""
+        """Metric features (N, N_f, h, w) twice: with gradient, and those for the distances."""
         with share_convolutions(self.network, features) if self.shares else nullcontext():
-            embeddings = self.forward(features)
+            embeddings = self._wrapped[0](features)
+            if embeddings.shape[1] != self.proxies.shape[1]:
+                raise StvmError(
+                    f"the metric network gives {embeddings.shape[1]} channels and embedding_size "
+                    f"is {self.proxies.shape[1]}: make both equal"
+                )
             if not self.has_modes:
                 return embeddings, embeddings.detach()
-            return embeddings, self._in_eval(self.forward, features)
+            return embeddings, self._in_eval(self._wrapped[0], features)
 
     def embed(self, features: Tensor) -> Tensor:
-        """Metric features (N, N_f, h, w) in eval mode, without gradient."""
+        """Features (N, D, h, w) -> metric features (N, N_f, h, w) in eval mode, no gradient."""
         return self._in_eval(self.network, features)
 
     @torch.no_grad()
@@ -193,24 +239,30 @@ class MetricLearner:
 
     @torch.no_grad()
     def distances(self, features: Tensor, labels: Tensor) -> Tensor:
-        """Distances (N, H, W) of the pixels to the proxies of `labels`, in eval mode."""
+        """Distances of the pixels to the proxies of their classes (eq. 3), in eval mode.
+
+        Args:
+            features: Features of the labelling network, (N, D, h, w).
+            labels: Predicted classes, (N, H, W).
+
+        Returns:
+            Distances in [0, 4], (N, H, W), without gradient.
+        """
         return distance_to_predicted(self.embed(features), self.proxies, labels)
 
-    def state_dict(self) -> dict[str, Any]:
-        """Network, proxies, thresholds and the state of the draws; the optimiser is another's."""
-        return {
-            "network": self.network.state_dict(),
-            "proxies": self.proxies.detach(),
-            "thresholds": self.thresholds.values,
-            "doubts": self.thresholds.doubts,
-            "generator": self.generator.get_state(),
-        }
+    def get_extra_state(self) -> dict[str, Any]:
+        """State of the optimiser and of the draws, which `state_dict` includes."""
+        optimizer = self.optimizer.state_dict()
+        return {"optimizer": optimizer, "generator": self.generator.get_state()}
 
-    @torch.no_grad()
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from what `state_dict` gave."""
-        self.network.load_state_dict(state["network"])
-        self.proxies.copy_(state["proxies"])
-        self.thresholds.values = state["thresholds"].to(self.proxies.device)
-        self.thresholds.doubts = state["doubts"].to(self.proxies.device)
+    def set_extra_state(self, state: dict[str, Any]) -> None:
+        """Restore what `get_extra_state` returned."""
+        self.optimizer.load_state_dict(state["optimizer"])
         self.generator.set_state(state["generator"].cpu())
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
+        """Move parameters and buffers (`.to`), and the optimiser's state to the same device."""
+        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
+        if self.optimizer.state:
+            self.optimizer.load_state_dict(self.optimizer.state_dict())
+        return self

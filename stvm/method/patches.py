@@ -1,27 +1,28 @@
-"""Metric-based online ClassMix (MOCM): reliable patches banked and pasted, section III-D."""
+"""Metric-based online ClassMix (MOCM): reliable patches are banked and pasted, section III-D."""
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
-import numpy as np
 import torch
-from scipy import ndimage
-from torch import Tensor
+from torch import Tensor, nn
+
+from stvm.method.regions import label_regions, region_statistics
 
 
 @dataclass(frozen=True)
 class Patch:
-    """One reliable region with its surroundings cut to the bounding box.
+    """One reliable region, cut out of its image with its bounding box.
 
     Attributes:
-        image: (3, h, w); uint8 where `from_bytes` gives the pixels back to the bit, else in [0, 1].
-        mask: (h, w), the pixels that belong to the patch.
-        reliability: (h, w).
-        top: row of the box in the image it came from.
-        left: column of the box.
-        area: pixels of the mask.
+        image: Pixels of the box, (3, h, w): uint8 if `from_bytes` gives exactly the original
+            values, otherwise float in [0, 1].
+        mask: Pixels that belong to the patch, (h, w).
+        reliability: Reliability of the pixels, (h, w).
+        top: First row of the box in the image that it came from.
+        left: First column of the box.
+        area: Number of pixels of the mask.
     """
 
     image: Tensor
@@ -32,75 +33,95 @@ class Patch:
     area: int
 
     def pixels(self) -> Tensor:
-        """(3, h, w) in [0, 1], as they were banked."""
+        """Pixels of the box, (3, h, w), in [0, 1], as they were banked."""
         return from_bytes(self.image) if self.image.dtype == torch.uint8 else self.image
 
 
 def from_bytes(codes: Tensor) -> Tensor:
-    """Images in [0, 1] of uint8 images, as the trainer makes them."""
+    """uint8 images -> images in [0, 1], as the trainer converts them."""
     return codes.float() / 255
 
 
 def as_bytes(images: Tensor) -> tuple[Tensor, Tensor]:
-    """Images in [0, 1] as uint8, and whether `from_bytes` gives all of them back to the bit."""
+    """Images in [0, 1] as uint8, and whether `from_bytes` restores all of them to the bit."""
     codes = (images * 255).round().to(torch.uint8)
     return codes, (from_bytes(codes) == images).all()
 
 
-class PatchBank:
-    """First-in-first-out buffers of patches, one for each class, and their pasting.
+class PatchBank(nn.Module):
+    """Metric-based online ClassMix: banks reliable patches and pastes them into other images.
+
+    One first-in-first-out buffer for each class. The patches move with `.to`; `state_dict` holds
+    the patches and the state of the draws.
 
     Args:
-        num_classes: C.
-        size: patches kept for each class.
-        tau: a region is banked where its mean distance to its class's proxy is below this.
-        number: classes drawn for an image, one patch each (N_MOCM).
-        unit: a region is a whole predicted class of an image or one connected part of it.
-        order: of pasting; what comes last lies on top.
-        max_cover: patches larger than this share of the image are never banked.
-        generator: CPU generator of the draws.
-        on_cpu: keep patches in the CPU's memory, whatever the device of the images.
+        num_classes: Number of classes, C.
+        buffer_size: Number of patches kept for each class.
+        max_distance: Largest mean distance between a banked region and its class's proxy,
+            tau_MOCM in the paper.
+        classes_per_image: Number of classes drawn for an image, one patch each; N_MOCM.
+        unit: Region that becomes a patch: all pixels of a predicted class in an image ("class") or
+            one connected part of them ("component").
+        order: Order of pasting, "large_first" or "random"; later patches lie on top.
+        max_cover: Largest share of the image that a banked patch may cover, in (0, 1].
+        seed: Seed of the draws.
+        generator: CPU generator of the draws, in place of one made from `seed`.
+        on_cpu: Whether patches stay in the CPU's memory, whatever the device of the images.
 
     Attributes:
-        banked: patches of each class that were ever banked.
-        pasted: share of the pixels that the last call of `paste` covered.
+        patches: Banked patches of each class, the oldest first.
+        banked: Number of patches of each class banked so far.
+        pasted: Share of the pixels that the last call of `paste` covered.
     """
+
+    _device_of: Tensor
 
     def __init__(
         self,
         num_classes: int,
-        size: int,
-        tau: float,
-        number: int,
-        unit: Literal["class", "component"],
-        order: Literal["large_first", "random"],
-        max_cover: float,
-        generator: torch.Generator,
+        *,
+        buffer_size: int = 50,
+        max_distance: float = 0.8,
+        classes_per_image: int = 10,
+        unit: Literal["class", "component"] = "class",
+        order: Literal["large_first", "random"] = "large_first",
+        max_cover: float = 1.0,
+        seed: int = 0,
+        generator: torch.Generator | None = None,
         on_cpu: bool = False,
     ) -> None:
-        self.buffers: list[deque[Patch]] = [deque(maxlen=size) for _ in range(num_classes)]
-        self.tau = tau
-        self.number = number
-        self.unit = unit
+        super().__init__()
+        self.patches: list[deque[Patch]] = [deque(maxlen=buffer_size) for _ in range(num_classes)]
+        self.max_distance = max_distance
+        self.classes_per_image = classes_per_image
+        self.unit: Literal["class", "component"] = unit
         self.order = order
         self.max_cover = max_cover
-        self.generator = generator
+        self.generator = generator or torch.Generator().manual_seed(seed)
         self.on_cpu = on_cpu
         self.banked = [0] * num_classes
         self.pasted: Tensor | float = 0.0
+        # Without values: it goes where `.to` sends the bank, and loaded patches follow it.
+        self.register_buffer("_device_of", torch.empty(0), persistent=False)
+
+    def forward(
+        self, images: Tensor, pseudo_labels: Tensor, reliability: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """The same as `paste`."""
+        return self.paste(images, pseudo_labels, reliability)
 
     def store(
         self, images: Tensor, pseudo_labels: Tensor, reliability: Tensor, distances: Tensor
     ) -> None:
-        """Bank the regions whose mean distance is below tau, with image, label and reliability.
+        """Bank the regions whose mean distance is below `max_distance`.
 
         Args:
-            images: (N, 3, H, W).
-            pseudo_labels: (N, H, W).
-            reliability: (N, H, W).
-            distances: (N, H, W), eq. 3.
+            images: Images in [0, 1], (N, 3, H, W).
+            pseudo_labels: Predicted classes below C, (N, H, W).
+            reliability: Reliability of the pixels (eq. 4), (N, H, W).
+            distances: Distances of the pixels (eq. 3), (N, H, W).
         """
-        regions, owners = label_regions(pseudo_labels, len(self.buffers), self.unit)
+        regions, owners = label_regions(pseudo_labels, len(self.patches), self.unit)
         means, boxes = region_statistics(regions, distances, len(owners))
         codes, exact = as_bytes(images)
         rows = self._admitted(means, boxes, self.max_cover * pseudo_labels[0].numel(), exact)
@@ -112,7 +133,7 @@ class PatchBank:
             image, label = owners[region]
             self.banked[label] += 1
             window = (slice(top, bottom + 1), slice(left, right + 1))
-            self.buffers[label].append(
+            self.patches[label].append(
                 Patch(
                     images[image][:, window[0], window[1]].clone(),
                     regions[image][window] == region,
@@ -126,9 +147,9 @@ class PatchBank:
     def _admitted(
         self, means: Tensor, boxes: Tensor, limit: float, exact: Tensor
     ) -> list[list[int]]:
-        """Number, box, area and `exact` of each region to bank: all that the CPU has to know."""
+        """Number, box, area and `exact` of each region to bank, in one transfer to the CPU."""
         areas = boxes[:, 4]
-        admitted = ((areas > 0) & (areas <= limit) & (means < self.tau)).nonzero()
+        admitted = ((areas > 0) & (areas <= limit) & (means < self.max_distance)).nonzero()
         column = exact.long().expand(len(admitted), 1)
         rows: list[list[int]] = torch.cat([admitted, boxes[admitted[:, 0]], column], 1).tolist()
         return rows
@@ -136,9 +157,16 @@ class PatchBank:
     def paste(
         self, images: Tensor, pseudo_labels: Tensor, reliability: Tensor
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """Images, labels and reliability with one patch of each drawn class pasted in.
+        """Paste one patch of each drawn class into every image, at the place it came from.
 
-        The inputs are left as they are. Patches return to the place they came from.
+        Args:
+            images: Images in [0, 1], (N, 3, H, W).
+            pseudo_labels: Predicted classes, (N, H, W).
+            reliability: Reliability of the pixels, (N, H, W).
+
+        Returns:
+            Mixed images, labels and reliability in the shapes of the arguments, which stay as they
+            are.
         """
         mixed = images.clone(), pseudo_labels.clone(), reliability.clone()
         covered = torch.zeros_like(pseudo_labels, dtype=torch.bool)
@@ -156,30 +184,41 @@ class PatchBank:
         self.pasted = covered.float().mean()
         return mixed
 
-    def state_dict(self) -> dict[str, Any]:
-        """Buffers and the state of the draws."""
+    def get_extra_state(self) -> dict[str, Any]:
+        """Patches, their numbers and the state of the draws, which `state_dict` includes."""
         return {
-            "buffers": [[vars(patch) for patch in buffer] for buffer in self.buffers],
+            "buffers": [[vars(patch) for patch in buffer] for buffer in self.patches],
             "banked": list(self.banked),
             "generator": self.generator.get_state(),
         }
 
-    def load_state_dict(self, state: dict[str, Any], device: torch.device) -> None:
-        """Go on from what `state_dict` gave, with the patches on `device` or the CPU."""
-        home = torch.device("cpu") if self.on_cpu else device
-        for buffer, kept in zip(self.buffers, state["buffers"], strict=True):
+    def set_extra_state(self, state: dict[str, Any]) -> None:
+        """Restore what `get_extra_state` returned, on the device of the bank."""
+        home = torch.device("cpu") if self.on_cpu else self._device_of.device
+        for buffer, kept in zip(self.patches, state["buffers"], strict=True):
             buffer.clear()
             buffer.extend(_on(home, Patch(**patch)) for patch in kept)
         self.banked = list(state["banked"])
         self.generator.set_state(state["generator"].cpu())
 
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
+        """Move the patches too (`.to`), unless they stay on the CPU."""
+        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
+        for buffer in self.patches if not self.on_cpu else []:
+            moved = [_moved(patch, fn) for patch in buffer]
+            buffer.clear()
+            buffer.extend(moved)
+        return self
+
     def _draw(self) -> list[tuple[int, Patch]]:
-        """One patch from each of at most `number` classes drawn among those that have any."""
-        filled = [label for label, buffer in enumerate(self.buffers) if buffer]
-        chosen = torch.randperm(len(filled), generator=self.generator)[: self.number].tolist()
+        """One patch from each drawn class; empty classes are not drawn."""
+        filled = [label for label, buffer in enumerate(self.patches) if buffer]
+        chosen = torch.randperm(len(filled), generator=self.generator)[
+            : self.classes_per_image
+        ].tolist()
         places = torch.rand(len(chosen), generator=self.generator).tolist()
         drawn = [
-            (filled[i], self.buffers[filled[i]][int(place * len(self.buffers[filled[i]]))])
+            (filled[i], self.patches[filled[i]][int(place * len(self.patches[filled[i]]))])
             for i, place in zip(chosen, places, strict=True)
         ]
         return sorted(drawn, key=lambda d: -d[1].area) if self.order == "large_first" else drawn
@@ -188,14 +227,16 @@ class PatchBank:
 def _on(device: torch.device, patch: Patch) -> Patch:
     if patch.mask.device == device:
         return patch
-    image, mask, reliability = (
-        t.to(device, non_blocking=True) for t in (patch.image, patch.mask, patch.reliability)
-    )
+    return _moved(patch, lambda tensor: tensor.to(device, non_blocking=True))
+
+
+def _moved(patch: Patch, fn: Callable[[Tensor], Tensor]) -> Patch:
+    image, mask, reliability = map(fn, (patch.image, patch.mask, patch.reliability))
     return replace(patch, image=image, mask=mask, reliability=reliability)
 
 
 class NoPatches:
-    """What stands where MOCM is off: nothing is banked, nothing is pasted."""
+    """Empty bank that takes the place of `PatchBank` if MOCM is off."""
 
     banked: Sequence[int] = ()
     pasted: Tensor | float = 0.0
@@ -203,75 +244,17 @@ class NoPatches:
     def store(
         self, images: Tensor, pseudo_labels: Tensor, reliability: Tensor, distances: Tensor
     ) -> None:
-        """Keep nothing."""
+        """Bank nothing."""
 
     def paste(
         self, images: Tensor, pseudo_labels: Tensor, reliability: Tensor
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """The inputs themselves."""
+        """The arguments, unchanged."""
         return images, pseudo_labels, reliability
 
-    def state_dict(self) -> dict[str, Any]:
-        """Nothing."""
+    def get_extra_state(self) -> dict[str, Any]:
+        """An empty state."""
         return {}
 
-    def load_state_dict(self, state: dict[str, Any], device: torch.device) -> None:
-        """Take nothing."""
-
-
-def label_regions(
-    labels: Tensor, num_classes: int, unit: Literal["class", "component"]
-) -> tuple[Tensor, list[tuple[int, int]]]:
-    """Number the regions of a batch; the i-th owner is (image, class) of region i.
-
-    Args:
-        labels: (N, H, W).
-        num_classes: C.
-        unit: see `PatchBank`.
-
-    Returns:
-        Region of each pixel (N, H, W), and the owners.
-    """
-    count = len(labels)
-    if unit == "class":
-        offset = torch.arange(count, device=labels.device).view(-1, 1, 1) * num_classes
-        owners = [(n, c) for n in range(count) for c in range(num_classes)]
-        return labels + offset, owners
-    regions = np.zeros(labels.shape, dtype=np.int64)
-    owners = []
-    for n, frame in enumerate(labels.cpu().numpy()):
-        for c in np.unique(frame):
-            parts, number = ndimage.label(frame == c)
-            regions[n] += np.where(parts > 0, parts - 1 + len(owners), 0)
-            owners += [(n, int(c))] * number
-    return torch.from_numpy(regions).to(labels.device), owners
-
-
-def region_statistics(regions: Tensor, distances: Tensor, count: int) -> tuple[Tensor, Tensor]:
-    """Mean distance (R,) and bounding boxes (R, 5): top, bottom, left, right, area.
-
-    Args:
-        regions: (N, H, W) numbers below `count`.
-        distances: (N, H, W).
-        count: R.
-    """
-    flat = regions.flatten()
-    area = torch.bincount(flat, minlength=count)
-    total = _sums(flat, distances.flatten(), count)
-    size = regions.shape[1:]
-    device = regions.device
-    rows = torch.arange(size[0], device=device).view(-1, 1).expand(size)
-    columns = torch.arange(size[1], device=device).expand(size)
-    sides = []
-    for coordinate in (rows, columns):
-        values = coordinate.expand_as(regions).flatten()
-        for reduce, start in (("amin", max(size)), ("amax", -1)):
-            empty = torch.full((count,), start, dtype=torch.long, device=device)
-            sides.append(empty.scatter_reduce(0, flat, values, reduce))
-    return total / area.clamp(min=1), torch.stack([*sides, area], 1)
-
-
-def _sums(groups: Tensor, values: Tensor, count: int) -> Tensor:
-    """Sum of the values of each group, (count,)."""
-    # Not `bincount`, whose weights a GPU refuses in deterministic mode; the sums are the same.
-    return values.new_zeros(count).index_add(0, groups, values)
+    def set_extra_state(self, state: dict[str, Any]) -> None:
+        """Nothing to restore."""

@@ -1,4 +1,4 @@
-"""Photometric noise on the student's input: colour jitter and blur, drawn for each image."""
+"""Photometric augmentation of the student's input: colour jitter and blur, drawn for each image."""
 
 import torch
 from torch import Tensor
@@ -14,25 +14,28 @@ _BLUR_SIGMA = (0.15, 1.15)
 
 
 class PhotometricAugmentation:
-    """Colour jitter and Gaussian blur of torchvision, a draw of its own for each image.
+    """Colour jitter and Gaussian blur of torchvision, drawn anew for each image.
 
-    The draws are those of `ColorJitter`: factors uniform around 1, hue around 0, in random order.
-    They come from torch's global CPU generator, which the trainer seeds. Geometry is never
-    touched: pseudo-labels stay in place.
+    Brightness, contrast and saturation are multiplied by factors uniform around 1, and the hue is
+    shifted by a value uniform around 0, in random order, as in torchvision's `ColorJitter`. The
+    draws come from torch's global CPU generator. Pixels stay in place, and so do pseudo-labels.
 
     Args:
-        strength: of brightness, contrast and saturation; hue moves by half of it, at most 0.5.
-        probability: share of images jittered.
-        blur_probability: share of images blurred, sigma 0.15 to 1.15 (DACS's range).
+        strength: Largest change of brightness, contrast and saturation, in [0, 1]; the hue changes
+            by at most half of it.
+        probability: Share of images whose colours change, in [0, 1].
+        blur_probability: Share of images blurred, in [0, 1], with sigma 0.15 to 1.15 pixels.
     """
 
-    def __init__(self, strength: float, probability: float, blur_probability: float) -> None:
+    def __init__(
+        self, strength: float = 0.25, *, probability: float = 0.8, blur_probability: float = 0.5
+    ) -> None:
         self.strength = strength
         self.probability = probability
         self.blur_probability = blur_probability
 
     def __call__(self, images: Tensor) -> Tensor:
-        """Images (N, 3, H, W) in [0, 1] -> the same with noise, in [0, 1]."""
+        """Images (N, 3, H, W) in [0, 1] -> augmented images (N, 3, H, W) in [0, 1]."""
         return torch.stack([self._noisy(image) for image in images]).clamp(0.0, 1.0)
 
     def _noisy(self, image: Tensor) -> Tensor:
@@ -49,5 +52,5 @@ class PhotometricAugmentation:
 
 
 def no_augmentation(images: Tensor) -> Tensor:
-    """The identity that stands where Aug is off."""
+    """The identity: it takes the place of the augmentation if Aug is off."""
     return images

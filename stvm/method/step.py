@@ -1,20 +1,21 @@
 """One iteration of STvM, in the order of the paper's Fig. 2 and section III-A."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass, field
 from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 
 from stvm.method.descent import descend
-from stvm.method.losses import Norm, losses_of_parts
+from stvm.method.losses import Norm, losses_of_parts, reliability
 from stvm.method.mean_teacher import Labeller
 from stvm.method.metric import MetricOutput
+from stvm.method.photometric import PhotometricAugmentation
 
 
 class Bank(Protocol):
-    """Banks reliable patches and pastes them; see `stvm.method.patches`."""
+    """Stores and pastes reliable patches: `PatchBank`, or `NoPatches` if MOCM is off."""
 
     @property
     def banked(self) -> Sequence[int]: ...
@@ -30,25 +31,25 @@ class Bank(Protocol):
         self, images: Tensor, pseudo_labels: Tensor, reliability: Tensor
     ) -> tuple[Tensor, Tensor, Tensor]: ...
 
-    def state_dict(self) -> dict[str, Any]: ...
+    def get_extra_state(self) -> dict[str, Any]: ...
 
-    def load_state_dict(self, state: dict[str, Any], device: torch.device) -> None: ...
+    def set_extra_state(self, state: dict[str, Any]) -> None: ...
 
 
 @dataclass(frozen=True)
 class StepReport:
-    """What one iteration measured; tensors are on the device of the networks.
+    """Measurements of one iteration; the tensors are scalars on the device of the networks.
 
     Attributes:
-        loss: of the student, eq. 5.
-        metric_loss: of the metric network, eq. 2.
-        reliability: mean over the pixels before mixing.
-        selected: share of pixels that trained the metric network.
-        metric_pixels: that each class gave to it.
-        distance: mean over the pixels, eq. 3.
-        weight: mean over the pixels after mixing, by which eq. 5 lowers the learning rate.
-        pasted: share of pixels that patches cover.
-        banked: patches of each class banked so far.
+        loss: Loss of the student (eq. 5).
+        metric_loss: Loss of the metric network (eq. 2).
+        reliability: Mean reliability of the pixels before mixing.
+        selected: Share of pixels that are metric pseudo-labels.
+        metric_pixels: Number of pixels that each class gave to the metric network.
+        distance: Mean distance of the pixels (eq. 3).
+        weight: Mean weight of the pixels after mixing; eq. 5 lowers the learning rate by it.
+        pasted: Share of pixels that patches cover.
+        banked: Number of patches of each class banked so far.
     """
 
     loss: Tensor
@@ -62,50 +63,67 @@ class StepReport:
     banked: tuple[int, ...]
 
 
+def select_all(confidence: Tensor, labels: Tensor, doubt: Tensor) -> Tensor:
+    """Ones in the shape of `confidence`, (N, H, W): every pseudo-label is trained on."""
+    return torch.ones_like(confidence)
+
+
 @dataclass
 class AdaptationStep:
-    """Every part resolved by the builder; a part that is off is its identity.
+    """One iteration of STvM; every part can be replaced by a function of your own.
+
+    The step holds no state of its own. Save and move its parts: the networks, the mean teacher,
+    the metric learner, the bank and the optimiser.
 
     Attributes:
-        student: mixed images (N, 3, H, W) to logits (N, C, H, W) of the trained network.
-        label: pseudo-labels, confidence, doubt and features of clean images.
-        learn_metric: trains the metric network on them and reads distances.
-        to_reliability: distances to reliability, eq. 4.
-        select: to confidence, labels and doubt 1 for a pseudo-label trained on, else 0 (Fig. 1).
-        augment: photometric noise on the student's input.
-        bank: MOCM.
-        bank_augmented: bank the student's pixels and not the labeller's.
-        optimizer: of the student.
-        update_teacher: called with the iteration.
-        loss_norm: see `weighted_cross_entropy`.
-        parts: of the batch that pass the student one by one.
+        student: Trained network, images (N, 3, H, W) in [0, 1] -> logits (N, C, H, W).
+        label: Labelling network, `MeanTeacher.labeller()` or a `Labeller`.
+        learn_metric: Training of the metric network, `MetricLearner.train_step`.
+        bank: Patches for MOCM, a `PatchBank`; `NoPatches()` turns MOCM off.
+        optimizer: Optimiser of the student.
+        update_teacher: Update of the teacher, called with the number of the iteration.
+        to_reliability: Distances (N, H, W) -> reliability (N, H, W), eq. 4.
+        select: Confidence, labels and doubt (N, H, W) -> mask (N, H, W), 1 for pseudo-labels that
+            are trained on and 0 for the others (Fig. 1); all of them by default.
+        augment: Photometric augmentation of the student's input.
+        bank_augmented: Whether the augmented pixels are banked, in place of the clean ones.
+        loss_norm: Divisor of eq. 5, see `weighted_cross_entropy`.
+        parts: Number of equal parts of a batch that pass the student one by one, to save memory.
     """
 
     student: Callable[[Tensor], Tensor]
+    _: KW_ONLY
     label: Labeller
     learn_metric: Callable[[Tensor, Tensor, Tensor, Tensor], MetricOutput]
-    to_reliability: Callable[[Tensor], Tensor]
-    select: Callable[[Tensor, Tensor, Tensor], Tensor]
-    augment: Callable[[Tensor], Tensor]
     bank: Bank
-    bank_augmented: bool
     optimizer: torch.optim.Optimizer
     update_teacher: Callable[[int], None]
-    loss_norm: Norm
+    to_reliability: Callable[[Tensor], Tensor] = reliability
+    select: Callable[[Tensor, Tensor, Tensor], Tensor] = select_all
+    augment: Callable[[Tensor], Tensor] = field(default_factory=PhotometricAugmentation)
+    bank_augmented: bool = False
+    loss_norm: Norm = "pixels"
     parts: int = 1
 
     def __call__(self, images: Tensor, iteration: int) -> StepReport:
-        """Adapt on target images (N, 3, H, W) in [0, 1] at iteration 1, 2, ..."""
+        """Adapt the student on one batch.
+
+        Args:
+            images: Target images in [0, 1], (N, 3, H, W).
+            iteration: Number of the iteration, 1, 2, ...
+
+        Returns:
+            Losses and other measurements of the iteration.
+        """
         pseudo_labels, confidence, doubt, features = self.label(images)
         metric = self.learn_metric(features, pseudo_labels, confidence, doubt)
-        reliability = self.to_reliability(metric.distances) * self.select(
-            confidence, pseudo_labels, doubt
-        )
+        selected = self.select(confidence, pseudo_labels, doubt)
+        trust = self.to_reliability(metric.distances) * selected
 
         noisy = self.augment(images)
-        mixed, labels, weights = self.bank.paste(noisy, pseudo_labels, reliability)
+        mixed, labels, weights = self.bank.paste(noisy, pseudo_labels, trust)
         banked = noisy if self.bank_augmented else images
-        self.bank.store(banked, pseudo_labels, reliability, metric.distances)
+        self.bank.store(banked, pseudo_labels, trust, metric.distances)
 
         mixed_batch = (mixed, labels, weights)
         losses = losses_of_parts(self.student, *mixed_batch, self.loss_norm, self.parts)
@@ -114,7 +132,7 @@ class AdaptationStep:
         return StepReport(
             loss=loss,
             metric_loss=metric.loss,
-            reliability=reliability.mean(),
+            reliability=trust.mean(),
             selected=metric.selected,
             metric_pixels=metric.pixels,
             distance=metric.distances.mean(),

@@ -1,17 +1,19 @@
 """Class-balanced thresholds and metric pseudo-labels: equation 1 of the paper.
 
-Confidence is the share p of the predicted class. In float32 the shares of sure pixels are all 1,
-and none lies above a threshold of 1. Doubt, log(1 - p), tells them apart where p does not.
+Confidence is the softmax share p of the predicted class. In float32 the share of a very confident
+pixel is rounded to 1, and no share lies above a threshold of 1. There the doubt log(1 - p) still
+tells the pixels apart.
 """
 
 from collections.abc import Callable
 from typing import Any, Literal
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 SATURATED = 1 - 2**-20
-"""Above it a float32 share has fewer than 16 steps left to 1."""
+"""Largest threshold that shares are compared with. Above it fewer than 16 float32 numbers are left
+below 1, and doubts are compared instead."""
 
 
 def class_quantiles(
@@ -26,14 +28,14 @@ def class_quantiles(
     Positions between two values are interpolated linearly.
 
     Args:
-        values: (P,), of confidence for instance.
-        labels: (P,) predicted classes.
-        num_classes: C.
-        q: quantile in [0, 1].
-        between: interpolates, as `torch.lerp` does.
+        values: Values of the pixels, (P,), for instance their confidence.
+        labels: Predicted classes, (P,).
+        num_classes: Number of classes, C.
+        q: Quantile, in [0, 1].
+        between: Interpolation between two values, called as `torch.lerp`.
 
     Returns:
-        (C,) quantiles.
+        The quantiles, (C,).
     """
     counts = torch.bincount(labels, minlength=num_classes)
     ends = counts.cumsum(0)
@@ -50,7 +52,7 @@ def class_quantiles(
 
 
 def mix_logs(first: Tensor, second: Tensor, weight: Tensor | float) -> Tensor:
-    """The logarithm of lerp(exp(first), exp(second), weight): doubts averaged as shares are."""
+    """log(lerp(exp(first), exp(second), weight)): averages doubts as if they were shares."""
     share = weight if isinstance(weight, Tensor) else torch.full_like(first, weight)
     mixed = torch.logaddexp(first + torch.log1p(-share), second + share.log())
     # Rounding may not lift a threshold over the pixels that it equals.
@@ -58,37 +60,53 @@ def mix_logs(first: Tensor, second: Tensor, weight: Tensor | float) -> Tensor:
 
 
 def doubt_of(confidence: Tensor) -> Tensor:
-    """Doubt where nothing but the share is known."""
+    """Doubt log(1 - p) computed from the share p alone, in the shape of `confidence`."""
     return torch.log1p(-confidence)
 
 
-class ClassThresholds:
-    """Moving average of the q_M percentile of the confidences, one threshold a class (eq. 1).
+class ClassThresholds(nn.Module):
+    """Moving average of a quantile of the confidence, one threshold for each class (eq. 1).
 
-    The most confident share q_M of a class lies above the (1 - q_M)-quantile of the frame. A
-    class that is absent keeps its threshold; its first appearance sets it.
+    In each image the most confident share `q_m` of a class lies above the (1 - q_m)-quantile. The
+    threshold follows this quantile. A class that is absent keeps its threshold; its first
+    appearance sets it.
 
     Args:
-        num_classes: C.
-        q_m: share of pixels kept.
-        momentum: weight of the past in the moving average.
-        device: where the thresholds live.
+        num_classes: Number of classes, C.
+        q_m: Share of a class's pixels that is selected, in (0, 1); q_M in the paper.
+        momentum: Weight of the past in the moving average, in [0, 1).
 
     Attributes:
-        values: the thresholds, (C,).
-        doubts: the same as log(1 - threshold), (C,).
+        values: Thresholds, (C,); nan for a class that has not occurred yet.
+        doubts: The same thresholds as log(1 - threshold), (C,).
     """
 
-    def __init__(
-        self, num_classes: int, q_m: float, momentum: float, device: torch.device | str = "cpu"
-    ) -> None:
+    values: Tensor
+    doubts: Tensor
+
+    def __init__(self, num_classes: int, *, q_m: float = 0.2, momentum: float = 0.9) -> None:
+        super().__init__()
         self.q_m = q_m
         self.momentum = momentum
-        self.values = torch.full((num_classes,), torch.nan, device=device)
-        self.doubts = self.values.clone()
+        self.register_buffer("values", torch.full((num_classes,), torch.nan))
+        self.register_buffer("doubts", self.values.clone())
+
+    def forward(self, confidence: Tensor, labels: Tensor, doubt: Tensor | None = None) -> Tensor:
+        """Update the thresholds, then select with them: `update` followed by `select`.
+
+        Args:
+            confidence: Largest softmax share of each pixel, (N, H, W).
+            labels: Predicted classes, (N, H, W).
+            doubt: log(1 - confidence), (N, H, W); computed from `confidence` if left out.
+
+        Returns:
+            Mask of the selected pixels, (N, H, W).
+        """
+        self.update(confidence, labels, doubt)
+        return self.select(confidence, labels, doubt)
 
     def update(self, confidence: Tensor, labels: Tensor, doubt: Tensor | None = None) -> None:
-        """Move the thresholds towards those of each frame, (N, H, W) all."""
+        """Move the thresholds towards the quantiles of each image; shapes as in `forward`."""
         doubt = doubt_of(confidence) if doubt is None else doubt
         for shares, doubts, classes in zip(confidence, doubt, labels, strict=True):
             self.values = self._moved(self.values, shares, classes, torch.lerp)
@@ -112,8 +130,8 @@ class ClassThresholds:
     def select(self, confidence: Tensor, labels: Tensor, doubt: Tensor | None = None) -> Tensor:
         """Mask (N, H, W) of the metric pseudo-labels: confidence above the class's threshold.
 
-        `labels` are the arg max and `confidence` the maximum of the softmax, so eq. 1's condition
-        p = max(p) holds by construction.
+        Eq. 1 also asks for p = max(p). This holds by construction, since `labels` are the arg max
+        and `confidence` the maximum of the softmax. Shapes as in `forward`.
         """
         doubt = doubt_of(confidence) if doubt is None else doubt
         least = self.values[labels]
@@ -132,12 +150,12 @@ def most_confident(
     """Mask (N, H, W) of the most confident share of the predictions, for Fig. 1 of the paper.
 
     Args:
-        confidence: (N, H, W).
-        labels: predicted classes (N, H, W).
-        num_classes: C.
-        share: in (0, 1].
-        by: the share of each predicted class of an image, or of the image as a whole.
-        doubt: (N, H, W); from the confidence where it is left out.
+        confidence: Largest softmax share of each pixel, (N, H, W).
+        labels: Predicted classes, (N, H, W).
+        num_classes: Number of classes, C.
+        share: Share that is kept, in (0, 1].
+        by: Group that the share is taken of: each predicted class of an image, or the whole image.
+        doubt: log(1 - confidence), (N, H, W); computed from `confidence` if left out.
     """
     doubt = doubt_of(confidence) if doubt is None else doubt
     groups = labels if by == "class" else torch.zeros_like(labels)

@@ -1,7 +1,4 @@
-"""Training with labels: the source model, and the oracle that continues it on the target.
-
-AdaBN (Li et al. 2018) is here too: the source model with batch-norm statistics of the target.
-"""
+"""Training with labels: the source model, and the oracle that continues it on the target."""
 
 import copy
 from collections.abc import Callable, Iterator
@@ -13,9 +10,8 @@ from torch import Tensor, nn
 
 from stvm.data.crops import LabelledCrops
 from stvm.data.datasets import open_source
-from stvm.data.images import Images, OpenedLabelledImages
+from stvm.data.images import OpenedLabelledImages
 from stvm.method.descent import descend
-from stvm.method.mean_teacher import batch_norms
 from stvm.method.photometric import PhotometricAugmentation, no_augmentation
 from stvm.networks import SegmentationNetwork, upsample
 from stvm.settings import Settings
@@ -30,7 +26,6 @@ from stvm.training.seeding import random_states, seed_everything
 
 __all__ = [
     "SupervisedTraining",
-    "adapt_batch_norm",
     "class_weights",
     "load_source",
     "train_oracle",
@@ -100,7 +95,7 @@ class SupervisedTraining:
         self.parts = recipe.source_accumulate
         self.augment: Callable[[Tensor], Tensor] = no_augmentation
         if recipe.source_augment > 0:
-            self.augment = PhotometricAugmentation(recipe.source_augment, 0.8, 0.5)
+            self.augment = PhotometricAugmentation(recipe.source_augment)
         rates = {"lr": recipe.source_lr, "head_lr_factor": recipe.source_head_lr_factor}
         self.optimizer = sgd(network, training.model_copy(update=rates))
         auxiliary = network.auxiliary if settings.network.auxiliary else None
@@ -225,29 +220,3 @@ def _crops(
         recipe.source_scale,
         images.labelling.num_classes,
     )
-
-
-@torch.no_grad()
-def adapt_batch_norm(
-    network: SegmentationNetwork, images: Images, device: torch.device, batch: int = 8
-) -> None:
-    """Replace the running statistics by the averages over the target training images (AdaBN).
-
-    Each batch counts alike, and images that fill no batch are left out; nothing is trained, no
-    label is seen, and all other layers (dropout) stay in eval mode.
-    """
-    norms = batch_norms(network)
-    momenta = [norm.momentum for norm in norms]
-    for norm in norms:
-        norm.reset_running_stats()
-        norm.momentum = None
-    network.eval()
-    for norm in norms:
-        norm.train()
-    for start in range(0, len(images) - len(images) % batch or len(images), batch):
-        rows = range(start, min(start + batch, len(images)))
-        pixels = torch.stack([torch.from_numpy(images.image(i)) for i in rows]).to(device)
-        network(pixels.permute(0, 3, 1, 2).float() / 255)
-    network.eval()
-    for norm, momentum in zip(norms, momenta, strict=True):
-        norm.momentum = momentum

@@ -10,22 +10,16 @@ import torch
 from torch import Tensor, nn
 
 from stvm.method.losses import reliability
-from stvm.method.mean_teacher import (
-    Labeller,
-    MeanTeacher,
-    Update,
-    batch_norms,
-    frozen_copy,
-    no_update,
-)
+from stvm.method.mean_teacher import Labeller, MeanTeacher, batch_norms, frozen_copy, no_update
 from stvm.method.metric import MetricLearner, MetricOutput
 from stvm.method.patches import NoPatches, PatchBank
 from stvm.method.photometric import PhotometricAugmentation, no_augmentation
-from stvm.method.step import AdaptationStep, Bank
-from stvm.method.thresholds import ClassThresholds, most_confident
+from stvm.method.step import AdaptationStep, Bank, select_all
+from stvm.method.thresholds import most_confident
 from stvm.networks import SegmentationNetwork
 from stvm.settings import MethodSettings, Settings
 from stvm.training.device import forward_mode_of
+from stvm.training.metric_state import load_metric_state, metric_state
 from stvm.training.optim import sgd
 
 
@@ -60,8 +54,8 @@ class Adaptation:
         return {
             "student": self.student.state_dict(),
             "teacher": None if self.teacher is self.student else self.teacher.state_dict(),
-            "metric": self.metric.state_dict() if self.metric else None,
-            "bank": self.step.bank.state_dict(),
+            "metric": metric_state(self.metric) if self.metric else None,
+            "bank": self.step.bank.get_extra_state(),
             "optimizers": [optimizer.state_dict() for optimizer in self.optimizers],
         }
 
@@ -71,8 +65,8 @@ class Adaptation:
         if self.teacher is not self.student:
             self.teacher.load_state_dict(state["teacher"])
         if self.metric:
-            self.metric.load_state_dict(state["metric"])
-        self.step.bank.load_state_dict(state["bank"], device_of(self.student))
+            load_metric_state(self.metric, state["metric"])
+        self.step.bank.set_extra_state(state["bank"])
         for optimizer, kept in zip(self.optimizers, state["optimizers"], strict=True):
             optimizer.load_state_dict(kept)
 
@@ -93,7 +87,9 @@ def build_adaptation(
     method, training = settings.method, settings.training
     forward_mode = forward_mode_of(settings.compute)
     student = forward_mode.prepare(build_student(source, method.student_bn))
-    teacher = forward_mode.prepare(frozen_copy(source))
+    teacher = build_teacher(method, source)
+    if teacher:
+        forward_mode.prepare(teacher.network)
     optimizer = sgd(student, training)
     metric = None
     learn_metric: Callable[[Tensor, Tensor, Tensor, Tensor], MetricOutput] = no_metric
@@ -111,40 +107,40 @@ def build_adaptation(
         to_reliability=build_reliability(method),
         select=build_selection(method, num_classes),
         augment=build_augmentation(method),
-        bank=build_bank(settings, num_classes),
+        bank=build_bank(settings, num_classes, device_of(student)),
         bank_augmented=method.patch_image == "augmented",
         optimizer=optimizer,
-        update_teacher=build_update(method, student, teacher),
+        update_teacher=partial(teacher.update, student) if teacher else no_update,
         loss_norm=method.loss_norm,
         parts=training.accumulate,
     )
-    optimizers = [optimizer] + ([metric.optimizer] if metric else [])
-    return Adaptation(step, student, teacher if method.mt else student, metric, optimizers)
+    optimizers: list[torch.optim.Optimizer] = [optimizer]
+    optimizers += [metric.optimizer] if metric else []
+    return Adaptation(step, student, teacher.network if teacher else student, metric, optimizers)
 
 
 def build_labeller(
     settings: Settings,
     source: SegmentationNetwork,
     student: SegmentationNetwork,
-    teacher: SegmentationNetwork,
+    teacher: MeanTeacher[SegmentationNetwork] | None,
 ) -> Labeller:
     """The teacher labels; without MT the frozen source model or the student does."""
     method, forward_mode = settings.method, forward_mode_of(settings.compute)
-    if method.mt:
-        return Labeller(teacher, method.labeller_bn, method.teacher_bn == "track", forward_mode)
+    if teacher:
+        return teacher.labeller(method.labeller_bn, forward_mode=forward_mode)
     chosen = student if method.labeller == "student" else forward_mode.prepare(frozen_copy(source))
     return Labeller(chosen, method.labeller_bn, False, forward_mode)
 
 
-def build_update(
-    method: MethodSettings, student: SegmentationNetwork, teacher: SegmentationNetwork
-) -> Update:
-    """The moving average, or the identity."""
+def build_teacher(
+    method: MethodSettings, source: SegmentationNetwork
+) -> MeanTeacher[SegmentationNetwork] | None:
+    """The mean teacher; None without MT."""
     if not method.mt:
-        return no_update
-    return MeanTeacher(
-        teacher, student, method.ema_momentum, method.ema_period, method.teacher_bn
-    ).update
+        return None
+    momentum, period = method.ema_momentum, method.ema_period
+    return MeanTeacher(source, momentum=momentum, period=period, bn=method.teacher_bn)
 
 
 def isolated_rng(device: torch.device) -> AbstractContextManager[None]:
@@ -184,24 +180,20 @@ def build_metric(
     settings: Settings, source: SegmentationNetwork, num_classes: int
 ) -> MetricLearner:
     """Metric network with the classifier's architecture, random proxies, Adam (section III-C)."""
-    method, device, forward_mode = (
-        settings.method,
-        device_of(source),
-        forward_mode_of(settings.compute),
-    )
-    head = forward_mode.prepare(source.new_head(method.n_f).to(device))
-    proxies = nn.Parameter(torch.randn(num_classes, method.n_f).to(device))
+    method, forward_mode = settings.method, forward_mode_of(settings.compute)
     return MetricLearner(
-        head,
-        proxies,
-        torch.optim.Adam([*head.parameters(), proxies], lr=settings.training.metric_lr, fused=True),
-        ClassThresholds(num_classes, method.q_m, method.threshold_momentum, device),
-        method.temperature,
-        method.pixels_per_class,
-        method.metric_balance,
-        torch.Generator().manual_seed(settings.training.seed),
-        forward_mode,
-        method.metric_floor,
+        forward_mode.prepare(source.new_head(method.n_f).to(device_of(source))),
+        num_classes=num_classes,
+        embedding_size=method.n_f,
+        temperature=method.temperature,
+        q_m=method.q_m,
+        threshold_momentum=method.threshold_momentum,
+        pixels_per_class=method.pixels_per_class,
+        balance=method.metric_balance,
+        floor=method.metric_floor,
+        lr=settings.training.metric_lr,
+        seed=settings.training.seed,
+        forward_mode=forward_mode,
     )
 
 
@@ -218,7 +210,7 @@ def build_selection(
     """Which pseudo-labels are trained on: all, or a most confident share."""
     share, by = method.pseudo_label_share, method.pseudo_label_by
     if share == 1.0:
-        return lambda confidence, labels, doubt: torch.ones_like(confidence)
+        return select_all
     return lambda confidence, labels, doubt: most_confident(
         confidence, labels, num_classes, share, by, doubt
     )
@@ -229,26 +221,28 @@ def build_augmentation(method: MethodSettings) -> Callable[[Tensor], Tensor]:
     if not method.aug:
         return no_augmentation
     return PhotometricAugmentation(
-        method.aug_strength, method.aug_probability, method.blur_probability
+        method.aug_strength,
+        probability=method.aug_probability,
+        blur_probability=method.blur_probability,
     )
 
 
-def build_bank(settings: Settings, num_classes: int) -> Bank:
-    """Patch buffers, or the identity."""
+def build_bank(settings: Settings, num_classes: int, device: torch.device) -> Bank:
+    """Patch buffers, or the identity; saved patches are loaded to `device`."""
     method = settings.method
     if not method.mocm:
         return NoPatches()
     return PatchBank(
         num_classes,
-        method.buffer_size,
-        method.tau_mocm,
-        method.n_mocm,
-        method.patch_unit,
-        method.patch_order,
-        method.patch_max_cover,
-        torch.Generator().manual_seed(settings.training.seed + 1),
+        buffer_size=method.buffer_size,
+        max_distance=method.tau_mocm,
+        classes_per_image=method.n_mocm,
+        unit=method.patch_unit,
+        order=method.patch_order,
+        max_cover=method.patch_max_cover,
+        seed=settings.training.seed + 1,
         on_cpu=settings.compute.patches_on == "cpu",
-    )
+    ).to(device)
 
 
 def no_metric(

@@ -20,15 +20,17 @@ from stvm.data.datasets import (
 from stvm.data.images import EvenSubset, OpenedLabelledImages
 from stvm.data.labelling import Labelling
 from stvm.errors import DivergenceError
+from stvm.evaluation.batches import full_batches
 from stvm.evaluation.collapse import has_collapsed
 from stvm.evaluation.evaluate import check_labels, evaluate
 from stvm.evaluation.label_free import SCORED_IMAGES, label_free_scores, load_even_subset
 from stvm.evaluation.trial_evaluator import TrialEvaluator, open_evaluation_images
+from stvm.method.adabn import adapt_batch_norm
 from stvm.networks import SegmentationNetwork
 from stvm.settings import PUBLISHED, Settings
 from stvm.source_model.ensure import ensure_source
 from stvm.source_model.loading import open_source_model, source_facts
-from stvm.source_model.supervised import adapt_batch_norm, train_oracle
+from stvm.source_model.supervised import train_oracle
 from stvm.training.adaptation import Curve, TrainingLog, adapt
 from stvm.training.builder import Adaptation
 from stvm.training.device import computing
@@ -194,7 +196,7 @@ def _baseline_network(
         return source
     network = copy.deepcopy(source)
     if settings.method.procedure == "adabn":
-        adapt_batch_norm(network, open_target_images(settings.data, cache), device)
+        adapt_batch_norm(network, full_batches(open_target_images(settings.data, cache), device))
         return network
     labelled = open_target_labelled(settings.data, "train", cache)
     return train_oracle(network, labelled, settings, progress, checkpoint)

@@ -150,7 +150,7 @@ def test_a_bank_that_is_full_takes_what_is_counted() -> None:
         labels = torch.full((1, 16, 16), label)
         for _ in range(3):
             bank.store(images, labels, torch.rand(1, 16, 16), torch.zeros(1, 16, 16))
-    kept = [t for b in bank.buffers for p in b for t in (p.image, p.mask, p.reliability)]
+    kept = [t for b in bank.patches for p in b for t in (p.image, p.mask, p.reliability)]
     assert bytes_of(iter(kept)) == estimate.largest_bank(settings)
 
 

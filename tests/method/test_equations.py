@@ -16,7 +16,7 @@ from stvm.method.thresholds import ClassThresholds, most_confident
 
 def test_thresholds_follow_a_loop_over_frames_and_classes():
     torch.manual_seed(0)
-    thresholds = ClassThresholds(4, 0.2, 0.9)
+    thresholds = ClassThresholds(4)
     slow = [math.nan] * 4
     for present in ((0, 1), (1, 2), (0, 2)):
         labels = torch.tensor(present)[torch.randint(0, 2, (2, 6, 7))]
@@ -34,7 +34,7 @@ def test_thresholds_follow_a_loop_over_frames_and_classes():
 
 def test_metric_pseudo_labels_are_the_pixels_above_their_classs_threshold():
     torch.manual_seed(0)
-    thresholds = ClassThresholds(3, 0.25, 0.0)
+    thresholds = ClassThresholds(3, q_m=0.25, momentum=0.0)
     confidence, labels = torch.rand(1, 20, 20), torch.randint(0, 2, (1, 20, 20))
     thresholds.update(confidence, labels)
     mask = thresholds.select(confidence, labels)

@@ -10,27 +10,27 @@ from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
 from stvm.data.streets.street_images import ArrayImages, LabelledArrays
+from stvm.evaluation.batches import full_batches
 from stvm.evaluation.evaluate import evaluate
+from stvm.method.adabn import adapt_batch_norm
 from stvm.method.mean_teacher import Labeller, MeanTeacher, frozen_copy
 from stvm.networks import build_network
 from stvm.networks.shared_convolutions import share_convolutions
 from stvm.settings import Settings
-from stvm.source_model.supervised import adapt_batch_norm
 from stvm.training.builder import build_adaptation
 from tests.helpers.tiny_settings import tiny
 
 
 def test_the_teacher_moves_by_the_smoothing_factor_once_a_period() -> None:
     torch.manual_seed(0)
-    teacher = frozen_copy(build_network("small_deeplab", 8, 4))
+    teacher = MeanTeacher(build_network("small_deeplab", 8, 4), momentum=0.25, period=3, bn="keep")
     student = build_network("small_deeplab", 8, 4)
-    update = MeanTeacher(teacher, student, 0.25, 3, "keep").update
     slow = [p.clone() for p in teacher.parameters()]
     for iteration in range(1, 8):
         with torch.no_grad():
             for p in student.parameters():
                 p += 0.1
-        update(iteration)
+        teacher.update(student, iteration)
         if iteration in (3, 6):
             pairs = zip(slow, student.parameters(), strict=True)
             slow = [0.75 * old + 0.25 * new.detach() for old, new in pairs]
@@ -117,7 +117,7 @@ def test_adabn_averages_the_statistics_of_the_batches() -> None:
         maps = conv((batch - network.mean) / network.std).detach()
         means.append(maps.mean((0, 2, 3)))
         variances.append(maps.var((0, 2, 3)))
-    adapt_batch_norm(network, ArrayImages(pixels), torch.device("cpu"), batch=2)
+    adapt_batch_norm(network, full_batches(ArrayImages(pixels), torch.device("cpu"), 2))
     torch.testing.assert_close(norm.running_mean, torch.stack(means).mean(0))
     torch.testing.assert_close(norm.running_var, torch.stack(variances).mean(0))
     assert not network.training and norm.momentum == 0.1

@@ -8,8 +8,9 @@ import torch
 
 from stvm.method.mean_teacher import Labeller
 from stvm.method.metric import balanced_sample
-from stvm.method.patches import PatchBank, region_statistics
+from stvm.method.patches import PatchBank
 from stvm.method.photometric import PhotometricAugmentation
+from stvm.method.regions import region_statistics
 from stvm.method.thresholds import ClassThresholds, class_quantiles, doubt_of, most_confident
 from stvm.networks import SegmentationNetwork, build_network
 from stvm.networks.forward_mode import ForwardMode, Pass
@@ -38,7 +39,7 @@ def test_quantiles_of_one_pixel_of_absent_classes_and_between_the_two_largest() 
 @pytest.mark.parametrize(("steps", "by_share"), [(24, True), (16, True), (12, False)])
 def test_shares_decide_until_fewer_than_16_steps_are_left(steps: int, by_share: bool) -> None:
     """Share and doubt are made to contradict each other, so that it is seen which decides."""
-    thresholds = ClassThresholds(1, 0.2, 0.9)
+    thresholds = ClassThresholds(1)
     thresholds.values = torch.tensor([1 - steps * STEP])
     thresholds.doubts = torch.tensor([-1.0])
     surer, labels = torch.full((1, 1, 1), 1 - (steps - 1) * STEP), torch.zeros(1, 1, 1).long()
@@ -51,7 +52,7 @@ def test_shares_decide_until_fewer_than_16_steps_are_left(steps: int, by_share: 
 
 def test_doubt_that_is_not_given_is_that_of_the_share() -> None:
     assert float(doubt_of(torch.tensor(0.75))) == pytest.approx(math.log(0.25))
-    thresholds, labels = ClassThresholds(1, 0.25, 0.0), torch.zeros(1, 1, 9).long()
+    thresholds, labels = ClassThresholds(1, q_m=0.25, momentum=0.0), torch.zeros(1, 1, 9).long()
     # Position 0.25 x 8 = 2 of the doubts of 1 to 9 steps: below it lie the two surest.
     shares = 1 - STEP * torch.arange(1.0, 10.0).view(1, 1, 9)
     thresholds.update(shares, labels)
@@ -70,10 +71,7 @@ def test_a_region_of_one_pixel_has_its_distance_and_its_place() -> None:
 
 def filled(on_cpu: bool, cover: float = 36 / 64) -> PatchBank:
     """Class 1 covers rows and columns 0..5 of 8, class 2 the rest of 28 pixels."""
-    made = PatchBank(
-        *(3, 2, 0.8, 2, "class", "large_first", cover, torch.Generator().manual_seed(0)),
-        **({"on_cpu": True} if on_cpu else {}),
-    )
+    made = PatchBank(3, buffer_size=2, classes_per_image=2, max_cover=cover, on_cpu=on_cpu)
     labels = torch.full((1, 8, 8), 2)
     labels[0, :6, :6] = 1
     assert made.pasted == 0
@@ -83,10 +81,10 @@ def filled(on_cpu: bool, cover: float = 36 / 64) -> PatchBank:
 
 def test_a_patch_of_just_the_largest_size_is_banked_in_its_own_box() -> None:
     made = filled(False)
-    assert [len(buffer) for buffer in made.buffers] == [0, 1, 1]
-    patch = made.buffers[1][0]
+    assert [len(buffer) for buffer in made.patches] == [0, 1, 1]
+    patch = made.patches[1][0]
     assert patch.mask.shape == (6, 6) and patch.image.shape == (3, 6, 6) and patch.area == 36
-    assert [len(buffer) for buffer in filled(False, 35 / 64).buffers] == [0, 0, 1]
+    assert [len(buffer) for buffer in filled(False, 35 / 64).patches] == [0, 0, 1]
 
 
 @pytest.mark.parametrize(("on_cpu", "expected"), [(True, "cpu"), (False, "meta")])
@@ -95,9 +93,9 @@ def test_patches_come_back_to_the_device_of_the_images_or_to_the_cpu(
 ) -> None:
     """The device `meta` stands for a GPU: it holds shapes and no values."""
     state = filled(on_cpu).state_dict()
-    other = filled(on_cpu)
-    other.load_state_dict(state, META)
-    patch = other.buffers[1][0]
+    other = filled(on_cpu).to(META)
+    other.load_state_dict(state)
+    patch = other.patches[1][0]
     places = {t.device.type for t in (patch.image, patch.mask, patch.reliability)}
     assert places == {expected}
 
@@ -147,7 +145,8 @@ def test_a_teacher_goes_on_from_its_own_weights_and_not_from_the_source() -> Non
 def test_noise_never_leaves_the_range_of_images() -> None:
     """A blur's weights sum to 1 but for rounding, which white shows."""
     torch.manual_seed(0)
-    noisy = PhotometricAugmentation(1.0, 1.0, 1.0)(torch.ones(64, 3, 8, 8))
+    always = PhotometricAugmentation(1.0, probability=1.0, blur_probability=1.0)
+    noisy = always(torch.ones(64, 3, 8, 8))
     assert float(noisy.max()) == 1.0 and float(noisy.min()) >= 0.0
 
 
@@ -156,13 +155,14 @@ def test_a_probability_of_0_is_never_even_for_the_least_draw(
 ) -> None:
     images = torch.rand(2, 3, 8, 8)
     monkeypatch.setattr(torch, "rand", torch.zeros)
-    assert torch.equal(PhotometricAugmentation(1.0, 0.0, 0.0)(images), images)
-    assert not torch.equal(PhotometricAugmentation(1.0, 0.1, 0.0)(images), images)
+    never = PhotometricAugmentation(1.0, probability=0.0, blur_probability=0.0)
+    seldom = PhotometricAugmentation(1.0, probability=0.1, blur_probability=0.0)
+    assert torch.equal(never(images), images) and not torch.equal(seldom(images), images)
 
 
 def test_what_a_step_reads_cannot_be_changed() -> None:
     report = build_adaptation(tiny(), source(), 5).step(torch.rand(2, 3, 32, 32), 1)
-    patch = filled(False).buffers[1][0]
+    patch = filled(False).patches[1][0]
     for record, name in ((report, "loss"), (patch, "area")):
         with pytest.raises(FrozenInstanceError):
             setattr(record, name, 0)

@@ -9,7 +9,7 @@ from stvm.method.patches import PatchBank, as_bytes, from_bytes
 
 
 def bank(number: int = 10, order: str = "large_first", cover: float = 1.0) -> PatchBank:
-    return PatchBank(4, 2, 0.8, number, "class", order, cover, torch.Generator().manual_seed(0))
+    return PatchBank(4, buffer_size=2, classes_per_image=number, order=order, max_cover=cover)  # type: ignore[arg-type]
 
 
 def squares(value: float) -> tuple[torch.Tensor, ...]:
@@ -33,18 +33,18 @@ def test_the_mean_distance_decides_and_not_that_of_single_pixels() -> None:
     distances[0, :3, :6] = 1.5
     near = bank()
     near.store(images, labels, reliability, distances)
-    assert [len(b) for b in near.buffers] == [0, 1, 0, 1]
+    assert [len(b) for b in near.patches] == [0, 1, 0, 1]
     distances[0, :4, :6] = 1.5
     far = bank()
     far.store(images, labels, reliability, distances)
-    assert [len(b) for b in far.buffers] == [0, 0, 0, 1]
+    assert [len(b) for b in far.patches] == [0, 0, 0, 1]
 
 
 def test_the_oldest_patch_is_dropped_first() -> None:
     kept = bank()
     for value in (0.1, 0.2, 0.3):
         kept.store(*squares(value))
-    assert [round(float(p.reliability[0, 0]), 1) for p in kept.buffers[1]] == [0.2, 0.3]
+    assert [round(float(p.reliability[0, 0]), 1) for p in kept.patches[1]] == [0.2, 0.3]
 
 
 def test_as_many_classes_are_pasted_as_asked_for() -> None:
@@ -70,7 +70,7 @@ def test_patches_that_cover_too_much_are_never_banked() -> None:
     small_only = bank(cover=0.1)
     small_only.store(*squares(0.5))
     small_only.store(*corner(0.5))
-    assert [len(b) for b in small_only.buffers] == [0, 0, 1, 0]
+    assert [len(b) for b in small_only.patches] == [0, 0, 1, 0]
 
 
 def clean(seed: int) -> torch.Tensor:
@@ -98,7 +98,7 @@ def test_clean_patches_take_a_byte_a_channel_and_noisy_ones_stay_as_they_are() -
         kept = bank()
         kept.store(images, labels, reliability, distances)
         for label in (1, 3):
-            patch = kept.buffers[label][0]
+            patch = kept.patches[label][0]
             assert patch.image.dtype == kept_as
             assert patch.reliability.dtype == torch.float32
             box = images[0][:, patch.top :, patch.left :]
@@ -117,7 +117,7 @@ def test_what_is_pasted_does_not_depend_on_how_or_where_it_is_kept() -> None:
             kept.store(clean(seed), labels, reliability, distances)
             kept.store(clean(seed + 9), *corner(0.2)[1:])
         if as_floats:
-            for buffer in kept.buffers:
+            for buffer in kept.patches:
                 patches = [replace(patch, image=patch.pixels()) for patch in buffer]
                 buffer.clear()
                 buffer.extend(patches)
@@ -136,7 +136,7 @@ def test_kept_states_hold_bytes_too_and_states_of_floats_still_load() -> None:
     one = bank()
     _, labels, reliability, distances = squares(0.5)
     one.store(clean(0), labels, reliability, distances)
-    state = one.state_dict()
+    state = one.get_extra_state()
     assert state["buffers"][1][0]["image"].dtype == torch.uint8
     old = {**state, "buffers": [[dict(p) for p in b] for b in state["buffers"]]}
     for buffer in old["buffers"]:
@@ -146,7 +146,7 @@ def test_kept_states_hold_bytes_too_and_states_of_floats_still_load() -> None:
     results = []
     for kept in (state, old):
         two = bank()
-        two.load_state_dict(kept, torch.device("cpu"))
+        two.set_extra_state(kept)
         results.append(two.paste(*blank))
     assert all(torch.equal(a, b) for a, b in zip(*results, strict=True))
 

@@ -41,7 +41,7 @@ def test_the_most_confident_pixels_are_selected_where_every_share_rounds_to_1() 
     logits = sure_logits(18.0, 30.0)
     confidence, labels, doubt = read(logits)
     assert (confidence == 1).all()
-    thresholds = ClassThresholds(4, 0.2, 0.9)
+    thresholds = ClassThresholds(4)
     slow = [math.nan] * 4
     for frame in range(3):
         part = slice(frame, frame + 1)
@@ -73,7 +73,7 @@ def test_equal_doubts_are_no_surer_than_their_threshold() -> None:
     logits = torch.zeros(2, 3, 8, 8)
     logits[:, 1] = 25.0
     confidence, labels, doubt = read(logits)
-    thresholds = ClassThresholds(3, 0.2, 0.7)
+    thresholds = ClassThresholds(3, momentum=0.7)
     for _ in range(5):
         thresholds.update(confidence, labels, doubt)
         assert not thresholds.select(confidence, labels, doubt).any()

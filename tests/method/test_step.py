@@ -75,13 +75,13 @@ def test_toggles_off_equal_plain_self_training_to_the_bit():
 
 @pytest.mark.parametrize("unit", ["class", "component"])
 def test_the_bank_keeps_near_regions_and_pastes_them_where_they_were(unit):
-    bank = PatchBank(3, 2, 0.8, 3, unit, "large_first", 1.0, torch.Generator().manual_seed(0))
+    bank = PatchBank(3, buffer_size=2, classes_per_image=3, unit=unit)
     labels = torch.zeros(1, 6, 6, dtype=torch.long)
     labels[0, 1:3, 2:5] = 1
     distances = torch.where(labels == 1, 0.5, 1.0)
     images = torch.rand(1, 3, 6, 6)
     bank.store(images, labels, torch.full((1, 6, 6), 0.7), distances)
-    assert [len(b) for b in bank.buffers] == [0, 1, 0]
+    assert [len(b) for b in bank.patches] == [0, 1, 0]
     blank = torch.zeros(1, 3, 6, 6)
     mixed, mixed_labels, weights = bank.paste(blank, labels * 0 + 2, torch.zeros(1, 6, 6))
     inside = labels[0] == 1
@@ -91,7 +91,7 @@ def test_the_bank_keeps_near_regions_and_pastes_them_where_they_were(unit):
     assert torch.equal(weights[0], torch.where(inside, 0.7, 0.0))
     for _ in range(3):
         bank.store(images, labels, torch.ones(1, 6, 6), distances)
-    assert len(bank.buffers[1]) == 2
+    assert len(bank.patches[1]) == 2
 
 
 def test_settings_refuse_what_has_no_meaning_and_name_the_nearest():

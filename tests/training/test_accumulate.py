@@ -57,7 +57,7 @@ def test_parts_add_up_to_the_whole_batch(parts: int, changes: dict[str, Any]) ->
     if whole.metric and parted.metric:
         values = (a.metric.thresholds.values.numpy() for a in (parted, whole))
         np.testing.assert_allclose(*values, rtol=1e-5)
-        sizes = [[len(buffer) for buffer in a.step.bank.buffers] for a in (whole, parted)]
+        sizes = [[len(buffer) for buffer in a.step.bank.patches] for a in (whole, parted)]
         assert sizes[0] == sizes[1] and sum(sizes[0])
 
 

@@ -81,9 +81,9 @@ def on_the_gpu(adaptation: Adaptation) -> bool:
     """All that a step made or moved and that stays."""
     bank: Any = adaptation.step.bank
     metric = adaptation.metric
-    assert metric and sum(map(len, bank.buffers))
+    assert metric and sum(map(len, bank.patches))
     lasting = [
-        *(vars(patch) for buffer in bank.buffers for patch in buffer),
+        *(vars(patch) for buffer in bank.patches for patch in buffer),
         *(state for optimizer in adaptation.optimizers for state in optimizer.state.values()),
         *(network.state_dict() for network in adaptation.networks()),
         metric.thresholds.values,
@@ -122,7 +122,7 @@ def test_patches_kept_on_the_cpu_come_back_to_the_gpu() -> None:
         adaptation = built("small_deeplab", patches_on="cpu")
         take_steps(adaptation, 32)
         bank: Any = adaptation.step.bank
-        assert {p.image.device.type for buffer in bank.buffers for p in buffer} == {"cpu"}
+        assert {p.image.device.type for buffer in bank.patches for p in buffer} == {"cpu"}
 
 
 def test_a_step_moves_the_draw_of_pixels_and_nothing_larger() -> None:

@@ -13,6 +13,7 @@ from safetensors.torch import load_file
 
 from stvm.data.datasets import open_target_images
 from stvm.files import Unreadable
+from stvm.method.patches import PatchBank
 from stvm.records.results import Results
 from stvm.settings import Settings
 from stvm.source_model.ensure import ensure_source
@@ -162,7 +163,7 @@ def everything(training: Training) -> dict[str, Any]:
         "proxies": metric.proxies,
         "thresholds": metric.thresholds.values,
         "draws": [metric.generator.get_state(), bank.generator.get_state()],
-        "patches": [[vars(patch) for patch in buffer] for buffer in bank.buffers],
+        "patches": [[vars(patch) for patch in buffer] for buffer in bank.patches],
         "rates": [[g["lr"] for g in o.param_groups] for o in adaptation.optimizers],
         "moments": [
             list(values.values()) for o in adaptation.optimizers for values in o.state.values()
@@ -194,14 +195,15 @@ def test_a_restored_training_takes_the_same_next_step(cache: Path) -> None:
 
 
 def test_patches_come_back_on_the_device_of_the_networks() -> None:
-    bank = build_bank(tiny(mocm=True), 19)
+    bank = build_bank(tiny(mocm=True), 19, torch.device("meta"))
     patch = {"image": torch.rand(3, 2, 2), "mask": torch.ones(2, 2, dtype=torch.bool)}
     patch |= {"reliability": torch.rand(2, 2)}
     kept = [[patch | {"top": 0, "left": 0, "area": 4}]] + [[]] * 18
     generator = torch.Generator().get_state()
     state = {"buffers": kept, "banked": [1] + [0] * 18, "generator": generator}
-    bank.load_state_dict(state, torch.device("meta"))
-    tensors = [v for v in vars(bank.buffers[0][0]).values() if isinstance(v, torch.Tensor)]
+    bank.set_extra_state(state)
+    assert isinstance(bank, PatchBank)
+    tensors = [v for v in vars(bank.patches[0][0]).values() if isinstance(v, torch.Tensor)]
     assert [t.device.type for t in tensors] == ["meta"] * 3
 
 

@@ -13,11 +13,13 @@ from stvm.data.images import OpenedLabelledImages
 from stvm.data.labelling import Labelling
 from stvm.data.streets.street_images import ArrayImages, LabelledArrays
 from stvm.errors import DivergenceError
+from stvm.evaluation.batches import full_batches
+from stvm.method.adabn import adapt_batch_norm
 from stvm.method.descent import descend
 from stvm.networks import SegmentationNetwork, build_network
 from stvm.settings import TrainingSettings
 from stvm.source_model import supervised
-from stvm.source_model.supervised import adapt_batch_norm, train_oracle
+from stvm.source_model.supervised import train_oracle
 from stvm.training.adaptation import Training, adapt
 from stvm.training.divergence import DivergenceMonitor
 from stvm.training.optim import sgd
@@ -132,7 +134,7 @@ def test_adabn_averages_over_batches_of_eight_and_over_fewer_where_there_are_no_
         for start in starts:
             batch = torch.from_numpy(images[start : start + 8]).permute(0, 3, 1, 2) / 255
             means.append(conv((batch - network.mean) / network.std).detach().mean((0, 2, 3)))
-        adapt_batch_norm(network, ArrayImages(images), CPU)
+        adapt_batch_norm(network, full_batches(ArrayImages(images), CPU))
         torch.testing.assert_close(norm.running_mean, torch.stack(means).mean(0))
         assert graphs == [False] * len(starts)
 
