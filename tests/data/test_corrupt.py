@@ -10,7 +10,8 @@ from PIL import Image
 
 from stvm.data import corrupt
 from stvm.data.classes import parse_classes
-from stvm.data.corrupt import Corruption, divide, main
+from stvm.data.corrupt import divide, main
+from stvm.data.corruptions import LIBRARY, Corruption
 from stvm.data.folder import FolderImages, LabelledFolder
 from stvm.errors import StvmError
 
@@ -100,7 +101,7 @@ def test_missing_library_is_one_line_and_leaves_nothing(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    monkeypatch.setitem(sys.modules, corrupt.LIBRARY, None)
+    monkeypatch.setitem(sys.modules, LIBRARY, None)
     assert main([str(labelled), str(tmp_path / "out")]) == 1
     message = capsys.readouterr().err
     assert "pip install 'stvm[corrupt]'" in message
@@ -130,7 +131,7 @@ def test_val_share_out_of_range(
 def test_task_is_disjoint_and_its_target_training_has_no_labels(
     labelled: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    pytest.importorskip(corrupt.LIBRARY)
+    pytest.importorskip(LIBRARY)
     out = tmp_path / "out"
     assert main([str(labelled), str(out)]) == 0
     source, target = (_names(out / part / "train/images") for part in ("source", "target"))
@@ -151,7 +152,7 @@ def test_task_is_disjoint_and_its_target_training_has_no_labels(
 
 
 def test_task_is_repeatable_and_changes_with_the_seed(labelled: Path, tmp_path: Path) -> None:
-    pytest.importorskip(corrupt.LIBRARY)
+    pytest.importorskip(LIBRARY)
     outs = [tmp_path / name for name in ("one", "again", "other")]
     for out, seed in zip(outs, ("0", "0", "1"), strict=True):
         assert main([str(labelled), str(out), "--seed", seed]) == 0
@@ -162,7 +163,7 @@ def test_task_is_repeatable_and_changes_with_the_seed(labelled: Path, tmp_path: 
 
 
 def test_manifest_records_library_severity_and_kinds(labelled: Path, tmp_path: Path) -> None:
-    library = pytest.importorskip(corrupt.LIBRARY)
+    library = pytest.importorskip(LIBRARY)
     out = tmp_path / "out"
     assert main([str(labelled), str(out), "--kinds", "noise", "--severity", "2"]) == 0
     manifest = json.loads((out / corrupt.MANIFEST).read_text())
@@ -175,7 +176,7 @@ def test_manifest_records_library_severity_and_kinds(labelled: Path, tmp_path: P
 
 
 def test_without_val_and_test_a_share_of_train_in_neither_half_is_used(tmp_path: Path) -> None:
-    pytest.importorskip(corrupt.LIBRARY)
+    pytest.importorskip(LIBRARY)
     _write_split(tmp_path / "src", "train", TRAIN)
     out = tmp_path / "out"
     assert main([str(tmp_path / "src"), str(out), "--val-share", "0.2"]) == 0
@@ -188,7 +189,7 @@ def test_without_val_and_test_a_share_of_train_in_neither_half_is_used(tmp_path:
 
 
 def test_each_kind_has_its_effect_and_grows_with_severity() -> None:
-    pytest.importorskip(corrupt.LIBRARY)
+    pytest.importorskip(LIBRARY)
     ramp = np.linspace(40, 160, 64).astype(np.uint8)
     image = np.broadcast_to(ramp[None, :, None], (48, 64, 3)).copy()
     results = {
@@ -207,7 +208,7 @@ def test_each_kind_has_its_effect_and_grows_with_severity() -> None:
 def test_an_unreadable_image_is_named(
     labelled: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    pytest.importorskip(corrupt.LIBRARY)
+    pytest.importorskip(LIBRARY)
     (labelled / "test/images/t_2.png").write_bytes(b"broken")
     assert main([str(labelled), str(tmp_path / "out")]) == 1
     assert "test/images/t_2.png: cannot be read" in capsys.readouterr().err
@@ -215,7 +216,7 @@ def test_an_unreadable_image_is_named(
 
 
 def test_target_training_opens_without_labels(labelled: Path, tmp_path: Path) -> None:
-    pytest.importorskip(corrupt.LIBRARY)
+    pytest.importorskip(LIBRARY)
     assert main([str(labelled), str(tmp_path / "out")]) == 0
     target = FolderImages(tmp_path / "out/target", "train", HEIGHT, WIDTH)
     assert target.image(0).shape == (HEIGHT, WIDTH, 3)
