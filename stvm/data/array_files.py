@@ -1,4 +1,4 @@
-"""Memory-mapped arrays that travel to loading processes as a path."""
+"""Arrays in .npy files, mapped into memory; loading processes receive their path only."""
 
 from pathlib import Path
 from typing import Any
@@ -10,15 +10,15 @@ from stvm.files import unreadable
 
 
 class MappedArray:
-    """A memory-mapped array (N, ...) of which copies of items are handed out.
+    """A memory-mapped array (N, ...); an item is returned as a copy.
 
-    It travels to loading processes as a path, not as its content.
+    A loading process receives the path, not the content.
 
     Args:
-        path: of a .npy file.
+        path: Path of a .npy file.
 
     Raises:
-        StvmError: it cannot be read.
+        StvmError: The file cannot be read.
     """
 
     def __init__(self, path: Path) -> None:
@@ -33,7 +33,7 @@ class MappedArray:
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Of the whole."""
+        """Shape of the whole array."""
         return self._array.shape
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -41,10 +41,10 @@ class MappedArray:
 
 
 def map_array(path: Path) -> Uint8Array:
-    """A memory-mapped .npy file.
+    """Maps a .npy file into memory.
 
     Raises:
-        StvmError: it cannot be read.
+        StvmError: The file cannot be read.
     """
     try:
         array: Uint8Array = np.load(path, mmap_mode="r", allow_pickle=False)

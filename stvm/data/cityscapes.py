@@ -1,4 +1,4 @@
-"""The class sets of the field, by Cityscapes' names: 19, SYNTHIA's 16, and the 13 of mIoU*."""
+"""Cityscapes' 19 classes with their colours, and the sets of 16 and 13 that papers report."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -8,7 +8,7 @@ CITYSCAPES = (
     *("vegetation", "terrain", "sky", "person", "rider", "car", "truck", "bus", "train"),
     *("motorcycle", "bicycle"),
 )
-"""In the order of their train ids."""
+"""Names of the 19 classes, in the order of their train ids."""
 PALETTE = (
     (128, 64, 128),
     (244, 35, 232),
@@ -30,28 +30,28 @@ PALETTE = (
     (0, 0, 230),
     (119, 11, 32),
 )
-"""Colours in which Cityscapes' own tools draw the classes, RGB."""
+"""RGB colours in which Cityscapes' own tools draw the classes, in the same order."""
 SYNTHIA = tuple(name for name in CITYSCAPES if name not in ("terrain", "truck", "train"))
 """The 16 classes that SYNTHIA-RAND-CITYSCAPES shares with Cityscapes."""
 CROSS_CITY = tuple(name for name in SYNTHIA if name not in ("wall", "fence", "pole"))
-"""The 13 classes of NTHU Cross-City, which are those of mIoU* too."""
+"""The 13 classes of NTHU Cross-City, which are also those of mIoU*."""
 
 SUBSETS: Mapping[str, tuple[str, ...]] = {"16": SYNTHIA, "13": CROSS_CITY}
-"""Classes of the means that stand beside mIoU, by the name of the mean."""
+"""Classes of each mean that is reported beside mIoU, by the name of the mean."""
 
 
 def subset_means(iou: Sequence[float | None], names: Sequence[str]) -> dict[str, float]:
-    """Mean IoU over each set of `SUBSETS` that is a part of the classes, from the same IoUs.
+    """Mean IoU over each set of `SUBSETS` that is a proper subset of the classes.
 
-    Pixels of the other classes count: one that is predicted as a class of the set is an error of
-    that class. A class without IoU is left out.
+    The IoUs are those of the full list of classes. So a pixel of another class that is predicted
+    as a class of the set still counts as an error of that class. A class without IoU is left out.
 
     Args:
-        iou: of each class; None where it does not occur.
-        names: of the classes, as many.
+        iou: IoU of each class; None for a class that does not occur.
+        names: Class names, in the same order.
 
     Returns:
-        The means by name; empty where the classes hold no such set and more.
+        Means by the name of the set; empty if no set is a proper subset of the classes.
     """
     by_name = dict(zip(names, iou, strict=True))
     means = {}

@@ -1,10 +1,11 @@
-"""The class list of a user's own labels: names, and the ids that stand for them in the files."""
+"""The class list of a user's own labels: names, and the id of each class in the label files."""
 
 from dataclasses import dataclass
 
 from stvm.errors import StvmError
 
 IGNORE_INDEX = 255
+"""Value of pixels that belong to no class, in label files and in label maps."""
 MAX_CLASS_ID = 254
 
 
@@ -13,8 +14,8 @@ class ClassList:
     """The classes of a label folder; a class's train id is its position.
 
     Attributes:
-        names: class names, in train-id order.
-        ids: value that stands for each class in the label files, in the same order.
+        names: Class names, in train-id order.
+        ids: Value of each class in the label files, in the same order.
     """
 
     names: tuple[str, ...]
@@ -44,14 +45,14 @@ def parse_classes(spec: str) -> ClassList:
     """Reads a class list.
 
     Args:
-        spec: `road,sidewalk` (ids 0, 1, ...) or `7:road,8:sidewalk` (ids as in the label files).
+        spec: Text such as `road,sidewalk` (ids 0, 1, ...) or `7:road,8:sidewalk` (ids given).
 
     Returns:
         The classes in the order given.
 
     Raises:
-        StvmError: an empty or repeated name, a repeated id, an id not in 0..254, or a mixture of
-            entries with and without id.
+        StvmError: An empty or repeated name, a repeated id, an id outside 0..254, or entries of
+            which only some have an id.
     """
     entries = [entry.strip() for entry in spec.split(",")]
     with_id = [":" in entry for entry in entries]

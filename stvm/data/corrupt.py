@@ -2,19 +2,19 @@
 
     python -m stvm.data.corrupt SRC DST [--kinds fog low_light noise] [--severity 3] [--seed 0]
 
-SRC is in the layout of `stvm.data.folder` with a labelled `train` split and, where it has them,
-`val` and `test`. DST receives
+SRC is in the layout of `stvm.data.folder`: a labelled split `train` and, if there are any, labelled
+splits `val` and `test`. DST receives
 
     source/train  images and labels of one half of train, as they are
     target/train  images of the other half, corrupted, without labels
     target/val    SRC's val (else a share of train, in neither half), corrupted, with labels
     target/test   SRC's test (else the same images as target/val), corrupted, with labels
 
-Street data sets are mostly frames of video, where neighbours are near-duplicates. So train is cut
-into contiguous blocks, not alternately: names are grouped into sequences (the name without its
-last number), and the sorted names of each sequence give their first part to the source, the next
-to the target and, without a val split, the last to val. Every drive is then in both domains, which
-differ in the corruption alone, and near-duplicates meet only at the cuts of each sequence.
+Street data sets are mostly frames of video, and neighbouring frames are nearly equal. So `train` is
+cut into blocks of neighbours. Names are grouped into sequences (the name without its last number).
+The sorted names of a sequence are cut into two blocks, one for the source and one for the target,
+and a third for val if SRC has no split `val`. Every sequence is then in both domains, and nearly
+equal frames are separated only at the cuts.
 
 `stvm.data.corruptions` holds the corruptions themselves.
 """
@@ -43,7 +43,7 @@ MANIFEST = "corruption.json"
 
 @dataclass(frozen=True)
 class Division:
-    """Training images by use; the three are disjoint and together all of them."""
+    """Training images by their use; each image is in exactly one of the three lists."""
 
     source: list[Path]
     target: list[Path]
@@ -54,8 +54,8 @@ def divide(images: Sequence[Path], val_share: float) -> Division:
     """Cuts each sequence of names into contiguous blocks for source, target and val.
 
     Args:
-        images: image files of the training split.
-        val_share: share of each sequence kept for val, in [0, 1).
+        images: Image files of the training split.
+        val_share: Share of each sequence kept for val, in [0, 1).
     """
     division = Division([], [], [])
     ordered = sorted(images, key=lambda path: (_sequence(path), path.stem))
@@ -71,17 +71,17 @@ def divide(images: Sequence[Path], val_share: float) -> Division:
 
 
 def make_task(source: Path, destination: Path, corruption: Corruption, val_share: float) -> None:
-    """Writes the adaptation task; `corruption.json` is written last, when all else is there.
+    """Writes the adaptation task; `corruption.json` is written last, so it marks a whole task.
 
     Args:
-        source: labelled data set in the folder layout.
-        destination: new or empty folder.
-        corruption: what is done to the target images.
-        val_share: share of train used as val where the data set has no val split.
+        source: Labelled data set in the folder layout.
+        destination: New or empty folder.
+        corruption: Corruption of the target images.
+        val_share: Share of train that becomes val if the data set has no split val.
 
     Raises:
-        StvmError: a destination with files in it, a val share not in (0, 1), too few images, or
-            any fault of the data set named by `stvm.data.folder`.
+        StvmError: A destination with files in it, a val share outside (0, 1), too few images, or
+            a fault of the data set (see `stvm.data.folder`).
     """
     if not 0.0 < val_share < 1.0:
         raise StvmError(f"val share {val_share}: must be above 0 and below 1")

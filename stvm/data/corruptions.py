@@ -19,7 +19,7 @@ from stvm.errors import StvmError
 LIBRARY = "albumentations"
 SEVERITIES = (1, 2, 3, 4, 5)
 
-# One entry per severity 1..5.
+# One entry for each severity 1..5.
 _FOG_CONTRAST = (-0.2, -0.35, -0.5, -0.6, -0.7)
 _FOG_BRIGHTNESS = (0.17, 0.3, 0.42, 0.5, 0.6)
 _FOG_DENSITY = (0.3, 0.4, 0.5, 0.6, 0.7)
@@ -32,15 +32,15 @@ _NOISE_STD = (0.05, 0.08, 0.12, 0.17, 0.24)
 
 @dataclass(frozen=True)
 class Corruption:
-    """What is done to the target images.
+    """A choice of corruptions, with their severity and seed.
 
     Attributes:
-        kinds: kinds drawn from, each of `KINDS`.
-        severity: 1 (slight) to 5 (heavy).
-        seed: seed of the draws.
+        kinds: Names of `KINDS`; each image gets one of them.
+        severity: Severity from 1 (slight) to 5 (heavy).
+        seed: Seed of the draws.
 
     Raises:
-        StvmError: no kind, an unknown or repeated kind, or a severity not in 1..5.
+        StvmError: No kind, an unknown or repeated kind, or a severity outside 1..5.
     """
 
     kinds: tuple[str, ...]
@@ -74,10 +74,10 @@ class Corruption:
 
 
 def load_library() -> Any:
-    """Imports the corruption library, without its look-up of newer versions on the network.
+    """Imports the corruption library; its search for newer versions on the network is off.
 
     Raises:
-        StvmError: the library is not installed.
+        StvmError: The library is not installed.
     """
     os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
     try:
@@ -99,7 +99,7 @@ def _fog(library: Any, level: int) -> list[Any]:
 
 
 def _low_light(library: Any, level: int) -> list[Any]:
-    """Less light reaches the sensor, whose own noise stays and so weighs more."""
+    """Less light reaches the sensor; its noise stays the same and is therefore more visible."""
     gamma = _LIGHT_GAMMA_PERCENT[level]
     return [
         _exposure(library, 0.0, _LIGHT_LOSS[level]),

@@ -1,7 +1,7 @@
-"""Random crops whose draw depends on seed and position alone, so that a run can be repeated.
+"""Random crops for training; each is determined by the seed and its position, so runs repeat.
 
-Position p is slot p mod batch of iteration p / batch + 1; the images of one epoch are a
-permutation. Neither the number of loading processes nor an interruption changes what is drawn.
+Position p is slot p mod batch of iteration p // batch + 1. An epoch shows every image once, in a
+random order. Neither the number of loading processes nor an interruption changes the crops.
 """
 
 from collections.abc import Iterator
@@ -35,7 +35,7 @@ def image_at(seed: int, position: int, count: int) -> int:
 
 
 class Positions(Dataset[T]):
-    """A data set with an item for each position of a training."""
+    """A data set with one item for each position of a training."""
 
     length: int
 
@@ -47,10 +47,10 @@ class TargetCrops(Positions[Tensor]):
     """Unlabelled crops (3, h, w) uint8, one for each position.
 
     Args:
-        images: all of one size.
-        size: height and width of the crop.
-        seed: of the trial.
-        length: number of positions, iterations x batch.
+        images: Images of one size.
+        size: Height and width of a crop.
+        seed: Seed of the trial.
+        length: Number of positions, iterations x batch.
     """
 
     def __init__(self, images: Images, size: tuple[int, int], seed: int, length: int) -> None:
@@ -82,13 +82,13 @@ class LabelledCrops(Positions[tuple[Tensor, Tensor]]):
     """Crops (3, h, w) uint8 with labels (h, w) int64 for supervised training.
 
     Args:
-        images: with labels.
-        size: height and width of the crop handed out.
-        seed: of the training.
-        length: number of positions.
-        rare: share of crops centred on a pixel of a class drawn uniformly.
-        zoom: the crop is cut from a window down to (1 - zoom) of its size, and enlarged.
-        num_classes: C.
+        images: Labelled images.
+        size: Height and width of the returned crop.
+        seed: Seed of the training.
+        length: Number of positions.
+        rare: Share of crops that are placed around a pixel of a class drawn uniformly.
+        zoom: Largest share by which the cut window may be smaller than `size`; it is enlarged.
+        num_classes: Number of classes, C.
     """
 
     def __init__(
@@ -124,7 +124,7 @@ class LabelledCrops(Positions[tuple[Tensor, Tensor]]):
         return self._enlarged(cut, ids)
 
     def _holders(self) -> list[tuple[int, NDArray[np.int64]]]:
-        """Each class that occurs, with the images that hold at least 8 pixels of it."""
+        """Classes with the images that hold at least 8 pixels of them; others are left out."""
         counts = class_pixels(self.images, self.num_classes)
         found = [(c, np.nonzero(counts[:, c] >= 8)[0]) for c in range(self.num_classes)]
         return [(c, indices) for c, indices in found if len(indices)]
@@ -154,9 +154,10 @@ class LabelledCrops(Positions[tuple[Tensor, Tensor]]):
 
 
 class _Tried(Dataset[T | StvmError], Generic[T]):
-    """Items, or the reason why there is none.
+    """Items, or the error that prevented an item.
 
-    What a loading process raises reaches the training as its traceback; what it returns, as it is.
+    An error that a loading process raises arrives as a long traceback; one that it returns arrives
+    unchanged.
     """
 
     def __init__(self, crops: Positions[T]) -> None:
@@ -170,7 +171,7 @@ class _Tried(Dataset[T | StvmError], Generic[T]):
 
 
 def _collate(items: list[Any]) -> Any:
-    """A batch, or the first reason why there is none."""
+    """A batch, or the first error among its items."""
     faults = (item for item in items if isinstance(item, StvmError))
     return next(faults, None) or default_collate(items)
 
@@ -182,7 +183,7 @@ def _raising(loaded: Iterator[T | StvmError], workers: int) -> Iterator[T]:
         except StopIteration:
             return
         except RuntimeError as error:
-            # torch has no class of its own for it.
+            # torch has no exception class for this.
             if not (workers and str(error).startswith("DataLoader worker")):
                 raise
             raise StvmError(
@@ -200,14 +201,14 @@ def batches(
     """Batches in order of position.
 
     Args:
-        crops: one for each position.
-        batch: positions a batch.
-        workers: processes that load.
-        done: batches at the beginning that are left out.
-        pinned: in memory that a GPU takes them from without waiting.
+        crops: Data set with one item for each position.
+        batch: Positions per batch.
+        workers: Number of loading processes; 0 loads in this process.
+        done: Number of batches to skip at the beginning.
+        pinned: True for page-locked memory, from which a GPU copies without waiting.
 
     Raises:
-        StvmError: an image or label that cannot be used, or a loading process that was killed.
+        StvmError: An image or label that cannot be used, or a loading process that was killed.
     """
     if workers:
         shorten_temporary()
@@ -221,5 +222,5 @@ def batches(
         pin_memory=pinned,
         persistent_workers=False,
     )
-    # The iterator is made now, as it draws from torch's generator.
+    # Created here and not at the first batch, because it draws from torch's generator.
     return _raising(iter(loader), workers)

@@ -37,10 +37,10 @@ def fingerprint(
     """SHA-256 over names and sizes of the files a trial reads; None for the embedded benchmark.
 
     Args:
-        data: roots.
-        eval_split: of the target.
-        target_train: the trial reads the target's training images.
-        source: it reads the source's; folders of a user's own count in any case.
+        data: Settings that name the folders.
+        eval_split: Evaluated split of the target.
+        target_train: True if the trial reads the target's training images.
+        source: True if the trial reads source images; those of a user's folders always count.
     """
     if data.dataset == "streets":
         return None
@@ -52,7 +52,7 @@ def fingerprint(
 def every_fingerprint(
     data: DataSettings, eval_split: Split, target_train: bool, source: bool = True
 ) -> str | None:
-    """As `fingerprint`; of a user's folders, all files that lie there count, as they once did."""
+    """Like `fingerprint`, but every file in a user's folders counts, as in earlier versions."""
     if data.dataset != "folder":
         return fingerprint(data, eval_split, target_train, source)
     folders = _folders(data, eval_split, target_train)
@@ -67,7 +67,7 @@ def _folders(data: DataSettings, eval_split: Split, target_train: bool) -> list[
 
 
 def _files_read(folder: Path) -> list[Path]:
-    """Of a split, or of its images alone; none where they are not all there."""
+    """Files of a split or of its images folder; none if an image or label is missing."""
     split, labelled = (folder.parent, False) if folder.name == "images" else (folder, True)
     try:
         return read_files(split.parent, split.name, labelled)
@@ -84,9 +84,10 @@ def _names_and_sizes(folders: Sequence[Path], files: Callable[[Path], list[Path]
 
 
 def source_fingerprint(data: DataSettings) -> str:
-    """SHA-256 over names and sizes of a source model's images, whose content does not name it.
+    """SHA-256 over names and sizes of the published images that a source model is trained on.
 
-    Empty for data whose content does, and where there are none.
+    Empty for other data, where the content itself is part of the model's name, and if the folder
+    is missing.
     """
     if data.dataset not in PUBLISHED or not Path(data.source_root).is_dir():
         return ""
@@ -94,7 +95,7 @@ def source_fingerprint(data: DataSettings) -> str:
 
 
 def has_source_val(data: DataSettings) -> bool:
-    """The source has held-out images with labels."""
+    """True if the source has held-out images with labels."""
     if data.dataset == "folder":
         return (Path(data.source_root) / "val").is_dir()
     return data.dataset == "streets" or published_images.has_source_val(data)
@@ -149,7 +150,7 @@ def open_target_labelled(
         label_size: Height and width of the labels; None for the size of the images.
 
     Raises:
-        StvmError: a split without labels, files that are missing, or the embedded benchmark at
+        StvmError: A split without labels, files that are missing, or the embedded benchmark at
             another size than its own.
     """
     own = (data.height, data.width)

@@ -1,8 +1,9 @@
-"""What a trial is made from: the content of exactly the files that it reads.
+"""Digests of the files that a trial reads; they are part of its name.
 
-Their place does not count, nor what else lies beside them. Published data sets are no user's to
-change and too large to be read whole before every study: of their files names, sizes and ends
-count, which for a PNG are checksums of the whole, and they are compared, not part of a name.
+Only the content of exactly these files counts, not their place and not other files beside them.
+Published data sets are too large to be read whole before every study. Of their files, name, size
+and last bytes count; the last bytes of a PNG file hold a checksum of it. These digests are compared
+with those in a record and are no part of a name.
 """
 
 import hashlib
@@ -30,13 +31,13 @@ _WEIGHTS = {"checkpoint_content": "source_checkpoint", "init_content": "source_i
 
 
 class Contents:
-    """Digests of the files that trials read, each found once in the life of this object.
+    """Digests of the files that trials read, each computed once in the life of this object.
 
     Args:
-        cache: where digests of unchanged files are kept.
+        cache: Folder that keeps the digests of unchanged files.
 
     Attributes:
-        of_file: SHA-256 of the file of this path; empty where there is none.
+        of_file: Function from a path to the SHA-256 of its file; empty text for a missing file.
     """
 
     def __init__(self, cache: Path) -> None:
@@ -49,14 +50,16 @@ class Contents:
         )
 
     def __reduce__(self) -> tuple[type["Contents"], tuple[Path]]:
-        """Another process finds the digests itself: Tune pickles what a search holds."""
+        """Pickles the folder only: Tune pickles a search, and another process computes its own."""
         return Contents, (self._cache,)
 
     def identified(self, settings: Settings) -> Settings:
-        """The settings with what the files hold now; as they are where files are not there.
+        """The settings with the digests of the files as they are now.
+
+        The digest of a missing file stays as it is in the settings.
 
         Raises:
-            StvmError: they say otherwise, or a file cannot be read.
+            StvmError: The settings hold another digest, or a file cannot be read.
         """
         read = read_contents(settings.model_dump())
         if not read:
@@ -65,7 +68,7 @@ class Contents:
         found = {name: self._found(name, flat) for name in CONTENTS if name in read}
         sides = [[name for name in found if name.startswith(side)] for side in ("source", "target")]
         for side in sides:
-            # Without one of the files that a trial reads, what it is made from is not known.
+            # If one of the files is missing, the data of the trial are not known.
             if not all(found[name] for name in side if name != "source_val_content"):
                 found |= dict.fromkeys(side, "")
         for name, now in found.items():
@@ -78,7 +81,7 @@ class Contents:
         return settings.replace(**{name: now or flat[name] for name, now in found.items()})
 
     def of_images(self, settings: Settings) -> str:
-        """One digest of all images and labels that the trial reads; empty where it reads none."""
+        """One digest of all images and labels that a trial reads; empty if it reads none."""
         data = settings.data
         if data.dataset in PUBLISHED:
             return self.of_published(settings)
@@ -88,7 +91,7 @@ class Contents:
         return hashlib.sha256("\n".join(parts).encode()).hexdigest() if parts else ""
 
     def of_published(self, settings: Settings) -> str:
-        """Names, sizes and ends of the images and labels that a trial on published data reads."""
+        """Digest of names, sizes and last bytes of the published files that a trial reads."""
         method, training = settings.method, settings.training
         yardstick = method.procedure == "adapt" and not method.st
         return self._ends(
@@ -100,9 +103,9 @@ class Contents:
         )
 
     def of_published_source(self, data: DataSettings) -> dict[str, str]:
-        """The same of a source model's images, as its file says it; nothing for other data.
+        """Digest of the published images of a source model, as an entry for its file.
 
-        Nothing either where the images are not there.
+        Empty for other data, and if the images are missing.
         """
         if data.dataset not in PUBLISHED or not Path(data.source_root or "-").is_dir():
             return {}
@@ -125,8 +128,8 @@ def _of_file(digests: Digests, path: str) -> str:
 
 
 def _of_part(digests: Digests, root: str, split: str, images: bool, labels: bool) -> str:
-    """Of a split's files by their names below it; empty where they are not all there."""
-    # Here, since Pillow and NumPy load for those who bring folders alone.
+    """Digest of the files of a split and their names; empty if one is missing."""
+    # Imported here, so that only those who use their own folders load Pillow and NumPy.
     from stvm.data.folder import read_files
 
     if not (Path(root) / split).is_dir():
@@ -134,7 +137,7 @@ def _of_part(digests: Digests, root: str, split: str, images: bool, labels: bool
     try:
         files = read_files(Path(root), split, labels)
     except StvmError:
-        # Who runs the trial is told what is missing.
+        # Running the trial reports what is missing.
         return ""
     if not images:
         files = [path for path in files if path.parent.name == "labels"]
@@ -156,7 +159,7 @@ def _of_published(
     source_val: bool,
     oracle: bool,
 ) -> str:
-    """Of each split that is there: names and sizes of its files, and how they end."""
+    """Digest of each present split: names, sizes and last bytes of its files."""
     from stvm.data.published import published_images
 
     whole = hashlib.sha256()

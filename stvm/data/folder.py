@@ -1,7 +1,7 @@
 """A user's own images: `<split>/images/NAME.{png,jpg,jpeg}` and `<split>/labels/NAME.png`.
 
-Labels are 8-bit single-channel PNG files whose values are class ids; 255 is ignored. They lie on
-the image as it is shown, turned by its EXIF orientation.
+Labels are 8-bit single-channel PNG files whose values are class ids; 255 is ignored. A label fits
+the image as a viewer shows it, turned by its EXIF orientation.
 """
 
 from collections import OrderedDict
@@ -27,17 +27,17 @@ LAYOUT = "<root>/<split>/images/NAME.{png,jpg,jpeg}"
 
 
 class FolderImages:
-    """Images of one split, decoded when asked for; label files are never opened.
+    """Images of one split, decoded on access; label files are never opened.
 
     Args:
-        root: folder that holds the splits.
-        split: name of the split's folder.
-        height: height of the images handed out, in pixels.
-        width: width of the images handed out, in pixels.
-        cache_bytes: bound on the decoded (resized) arrays kept in memory.
+        root: Folder that holds the splits.
+        split: Name of the split's folder.
+        height: Height of the returned images, in pixels.
+        width: Width of the returned images, in pixels.
+        cache_bytes: Most bytes of decoded and resized arrays kept in memory.
 
     Raises:
-        StvmError: a missing or empty folder, or two images with the same stem.
+        StvmError: A missing or empty folder, or two images with the same stem.
     """
 
     def __init__(
@@ -58,10 +58,10 @@ class FolderImages:
         return len(self.names)
 
     def image(self, index: int) -> Uint8Array:
-        """Returns image `index` as RGB (height, width, 3), resized bilinearly where it differs.
+        """Image `index` as RGB (height, width, 3), resized bilinearly if its file differs in size.
 
         Raises:
-            StvmError: the file cannot be read or has more than 8 bits per channel.
+            StvmError: The file cannot be read or has more than 8 bits per channel.
         """
         path = self._image_paths[index]
         return self._cache.get(
@@ -76,18 +76,18 @@ class FolderImages:
 
 
 class LabelledFolder(FolderImages):
-    """Images of one split with their labels; files are opened only when asked for.
+    """Images of one split with their labels, decoded on access.
 
     Args:
-        root: folder that holds the splits.
-        split: name of the split's folder.
-        height: height of the arrays handed out, in pixels.
-        width: width of the arrays handed out, in pixels.
-        classes: classes and the ids that stand for them in the label files.
-        cache_bytes: bound on the decoded arrays (images and labels) kept in memory.
+        root: Folder that holds the splits.
+        split: Name of the split's folder.
+        height: Height of the returned arrays, in pixels.
+        width: Width of the returned arrays, in pixels.
+        classes: Classes and their ids in the label files.
+        cache_bytes: Most bytes of decoded arrays (images and labels) kept in memory.
 
     Raises:
-        StvmError: as `FolderImages`, or an image without label.
+        StvmError: A fault that `FolderImages` raises, or an image without label.
     """
 
     def __init__(
@@ -106,10 +106,10 @@ class LabelledFolder(FolderImages):
         self._train_ids[list(classes.ids)] = np.arange(len(classes), dtype=np.uint8)
 
     def label(self, index: int) -> Uint8Array:
-        """Returns label `index` as train ids (height, width), 0..C-1 and 255 for ignored.
+        """Label `index` as train ids (height, width), 0..C-1 and 255 for ignored.
 
         Raises:
-            StvmError: the file cannot be read, is not 8-bit single-channel, differs in size from
+            StvmError: The file cannot be read, is not 8-bit single-channel, differs in size from
                 its image, or holds an id outside the class list.
         """
         label_path, image_path = self._label_paths[index], self._image_paths[index]
@@ -121,10 +121,10 @@ class LabelledFolder(FolderImages):
 
 
 def checked_ids(path: Path, image_path: Path, classes: ClassList) -> Uint8Array:
-    """Ids of a label file (H, W) as they are stored.
+    """Ids of a label file (H, W) as they are stored, after a check against the class list.
 
     Raises:
-        StvmError: the file cannot be read, is not 8-bit single-channel, differs in size from its
+        StvmError: The file cannot be read, is not 8-bit single-channel, differs in size from its
             image, or holds an id outside the class list.
     """
     image_size = read_size(image_path)
@@ -149,7 +149,7 @@ def checked_ids(path: Path, image_path: Path, classes: ClassList) -> Uint8Array:
 
 
 class _ArrayCache:
-    """Keeps the arrays used last, up to a number of bytes."""
+    """Memory of the arrays used last, up to a number of bytes."""
 
     def __init__(self, max_bytes: int) -> None:
         self._max_bytes = max_bytes
@@ -157,7 +157,7 @@ class _ArrayCache:
         self.bytes = 0
 
     def get(self, path: Path, decode: Callable[[], Uint8Array]) -> Uint8Array:
-        """Returns a copy, so that a caller may change it in place."""
+        """A copy of the array, so that the caller may change it in place."""
         if path in self._arrays:
             self._arrays.move_to_end(path)
             return self._arrays[path].copy()
@@ -171,10 +171,10 @@ class _ArrayCache:
 
 
 def image_paths(root: Path, split: str) -> list[Path]:
-    """Lists the images of a split, sorted by stem.
+    """Images of a split, sorted by stem.
 
     Raises:
-        StvmError: a missing or empty folder, or two images with the same stem.
+        StvmError: A missing or empty folder, or two images with the same stem.
     """
     folder = root / split / "images"
     for part, what in ((root, "data root"), (root / split, "split"), (folder, "images folder")):
@@ -201,7 +201,7 @@ def image_paths(root: Path, split: str) -> list[Path]:
 
 
 def left_out(root: Path, split: str) -> list[Path]:
-    """Pictures beside a split's images that are of a kind that is not read."""
+    """Pictures in a split's images folder whose file format is not read."""
     folder = root / split / "images"
     return sorted(
         path
@@ -215,13 +215,13 @@ def _is_image(path: Path) -> bool:
 
 
 def label_paths(images: list[Path]) -> list[Path]:
-    """Gives the label file of each image of one split.
+    """Label file of each image of one split.
 
-    Names are the same where they differ in the Unicode form of a letter alone, as those do that
-    were written on macOS.
+    Two names that differ only in the Unicode form of a letter count as equal: macOS writes another
+    form than other systems.
 
     Raises:
-        StvmError: an image without label.
+        StvmError: An image without label.
     """
     folder = images[0].parent.parent / "labels"
     present = {path.name: path for path in folder.iterdir()} if folder.is_dir() else {}
@@ -240,10 +240,10 @@ def label_paths(images: list[Path]) -> list[Path]:
 
 
 def read_files(root: Path, split: str, labelled: bool) -> list[Path]:
-    """The files that are read of a split, and no other that may lie beside them.
+    """Files of a split that are read: its images and, if `labelled`, their labels.
 
     Raises:
-        StvmError: as `image_paths` and, with labels, as `label_paths`.
+        StvmError: A fault that `image_paths` or `label_paths` raises.
     """
     images = image_paths(root, split)
     return [*images, *(label_paths(images) if labelled else ())]

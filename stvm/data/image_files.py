@@ -1,7 +1,7 @@
-"""One image or label file as it is stored; what cannot be read is refused by name.
+"""Reads one image or label file; an error names the file and says what to do.
 
-An image is what a viewer shows: turned by its EXIF orientation, as OpenCV and the tools with which
-labels are drawn do. A label is what is stored; one that asks to be turned is refused.
+An image is read as a viewer shows it, turned by its EXIF orientation. OpenCV and labelling tools do
+the same. A label is read as it is stored; a label with an EXIF orientation is refused.
 """
 
 import struct
@@ -39,12 +39,12 @@ _JPEG_SCAN, _JPEG_END = 0xDA, b"\xff\xd9"
 
 
 def read_rgb(path: Path) -> Image.Image:
-    """Reads an image file as RGB, upright as a viewer shows it.
+    """Reads an image file as RGB, turned as a viewer shows it.
 
-    Of 16 bits a channel the upper 8 are taken, as viewers do.
+    Of channels with 16 bits the upper 8 are taken, as viewers do.
 
     Raises:
-        StvmError: the file cannot be read, is 16-bit grey, or has transparent pixels.
+        StvmError: The file cannot be read, is 16-bit grey, or has transparent pixels.
     """
     with opened(path, ("PNG", "JPEG")) as image:
         if image.mode not in _IMAGE_MODES:
@@ -64,10 +64,10 @@ def read_rgb(path: Path) -> Image.Image:
 
 
 def read_size(path: Path) -> tuple[int, int]:
-    """Width and height of an image file as it is shown, from its header.
+    """Width and height of an image as a viewer shows it, from the header of its file.
 
     Raises:
-        StvmError: the file cannot be read.
+        StvmError: The file cannot be read.
     """
     with opened(path, ("PNG", "JPEG")) as image:
         width, height = image.size
@@ -75,10 +75,10 @@ def read_size(path: Path) -> tuple[int, int]:
 
 
 def is_turned(path: Path) -> bool:
-    """The image file asks to be shown otherwise than it is stored.
+    """True if the file's EXIF orientation turns or mirrors the image.
 
     Raises:
-        StvmError: the file cannot be read.
+        StvmError: The file cannot be read.
     """
     with opened(path, ("PNG", "JPEG")) as image:
         return _orientation(image) in _TURNS
@@ -88,7 +88,8 @@ def read_ids(path: Path) -> Uint8Array:
     """Ids (H, W) of an 8-bit label file: its grey values, or the indices of its palette.
 
     Raises:
-        StvmError: the file cannot be read, is no single channel of 8 bits, or asks to be turned.
+        StvmError: The file cannot be read, is not a single channel of 8 bits, or has an EXIF
+            orientation.
     """
     with opened(path, ("PNG",)) as label:
         check_label_mode(path, label)
@@ -99,10 +100,10 @@ def read_ids(path: Path) -> Uint8Array:
 def read_first_channel(path: Path) -> NDArray[np.uint16]:
     """First channel (H, W) of a PNG file of three 16-bit channels, which holds SYNTHIA's classes.
 
-    Pillow reads the upper byte of each value and so finds class 0 everywhere.
+    OpenCV reads it, because Pillow keeps only the upper byte of each value, which is 0 everywhere.
 
     Raises:
-        StvmError: the file cannot be read or is stored otherwise.
+        StvmError: The file cannot be read or has another format.
     """
     with opened(path, ("PNG",)) as label:
         raw_mode = _raw_mode(label)
@@ -119,12 +120,13 @@ def read_first_channel(path: Path) -> NDArray[np.uint16]:
 
 
 def check_intact(path: Path) -> None:
-    """Look for damage that Pillow passes over as it decodes.
+    """Looks for damage that Pillow does not notice when it decodes.
 
-    A PNG file is compared with the checksums in it; a JPEG file has none, but an end.
+    A PNG file is compared with the checksums in it. A JPEG file has none; its end marker is looked
+    for.
 
     Raises:
-        StvmError: it is cut off, or was damaged when it was copied.
+        StvmError: The file is cut off, or was damaged when it was copied.
     """
     with opened(path, ("PNG", "JPEG")) as image:
         kind = str(image.format)
@@ -137,13 +139,13 @@ def check_intact(path: Path) -> None:
 
 
 def check_image(path: Path) -> bool:
-    """Look whether an image can be read, without decoding it where its checksums say so.
+    """Checks that an image can be read; a plain PNG file is not decoded, its checksums suffice.
 
     Returns:
-        It is shown otherwise than it is stored.
+        True if the file's EXIF orientation turns or mirrors the image.
 
     Raises:
-        StvmError: it cannot be read.
+        StvmError: The file cannot be read.
     """
     check_intact(path)
     with opened(path, ("PNG", "JPEG")) as image:
@@ -155,13 +157,13 @@ def check_image(path: Path) -> bool:
 
 
 def opened(path: Path, formats: tuple[str, ...]) -> Image.Image:
-    """An image file whose pixels are not read yet.
+    """Opens an image file without reading its pixels.
 
     Raises:
-        StvmError: no file of these formats, one of several pictures, or one too large.
+        StvmError: The file has none of these formats, holds several pictures, or is too large.
     """
     try:
-        # Pillow warns from half the size on at which it refuses.
+        # Pillow warns above half of the size that it refuses.
         with warnings.catch_warnings(action="ignore"):
             image = Image.open(path, formats=formats)
     except Image.DecompressionBombError as error:
@@ -169,7 +171,7 @@ def opened(path: Path, formats: tuple[str, ...]) -> Image.Image:
         raise StvmError(f"{path}: too large: {count}; save it with fewer pixels") from error
     except _READ_ERRORS as error:
         raise _unreadable(path, " or ".join(formats), _what_it_is(path) or error) from error
-    # A JPEG file with a second picture is a photo with its depth or brightness beside it.
+    # A JPEG file with a second picture is a photo with a depth or brightness map; it is fine.
     if image.format == "PNG" and getattr(image, "is_animated", False):
         image.close()
         raise StvmError(f"{path}: is an animation; save one picture of it as PNG")
@@ -177,10 +179,10 @@ def opened(path: Path, formats: tuple[str, ...]) -> Image.Image:
 
 
 def loaded(path: Path, image: Image.Image) -> Image.Image:
-    """The image with its pixels.
+    """The same image, after its pixels are read.
 
     Raises:
-        StvmError: the file is cut off or damaged.
+        StvmError: The file is cut off or damaged.
     """
     try:
         image.load()
@@ -190,10 +192,10 @@ def loaded(path: Path, image: Image.Image) -> Image.Image:
 
 
 def check_label_mode(path: Path, label: Image.Image) -> None:
-    """Refuse what Pillow does not hand out as the ids that are stored.
+    """Refuses a format whose stored ids Pillow would change.
 
     Raises:
-        StvmError: no single channel of 8 bits.
+        StvmError: The file is not a single channel of 8 bits.
     """
     raw_mode = _raw_mode(label)
     if label.mode not in _LABEL_MODES or raw_mode in _STRETCHED_RAW_MODES:
@@ -204,9 +206,10 @@ def check_label_mode(path: Path, label: Image.Image) -> None:
 
 
 def _has_end(jpeg: bytes) -> bool:
-    """The marker that ends a JPEG picture follows its first scan.
+    """True if an end marker follows the first scan of a JPEG picture.
 
-    A thumbnail before it has one of its own; what cameras put behind it may hold any bytes.
+    A thumbnail before the scan has an end marker of its own, which must not count. Cameras append
+    other data after the picture, so the marker need not be at the end of the file.
     """
     at = 2
     while at + 4 <= len(jpeg) and jpeg[at] == 0xFF:
@@ -217,9 +220,9 @@ def _has_end(jpeg: bytes) -> bool:
 
 
 def _orientation(image: Image.Image) -> int:
-    """EXIF orientation, 1 to 8; 1 where there is none or none that can be read."""
+    """EXIF orientation, 1 to 8; 1 if there is none or it cannot be read."""
     try:
-        # PNG files' own form of this would decode the pixels first.
+        # The method of PNG images would decode the pixels first.
         with warnings.catch_warnings(action="ignore"):
             return int(Image.Image.getexif(image).get(_ORIENTATION, 1))
     except (*_READ_ERRORS, TypeError, KeyError, OverflowError):
@@ -240,7 +243,7 @@ def _is_transparent(image: Image.Image) -> bool:
 
 
 def _what_it_is(path: Path) -> OSError | None:
-    """Why a file is no image of the kind that was looked for, where that can be told."""
+    """The reason why a file does not open as the expected format; None if it is unknown."""
     try:
         start = path.read_bytes()[:64] if path.stat().st_size < 10_000 else b"?"
         if not start:
@@ -254,7 +257,7 @@ def _what_it_is(path: Path) -> OSError | None:
 
 
 def size_text(size: tuple[int, int]) -> str:
-    """Width and height for people."""
+    """Width and height as text for a message."""
     return f"{size[0]}x{size[1]} (width x height)"
 
 

@@ -1,4 +1,4 @@
-"""What a data set is to its users: a sequence of images, with or without labels.
+"""The types of opened data: a sequence of images, with or without labels.
 
 An opened data set also carries the meaning of its labels, so that nobody has to look it up.
 """

@@ -1,7 +1,7 @@
-"""Looks at every image and label that trials will read, before anything is trained.
+"""Checks every image and label file that trials will read, before anything is trained.
 
-What was looked at is remembered below CACHE/checked by path, size and time of change: a second
-start reads nothing again. Arrays that `prepare` wrote were made from files that it looked at.
+Results are kept in CACHE/checked by path, size and time of change, so that a second start reads no
+file again. Files that `prepare` has decoded are not checked again either: it checks them itself.
 """
 
 import os
@@ -30,27 +30,27 @@ from stvm.files import write_whole
 VERSION = 1
 TRUSTED = "prepare them with --trust-labels"
 MOST_FAULTS = 20
-"""Files that cannot be used after which the rest is not looked at."""
+"""Number of unusable files after which the check stops."""
 ALONE = 200
-"""Files up to which other processes would start longer than they help."""
+"""Number of files up to which one process is faster than starting several."""
 SAY_FIRST_S, SAY_EVERY_S = 5.0, 30.0
 """Seconds until the first line of progress, and between later ones."""
 
 Fact = dict[str, Any]
-"""What was found in a file: `turned` of an image, `counts` of a label's ids."""
+"""Result for one file: `turned` for an image, `counts` of the ids for a label."""
 
 
 @dataclass(frozen=True)
 class Files:
-    """Images or labels of a split.
+    """Image files or label files of one split.
 
     Attributes:
-        what: for people.
-        kind: which of the two.
-        images: image files.
-        labels: label files in the same order; empty for images.
-        classes: of a user's own labels.
-        layout: name of a published data set's.
+        what: Domain and split, for messages.
+        kind: Kind of the checked files.
+        images: Image files.
+        labels: Label files in the same order; empty if images are checked.
+        classes: Class list of a user's own labels; None for a published data set.
+        layout: Name of the layout of a published data set; empty for a user's own.
     """
 
     what: str
@@ -62,7 +62,7 @@ class Files:
 
     @cached_property
     def key(self) -> str:
-        """Names what is looked at, where and how."""
+        """Key under which the results are kept: content, place and way of the check."""
         classes = self.classes.ids if self.classes else None
         folder = str(self._read[0].parent.resolve())
         named = [VERSION, self.what, self.kind, folder, classes, self.layout]
@@ -73,7 +73,7 @@ class Files:
         return self.labels or self.images
 
     def looks(self) -> Iterator["Look"]:
-        """Each file that is to be looked at."""
+        """One check for each file."""
         for number, image in enumerate(self.images):
             label = self.labels[number] if self.labels else None
             yield Look(image, label, self.classes, self.layout)
@@ -81,7 +81,7 @@ class Files:
 
 @dataclass(frozen=True)
 class Look:
-    """A file to be looked at: the label, where there is one, else the image."""
+    """Check of one file: of the label if there is one, else of the image."""
 
     image: Path
     label: Path | None
@@ -90,14 +90,14 @@ class Look:
 
     @property
     def name(self) -> str:
-        """Of the file in what is remembered."""
+        """Name of the file in the kept results."""
         return str((self.label or self.image).absolute())
 
     def stamp(self) -> list[int]:
-        """Size and time of change of the file, and of a label's image.
+        """Size and time of change of the image and, if there is one, of the label.
 
         Raises:
-            StvmError: it is not there any more.
+            StvmError: The file is missing.
         """
         found = []
         for path in (self.image, self.label):
@@ -111,7 +111,7 @@ class Look:
 
 
 def find(look: Look) -> tuple[Look, Fact | str]:
-    """What is in a file, or why it cannot be used."""
+    """The check with its result, or with the reason why the file cannot be used."""
     try:
         if look.label is None:
             return look, {"turned": check_image(look.image)}
@@ -126,17 +126,17 @@ def find(look: Look) -> tuple[Look, Fact | str]:
 
 
 def check_contents(files: Sequence[Files], cache: Path | None) -> list[str]:
-    """Look at all files that were not looked at before.
+    """Checks all files that were not checked before.
 
     Args:
-        files: of each split, each once.
-        cache: folder in which it is remembered; None for nowhere.
+        files: Files of all splits; repeated entries are checked once.
+        cache: Folder that keeps the results; None keeps none.
 
     Returns:
-        A line for each thing that is odd.
+        One line for each warning or remark.
 
     Raises:
-        StvmError: files that cannot be used, or labels that cannot be right.
+        StvmError: Files that cannot be used, or labels that cannot be right.
     """
     lines = []
     for one in {one.key: one for one in files}.values():
@@ -156,14 +156,14 @@ def check_contents(files: Sequence[Files], cache: Path | None) -> list[str]:
 
 
 def sampled_slip(files: Files) -> tuple[Slip, str] | None:
-    """What is odd about labels, and where; those that cannot be read are passed over."""
+    """A likely mistake in the labels and its place; unreadable files are left out."""
     facts = [fact for _, fact in map(find, files.looks()) if not isinstance(fact, str)]
     slip = slip_of(files, facts) if facts else None
     return (slip, f"{_place(files)}, {len(facts)} labels looked at") if slip else None
 
 
 def slip_of(files: Files, facts: Sequence[Fact]) -> Slip | None:
-    """What is odd about the labels of a split."""
+    """A likely mistake in the labels of a split; None if there is none."""
     if files.kind == "images":
         return None
     total: Counts = np.zeros(256, np.int64)
@@ -176,12 +176,12 @@ def slip_of(files: Files, facts: Sequence[Fact]) -> Slip | None:
 
 
 def _place(files: Files) -> str:
-    """The folder, with which split it is."""
+    """The folder of the files, with domain and split."""
     return f"{os.path.commonpath([p.parent for p in files.labels or files.images])} ({files.what})"
 
 
 def _facts(files: Files, cache: Path | None) -> list[Fact]:
-    """What is in each file, from what is remembered or by reading it."""
+    """The result for each file, from an earlier check or by reading it."""
     path = cache / "checked" / f"{files.key}.json" if cache else None
     known = _recall(path) if path else {}
     looks = list(files.looks())
@@ -213,7 +213,7 @@ def _recall(path: Path) -> dict[str, Fact]:
 
 
 def _read(files: Files, todo: Sequence[Look], found: dict[str, Fact]) -> list[str]:
-    """Put facts into `found` by name; a line for each file that cannot be used."""
+    """Puts results into `found` by name; returns a line for each file that cannot be used."""
     faults: list[str] = []
     workers = len(os.sched_getaffinity(0)) if len(todo) > ALONE else 1
     tell = _Lines(f"{len(todo):,} {files.kind} of {files.what}", len(todo))
@@ -230,7 +230,7 @@ def _read(files: Files, todo: Sequence[Look], found: dict[str, Fact]) -> list[st
 
 
 class _Lines:
-    """Says how many files are looked at, where that takes long."""
+    """Prints how many files are checked, now and then, if that takes long."""
 
     def __init__(self, what: str, total: int) -> None:
         self._what = what

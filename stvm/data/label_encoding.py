@@ -1,7 +1,7 @@
-"""Labels that hold other numbers than their reader takes them for, told by a split's ids.
+"""Finds labels with a wrong numbering of the classes, from the ids of a whole split.
 
-Each label may be readable and each id known, and still every class be another: the field's most
-common slip is train ids (0 to 18, 255 ignored) in files of label ids (7 is road), or the reverse.
+Every label may be readable and every id known, and still every class may be wrong. The most common
+mistake is train ids (0 to 18, 255 ignored) in place of label ids (7 is road), or the reverse.
 """
 
 from collections.abc import Collection
@@ -18,16 +18,16 @@ Counts = NDArray[np.int64]
 
 LAST_TRAIN_ID = 18
 MANY_IDS = 8
-"""Ids up to 18 that occur without one above: a split of streets with fewer may be a tiny one."""
+"""Number of ids up to 18 that makes train ids certain; a tiny split may hold fewer."""
 
 
 @dataclass(frozen=True)
 class Slip:
-    """What is odd about the labels of a split.
+    """A likely mistake in the labels of a split.
 
     Attributes:
-        text: what they look like and what to do.
-        certain: they cannot be right.
+        text: Appearance of the labels and the remedy, for a message.
+        certain: True if the labels cannot be right.
     """
 
     text: str
@@ -35,11 +35,11 @@ class Slip:
 
 
 def published_slip(counts: Counts, ids: LabelIds) -> Slip | None:
-    """What is odd about labels that should be numbered as a data set is.
+    """A likely mistake in labels of a published data set; None if there is none.
 
     Args:
-        counts: of the ids as they are stored.
-        ids: of the data set.
+        counts: Pixels of each stored id.
+        ids: Ids that the data set uses.
     """
     present = _present(counts)
     known = [i for i in present if i in ids.train_ids]
@@ -62,7 +62,7 @@ def published_slip(counts: Counts, ids: LabelIds) -> Slip | None:
 
 
 def own_slip(counts: Counts, classes: ClassList) -> Slip | None:
-    """What is odd about labels whose ids are all in the class list, or ignored."""
+    """A likely mistake in labels whose ids are all in the class list or ignored."""
     present = _present(counts)
     if not present:
         return Slip(
@@ -81,11 +81,11 @@ def own_slip(counts: Counts, classes: ClassList) -> Slip | None:
 
 
 def look_alike(present: Collection[int], classes: ClassList) -> str:
-    """What a label looks like that holds ids outside the class list; empty where that is open.
+    """A guess about a label with ids outside the class list; empty if there is no good guess.
 
     Args:
-        present: ids of the label.
-        classes: the class list.
+        present: Ids that the label holds.
+        classes: Class list that lacks some of them.
     """
     ids = sorted(set(present) - {IGNORE_INDEX})
     count = len(classes)

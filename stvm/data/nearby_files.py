@@ -1,24 +1,24 @@
-"""What stands in a folder in place of what was looked for: for messages that say so."""
+"""Suggestions for messages: a file or folder that is nearly the one that was looked for."""
 
 import unicodedata
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
 PLACES = 200
-"""Most folders that are looked into for one at another level."""
+"""Largest number of folders that are searched for a suggestion."""
 
 
 def composed(name: str) -> str:
-    """A name in the Unicode form of most systems; macOS takes letters and accents apart."""
+    """A name in the Unicode form of most systems; macOS writes accents as separate characters."""
     return unicodedata.normalize("NFC", name)
 
 
 def near(wanted: str, present: Iterable[str]) -> str:
-    """What is there of nearly the same name, with what to do; empty where nothing is.
+    """A file of nearly the wanted name, with what to do; empty if there is none.
 
     Args:
-        wanted: name of a PNG file.
-        present: names in its folder.
+        wanted: Name of a PNG file.
+        present: Names in its folder.
     """
     stem = wanted.rpartition(".")[0]
     for name in sorted(present):
@@ -34,11 +34,11 @@ def near(wanted: str, present: Iterable[str]) -> str:
 
 
 def did_you_mean(root: Path, fits: Callable[[Path], bool]) -> str:
-    """A folder one or two levels above or below that is laid out as the root should be.
+    """A folder one or two levels above or below that has the expected layout.
 
     Args:
-        root: the one given.
-        fits: tells whether a folder is laid out so.
+        root: Folder that was given and does not have it.
+        fits: Function that is true for a folder of the expected layout.
     """
     below = _folders(root)
     deeper = [folder for first in below for folder in _folders(first)]

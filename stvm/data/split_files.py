@@ -1,4 +1,4 @@
-"""Which files of a split a trial reads, so that they can be looked at before it starts."""
+"""The files of each split that a trial reads, so that they can be checked before it starts."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,14 +17,14 @@ from stvm.settings import PUBLISHED, DataSettings
 
 @dataclass(frozen=True)
 class Reads:
-    """Some images of a split, which a trial reads.
+    """Images of one split that a trial reads, with or without their labels.
 
     Attributes:
-        data: which images.
-        domain: source or target.
-        split: of it.
-        labelled: the labels are read too; if not, they are neither opened nor looked for.
-        most: images that are read, evenly spaced; 0 for all.
+        data: Settings that name the data set.
+        domain: Domain, source or target.
+        split: Split of the domain.
+        labelled: True if the labels are read too; if not, no label file is opened or looked for.
+        most: Largest number of images, evenly spaced; 0 for all.
     """
 
     data: DataSettings
@@ -34,13 +34,13 @@ class Reads:
     most: int = 0
 
     def files(self, cache: Path | None) -> list[Files]:
-        """Those that have to be looked at.
+        """Files that have to be checked.
 
         Args:
-            cache: of prepared arrays, for which all files were looked at.
+            cache: Folder of prepared arrays, whose originals were checked already; None for none.
 
         Raises:
-            StvmError: folders or labels that are missing.
+            StvmError: Folders or labels that are missing.
         """
         data, what = self.data, f"{self.domain} {self.split}"
         if data.dataset == "folder":
@@ -57,7 +57,7 @@ class Reads:
 
 
 def odd_files(reads: Reads) -> list[str]:
-    """A line for a folder of a user's own with pictures that are left out."""
+    """A warning if a user's folder holds pictures that are not read."""
     data = reads.data
     if data.dataset != "folder":
         return []

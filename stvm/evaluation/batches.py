@@ -1,4 +1,4 @@
-"""How many whole images a pass takes, and images as networks take them."""
+"""Batches of whole images: how many one pass takes, and their conversion to tensors."""
 
 from collections.abc import Iterator, Sequence
 
@@ -11,14 +11,14 @@ from stvm.data.images import Images
 
 BATCH = 8
 PIXELS = 1024 * 2048
-"""Most pixels a pass: 19 float32 scores of each are 160 MB, of which a few are alive at a time."""
+"""Most pixels per pass: their scores for 19 classes take 160 MB, several times over."""
 
 
 def batch_size(pixels: int) -> int:
-    """Images a pass, at most 8 and at least one.
+    """Images per pass, at least 1 and at most 8.
 
     Args:
-        pixels: of one image, or of its labels where these are larger.
+        pixels: Pixels of one image, or of its labels if they are larger.
     """
     return max(1, min(BATCH, PIXELS // pixels))
 

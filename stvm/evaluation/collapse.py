@@ -1,4 +1,4 @@
-"""A watch on the predicted classes, which tells a training that collapses."""
+"""Detects a training that collapses, from the classes it predicts on a few fixed images."""
 
 from dataclasses import dataclass
 
@@ -11,18 +11,18 @@ from stvm.networks import SegmentationNetwork
 
 @dataclass
 class CollapseMonitor:
-    """The classes a network predicts on a few fixed unlabelled images, as training goes on.
+    """Measures which classes a network predicts on a few fixed unlabelled images.
 
     Attributes:
-        network: the one reported.
-        pixels: unlabelled target images (N, 3, H, W) in [0, 1].
+        network: Network that the trial reports.
+        pixels: Unlabelled target images (N, 3, H, W) in [0, 1].
     """
 
     network: SegmentationNetwork
     pixels: Tensor
 
     def measure(self, iteration: int) -> dict[str, object]:
-        """Share of each predicted class, mean entropy and information (nats) after `iteration`."""
+        """Shares of predicted classes, mean entropy and information (nats) after `iteration`."""
         prediction = predict(self.network, self.pixels)
         counts = torch.bincount(prediction.classes.flatten(), minlength=len(prediction.mean))
         shares = counts.double() / counts.sum()
@@ -35,14 +35,15 @@ class CollapseMonitor:
 
 
 def effective_classes(shares: list[float]) -> float:
-    """exp of the entropy of the shares: k for k classes of equal share."""
+    """Effective number of classes, exp of the entropy of the shares; k for k equal shares."""
     return float(entropy_of(torch.tensor(shares, dtype=torch.float64)).exp())
 
 
 COLLAPSED_BELOW = 0.5
+"""Share of the source model's effective number of classes below which a training collapsed."""
 
 
 def has_collapsed(watch: list[dict[str, object]]) -> bool:
-    """The effective number of predicted classes ended below half of the source model's."""
+    """True if the effective number of classes ended below half of the source model's."""
     first, last = (effective_classes(point["shares"]) for point in (watch[0], watch[-1]))  # type: ignore[arg-type]
     return last < COLLAPSED_BELOW * first

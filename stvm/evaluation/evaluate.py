@@ -1,4 +1,4 @@
-"""Evaluation on labelled target images: one confusion matrix over the whole split."""
+"""mIoU of a network on labelled images: one confusion matrix over the whole split."""
 
 from collections.abc import Iterator
 
@@ -23,9 +23,9 @@ def labelled_batches(
     """Whole images (N, 3, H, W) in [0, 1] with labels (N, H', W'), in order.
 
     Args:
-        images: all of one size, and so their labels.
-        device: of the tensors.
-        most: images a batch; None for as many as `batch_size` allows.
+        images: Images of one size, with labels of one size.
+        device: Device of the returned tensors.
+        most: Images per batch; None for as many as `batch_size` allows.
     """
     rows: list[tuple[Uint8Array, Uint8Array]] = []
     for i in range(len(images)):
@@ -38,10 +38,10 @@ def labelled_batches(
 
 
 def check_labels(images: LabelledImages, split: str) -> None:
-    """Read every label once, so that a faulty one is met before training and not after it.
+    """Reads every label once, so that a faulty one is found before training.
 
     Raises:
-        StvmError: a label that cannot be used, or no labelled pixel in the whole split.
+        StvmError: A label that cannot be used, or no labelled pixel in the whole split.
     """
     known = sum(int((images.label(i) != IGNORE_INDEX).sum()) for i in range(len(images)))
     if not known:
@@ -60,18 +60,19 @@ def evaluate(
     protocol: Protocol = IMAGE,
     multi_scale: bool = False,
 ) -> Score:
-    """mIoU of a network in eval mode, whose modes and buffers stay as they were.
+    """mIoU of a network in eval mode; its modes and buffers stay unchanged.
 
-    The network's logits are enlarged at once to the size of the labels, as the field's codes do.
+    The network's logits are enlarged in one step to the size of the labels, as published code does.
 
     Args:
-        network: takes images in [0, 1].
-        images: of the protocol's input size, with labels of its label size.
-        num_classes: C.
-        device: of the network.
-        protocol: how logits are enlarged, and scales and flips of multi-scale testing.
-        multi_scale: the softmax summed over the protocol's scales and flips, each enlarged to the
-            size of the labels, takes the place of the logits.
+        network: Network that takes images in [0, 1].
+        images: Images of the protocol's input size, with labels of its label size.
+        num_classes: Number of classes, C.
+        device: Device of the network.
+        protocol: Protocol with the enlargement of logits, and scales and flips of multi-scale
+            testing.
+        multi_scale: True to sum the softmax over the protocol's scales and flips, each enlarged to
+            the size of the labels, in place of the logits.
     """
     total = torch.zeros(num_classes, num_classes, dtype=torch.long, device=device)
     scores = multi_scale_scores if multi_scale else enlarged_logits
@@ -79,7 +80,7 @@ def evaluate(
         network.eval()
         for pixels, labels in labelled_batches(images, device):
             size = (labels.shape[-2], labels.shape[-1])
-            # On a CPU `argmax` over channels takes five times as long.
+            # `max` and not `argmax`, which takes five times as long over channels on a CPU.
             predictions = scores(network, pixels, size, protocol).max(1).indices
             total += confusion_matrix(labels, predictions, num_classes)
     return score(total)

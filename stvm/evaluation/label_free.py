@@ -1,4 +1,4 @@
-"""Scores of a network on target images without any label.
+"""Scores of a network on target images that need no label.
 
 `stvm.records.label_free_objectives` names and explains them.
 """
@@ -15,9 +15,13 @@ from stvm.evaluation.batches import as_input, batch_size
 from stvm.networks import SegmentationNetwork, preserve_modes
 
 SCORED_IMAGES = 64
+"""Images on which the scores of a finished training are computed."""
 WATCHED_IMAGES = 8
+"""Images on which `CollapseMonitor` looks during a training."""
 PIXELS = 32
+"""Pixels drawn from each image for the neighbourhood density."""
 TEMPERATURE = 0.05
+"""Temperature of the neighbourhood density, as Saito et al. have it."""
 
 
 def load_even_subset(images: Images, count: int, device: torch.device) -> Tensor:
@@ -32,13 +36,13 @@ def _batches(pixels: Tensor) -> tuple[Tensor, ...]:
 
 @dataclass(frozen=True)
 class Prediction:
-    """What the scores need of the predictions on N images.
+    """Summary of the predictions on N images, from which the scores are computed.
 
     Attributes:
-        mean: mean softmax over all pixels, (C,).
-        entropy: mean over all pixels, in nats.
-        classes: predicted, (N, H, W).
-        sampled: softmax of pixels drawn from each image, (P, C).
+        mean: Mean softmax over all pixels, (C,).
+        entropy: Mean entropy over all pixels, in nats.
+        classes: Predicted classes, (N, H, W).
+        sampled: Softmax of pixels drawn from each image, (P, C).
     """
 
     mean: Tensor
@@ -49,7 +53,7 @@ class Prediction:
 
 @torch.no_grad()
 def predict(network: SegmentationNetwork, pixels: Tensor) -> Prediction:
-    """Predict in eval mode; the network's modes and buffers stay as they were."""
+    """Predicts in eval mode; the network's modes and buffers stay unchanged."""
     generator = torch.Generator().manual_seed(0)
     drawn = torch.randperm(pixels.shape[-2] * pixels.shape[-1], generator=generator)[:PIXELS]
     means, entropies, classes, sampled = [], [], [], []
@@ -87,8 +91,8 @@ def soft_neighbourhood_density(shares: Tensor, temperature: float = TEMPERATURE)
     """Mean entropy of each point's similarities to the others (Saito et al. 2021), in nats.
 
     Args:
-        shares: softmax outputs (P, C).
-        temperature: of the softmax over similarities.
+        shares: Softmax outputs (P, C).
+        temperature: Temperature of the softmax over similarities.
     """
     unit = F.normalize(shares, dim=1)
     similar = (unit @ unit.T) / temperature
@@ -104,9 +108,10 @@ def label_free_scores(
     """Entropy, information, neighbourhood density and agreement of the predictions.
 
     Args:
-        network: the one reported.
-        pixels: unlabelled target images (N, 3, H, W) in [0, 1].
-        other: images to classes of the network to agree with; None where there is none.
+        network: Network that the trial reports.
+        pixels: Unlabelled target images (N, 3, H, W) in [0, 1].
+        other: Function from images to the classes of a second network, for the agreement; None if
+            there is no second network.
     """
     prediction = predict(network, pixels)
     agreement = None

@@ -1,4 +1,4 @@
-"""How well scores tell right pseudo-labels from wrong ones."""
+"""Quality of confidence and reliability: how well they separate right from wrong labels."""
 
 from collections.abc import Callable
 from typing import Any
@@ -16,14 +16,14 @@ SAMPLED_PIXELS = 512
 
 
 def auroc(scores: NDArray[np.floating[Any]], right: NDArray[np.bool_]) -> float | None:
-    """Probability that a right pixel scores above a wrong one (ties count half).
+    """Probability that a right pixel has a higher score than a wrong one; ties count half.
 
-    The rank formula of Mann and Whitney; None when all are right or all wrong.
+    This is the rank formula of Mann and Whitney. None if all pixels are right or all are wrong.
     """
     positive, negative = int(right.sum()), int((~right).sum())
     if not positive or not negative:
         return None
-    # Not by scipy.stats, whose import would add a second to the start of every worker.
+    # Not from scipy.stats: its import would add a second to the start of every worker.
     _, value_of, counts = np.unique(scores, return_inverse=True, return_counts=True)
     ranks = (np.cumsum(counts) - (counts - 1) / 2)[value_of]
     above = float(ranks[right].sum()) - positive * (positive + 1) / 2
@@ -36,12 +36,15 @@ def pseudo_label_auroc(
     images: LabelledImages,
     device: torch.device,
 ) -> dict[str, float | None]:
-    """How well each score tells right pseudo-labels from wrong ones, as AUROC.
+    """AUROC of each score: how well it separates right pseudo-labels from wrong ones.
 
     Args:
-        read: images -> {"labels": pseudo-labels (N, H, W), a name: scores (N, H, W), ...}.
-        images: held out; at most 512 pixels of each are sampled, always the same.
-        device: of the networks.
+        read: Function from images to {"labels": pseudo-labels (N, H, W), NAME: scores (N, H, W)}.
+        images: Held-out images; at most 512 fixed pixels of each are used.
+        device: Device of the networks.
+
+    Returns:
+        AUROC by the name of the score.
     """
     right: list[Tensor] = []
     scores: dict[str, list[Tensor]] = {}

@@ -11,12 +11,12 @@ from stvm.data.classes import IGNORE_INDEX
 
 @dataclass(frozen=True)
 class Score:
-    """What a confusion matrix says; all are fractions.
+    """Figures computed from a confusion matrix; all are fractions.
 
     Attributes:
-        miou: mean over the classes that occur in the labels.
-        iou: of each class; None for a class that no label holds.
-        pixel_accuracy: share of labelled pixels that are right.
+        miou: Mean IoU over the classes that occur in the labels.
+        iou: IoU of each class; None for a class that no label holds.
+        pixel_accuracy: Share of labelled pixels that are right.
     """
 
     miou: float
@@ -24,7 +24,7 @@ class Score:
     pixel_accuracy: float
 
     def as_dict(self) -> dict[str, Any]:
-        """For a record."""
+        """The figures as entries of a record."""
         return {"miou": self.miou, "iou": self.iou, "pixel_accuracy": self.pixel_accuracy}
 
 
@@ -32,14 +32,14 @@ def confusion_matrix(labels: Tensor, predictions: Tensor, num_classes: int) -> T
     """Counts (C, C), row label and column prediction; pixels labelled 255 are left out.
 
     Args:
-        labels: any shape, ids below `num_classes` or 255.
-        predictions: of the same shape.
-        num_classes: C.
+        labels: Labels of any shape, ids below `num_classes` or 255.
+        predictions: Predicted classes of the same shape.
+        num_classes: Number of classes, C.
 
     Raises:
-        ValueError: another label.
+        ValueError: A label that is neither.
     """
-    # With a row for every byte nothing has to be picked out, which takes longer than counting.
+    # A row for every possible byte: selecting the labelled pixels first would take longer.
     pairs = (labels.long() * num_classes + predictions).flatten()
     counts = torch.bincount(pairs, minlength=(IGNORE_INDEX + 1) * num_classes).view(-1, num_classes)
     if counts[num_classes:IGNORE_INDEX].any():
@@ -50,10 +50,10 @@ def confusion_matrix(labels: Tensor, predictions: Tensor, num_classes: int) -> T
 def score(confusion: Tensor) -> Score:
     """mIoU of a confusion matrix (C, C): intersection over union, averaged over classes.
 
-    A class that no label holds has no IoU and is left out of the mean, also where it is predicted;
-    the pixels so predicted are errors of their own classes. Cityscapes' own evaluation
-    (cityscapesscripts) counts such a class as 0 once a single pixel is predicted as it; where every
-    class is labelled, as in the sets of the paper, the two are equal.
+    A class that no label holds has no IoU and is left out of the mean. Pixels predicted as such a
+    class count as errors of their true classes. Cityscapes' own evaluation (cityscapesscripts)
+    counts such a class as 0 if a single pixel is predicted as it. If every class is labelled, as in
+    the data sets of the paper, both give the same mean.
     """
     counts = confusion.double().cpu()
     right, labelled = counts.diagonal(), counts.sum(1)

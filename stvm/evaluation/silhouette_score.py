@@ -1,4 +1,4 @@
-"""Silhouette of labelled features, exact, in time linear in their number.
+"""Exact silhouette of labelled features, in time linear in their number.
 
 With the squared distance of equation 3, the mean distance of a point x to a cluster follows from
 the cluster's count n, sum S and sum of squares Q: |x|^2 - 2 x.S/n + Q/n. Two passes over the
@@ -15,20 +15,20 @@ from torch.nn import functional as F
 from stvm.data.classes import IGNORE_INDEX
 
 Batch = tuple[Tensor, dict[str, Tensor]]
-"""Features (P, D), and labels (P,) by the name of the labelling; 255 is left out."""
+"""Features (P, D), and labels (P,) by the name of their labelling; 255 is left out."""
 
 
 _PART = {"cpu": 4096, "cuda": 65536}
-"""Points at a time: what fits a processor's cache, or keeps a GPU busy at little memory."""
+"""Points per part: few enough for a processor's cache, enough to keep a GPU busy."""
 
 
 class ClusterSums:
     """Count, sum and sum of squares of the features of each cluster, in float64.
 
     Args:
-        num_classes: C.
-        dimension: D.
-        device: of the features.
+        num_classes: Number of classes, C.
+        dimension: Number of features of a point, D.
+        device: Device of the features.
     """
 
     def __init__(self, num_classes: int, dimension: int, device: torch.device) -> None:
@@ -36,7 +36,7 @@ class ClusterSums:
         self.count, self.squares, self.total = zeros[:, 0], zeros[:, 1], zeros[:, 2:]
 
     def add(self, features: Tensor, labels: Tensor) -> None:
-        """Count features (P, D) with labels (P,) in."""
+        """Adds features (P, D) to the clusters of their labels (P,)."""
         for x, own in _parts(features, labels):
             members = F.one_hot(own, len(self.count)).T.double()
             self.count += members.sum(1)
@@ -78,15 +78,15 @@ def silhouettes(
     """Silhouette of the same features under each way of labelling them.
 
     Args:
-        batches: gives all features with their labels, the same each time it is called.
-        num_classes: C.
-        dimension: D.
-        device: of the features.
+        batches: Function that yields all features with their labels, the same at each call.
+        num_classes: Number of classes, C.
+        dimension: Number of features of a point, D.
+        device: Device of the features.
 
     Returns:
-        For each labelling {"class": mean of each class, None for a class without point;
-        "class_mean": mean of these; "overall_mean": mean over all points}; None where there are
-        fewer than two classes.
+        For each labelling {"class": mean of each class, None for a class without points;
+        "class_mean": mean of these; "overall_mean": mean over all points}. None in place of the
+        dictionary if there are fewer than two classes.
     """
     sums: dict[str, ClusterSums] = {}
     for name, features, labels in _known(batches()):
@@ -96,14 +96,14 @@ def silhouettes(
     totals = {name: torch.zeros_like(sums[name].count) for name in sums}
     for name, features, labels in _known(batches()):
         values = sums[name].silhouette(features, labels)
-        # Not `bincount`, whose weights a GPU refuses in deterministic mode; by batch as it was, so
-        # that the sums are those of recorded trials to the bit.
+        # Not `bincount`: a GPU refuses its weights in deterministic mode. The sums are taken batch
+        # by batch, so that they equal those of recorded trials to the bit.
         totals[name] += torch.zeros_like(totals[name]).index_add_(0, labels, values)
     return {name: _summary(totals[name], sums[name].count) for name in sums}
 
 
 def _known(batches: Iterable[Batch]) -> Iterator[tuple[str, Tensor, Tensor]]:
-    """Each labelling of each batch, without the points it leaves out."""
+    """Each labelling of each batch, without its ignored points."""
     for features, labellings in batches:
         for name, labels in labellings.items():
             known = labels != IGNORE_INDEX

@@ -33,7 +33,7 @@ def open_evaluation_images(settings: Settings, cache: Path) -> EvaluationImages:
     """Opens the evaluated split at the sizes of the trial's protocol.
 
     Raises:
-        StvmError: a folder or file that is missing, or data that have no such size.
+        StvmError: A folder or file that is missing, or data that have no such size.
     """
     protocol, split = find_protocol(settings.evaluation.protocol), settings.training.eval_split
     sizes = {"image_size": protocol.input_size, "label_size": protocol.label_size}

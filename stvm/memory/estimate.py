@@ -1,9 +1,9 @@
 """Peak memory of a trial on a GPU, estimated without one.
 
-Networks, optimisers and passes are the trial's own, on fake tensors: they have sizes and no
-contents, so that every storage is counted and nothing is computed. What cannot be counted so is
-named an allowance: the CUDA context, the workspaces of cuDNN and cuBLAS, and what the allocator
-loses between blocks. The patch bank counts as if full of patches as large as a crop.
+The trial's own networks, optimisers and passes run on fake tensors. These have sizes and no
+contents, so that all memory is counted and nothing is computed. Three things cannot be counted and
+are added as allowances: the CUDA context, the workspaces of cuDNN and cuBLAS, and the memory that
+the allocator loses between blocks. The patch bank counts as full, with patches as large as a crop.
 """
 
 import math
@@ -42,16 +42,16 @@ from stvm.training.builder import Adaptation, build_adaptation
 MIB = 2**20
 ALLOWANCES = {"CUDA context": 450 * MIB, "workspaces of cuDNN and cuBLAS": 512 * MIB}
 FRAGMENTS = 0.05
-"""Share of what is counted that the allocator is allowed to lose."""
+"""Share of the counted memory that is added for losses of the allocator."""
 
 
 @dataclass(frozen=True)
 class Phase:
-    """What lies in memory at the peak of one phase of a trial.
+    """Memory at the peak of one phase of a trial.
 
     Attributes:
-        name: of the phase.
-        parts: bytes by what they are for.
+        name: Name of the phase.
+        parts: Bytes by their purpose.
     """
 
     name: str
@@ -64,19 +64,19 @@ class Phase:
 
     @property
     def peak(self) -> int:
-        """Bytes with the allowances."""
+        """Bytes of all parts with the allowances."""
         return self.counted + self.lost + sum(ALLOWANCES.values())
 
     @property
     def lost(self) -> int:
-        """Bytes allowed to be lost between blocks."""
+        """Bytes added for losses between blocks."""
         return round(self.counted * FRAGMENTS)
 
 
 def phases(settings: Settings) -> list[Phase]:
-    """The phases of a trial, the training of its source model first where there is one."""
+    """The phases of a trial; the training of its source model comes first if there is one."""
     found = []
-    # Weights that a network begins with do not change its size, and are not read.
+    # Initial weights do not change the size of a network, so they are not read.
     settings = settings.replace(source_init="")
     with fake_tensors():
         if not settings.source.source_checkpoint:
@@ -136,7 +136,7 @@ def _adaptation(settings: Settings, adaptation: Adaptation, source: Segmentation
 def largest_bank(settings: Settings) -> int:
     """Bytes of the patch bank when every patch is as large as a crop.
 
-    A pixel takes 3 bytes of image (12 where augmented ones are banked), 1 of mask and 4 of
+    A pixel takes 3 bytes of image (12 if augmented images are banked), 1 of mask and 4 of
     reliability.
     """
     method, training = settings.method, settings.training
@@ -169,11 +169,11 @@ def _learning(metric: MetricLearner) -> Callable[[Tensor, Tensor, Tensor, Tensor
 def _step_parts(
     step: Callable[[int], Any], weights: list[Tensor], optimizers: list[torch.optim.Optimizer]
 ) -> dict[str, int]:
-    """Parts of a step after the first, which leaves gradients and the optimisers' states."""
+    """Parts of the second step; the first one creates gradients and optimiser states."""
     step(1)
     gradients = size_of(t for optimizer in optimizers for t in gradients_of(optimizer))
     with counting_saved(weights) as saved, MemoryMeter() as live:
-        # The step frees them after the student's forward pass: they are there at its peak.
+        # The step frees them after the student's forward pass, so they count at its peak.
         live.count(t for optimizer in optimizers for t in gradients_of(optimizer))
         step(2)
     kept = saved.peak
@@ -193,7 +193,7 @@ def _evaluation(
     source: SegmentationNetwork,
     standing: dict[str, int],
 ) -> Phase:
-    """Passes over whole images, while all that was trained still stands."""
+    """Passes over whole images, while the trained networks are still in memory."""
     height, width = settings.data.height, settings.data.width
     network = adaptation.student if adaptation else source
     images = torch.empty(batch_size(height * width), 3, height, width)
@@ -208,7 +208,7 @@ def _evaluation(
         if adaptation and adaptation.metric:
             embeddings = adaptation.metric.embed(network.extract(images[:1]))
             F.normalize(upsample(embeddings, (height, width)), dim=1)
-    # Of an image to score: three channels of float32 and its classes of int64.
+    # An image to score takes three channels of float32 and its classes in int64.
     scored = SCORED_IMAGES * height * width * (3 * 4 + 8)
     parts = {"images to score": scored, "largest pass over whole images": live.peak}
     return Phase("evaluation", standing | parts)

@@ -1,4 +1,4 @@
-"""The memory estimate as text, beside the memory of a GPU, with what to change."""
+"""Text of the memory estimate: the phases, the memory of the GPU, and settings to change."""
 
 import shutil
 import subprocess
@@ -9,13 +9,13 @@ from stvm.memory.estimate import ALLOWANCES, FRAGMENTS, MIB, Phase, phases
 from stvm.settings import Settings, most_parts, needs_two_images
 
 REFERENCE = 11 * 1024 * MIB
-"""The paper's GPU: an RTX 2080 Ti with 11 GB."""
+"""Memory of the paper's GPU, an RTX 2080 Ti with 11 GB."""
 
 
 def gpu_memory() -> int | None:
-    """Bytes of the smallest GPU of this machine by nvidia-smi; None where there is none.
+    """Memory of the smallest GPU of this machine in bytes, by nvidia-smi; None without a GPU.
 
-    torch would answer too, but hold a context on the GPU for as long as the study runs.
+    torch knows it too, but would keep a context on the GPU as long as the study runs.
     """
     command = shutil.which("nvidia-smi")
     if not command:
@@ -29,10 +29,10 @@ def gpu_memory() -> int | None:
 
 
 def largest(trials: Iterable[Settings]) -> Settings:
-    """The trial that is expected to need most: what counts is compared from left to right.
+    """The trial that is expected to need most memory, judged by its settings.
 
     Raises:
-        StvmError: there is no trial.
+        StvmError: There is no trial.
     """
 
     def weight(settings: Settings) -> tuple[float, ...]:
@@ -49,12 +49,12 @@ def largest(trials: Iterable[Settings]) -> Settings:
 
 
 def lines(settings: Settings, memory: int | None = None, share: float = 1.0) -> list[str]:
-    """What a trial is estimated to take of a GPU.
+    """Lines about the memory of a GPU that a trial is estimated to need.
 
     Args:
-        settings: of the trial.
-        memory: bytes of the GPU; None for the paper's alone.
-        share: of the GPU that the trial has.
+        settings: Settings of the trial.
+        memory: Bytes of the GPU; None to compare with the paper's GPU only.
+        share: Share of the GPU that the trial may use.
     """
     found = phases(settings)
     most = max(found, key=lambda phase: phase.peak)
@@ -80,7 +80,7 @@ def lines(settings: Settings, memory: int | None = None, share: float = 1.0) -> 
 
 
 def advice(settings: Settings, most: Phase) -> str:
-    """Settings that lower the peak, those that change least first."""
+    """Settings that lower the peak; those that change the trial least come first."""
     changes = []
     if any(name.startswith("patch bank") for name in most.parts):
         changes.append("patches_on=cpu")
@@ -103,13 +103,13 @@ def advice(settings: Settings, most: Phase) -> str:
 
 
 def _parted(name: str, now: int, batch: int, settings: Settings) -> list[str]:
-    """As many parts of a batch as there can be, where there are fewer now."""
+    """The largest number of parts of a batch, if it is larger than now."""
     most = most_parts(settings.network, batch)
     return [f"{name}={most}"] if most > now else []
 
 
 def _smaller(name: str, now: int, settings: Settings) -> list[str]:
-    """A smaller batch, where the network can do with one."""
+    """A smaller batch, if the network allows one."""
     least = 2 if needs_two_images(settings.network) else 1
     return [f"a smaller {name}" + f" of {least} or more" * (least > 1)] if now > least else []
 

@@ -1,4 +1,7 @@
-"""Storages counted: those that live, those that a backward pass needs, those of fake tensors."""
+"""Counts the memory of tensors: all that live, or those that a backward pass needs.
+
+Fake tensors have sizes but no contents, so a large network can be counted on a small machine.
+"""
 
 import weakref
 from collections.abc import Callable, Iterable, Iterator
@@ -15,11 +18,11 @@ from torch.utils.weak import WeakIdKeyDictionary
 
 
 class MemoryMeter(TorchDispatchMode):
-    """Counts the storages made within the block.
+    """Counts the memory of all tensors created in the block.
 
     Attributes:
-        now: bytes of those that still live.
-        peak: most bytes at a time.
+        now: Bytes of the tensors that still live.
+        peak: Largest value of `now` so far.
     """
 
     def __init__(self) -> None:
@@ -36,7 +39,7 @@ class MemoryMeter(TorchDispatchMode):
         return result
 
     def count(self, tensors: Iterable[Tensor]) -> None:
-        """Count the storages of these tensors from now until they are freed."""
+        """Counts the memory of these tensors from now until they are freed."""
         for tensor in tensors:
             storage = tensor.untyped_storage()
             if storage not in self._seen:
@@ -54,16 +57,16 @@ def _tensors(values: Any) -> list[Tensor]:
 
 
 def size_of(tensors: Iterable[Tensor]) -> int:
-    """Bytes of the storages of these tensors, each counted once."""
+    """Bytes of these tensors; memory that several of them share counts once."""
     return sum({t.untyped_storage()._cdata: t.untyped_storage().nbytes() for t in tensors}.values())
 
 
 @contextmanager
 def counting_saved(kept: Iterable[Tensor]) -> Iterator[MemoryMeter]:
-    """Storages that forward passes in the block save for their backward passes, until freed.
+    """Counts the memory that forward passes in the block save for their backward passes.
 
     Args:
-        kept: parameters and buffers, which lie in memory anyway and are left out.
+        kept: Parameters and buffers, which are in memory anyway and are left out.
     """
     own = {t.untyped_storage()._cdata for t in kept}
     saved = MemoryMeter()
@@ -78,26 +81,26 @@ def counting_saved(kept: Iterable[Tensor]) -> Iterator[MemoryMeter]:
 
 
 def values_of(*modules: nn.Module) -> list[Tensor]:
-    """Parameters and buffers."""
+    """Parameters and buffers of the modules."""
     return [t for module in modules for t in (*module.parameters(), *module.buffers())]
 
 
 def state_of(optimizer: torch.optim.Optimizer) -> list[Tensor]:
-    """Tensors that an optimiser keeps between steps."""
+    """Tensors that an optimiser keeps from one step to the next."""
     return [t for state in optimizer.state.values() for t in state.values() if torch.is_tensor(t)]
 
 
 def gradients_of(optimizer: torch.optim.Optimizer) -> list[Tensor]:
-    """Gradients that lie in memory until the next backward pass."""
+    """Gradients that stay in memory until the next backward pass."""
     groups = (p for group in optimizer.param_groups for p in group["params"])
     return [p.grad for p in groups if p.grad is not None]
 
 
 @contextmanager
 def fake_tensors() -> Iterator[FakeTensorMode]:
-    """Tensors made within the block have sizes and no contents; modules move and copy as ever.
+    """Makes tensors created in the block fake: they have sizes and no contents.
 
-    torch alone refuses to swap fake parameters for moved ones, and to copy fake buffers.
+    Modules can be moved and copied as usual, which torch alone refuses for fake tensors.
     """
 
     def apply(

@@ -1,4 +1,4 @@
-"""The source model's file: trained where there is none, once, by whichever process is first."""
+"""Provides the source model's file: the first process that needs it trains it, once."""
 
 from pathlib import Path
 
@@ -31,23 +31,23 @@ def ensure_source(
     """The source model's file; the first process trains it, the others wait.
 
     Args:
-        settings: of a trial that starts from it.
-        cache: of rendered data and source models.
-        device: to train on.
-        progress: told how far the training is.
-        every_s: seconds between the states from which an interrupted training goes on.
-        wait: for another process that trains it.
-        sign: file that says how far it is; None for none.
+        settings: Settings of a trial that starts from the source model.
+        cache: Folder of rendered data and source models.
+        device: Device to train on.
+        progress: Function that is told how far the training is.
+        every_s: Least seconds between two saved states, from which the training can resume.
+        wait: True to wait while another process trains it.
+        sign: File in which this process writes how far it is; None for none.
 
     Raises:
-        Held: another process trains it, and `wait` is false.
-        StvmError: it was trained from other images or other weights.
+        Held: Another process trains it, and `wait` is false.
+        StvmError: The file was trained from other images or other weights.
     """
     path = source_path(settings, cache)
     if settings.source.source_checkpoint:
         return path
     if settings.data.dataset == "folder":
-        # Images that are not there name no source model.
+        # A source model is named by its images, so missing images are reported first.
         open_source(settings.data, "train", cache)
     made_from = _origin(settings)
     if path.exists():
@@ -90,7 +90,7 @@ def _train(
 
 
 def _origin(settings: Settings) -> dict[str, str]:
-    """What a source model is trained from that its name does not say."""
+    """Digests of initialisation and images that are not part of the source model's name."""
     start = settings.source.source_init
     found = {
         "init_sha256": file_sha256(Path(start)) if start else "",
@@ -100,7 +100,7 @@ def _origin(settings: Settings) -> dict[str, str]:
 
 
 def _check_origin(settings: Settings, path: Path, made_from: dict[str, str]) -> None:
-    """Raise if a source model that stands was trained from other images or other weights."""
+    """Raises if an existing source model was trained from other images or other weights."""
     if not made_from:
         return
     kept = open_source_model(settings, path).found.metadata

@@ -1,4 +1,4 @@
-"""What training with labels has of its own: the loss of labelled pixels, and weights of classes."""
+"""The loss of training on labels: cross-entropy of labelled pixels, weighted by class."""
 
 import torch
 from torch import Tensor
@@ -12,10 +12,10 @@ from stvm.training.device import must_repeat
 
 
 def refuse_unlabelled(images: LabelledImages) -> None:
-    """Look for a labelled pixel; nearly always the first image has one, and no other is read.
+    """Refuses images without any labelled pixel; mostly only the first label is read.
 
     Raises:
-        StvmError: no image has any.
+        StvmError: No image has a labelled pixel.
     """
     if not any((images.label(i) != IGNORE_INDEX).any() for i in range(len(images))):
         raise StvmError(
@@ -28,8 +28,8 @@ def label_weight(labels: Tensor, weights: Tensor | None) -> Tensor:
     """Sum of the class weights of the labelled pixels, by which their losses are divided.
 
     Args:
-        labels: of any shape, 255 ignored.
-        weights: of the classes, (C,); None for 1 each.
+        labels: Labels of any shape, 255 ignored.
+        weights: Weights of the classes, (C,); None for 1 each.
     """
     known = labels != IGNORE_INDEX
     shares = known.float() if weights is None else weights[labels.where(known, 0)] * known
@@ -39,14 +39,14 @@ def label_weight(labels: Tensor, weights: Tensor | None) -> Tensor:
 def mean_cross_entropy(
     logits: Tensor, labels: Tensor, weights: Tensor | None, batch: Tensor | None = None
 ) -> Tensor:
-    """Cross-entropy over the labelled pixels, weighed by class; 0 where there is none.
+    """Cross-entropy over the labelled pixels, weighted by class; 0 if there are none.
 
     Args:
-        logits: (N, C, H, W).
-        labels: (N, H, W), 255 ignored.
-        weights: of the classes, (C,); None for none.
-        batch: labels of the whole batch, where the others are of a part of it: the losses of all
-            parts add up to that of the batch.
+        logits: Logits (N, C, H, W).
+        labels: Labels (N, H, W), 255 ignored.
+        weights: Weights of the classes, (C,); None for 1 each.
+        batch: Labels of the whole batch if `logits` and `labels` are a part of it; the losses of
+            all parts then add up to the loss of the batch.
     """
     if batch is not None:
         whole = label_weight(batch, weights)
@@ -55,18 +55,23 @@ def mean_cross_entropy(
     total = label_weight(labels, weights)
     if not must_repeat(logits.device):
         loss = F.cross_entropy(logits, labels, weights, ignore_index=IGNORE_INDEX)
-        # torch divides 0 by 0; no pixel passes a gradient back.
+        # Without a labelled pixel torch divides 0 by 0; there is no gradient then.
         return loss.where(total > 0, 0.0)
-    # The kernel that averages over the pixels adds them up in any order.
+    # The kernel that averages over the pixels adds them in an order that may change.
     losses = F.cross_entropy(logits, labels, weights, ignore_index=IGNORE_INDEX, reduction="none")
     return losses.sum() / total.where(total > 0, 1.0)
 
 
 def class_weights(images: LabelledImages, num_classes: int, power: float) -> Tensor:
-    """Median frequency balancing (Eigen and Fergus 2015) to a power, (C,).
+    """Class weights by median frequency balancing (Eigen and Fergus 2015) to a power, (C,).
 
-    A class's frequency is its share of the pixels of those images that hold it; a class that
-    no image holds weighs 1.
+    The frequency of a class is its share of the pixels of the images that hold it. A class that no
+    image holds has weight 1.
+
+    Args:
+        images: Labelled images.
+        num_classes: Number of classes, C.
+        power: Exponent of the weights; 0 gives 1 for each class.
     """
     counts = torch.from_numpy(class_pixels(images, num_classes)).double()
     room = (counts > 0).sum(0) * images.label(0).size

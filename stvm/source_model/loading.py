@@ -1,4 +1,4 @@
-"""The source model of a trial: built from its settings, or read from a file and checked by them."""
+"""Builds a new source model from the settings, or reads one from a file and checks it."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -17,11 +17,11 @@ from stvm.settings.presets import NETWORKS
 def new_network(settings: Settings) -> SegmentationNetwork:
     """A network for the classes of the settings' data, on the CPU.
 
-    Weights are random; those of the backbone come from source_init, where it is given, and with
-    them the form of the backbone and the normalisation of its input.
+    The weights are random. With source_init the weights of the backbone come from that file, which
+    also determines the form of the backbone and the normalisation of its input.
 
     Raises:
-        StvmError: an initialisation that cannot be read or does not fit.
+        StvmError: An initialisation that cannot be read or does not fit.
     """
     described, start = _architecture(settings), settings.source.source_init
     if not start:
@@ -42,13 +42,13 @@ def new_network(settings: Settings) -> SegmentationNetwork:
 
 
 def open_source_model(settings: Settings, path: Path) -> Checkpoint:
-    """A file of weights, found to be of the settings' network and classes.
+    """A file of weights, after a check that it fits the settings' network and classes.
 
-    The network is built as the file says: branches, auxiliary classifier, normalisation.
+    The file determines branches, auxiliary classifier and normalisation of the network.
 
     Raises:
-        StvmError: unreadable, of another network, of other classes, or without a classifier that
-            the settings ask for.
+        StvmError: The file is unreadable, holds another network or other classes, or lacks a
+            classifier that the settings ask for.
     """
     asked, classes = settings.network, labelling_of(settings.data).class_names
     checkpoint = open_checkpoint(
@@ -81,13 +81,13 @@ def open_source_model(settings: Settings, path: Path) -> Checkpoint:
             f"checkpoint {path} has no auxiliary classifier on layer 3: leave out auxiliary=true"
         )
     if asked.network == "small_deeplab":
-        # The settings' channels, so that weights of others are refused by their keys.
+        # With the settings' channels, weights of another width are refused by their keys.
         return replace(checkpoint, architecture=replace(described, channels=asked.channels))
     return checkpoint
 
 
 def _choose(network: str) -> str:
-    """How a network is chosen: scenarios have an option for it, and presets that end in it."""
+    """Advice on how to choose a network: an option of scenarios, a preset, or a setting."""
     short = {full: name for name, full in NETWORKS.items()}.get(network)
     scenario = (
         f"--network {short} of studies/scenarios.py, a preset in -{short}, or " if short else ""
@@ -99,13 +99,14 @@ def load_source(settings: Settings, path: Path, device: torch.device) -> Segment
     """A source model from a file, in eval mode.
 
     Raises:
-        StvmError: as `open_source_model`, or weights that do not fit; the message names the keys.
+        StvmError: A fault that `open_source_model` raises, or weights that do not fit; the message
+            names the keys.
     """
     return open_source_model(settings, path).build().to(device)
 
 
 def source_facts(checkpoint: Checkpoint) -> dict[str, str | int | bool]:
-    """What a record keeps of the source model, beside its score."""
+    """Entries of a record about the source model, except its score."""
     found = checkpoint.found
     facts = {"sha256": file_sha256(found.path)} | checkpoint.facts()
     kept = {name: found.metadata.get(name, "") for name in ("origin", "init_sha256")}
@@ -113,7 +114,7 @@ def source_facts(checkpoint: Checkpoint) -> dict[str, str | int | bool]:
 
 
 def _architecture(settings: Settings) -> Architecture:
-    """Of a network that nothing but the settings describes."""
+    """Architecture that the settings alone describe."""
     network = settings.network
     return Architecture(
         network.network,

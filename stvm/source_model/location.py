@@ -1,4 +1,4 @@
-"""Where source models are kept; known without torch, which a study's command does not load."""
+"""Paths of source models in the cache; loads no torch, so that commands start fast."""
 
 from pathlib import Path
 
@@ -9,14 +9,14 @@ from stvm.settings import Settings
 
 
 def source_path(settings: Settings, cache: Path) -> Path:
-    """File of the source model: the user's checkpoint, or the one trained under its hash.
+    """File of the source model: the user's checkpoint, or the trained one, named by its hash.
 
-    The hash says what the images of folders hold and what the initialisation does. A model that
-    was trained under an earlier name is found where that name says as much; those of the first
-    versions end in .pt.
+    The content of a user's images and of the initialisation is part of the hash. A model trained
+    under a name of an earlier version is found too, if it was made from the same content. Models
+    of the first versions end in .pt.
 
     Raises:
-        StvmError: the settings say of files what they do not hold, or one cannot be read.
+        StvmError: The settings hold other digests than the files, or a file cannot be read.
     """
     if settings.source.source_checkpoint:
         return Path(settings.source.source_checkpoint)
@@ -36,7 +36,7 @@ def source_path(settings: Settings, cache: Path) -> Path:
 
 
 def init_of(path: Path) -> str:
-    """SHA-256 of the initialisation that a source model was trained from, as its file says."""
+    """SHA-256 of the initialisation of a source model, read from its file; empty for none."""
     if not path.exists():
         return ""
     try:
@@ -47,12 +47,12 @@ def init_of(path: Path) -> str:
 
 
 def source_lock(path: Path) -> Path:
-    """The lock of a source model, held while it is trained."""
+    """Lock file of a source model, held while it is trained."""
     return path.with_suffix(".lock")
 
 
 def uses_local_files(settings: Settings) -> bool:
-    """Images or weights of the user's are read, not only the embedded benchmark."""
+    """True if images or weights of the user are read, not only the embedded benchmark."""
     source = settings.source
     given = source.source_checkpoint or source.source_init
     return settings.data.dataset != "streets" or bool(given)

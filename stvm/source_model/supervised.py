@@ -43,11 +43,11 @@ def train_source(
 ) -> SegmentationNetwork:
     """The source model, trained on labelled source images.
 
-    Its weights begin at random; those of the backbone from source_init, where that is given.
+    The initial weights are random; with source_init those of the backbone come from that file.
 
     Raises:
-        DivergenceError: a loss that is not finite.
-        StvmError: images or initialisation that cannot be used.
+        DivergenceError: A loss that is not finite.
+        StvmError: Images or an initialisation that cannot be used.
     """
     seed_everything(settings.source.source_seed)
     network = new_network(settings).to(device)
@@ -63,7 +63,7 @@ def train_oracle(
     progress: Progress | None = None,
     checkpoint: TrainingCheckpoint | None = None,
 ) -> SegmentationNetwork:
-    """The source model trained on with target labels by the source's recipe: an upper bound."""
+    """The oracle: the source model, trained further on target labels by the source's recipe."""
     seed_everything(settings.source.source_seed + 1)
     sizes = settings.training
     crop = (sizes.crop_height, sizes.crop_width)
@@ -72,14 +72,15 @@ def train_oracle(
 
 
 class SupervisedTraining:
-    """Cross-entropy, SGD and poly decay, as one state that can be kept.
+    """Training on labels with cross-entropy, SGD and polynomial decay; its state can be saved.
 
-    With an auxiliary classifier its loss is added, by its weight (AdaptSegNet's multi-level).
+    If the network has an auxiliary classifier, its weighted loss is added (AdaptSegNet's
+    multi-level training).
 
     Args:
-        network: to be trained, on its device.
-        settings: with the recipe.
-        weights: of the classes, (C,); None for none.
+        network: Network to train, on its device.
+        settings: Settings with the recipe.
+        weights: Weights of the classes, (C,); None for 1 each.
     """
 
     def __init__(
@@ -121,10 +122,10 @@ class SupervisedTraining:
         return [self.network]
 
     def step(self, pixels: Tensor, labels: Tensor, iteration: int) -> None:
-        """Train on uint8 images (N, 3, h, w) with labels (N, h, w).
+        """Trains on uint8 images (N, 3, h, w) with labels (N, h, w).
 
         Raises:
-            DivergenceError: a loss that is not finite.
+            DivergenceError: A loss that is not finite.
         """
         images = self.augment(pixels.to(self.device, non_blocking=True).float() / 255)
         losses = self.losses(images, labels.to(self.device, non_blocking=True))
@@ -133,7 +134,7 @@ class SupervisedTraining:
         self.finite.check_loss(iteration, loss)
 
     def losses(self, images: Tensor, labels: Tensor) -> Iterator[Tensor]:
-        """Of the parts of a batch, each made when it is asked for; they add up to the batch's."""
+        """Losses of the parts of a batch, computed one by one; their sum is the batch's loss."""
         if self.parts == 1:
             yield self.loss(images, labels)
             return
@@ -141,7 +142,7 @@ class SupervisedTraining:
             yield self.loss(part, known, labels)
 
     def loss(self, images: Tensor, labels: Tensor, batch: Tensor | None = None) -> Tensor:
-        """Of images (N, 3, h, w) in [0, 1] with labels (N, h, w), as a part of a batch's if any."""
+        """Loss of images (N, 3, h, w) in [0, 1]; `batch` as in `mean_cross_entropy`."""
         if self.auxiliary_weight == 0:
             return mean_cross_entropy(self.predict(images), labels, self.weights, batch)
         size = (images.shape[-2], images.shape[-1])
@@ -151,7 +152,7 @@ class SupervisedTraining:
         return first + self.auxiliary_weight * second
 
     def state_dict(self, iteration: int) -> dict[str, Any]:
-        """All of it after an iteration."""
+        """The whole state after an iteration."""
         return {
             "iteration": iteration,
             "network": self.network.state_dict(),
@@ -162,7 +163,7 @@ class SupervisedTraining:
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from what `state_dict` gave, but for the random states."""
+        """Restores what `state_dict` returned, except the random states."""
         self.network.load_state_dict(state["network"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.decay.load_state_dict(state["decay"])
@@ -177,19 +178,19 @@ def train_supervised(
     progress: Progress | None = None,
     checkpoint: TrainingCheckpoint | None = None,
 ) -> None:
-    """Train `network` in place, to the last iteration, from the state that `checkpoint` has.
+    """Trains `network` in place to the last iteration, from the state in `checkpoint` if any.
 
     Args:
-        network: on its device.
-        images: labelled.
-        settings: with the recipe.
-        crop: height and width in pixels.
-        progress: told how far it is.
-        checkpoint: keeps the state now and then.
+        network: Network to train, on its device.
+        images: Labelled images.
+        settings: Settings with the recipe.
+        crop: Height and width of a crop, in pixels.
+        progress: Function that is told how far the training is.
+        checkpoint: Place of the saved state.
 
     Raises:
-        DivergenceError: a loss that is not finite.
-        StvmError: no labelled pixel in any image, or a state that cannot be written.
+        DivergenceError: A loss that is not finite.
+        StvmError: No labelled pixel in any image, or a state that cannot be written.
     """
     refuse_unlabelled(images)
     recipe, crops = settings.source, _crops(images, settings, crop)
@@ -209,7 +210,7 @@ def train_supervised(
 def _crops(
     images: OpenedLabelledImages, settings: Settings, crop: tuple[int, int]
 ) -> LabelledCrops:
-    """Of the whole training, in order."""
+    """Crops of the whole training, in order."""
     recipe = settings.source
     return LabelledCrops(
         images,

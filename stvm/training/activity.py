@@ -1,4 +1,4 @@
-"""What the parts of the method did over a training, and which that are on did nothing."""
+"""Activity of the method's parts during a training, and the parts that are on but did nothing."""
 
 from dataclasses import dataclass, field
 from typing import Any
@@ -9,17 +9,17 @@ from stvm.method.step import StepReport
 from stvm.settings import Settings
 
 LOW_WEIGHT = 0.1
-"""Below this mean weight MGS is above all a lower learning rate."""
+"""Mean weight below which MGS mainly lowers the learning rate."""
 _MEASURED = ("reliability", "weight", "selected", "metric_pixels", "distance", "pasted")
 
 
 @dataclass
 class Tally:
-    """Sums over the iterations; they stay on the device, and nothing waits for them.
+    """Sums over the iterations; they stay on the device, so that the processor never waits.
 
     Attributes:
-        steps: iterations seen.
-        sums: of what a step reports, by name, and of the effective learning rate.
+        steps: Number of iterations added.
+        sums: Sums of the values of `StepReport` by name, and of the effective learning rate.
     """
 
     steps: int = 0
@@ -28,21 +28,21 @@ class Tally:
     )
 
     def see(self, report: StepReport, rate: Tensor | float) -> None:
-        """Add an iteration.
+        """Adds an iteration.
 
         Args:
-            report: of its step.
-            rate: the effective learning rate.
+            report: Report of its step.
+            rate: Effective learning rate.
         """
         self.steps += 1
         seen: dict[str, Tensor | float] = {name: getattr(report, name) for name in _MEASURED}
         for name, value in (seen | {"rate": rate}).items():
             more = value.double() if isinstance(value, Tensor) else value
-            # Not in place: a sum read from a kept state lies on the CPU, and moves to the device.
+            # Not in place: a sum from a saved state is on the CPU and has to move to the device.
             self.sums[name] = self.sums[name] + more
 
     def means(self) -> dict[str, float]:
-        """Over all iterations, by name."""
+        """Means over all iterations, by name."""
         return {name: float(value) / max(self.steps, 1) for name, value in self.sums.items()}
 
 
@@ -52,11 +52,11 @@ def effective_rate(settings: Settings, rate: float, weight: Tensor) -> Tensor | 
 
 
 def idle_parts(settings: Settings, means: dict[str, float]) -> list[str]:
-    """The parts that are on and did nothing, each with what it did not do.
+    """One phrase for each part of the method that is on but did nothing.
 
     Args:
-        settings: of the trial.
-        means: over its iterations.
+        settings: Settings of the trial.
+        means: Means over its iterations, by name.
     """
     method, training = settings.method, settings.training
     blurs = method.blur_probability > 0
@@ -76,7 +76,7 @@ def idle_parts(settings: Settings, means: dict[str, float]) -> list[str]:
 
 
 def describe_activity(settings: Settings, tally: Tally) -> dict[str, Any]:
-    """For a record: means over the iterations to six digits, and the parts that did nothing."""
+    """Entries of a record: means over the iterations to six digits, and parts that did nothing."""
     means = tally.means()
     rounded = {name: float(f"{value:.6g}") for name, value in means.items()}
     return {"parts": rounded, "idle": idle_parts(settings, means)}

@@ -1,4 +1,4 @@
-"""The adaptation of one source model to unlabelled target images; it knows no study."""
+"""Adapts one source model to unlabelled target images; knows nothing about studies."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
@@ -23,19 +23,20 @@ from stvm.training.resume import TrainingCheckpoint
 from stvm.training.seeding import random_states, seed_everything
 
 Curve = list[dict[str, float]]
-"""Of numbers alone, so that whatever reads a record can draw it."""
+"""Points of numbers by name, which any reader of a record can draw."""
 CURVE_POINTS = 40
+"""Number of points that a curve has at least, if there are as many iterations."""
 
 
 @dataclass
 class TrainingLog:
-    """What is written down of a training as it goes.
+    """Record of a training, written as it goes.
 
     Attributes:
-        curve: what a step reports, and the effective learning rate.
-        banked: patches of each class banked up to each point of the curve.
-        watch: predicted classes on fixed unlabelled images; the first point is the source model.
-        parts: what each part did over the whole training, once it has ended.
+        curve: Values of `StepReport` and the effective learning rate, at up to 79 iterations.
+        banked: Number of banked patches of each class, at each point of the curve.
+        watch: Predicted classes on fixed unlabelled images; the first point is the source model.
+        parts: Activity of each part of the method; empty until the training has ended.
     """
 
     curve: Curve = field(default_factory=list)
@@ -45,13 +46,13 @@ class TrainingLog:
 
 
 class Training:
-    """Everything that changes while a trial trains, as one state that can be kept.
+    """Everything that changes during an adaptation, as one state that can be saved.
 
     Args:
-        settings: with st on.
-        source: the source model, on the device to train on; it is left as it is.
-        images: unlabelled target images.
-        num_classes: C.
+        settings: Settings with `st` on.
+        source: Source model on the device to train on; it is not changed.
+        images: Unlabelled target images.
+        num_classes: Number of classes, C.
     """
 
     def __init__(
@@ -87,10 +88,10 @@ class Training:
         return self.adaptation.networks()
 
     def step(self, pixels: torch.Tensor, iteration: int) -> Mapping[str, Any] | None:
-        """Adapt on a batch (N, 3, H, W) in [0, 1]; what the watch saw, if it looked.
+        """Adapts on a batch (N, 3, H, W) in [0, 1]; returns the predicted classes if measured.
 
         Raises:
-            DivergenceError: a loss of student or metric network that is not finite.
+            DivergenceError: A loss of student or metric network that is not finite.
         """
         lr = self.adaptation.optimizers[0].param_groups[0]["lr"]
         report = self.adaptation.step(pixels, iteration)
@@ -105,13 +106,13 @@ class Training:
         return self.measure(iteration)
 
     def measure(self, iteration: int) -> Mapping[str, Any]:
-        """Let the watch look, and write it down."""
+        """Measures the predicted classes on the fixed images and adds them to the log."""
         seen = self.watch.measure(iteration)
         self.log.watch.append(seen)
         return seen
 
     def state_dict(self, iteration: int) -> dict[str, Any]:
-        """All of it after an iteration."""
+        """The whole state after an iteration."""
         return {
             "iteration": iteration,
             "adaptation": self.adaptation.state_dict(),
@@ -123,7 +124,7 @@ class Training:
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from what `state_dict` gave, but for the random states."""
+        """Restores what `state_dict` returned, except the random states."""
         self.adaptation.load_state_dict(state["adaptation"])
         self.decay.load_state_dict(state["decay"])
         self.finite.load_state_dict(state["finite"])
@@ -139,22 +140,22 @@ def adapt(
     progress: Progress | None = None,
     checkpoint: TrainingCheckpoint | None = None,
 ) -> tuple[Adaptation, TrainingLog]:
-    """Train the student to the last iteration.
+    """Trains the student to the last iteration.
 
     Args:
-        settings: with st on.
-        source: the source model, on the device to train on; it is left as it is.
-        images: unlabelled target images.
-        num_classes: C.
-        progress: told how far it is.
-        checkpoint: keeps the state now and then; the training goes on from the one it has.
+        settings: Settings with `st` on.
+        source: Source model on the device to train on; it is not changed.
+        images: Unlabelled target images.
+        num_classes: Number of classes, C.
+        progress: Function that is told how far the training is.
+        checkpoint: Place of the saved state, from which an interrupted training resumes.
 
     Returns:
-        The networks after the last iteration, and the course of the training.
+        The networks after the last iteration, and the log of the training.
 
     Raises:
-        DivergenceError: a loss of student or metric network that is not finite.
-        StvmError: a state that cannot be written.
+        DivergenceError: A loss of student or metric network that is not finite.
+        StvmError: A state that cannot be written.
     """
     recipe = settings.training
     size = (recipe.crop_height, recipe.crop_width)

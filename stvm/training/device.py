@@ -1,12 +1,12 @@
-"""What `settings.compute` means: torch's switches during a trial, and how networks pass images.
+"""The effect of the compute settings: torch's global switches and the forward passes of networks.
 
-`computing` surrounds everything that computes for a trial; `ForwardMode` wraps the networks of a
-training. Both are the identity for the default settings on the CPU.
+`computing` surrounds everything that is computed for a trial. `ForwardMode` wraps the networks of a
+training. With the default settings on the CPU neither changes anything.
 
-TF32 rounds the factors of convolutions and matrix products to 10 bits: precision=tf32 allows it,
-float32 means float32 (torch alone would allow it in convolutions). bfloat16 is autocast around
-the passes; what leaves them is float32, and so is all that is computed from it. Evaluation
-passes images without autocast, whatever the training did; TF32 holds there too.
+TF32 rounds the factors of convolutions and matrix products to 10 bits. precision=tf32 allows it;
+precision=float32 forbids it, although torch's default allows it in convolutions.
+precision=bfloat16 is autocast around the forward passes: their outputs are float32, and so is all
+that is computed from them. Evaluation never uses autocast, but it uses TF32 if that is allowed.
 """
 
 import os
@@ -22,17 +22,17 @@ from stvm.networks.forward_mode import ForwardMode
 from stvm.settings import ComputeSettings
 
 CUBLAS = "CUBLAS_WORKSPACE_CONFIG"
-"""Without a fixed workspace cuBLAS may sum in another order; torch then refuses to multiply."""
+"""Fixes the workspace of cuBLAS, and with it the order of sums; determinism requires it."""
 
 
 @contextmanager
 def computing(compute: ComputeSettings, device: torch.device) -> Iterator[None]:
-    """torch's global switches as the settings say, and as they were after the block.
+    """Sets torch's global switches for the block and restores them after it.
 
-    Processes are reused between trials: no trial may leave a switch for the next.
+    Processes are reused for several trials, so a trial must not leave a switch for the next one.
 
     Raises:
-        StvmError: the GPU has no bfloat16, or its memory ran out in the block.
+        StvmError: The GPU has no bfloat16, or its memory ran out in the block.
     """
     _check(compute, device)
     before, workspace = _switches(), os.environ.get(CUBLAS)
@@ -51,10 +51,10 @@ def computing(compute: ComputeSettings, device: torch.device) -> Iterator[None]:
 
 @contextmanager
 def naming_memory() -> Iterator[None]:
-    """Memory of a GPU that runs out becomes one line with what to change.
+    """Turns a lack of GPU memory in the block into one line that says what to change.
 
     Raises:
-        StvmError: in place of `torch.OutOfMemoryError` and of what cuDNN and cuBLAS say.
+        StvmError: The memory of the GPU ran out, in torch, cuDNN or cuBLAS.
     """
     try:
         yield
@@ -74,7 +74,7 @@ def _is_memory(error: RuntimeError) -> bool:
 
 
 def _memory_message(told: str) -> str:
-    """One line of what torch says on several."""
+    """One line made from torch's message of several lines."""
     tried = re.search(r"[Tt]ried to allocate ([\d.]+ \w+)", told)
     whole = re.search(r"GPU (\d+) has a total capacity of ([\d.]+ \w+) of which ([\d.]+ \w+)", told)
     facts = f", tried to allocate {tried[1]}" if tried else ""
@@ -99,7 +99,7 @@ def _check(compute: ComputeSettings, device: torch.device) -> None:
 
 
 def must_repeat(device: torch.device) -> bool:
-    """Operations of the device that may not repeat are refused: sums are taken in another form."""
+    """True on a GPU that refuses operations which do not repeat; another form is used then."""
     return device.type == "cuda" and torch.are_deterministic_algorithms_enabled()
 
 
@@ -126,5 +126,5 @@ def _switch(
 
 
 def forward_mode_of(compute: ComputeSettings) -> ForwardMode:
-    """How networks pass images under these settings."""
+    """Forward mode of networks under these settings."""
     return ForwardMode(compute.channels_last, compute.compile, compute.precision)

@@ -1,4 +1,4 @@
-"""A loss that is not finite, noticed without making the GPU wait."""
+"""Detects a loss or weight that is not finite, without making the GPU wait."""
 
 import torch
 from torch import Tensor, nn
@@ -9,14 +9,14 @@ _CHECK_EVERY = 50
 
 
 class DivergenceMonitor:
-    """Notes on the device the first iteration whose loss is not finite, and tells now and then.
+    """Notes the first iteration whose loss is not finite; raises at every 50th iteration.
 
-    Asking the device in every iteration would make it wait for the processor.
+    The note is kept on the device: asking a GPU in every iteration would make it wait.
 
     Args:
-        seed: of the training.
-        device: of the losses.
-        rates: the learning rates to lower, for the message.
+        seed: Seed of the training.
+        device: Device of the losses.
+        rates: Names of the learning rates to lower, for the message.
     """
 
     def __init__(self, seed: int, device: torch.device, rates: str) -> None:
@@ -26,10 +26,10 @@ class DivergenceMonitor:
         self.value = torch.zeros((), device=device)
 
     def check_loss(self, iteration: int, loss: Tensor) -> None:
-        """Look at the loss of an iteration (from 1).
+        """Checks the loss of an iteration, counted from 1.
 
         Raises:
-            DivergenceError: this or an earlier one was not finite; it names the first.
+            DivergenceError: A loss up to now was not finite; the message names the first.
         """
         first = ~torch.isfinite(loss) & (self.iteration == 0)
         self.iteration = torch.where(first, iteration, self.iteration)
@@ -38,16 +38,16 @@ class DivergenceMonitor:
             self.check()
 
     def state_dict(self) -> dict[str, Tensor]:
-        """The first iteration that was not finite, and its loss."""
+        """The first iteration whose loss was not finite, 0 for none, and that loss."""
         return {"iteration": self.iteration, "value": self.value}
 
     def load_state_dict(self, state: dict[str, Tensor]) -> None:
-        """Go on from what `state_dict` gave."""
+        """Restores what `state_dict` returned."""
         self.iteration = state["iteration"].to(self.iteration.device)
         self.value = state["value"].to(self.value.device)
 
     def check_weights(self, iteration: int, *networks: nn.Module) -> None:
-        """Raise if the last update, which no loss has seen, left a weight or buffer not finite."""
+        """Raises if a weight or buffer is not finite; no loss has checked the last update."""
         self.check()
         for network in networks:
             for value in (*network.parameters(), *network.buffers()):
@@ -55,9 +55,9 @@ class DivergenceMonitor:
                     raise DivergenceError(iteration, self.seed, float("nan"), self.rates)
 
     def check(self) -> None:
-        """Raise if any iteration so far was not finite."""
+        """Raises if any loss so far was not finite."""
         first = int(self.iteration)
         if first:
-            # The loss of iteration 1 comes before any update.
+            # Before the first update no learning rate can be the cause.
             rates = self.rates if first > 1 else ""
             raise DivergenceError(first, self.seed, float(self.value), rates)

@@ -75,7 +75,7 @@ def run_training(
 
     Args:
         make: Creates a new training object; may be called twice.
-        crops: One item for each slot of each batch, in order.
+        crops: Items of all batches, in order.
         batch: Items per batch.
         workers: Number of processes that load the items; 0 loads them in this process.
         progress: Function that is told how far the training is.
@@ -85,8 +85,8 @@ def run_training(
         The training object after its last iteration.
 
     Raises:
-        DivergenceError: a loss or weight that is not finite.
-        StvmError: an item that cannot be used, or a state that cannot be written.
+        DivergenceError: A loss or weight that is not finite.
+        StvmError: An item that cannot be used, or a state that cannot be written.
     """
     training, state = start_or_resume(make, checkpoint)
     done, total = int(state["iteration"]) if state else 0, len(crops) // batch

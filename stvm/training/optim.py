@@ -1,4 +1,4 @@
-"""What every training here shares: optimiser, schedule, seeds, and the watch on the loss."""
+"""Optimiser and learning-rate schedule of every training: SGD and polynomial decay."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -23,7 +23,7 @@ def sgd(network: SegmentationNetwork, training: TrainingSettings) -> torch.optim
         momentum=training.momentum,
         weight_decay=training.weight_decay,
         nesterov=training.momentum > 0,
-        # On the CPU the fused kernel rounds otherwise than the trials recorded so far.
+        # On the CPU the fused kernel rounds differently, and recorded trials would not repeat.
         fused=True if next(network.parameters()).device.type == "cuda" else None,
     )
 
@@ -40,15 +40,15 @@ class PolynomialDecay:
         ]
 
     def step(self) -> None:
-        """After each iteration."""
+        """Lowers the rates; to be called after each iteration."""
         for scheduler in self.schedulers:
             scheduler.step()
 
     def state_dict(self) -> list[dict[str, Any]]:
-        """Where each schedule is."""
+        """State of each schedule."""
         return [scheduler.state_dict() for scheduler in self.schedulers]
 
     def load_state_dict(self, state: list[dict[str, Any]]) -> None:
-        """Go on from what `state_dict` gave."""
+        """Restores what `state_dict` returned."""
         for scheduler, kept in zip(self.schedulers, state, strict=True):
             scheduler.load_state_dict(kept)

@@ -1,4 +1,4 @@
-"""The state of a trial on disk while it runs, so that an interrupted one goes on and ends alike."""
+"""Saved states of a running training, so that an interrupted one resumes and ends the same."""
 
 import io
 import os
@@ -13,17 +13,18 @@ from stvm import __version__
 from stvm.files import Unreadable, drop_unfinished, unreadable, write_whole, writing
 
 SAVE_INTERVAL_S = 300.0
+"""Least seconds between two saved states."""
 FORMAT = "2"
-"""Of an adaptation: raised whenever its state holds other things than before."""
+"""Format of an adaptation's state; it is raised whenever the content of a state changes."""
 SUPERVISED_FORMAT = "1"
-"""The same of a training on labels: a source model's or the oracle's."""
+"""Format of the state of a training on labels: of a source model or of the oracle."""
 _SHARE = 0.02
-"""Most of a trial's time that goes into keeping states."""
+"""Largest share of a trial's time that is spent on saving states."""
 
 _UNFIT = (KeyError, RuntimeError, TypeError, ValueError)
-"""What loading a state of another shape raises."""
+"""Errors that loading a state of another shape raises."""
 _NO_MEMORY = ("out of memory", "not enough memory", "can't allocate memory", "alloc_failed")
-"""What torch says, in a plain RuntimeError, where Python would raise a MemoryError."""
+"""Words of torch's RuntimeError for a lack of memory; it raises no MemoryError."""
 
 
 def lacks_memory(error: BaseException) -> bool:
@@ -35,7 +36,7 @@ def lacks_memory(error: BaseException) -> bool:
 
 
 def _root(error: Exception) -> Exception:
-    """What lies behind an error of reading: torch hides those of the file system in its own."""
+    """The cause of a read error; torch hides errors of the file system in its own errors."""
     if lacks_memory(error):
         return MemoryError()
     behind: BaseException | None = error
@@ -45,18 +46,19 @@ def _root(error: Exception) -> Exception:
 
 
 class TrainingCheckpoint:
-    """Keeps the newest state of one trial.
+    """File with the newest state of one training.
 
     Args:
-        path: of the file, written whole or not at all.
-        identity: what a state must have been made from to be gone on from.
-        every_s: least seconds between two states; 0 keeps every iteration's.
-        form: `FORMAT` of the kind of training.
+        path: Path of the file, which is written whole or not at all.
+        identity: Facts a saved state must match before training resumes from it.
+        every_s: Least seconds between two states; 0 saves one after every iteration.
+        form: Format of the state, `FORMAT` or `SUPERVISED_FORMAT`.
 
     Attributes:
-        resumed: iteration gone on from, and the device and threads of the process that kept it;
-            empty for a trial begun afresh. Weights end alike to the bit if these are the same.
-        set_aside: where a state went that could not be gone on from; None if there was none.
+        resumed: Iteration of the state that was loaded, with device and threads of the process that
+            saved it; empty if the training began at the start. With the same device and number of
+            threads the final weights are equal to the bit.
+        set_aside: New path of a state that did not match; None if there was none.
     """
 
     def __init__(
@@ -75,17 +77,17 @@ class TrainingCheckpoint:
         self.next = time.monotonic() + every_s
 
     def bind(self, **facts: str) -> None:
-        """Say what else a state must have been made from."""
+        """Adds facts that a saved state must match."""
         self.identity = self.identity | facts
 
     def load(self) -> dict[str, Any] | None:
-        """The state kept last, with its "iteration"; None where there is none to go on from.
+        """The saved state, with its "iteration"; None if there is none to resume from.
 
-        One that is damaged, or was made from other settings, images or source model, or by
-        another version, is moved aside: the trial begins afresh, and nothing is lost.
+        A state is moved aside if it is damaged, was made from other settings, images or source
+        model, or was written by another version. The training then begins at the start.
 
         Raises:
-            Unreadable: it may be sound and cannot be read now; it stays for the next start.
+            Unreadable: The file cannot be read now but may be sound; it stays for the next start.
         """
         try:
             with open(self.path, "rb") as file:
@@ -97,7 +99,7 @@ class TrainingCheckpoint:
             fault = unreadable(self.path, _root(error), "move it away and run again")
             if isinstance(fault, Unreadable):
                 raise fault from None
-            # Whatever torch finds wrong with it: a state is worth no more than its time.
+            # Any other error means a damaged state; losing it costs only training time.
             fits = False
         if not fits:
             self.refuse()
@@ -107,29 +109,29 @@ class TrainingCheckpoint:
         return state
 
     def refuse(self) -> None:
-        """Move the state aside: it cannot be gone on from."""
+        """Moves the state aside, because training cannot resume from it."""
         self.resumed = {}
         self.set_aside = self.path.with_suffix(".unusable")
         with writing(self.path.parent):
             os.replace(self.path, self.set_aside)
 
     def due(self) -> bool:
-        """It is time to keep a state."""
+        """True if it is time to save a state."""
         return time.monotonic() >= self.next
 
     def save(self, state: dict[str, Any], device: torch.device) -> None:
-        """Keep a state in place of the one before.
+        """Saves a state in place of the one before.
 
         Args:
-            state: with its "iteration".
-            device: that the trial runs on.
+            state: State of the training, with its "iteration".
+            device: Device that the training runs on.
 
         Raises:
-            StvmError: no space, no permission.
+            StvmError: No space or no permission.
         """
         started = time.monotonic()
         process = {"device": device.type, "threads": torch.get_num_threads()}
-        # torch's own writer turns a full disk into a RuntimeError; Python's into an OSError.
+        # Written by Python: torch turns a full disk into a RuntimeError, Python into an OSError.
         content = io.BytesIO()
         torch.save({"identity": self._identity(), "process": process, "state": state}, content)
         write_whole(self.path, content.getbuffer())
@@ -137,7 +139,7 @@ class TrainingCheckpoint:
         self.next = ended + (self.every_s and max(self.every_s, (ended - started) / _SHARE))
 
     def drop(self) -> None:
-        """The trial has its record: its state is of no more use, nor are files a kill left."""
+        """Deletes the state, and files that a killed process left: the result is written."""
         self.path.unlink(missing_ok=True)
         drop_unfinished(self.path)
 
@@ -147,7 +149,7 @@ class TrainingCheckpoint:
 
 
 class Resumable(Protocol):
-    """A training that can go on from a state."""
+    """A training that can be restored from a state."""
 
     def load_state_dict(self, state: dict[str, Any]) -> None: ...
 
@@ -158,15 +160,15 @@ T = TypeVar("T", bound=Resumable)
 def start_or_resume(
     make: Callable[[], T], checkpoint: TrainingCheckpoint | None
 ) -> tuple[T, dict[str, Any] | None]:
-    """A training, and the state it goes on from; one that does not fit is moved aside.
+    """A training, and the state it resumes from; a state that does not fit is moved aside.
 
     Args:
-        make: makes the training afresh, however far one that it made before has come.
-        checkpoint: of its state; None keeps none.
+        make: Creates a new training object; may be called twice.
+        checkpoint: Place of the saved state; None saves none.
 
     Raises:
-        Unreadable: as `Keeper.load`.
-        RuntimeError: memory ran out; the state stays for the next start.
+        Unreadable: The state cannot be read now; see `TrainingCheckpoint.load`.
+        RuntimeError: Memory ran out; the state stays for the next start.
     """
     training = make()
     state = checkpoint.load() if checkpoint else None

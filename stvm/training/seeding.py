@@ -1,4 +1,4 @@
-"""Seeds, and the states of every global generator."""
+"""Seeds and saved states of the global random generators: Python, NumPy and torch."""
 
 import random
 from typing import Any
@@ -8,7 +8,7 @@ import torch
 
 
 def seed_everything(seed: int) -> None:
-    """Seed python, numpy and torch; a process that ran another trial starts afresh."""
+    """Seeds Python, NumPy and torch; earlier trials in the same process have no effect."""
     random.seed(seed)
     np.random.seed(seed % 2**32)
     torch.manual_seed(seed)
@@ -27,7 +27,7 @@ def random_states() -> dict[str, Any]:
 
 
 def restore_random_states(state: dict[str, Any]) -> None:
-    """Go on from what `random_states` gave."""
+    """Restores what `random_states` returned."""
     random.setstate(state["python"])
     place = state["numpy"]["state"]
     key = place["key"].cpu().numpy().astype(np.uint32)

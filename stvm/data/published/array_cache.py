@@ -1,10 +1,10 @@
-"""Arrays of decoded images on disk: how they are named, and how they are read.
+"""The cache of decoded images: the names of its arrays, and their reading.
 
     CACHE/<data set>/<split>-<images or labels>-<width>x<height>-<digest>/array.npy, index.json
 
-The digest is that of names and sizes of the originals, which the index lists: from other originals
-another folder is made. The index is written last; what has none is not read. `cache_writer` beside
-this module writes these folders.
+The digest is that of names and sizes of the original files, which index.json lists; other original
+files give another folder. The index is written last: a folder without index is not read. The
+module `cache_writer` writes these folders.
 """
 
 import hashlib
@@ -25,14 +25,14 @@ Kind = Literal["images", "labels"]
 
 @dataclass(frozen=True)
 class DecodedArray:
-    """The array of one split's images or labels at one size, which may not be there yet.
+    """The array of one split's images or labels at one size; it may not exist yet.
 
     Attributes:
-        cache: folder of all of them.
-        part: the split.
-        kind: what is kept; labels as the data set's own ids.
-        size: height and width.
-        images: image files, one for each item.
+        cache: Folder of all arrays.
+        part: Split of the data set.
+        kind: Kind of the items; labels are kept as the data set's own ids.
+        size: Height and width.
+        images: Image files, one for each item.
     """
 
     cache: Path
@@ -43,17 +43,17 @@ class DecodedArray:
 
     @cached_property
     def files(self) -> list[tuple[str, int]]:
-        """Name and size of each original.
+        """Name and size of each original file.
 
         Raises:
-            StvmError: a label is missing.
+            StvmError: A label is missing.
         """
         kept = self.images if self.kind == "images" else self.part.labels(self.images)
         return self.part.listing(kept)
 
     @cached_property
     def folder(self) -> Path:
-        """Where the array is or will be."""
+        """Folder of the array, which may not exist yet."""
         return self.cache / self.part.layout.name / f"{self._stem()}-{self._digest}"
 
     @cached_property
@@ -63,40 +63,40 @@ class DecodedArray:
 
     @property
     def array_path(self) -> Path:
-        """The array's file."""
+        """File of the array."""
         return self.folder / "array.npy"
 
     @property
     def index_path(self) -> Path:
-        """The file whose presence says that the array is whole."""
+        """File whose presence means that the array is complete."""
         return self.folder / "index.json"
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """(N, H, W, 3) or (N, H, W)."""
+        """Shape of the array, (N, H, W, 3) or (N, H, W)."""
         return (len(self.images), *self.size, *((3,) if self.kind == "images" else ()))
 
     @property
     def nbytes(self) -> int:
-        """Of the whole array."""
+        """Bytes of the whole array."""
         return prod(self.shape)
 
     def is_whole(self) -> bool:
-        """All items are there."""
+        """True if the array is complete."""
         return self.index_path.is_file()
 
     def was_read(self) -> bool:
-        """All of these originals were decoded once, at this size or another."""
+        """True if these original files were all decoded before, at any size."""
         others = f"{self._begin()}-*x*-{self._digest}/index.json"
         return any((self.cache / self.part.layout.name).glob(others))
 
     def open(self) -> MappedArray | None:
-        """The array; None where it is not there, not whole, or made from other originals.
+        """The array; None if it is missing, not complete, or made from other original files.
 
         Raises:
-            StvmError: it cannot be read.
+            StvmError: The array cannot be read.
         """
-        # The sizes of all originals are looked up only where something might come of it.
+        # Looking up the sizes of all originals takes time, so it waits until an array may exist.
         if not any((self.cache / self.part.layout.name).glob(f"{self._stem()}-*/index.json")):
             return None
         if not self.is_whole():

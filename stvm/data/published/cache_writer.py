@@ -1,7 +1,7 @@
-"""Writes the arrays of `array_cache`, with several processes, and goes on after a kill.
+"""Writes the arrays of `array_cache` with several processes; resumes after a kill.
 
-An item is marked as done only when it lies on the disk; the index, which makes the array one that
-is read, follows the last of them.
+An item is marked as done only after it is on the disk. The index follows after the last item; only
+then is the array read.
 """
 
 import os
@@ -21,19 +21,19 @@ from stvm.files import drop_unfinished, replacing, unreadable, write_json, writi
 from stvm.files.locks import Held, locked
 
 MARK_EVERY_S = 5.0
-"""Seconds of work that a kill may cost."""
+"""Most seconds of work that a kill may cost."""
 MOST_FAULTS = 20
-"""Files that cannot be used after which the rest is not tried."""
+"""Number of unusable files after which the work stops."""
 
 Watch = Callable[[int], None]
-"""Told how many items more are done."""
+"""Function that is told how many more items are done."""
 
 
 def missing_items(store: DecodedArray) -> list[int]:
-    """Items of the array that are not done, in order.
+    """Numbers of the items that are not done, in order.
 
     Raises:
-        StvmError: a label is missing.
+        StvmError: A label is missing.
     """
     if store.is_whole():
         return []
@@ -42,10 +42,10 @@ def missing_items(store: DecodedArray) -> list[int]:
 
 
 def check_room(stores: list[DecodedArray]) -> str:
-    """What the arrays still need of the disk and what is free there, for people.
+    """Text that says how much disk space the arrays still need and how much is free.
 
     Raises:
-        StvmError: too little room, before hours are spent on them.
+        StvmError: The space is too small.
     """
     need = sum(
         store.nbytes * len(missing_items(store)) // max(1, len(store.images)) for store in stores
@@ -61,7 +61,7 @@ def check_room(stores: list[DecodedArray]) -> str:
 
 
 def _free(folder: Path) -> int:
-    """Bytes free where the folder is or will be."""
+    """Free bytes on the disk of a folder, which may not exist yet."""
     there = next(p for p in (folder.absolute(), *folder.absolute().parents) if p.exists())
     try:
         return shutil.disk_usage(there).free
@@ -70,24 +70,24 @@ def _free(folder: Path) -> int:
 
 
 def gigabytes(size: int) -> str:
-    """A number of bytes for people."""
+    """A number of bytes as text in GB or MB."""
     return f"{size / 1e9:.1f} GB" if size >= 5e7 else f"{size / 1e6:.1f} MB"
 
 
 def fill(store: DecodedArray, decoders: Decoders, watch: Watch) -> list[str]:
-    """Write what is missing of an array.
+    """Writes the missing items of an array.
 
     Args:
-        store: the array.
-        decoders: at work.
-        watch: told of progress.
+        store: Array to complete.
+        decoders: Running decoder processes.
+        watch: Function that is told of progress.
 
     Returns:
-        A line for each file that cannot be used; without any the array is whole.
+        One line for each file that cannot be used; if there are none, the array is complete.
 
     Raises:
-        StvmError: no room, originals that change meanwhile, a process that died, or another
-            command at work on the same array.
+        StvmError: The disk is full, an original file changed meanwhile, a process died, or another
+            command writes the same array.
     """
     with _alone(store):
         if store.is_whole():
@@ -116,7 +116,7 @@ def _marks_path(store: DecodedArray) -> Path:
 
 
 def _read_marks(store: DecodedArray) -> bytearray:
-    """One byte an item, 1 where it is done; all 0 where nothing can be gone on with."""
+    """One byte for each item, 1 if it is done; all 0 if an earlier run cannot be resumed."""
     count = len(store.images)
     try:
         marks = bytearray(_marks_path(store).read_bytes())
@@ -128,7 +128,7 @@ def _read_marks(store: DecodedArray) -> bytearray:
 
 
 def _make_files(store: DecodedArray) -> None:
-    """The array's file at its full length and no item marked, unless a stopped run left them."""
+    """Creates the array's file with no item marked, or keeps those of an interrupted run."""
     if any(_read_marks(store)) and map_array(store.array_path).shape == store.shape:
         return
     with writing(store.folder):
@@ -169,7 +169,7 @@ def _write(store: DecodedArray, todo: list[int], decoders: Decoders, watch: Watc
 
 
 class _Marker:
-    """Marks items as done in batches, each after its content is on the disk."""
+    """Marks items as done, several at once, after their content is on the disk."""
 
     def __init__(self, store: DecodedArray) -> None:
         self._array = os.open(store.array_path, os.O_RDWR)
@@ -181,13 +181,13 @@ class _Marker:
         return self
 
     def add(self, number: int) -> None:
-        """The item was written."""
+        """Notes that an item was written."""
         self._waiting.append(number)
         if time.monotonic() - self._last >= MARK_EVERY_S:
             self.flush()
 
     def flush(self) -> None:
-        """Mark all that were added."""
+        """Marks all noted items."""
         os.fsync(self._array)
         for number in self._waiting:
             os.pwrite(self._marks, b"\x01", number)
@@ -204,7 +204,7 @@ class _Marker:
 
 
 def _complete(store: DecodedArray) -> None:
-    """Write the index, which says that the array is whole."""
+    """Writes the index, which means that the array is complete."""
     now = store.part.listing(
         store.images if store.kind == "images" else store.part.labels(store.images)
     )

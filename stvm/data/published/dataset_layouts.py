@@ -1,4 +1,4 @@
-"""The published data sets in the folders and names their authors give them."""
+"""Folders and file names of the published data sets, as their authors provide them."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -17,23 +17,23 @@ Split = Literal["train", "val", "test"]
 
 @dataclass(frozen=True)
 class DatasetLayout:
-    """A data set in its authors' folders.
+    """Folders, names and label ids of one published data set.
 
     Attributes:
-        name: of its folder in the cache.
-        title: for people.
-        expected: folders and names, for people.
-        images: folder of a split's images; {split}, {Split} and {City} are filled in.
-        labels: the same for labels.
-        image_endings: an image's name is its stem and one of these.
-        label_ending: a label's name is the stem of its image and this.
-        towns: images lie in a folder for each town below that folder.
-        counts: images that each split has.
-        labelled: splits whose labels are public.
-        ids: what the values in label files mean.
-        sixteen_bits: labels are the first of three channels of 16 bits.
-        split_file: file beside the folders that says which images a split has.
-        count_without: images where that file is absent, all for training.
+        name: Name of the data set's folder in the cache.
+        title: Name of the data set, for messages.
+        expected: Folders and file names, for messages.
+        images: Folder of a split's images; {split}, {Split} and {City} are filled in.
+        labels: Folder of a split's labels, with the same placeholders.
+        image_endings: Endings of image names; the rest of a name is its stem.
+        label_ending: Ending of label names, after the stem of the image.
+        towns: True if the images of each town are in a folder of their own.
+        counts: Number of images in each split.
+        labelled: Splits with public labels.
+        ids: Meaning of the values in label files.
+        sixteen_bits: True if labels are the first of three 16-bit channels.
+        split_file: File beside the folders that lists the images of each split; empty for none.
+        count_without: Number of images if that file is missing; all are then for training.
     """
 
     name: str

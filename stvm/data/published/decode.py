@@ -1,4 +1,4 @@
-"""Images and labels of the published data sets, decoded and resized."""
+"""Decodes and resizes images and labels of the published data sets."""
 
 from pathlib import Path
 
@@ -17,17 +17,17 @@ from stvm.data.published.dataset_layouts import DatasetLayout
 from stvm.errors import StvmError
 
 ASPECT_TOLERANCE = 0.02
-"""A few labels of GTA5 have some rows more than their image; a wrong file differs by more."""
+"""Allowed relative difference of proportions: a few GTA5 labels have some rows too many."""
 
 Size = tuple[int, int]
 """Height and width in pixels."""
 
 
 def decode_image(path: Path, size: Size) -> Uint8Array:
-    """RGB (H, W, 3), resized bicubically where the file has another size.
+    """RGB (H, W, 3), resized bicubically if the file has another size.
 
     Raises:
-        StvmError: the file cannot be read.
+        StvmError: The file cannot be read.
     """
     check_intact(path)
     image = read_rgb(path)
@@ -38,13 +38,13 @@ def decode_ids(layout: DatasetLayout, path: Path, image_path: Path, size: Size) 
     """Ids of a label (H, W) as the data set numbers them, resized to the nearest pixel.
 
     Args:
-        layout: of the data set.
-        path: of the label.
-        image_path: of its image, whose proportions it must have.
-        size: height and width of what is returned.
+        layout: Layout of the data set.
+        path: Label file.
+        image_path: Image file, whose proportions the label must have.
+        size: Height and width of the result.
 
     Raises:
-        StvmError: as `stored_ids`.
+        StvmError: A fault that `stored_ids` raises.
     """
     ids = stored_ids(layout, path, image_path)
     return np.array(_resized(Image.fromarray(ids), size, Image.Resampling.NEAREST))
@@ -54,8 +54,8 @@ def stored_ids(layout: DatasetLayout, path: Path, image_path: Path) -> Uint8Arra
     """Ids of a label (H, W) as the data set numbers them, at the size of the file.
 
     Raises:
-        StvmError: the file cannot be read, is stored otherwise than published, has other
-            proportions than its image or holds ids that the data set does not have.
+        StvmError: The file cannot be read, has another format than the published file, has other
+            proportions than its image, or holds ids that the data set does not have.
     """
     check_intact(path)
     stored = read_first_channel(path) if layout.sixteen_bits else read_ids(path)

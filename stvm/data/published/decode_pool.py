@@ -1,4 +1,4 @@
-"""Processes that decode images into an array on the disk, each item into its place."""
+"""Processes that decode images and write them into an array on the disk."""
 
 import multiprocessing
 import os
@@ -19,7 +19,7 @@ from stvm.errors import StvmError
 Given = TypeVar("Given")
 Made = TypeVar("Made")
 Result = tuple[int, str | None]
-"""Number of an item and, where its file cannot be used, the reason."""
+"""Number of an item, and the reason if its file cannot be used."""
 
 
 @dataclass(frozen=True)
@@ -27,13 +27,13 @@ class Item:
     """One item to decode and write.
 
     Attributes:
-        number: of it.
-        array_path: file it goes into.
-        offset: byte at which it begins there.
-        layout: name of the data set's.
-        image: its image file.
-        label: its label file; None where the image is wanted.
-        size: height and width.
+        number: Number of the item.
+        array_path: File of the array.
+        offset: First byte of the item in that file.
+        layout: Name of the data set's layout.
+        image: Image file.
+        label: Label file; None to write the image.
+        size: Height and width.
     """
 
     number: int
@@ -46,11 +46,11 @@ class Item:
 
 
 class Decoders:
-    """Processes that decode, for as long as the block lasts.
+    """Decoder processes that live as long as the `with` block.
 
     Args:
-        workers: how many; with 1 this process does it.
-        mend: what helps against too little memory.
+        workers: Number of processes; 1 decodes in this process.
+        mend: Remedy for too little memory, for the message about a killed process.
     """
 
     def __init__(self, workers: int, mend: str = "lower --workers") -> None:
@@ -60,7 +60,7 @@ class Decoders:
 
     def __enter__(self) -> "Decoders":
         if self._workers > 1:
-            # Children forked while threads run may hang; these import no torch and start soon.
+            # A process forked while threads run may hang. These import no torch and start quickly.
             self._pool = ProcessPoolExecutor(
                 self._workers, multiprocessing.get_context("spawn"), initializer=_begin_worker
             )
@@ -71,22 +71,22 @@ class Decoders:
             self._pool.shutdown(cancel_futures=True)
 
     def results(self, items: Iterator[Item]) -> Iterator[Result]:
-        """Number and fault of each item as it is done.
+        """Number and fault of each item, as soon as it is done.
 
         Raises:
-            StvmError: a process was killed.
+            StvmError: A process was killed.
         """
         return self.each(_decode_and_write, items)
 
     def each(self, work: Callable[[Given], Made], items: Iterator[Given]) -> Iterator[Made]:
-        """What is made of each item, in the order in which they are done.
+        """Result of `work` for each item, as soon as it is done.
 
         Args:
-            work: a function of a module.
-            items: to be given to it.
+            work: Function at the top level of a module, so that it can be pickled.
+            items: Arguments of the calls.
 
         Raises:
-            StvmError: a process was killed.
+            StvmError: A process was killed.
         """
         if self._pool is None:
             yield from map(work, items)
@@ -108,7 +108,7 @@ class Decoders:
 
 
 def _begin_worker() -> None:
-    """Ctrl-C is the parent's to handle, and nobody works on when the parent was killed."""
+    """Leaves Ctrl-C to the parent, and ends this process when the parent is killed."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     parent = multiprocessing.parent_process()
     assert parent is not None
@@ -121,7 +121,7 @@ def _begin_worker() -> None:
 
 
 def _decode_and_write(item: Item) -> Result:
-    """Decodes an item into its place; the fault of its file, if it has one."""
+    """Decodes an item and writes it to its place; returns its number and fault."""
     try:
         if item.label is None:
             array = decode_image(item.image, item.size)

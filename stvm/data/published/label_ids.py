@@ -1,7 +1,7 @@
-"""What the numbers in label files mean: ids of Cityscapes, GTA5, SYNTHIA and Cross-City.
+"""Label ids of Cityscapes, GTA5, SYNTHIA and Cross-City, and the classes they stand for.
 
-A *train id* is the place of a class among Cityscapes' 19; benchmarks with fewer classes number
-theirs in the same order.
+A *train id* is the number of a class among Cityscapes' 19. Benchmarks with fewer classes keep the
+same order.
 """
 
 from collections.abc import Mapping, Sequence
@@ -17,9 +17,9 @@ from stvm.errors import StvmError
 
 ALL_19 = tuple(range(19))
 SHARED_16 = (0, 1, 2, 3, 4, 5, 6, 7, 8, 10, 11, 12, 13, 15, 17, 18)
-"""Train ids of SYNTHIA's benchmark: all but terrain, truck and train."""
+"""Train ids of SYNTHIA's benchmark: all except terrain, truck and train."""
 SHARED_13 = (0, 1, 2, 6, 7, 8, 10, 11, 12, 13, 15, 17, 18)
-"""Train ids of Cross-City's benchmark: those of SYNTHIA's without wall, fence and pole."""
+"""Train ids of Cross-City's benchmark: those of SYNTHIA's except wall, fence and pole."""
 
 
 @dataclass(frozen=True)
@@ -27,9 +27,9 @@ class LabelIds:
     """The ids of a data set's label files.
 
     Attributes:
-        whose: for people.
-        train_ids: of the ids that stand for one of Cityscapes' 19 classes.
-        last: ids run from 0 to this; 255 is ignored as well.
+        whose: Name of the data set, for messages.
+        train_ids: Train id of each label id that stands for one of Cityscapes' 19 classes.
+        last: Largest id; pixels of 255 are ignored.
     """
 
     whose: str
@@ -37,7 +37,7 @@ class LabelIds:
     last: int
 
     def table(self, classes: Sequence[int]) -> Uint8Array:
-        """Id to class, (256,): the place of its train id in `classes`, else 255."""
+        """Class of each label id, (256,): the place of its train id in `classes`, else 255."""
         table = np.full(256, IGNORE_INDEX, np.uint8)
         for label_id, train_id in self.train_ids.items():
             if train_id in classes:
@@ -45,10 +45,10 @@ class LabelIds:
         return table
 
     def checked(self, path: Path, ids: NDArray[np.unsignedinteger]) -> Uint8Array:
-        """The ids of a file as 8-bit values.
+        """Ids of a file as 8-bit values.
 
         Raises:
-            StvmError: ids that the data set does not have; the message names the file.
+            StvmError: Ids that the data set does not have; the message names the file.
         """
         found = np.flatnonzero(np.bincount(ids.ravel(), minlength=IGNORE_INDEX + 1))
         strange = [int(i) for i in found if i > self.last and i != IGNORE_INDEX]
@@ -66,12 +66,12 @@ _CITYSCAPES = {
     **{7: 0, 8: 1, 11: 2, 12: 3, 13: 4, 17: 5, 19: 6, 20: 7, 21: 8, 22: 9},
     **{23: 10, 24: 11, 25: 12, 26: 13, 27: 14, 28: 15, 31: 16, 32: 17, 33: 18},
 }
-"""`cityscapesscripts.helpers.labels`; a licence plate is -1 there, which no file holds."""
+"""Train id of each id, as in `cityscapesscripts.helpers.labels`; files hold no -1."""
 
 CITYSCAPES_IDS = LabelIds("Cityscapes", _CITYSCAPES, 33)
 CROSS_CITY_IDS = LabelIds("Cityscapes, which Cross-City uses", _CITYSCAPES, 33)
 GTA5_IDS = LabelIds("GTA5", _CITYSCAPES, 34)
-"""Cityscapes' ids and 34, a licence plate."""
+"""GTA5 has the ids of Cityscapes and 34, a licence plate."""
 SYNTHIA_IDS = LabelIds(
     "SYNTHIA",
     {
@@ -80,4 +80,4 @@ SYNTHIA_IDS = LabelIds(
     },
     22,
 )
-"""As the field's code maps them; parking slot, road works and lane marking are ignored."""
+"""The mapping that published code uses; parking slot, road works and lane marking are ignored."""

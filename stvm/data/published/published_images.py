@@ -1,6 +1,6 @@
 """Images and labels of the published data sets, from the cache or from the original files.
 
-Which of them is source and which target is here too, and which classes both share.
+The table of source, target and shared classes of each benchmark is here too.
 """
 
 import hashlib
@@ -23,34 +23,34 @@ _DOMAINS = {
     "synthia_cityscapes": (SYNTHIA, CITYSCAPES, SHARED_16),
     "cityscapes_crosscity": (CITYSCAPES, CROSS_CITY, SHARED_13),
 }
-"""Source, target and the train ids of their classes, by dataset."""
+"""Source, target and the train ids of the shared classes, by the setting `dataset`."""
 
 
 def classes_of(data: DataSettings) -> tuple[int, ...]:
-    """Train ids, among Cityscapes' 19, of the classes that are told apart."""
+    """Train ids, among Cityscapes' 19, of the benchmark's classes."""
     return _DOMAINS[data.dataset][2]
 
 
 def names_of(data: DataSettings) -> tuple[str, ...]:
-    """Names of the classes."""
+    """Names of the benchmark's classes."""
     return tuple(cityscapes.CITYSCAPES[train_id] for train_id in classes_of(data))
 
 
 def source_part(data: DataSettings, split: Split) -> DatasetSplit:
-    """A split of the source.
+    """One split of the source.
 
     Raises:
-        StvmError: its root is not given.
+        StvmError: The setting source_root is empty.
     """
     layout = _DOMAINS[data.dataset][0]
     return DatasetSplit(layout, _root(data.source_root, "source_root", layout.title), split)
 
 
 def target_part(data: DataSettings, split: Split) -> DatasetSplit:
-    """A split of the target.
+    """One split of the target.
 
     Raises:
-        StvmError: its root is not given.
+        StvmError: The setting target_root is empty.
     """
     layout = _DOMAINS[data.dataset][1]
     return DatasetSplit(
@@ -68,12 +68,12 @@ class PublishedImages:
     """Images of one split; label files are neither opened nor looked for.
 
     Args:
-        part: the split.
-        size: height and width of the images handed out.
-        cache: of prepared arrays, which are read where they were made from these files.
+        part: Split to open.
+        size: Height and width of the returned images.
+        cache: Folder of prepared arrays; an array of these files is read in place of the files.
 
     Raises:
-        StvmError: the split is not there, or the cache cannot be read.
+        StvmError: The split is missing, or the cache cannot be read.
     """
 
     def __init__(self, part: DatasetSplit, size: Size, cache: Path) -> None:
@@ -87,14 +87,14 @@ class PublishedImages:
 
     @property
     def is_cached(self) -> bool:
-        """The images come from the cache."""
+        """True if the images come from the cache."""
         return self._kept is not None
 
     def image(self, index: int) -> Uint8Array:
         """RGB (H, W, 3).
 
         Raises:
-            StvmError: the file cannot be read.
+            StvmError: The file cannot be read.
         """
         if self._kept is not None:
             return self._kept[index]
@@ -105,14 +105,15 @@ class PublishedLabelledImages(PublishedImages):
     """Images of one split with their labels, which may have a size of their own.
 
     Args:
-        part: the split.
-        classes: train ids of the classes that are told apart; a label is the place in it.
-        size: height and width of the images.
-        label_size: height and width of the labels.
-        cache: of prepared arrays.
+        part: Split to open.
+        classes: Train ids of the benchmark's classes; a label is a position in this sequence.
+        size: Height and width of the images.
+        label_size: Height and width of the labels.
+        cache: Folder of prepared arrays.
 
     Raises:
-        StvmError: as `PublishedImages`, or a split without public labels, or a label is missing.
+        StvmError: A fault that `PublishedImages` raises, a split without public labels, or a
+            missing label.
     """
 
     def __init__(
@@ -131,7 +132,7 @@ class PublishedLabelledImages(PublishedImages):
         """Classes (H, W), 255 ignored.
 
         Raises:
-            StvmError: the file cannot be used.
+            StvmError: The file cannot be used.
         """
         if self._kept_ids is not None:
             return self._table[self._kept_ids[index]]
@@ -142,7 +143,7 @@ class PublishedLabelledImages(PublishedImages):
 
 
 def has_source_val(data: DataSettings) -> bool:
-    """Held-out source images are there: Cityscapes' val, or GTA5's with its split file."""
+    """True if held-out source images are there: Cityscapes' val, or GTA5's with its split file."""
     if not data.source_root:
         return False
     part = source_part(data, "val")
@@ -155,10 +156,10 @@ def fingerprint(
     """SHA-256 over names and sizes of the files a trial reads, wherever their roots lie.
 
     Args:
-        data: roots; one that is not there contributes nothing.
-        eval_split: of the target.
-        target_train: the trial reads the target's training images.
-        source: it reads the source's.
+        data: Settings that name the folders; a missing folder contributes nothing.
+        eval_split: Evaluated split of the target.
+        target_train: True if the trial reads the target's training images.
+        source: True if the trial reads source images.
     """
     parts = [
         *(_source_parts(data) if source else ()),
@@ -168,7 +169,7 @@ def fingerprint(
 
 
 def source_fingerprint(data: DataSettings) -> str:
-    """SHA-256 over names and sizes of the files that a source model is trained on."""
+    """SHA-256 over names and sizes of the files on which a source model is trained."""
     return _digest(list(_present(source_part(data, "train"), True)))
 
 
@@ -181,7 +182,7 @@ def _digest(parts: Sequence[tuple[DatasetSplit, bool]]) -> str:
 
 
 def files_of(part: DatasetSplit, labelled: bool) -> list[Path]:
-    """Images of a split, and with `labelled` those of their labels that are there."""
+    """Images of a split and, if `labelled`, their labels except missing ones."""
     images = part.images()
     if not labelled:
         return images
@@ -192,14 +193,14 @@ def files_of(part: DatasetSplit, labelled: bool) -> list[Path]:
 def read_parts(
     data: DataSettings, eval_split: str, source: bool, source_val: bool, oracle: bool
 ) -> list[tuple[DatasetSplit, bool]]:
-    """The splits that are read and are there, each with whether its labels are read.
+    """The present splits that a trial reads, each with a flag: True if its labels are read.
 
     Args:
-        data: roots; one that is not given contributes nothing.
-        eval_split: of the target; empty where nothing of the target is read.
-        source: the source's training images are read.
-        source_val: its held-out images are.
-        oracle: labels of the target's training images are.
+        data: Settings that name the folders; an empty root contributes nothing.
+        eval_split: Evaluated split of the target; empty if nothing of the target is read.
+        source: True if the source's training images are read.
+        source_val: True if the source's held-out images are read.
+        oracle: True if labels of the target's training images are read.
     """
     parts: list[tuple[DatasetSplit, bool]] = []
     if data.source_root:
@@ -212,7 +213,7 @@ def read_parts(
 
 
 def _source_parts(data: DataSettings) -> Iterator[tuple[DatasetSplit, bool]]:
-    """Each split with whether its labels are read."""
+    """Each present split of the source, with a flag: True if its labels are read."""
     for split in ("train", "val") if data.source_root else ():
         yield from _present(source_part(data, split), True)
 

@@ -1,4 +1,4 @@
-"""Which files a split of a published data set consists of; nothing is decoded here."""
+"""The files of one split of a published data set; nothing is decoded here."""
 
 import os
 from collections.abc import Iterable, Sequence
@@ -15,13 +15,13 @@ from stvm.errors import StvmError
 
 @dataclass(frozen=True)
 class DatasetSplit:
-    """One split of a data set on disk.
+    """One split of a published data set on disk.
 
     Attributes:
-        layout: of the data set.
-        root: folder of the data set.
-        split: of it.
-        city: for Cross-City.
+        layout: Layout of the data set.
+        root: Folder of the data set.
+        split: Name of the split.
+        city: City of Cross-City; empty for other data sets.
     """
 
     layout: DatasetLayout
@@ -31,18 +31,18 @@ class DatasetSplit:
 
     @property
     def title(self) -> str:
-        """For people."""
+        """Name of data set and city, for messages."""
         return " ".join([self.layout.title, *([self.city.capitalize()] if self.city else [])])
 
     @property
     def lacks_split_file(self) -> bool:
-        """The data set has a file that says which images a split has, and it is not there."""
+        """True if the file that lists the images of each split is missing."""
         name = self.layout.split_file
         return bool(name) and not (self.root / name).is_file()
 
     @property
     def official(self) -> int:
-        """Images that the split has as published; 0 where there is no such split."""
+        """Number of images that the split has as published; 0 if there is no such split."""
         layout = self.layout
         if self.lacks_split_file:
             return layout.count_without if self.split == "train" else 0
@@ -52,8 +52,8 @@ class DatasetSplit:
         """Image files in the order of their names.
 
         Raises:
-            StvmError: no such split, folder or image, two images of one stem, or a split file that
-                cannot be used.
+            StvmError: A missing split, folder or image, two images with the same stem, or a split
+                file that cannot be used.
         """
         layout = self.layout
         if not self.official:
@@ -76,14 +76,14 @@ class DatasetSplit:
         return paths
 
     def label_of(self, image: Path) -> Path:
-        """The label file that belongs to an image, which may not be there."""
+        """Label file of an image; the file may be missing."""
         folder = self.root / self._filled(self.layout.labels)
         if self.layout.towns:
             folder /= image.parent.name
         return folder / f"{self._stem(image)}{self.layout.label_ending}"
 
     def without_label(self, images: Iterable[Path]) -> list[Path]:
-        """Those of the images whose label file is not there."""
+        """Images whose label file is missing."""
         present: dict[Path, set[str]] = {}
         missing = []
         for image in images:
@@ -100,7 +100,7 @@ class DatasetSplit:
         """Label files of the images.
 
         Raises:
-            StvmError: the split's labels are not public, or not all are there.
+            StvmError: The labels of the split are not public, or some are missing.
         """
         self.check_labelled()
         if missing := self.without_label(images):
@@ -116,10 +116,10 @@ class DatasetSplit:
         return [self.label_of(image) for image in images]
 
     def check_labelled(self) -> None:
-        """Refuse a split without public labels.
+        """Refuses a split without public labels.
 
         Raises:
-            StvmError: it has none.
+            StvmError: The labels of the split are not public.
         """
         layout = self.layout
         if self.split in layout.labelled:
@@ -134,10 +134,10 @@ class DatasetSplit:
         raise StvmError(f"{layout.title} has no labels for a split '{self.split}': {mend}")
 
     def listing(self, files: Iterable[Path]) -> list[tuple[str, int]]:
-        """Name below the root and size of each file; independent of where the root lies.
+        """Name relative to the root, and size, of each file.
 
         Raises:
-            StvmError: a file is not there any more.
+            StvmError: A file is missing.
         """
         try:
             return [(f.relative_to(self.root).as_posix(), f.stat().st_size) for f in files]
@@ -147,7 +147,7 @@ class DatasetSplit:
             ) from error
 
     def image_folder(self) -> Path:
-        """Folder of the images, or of the towns' folders."""
+        """Folder of the images, or of the folders of the towns."""
         return self.root / self._filled(self.layout.images)
 
     def _filled(self, pattern: str) -> str:
@@ -196,7 +196,7 @@ def _files(folder: Path, endings: tuple[str, ...]) -> list[Path]:
 
 
 def _capitals(folders: Sequence[Path], layout: DatasetLayout) -> str:
-    """A file that would be an image if its ending were in small letters, with what to do."""
+    """Advice about an image whose ending is in capital letters; empty if there is none."""
     for folder in folders:
         for name in sorted(_names(folder)):
             if name.lower().endswith(layout.image_endings):
@@ -214,7 +214,7 @@ def _names(folder: Path) -> list[str]:
 
 
 def _beside(part: Path) -> str:
-    """What there is in place of a missing folder."""
+    """Folders beside a missing folder, for a message."""
     if not part.parent.is_dir():
         return ""
     names = sorted(p.name for p in part.parent.iterdir() if p.is_dir())[:6]
@@ -222,12 +222,12 @@ def _beside(part: Path) -> str:
 
 
 def _split_numbers(path: Path, split: Split) -> NDArray[np.integer]:
-    # SciPy loads for those whose data set has such a file alone.
+    # Imported here, so that only data sets with such a file load SciPy.
     from scipy.io import loadmat
 
     try:
         numbers: NDArray[np.integer] = loadmat(path)[f"{split}Ids"]
-    except Exception as error:  # scipy raises whatever a damaged file leads it to
+    except Exception as error:  # a damaged file makes scipy raise any exception
         reason = " ".join(str(error).split())
         raise StvmError(
             f"{path}: cannot be read as GTA5's split file ({reason}); copy it again, or remove it "

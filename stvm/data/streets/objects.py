@@ -1,4 +1,4 @@
-"""What stands on the ground of a street: poles, signs, vehicles and people."""
+"""The objects of a street scene: poles, signs, vehicles and people."""
 
 import numpy as np
 
@@ -18,7 +18,7 @@ def _on_pavement(street: Street, y: float) -> float:
 
 
 def _pole(street: Street, y: float) -> tuple[float, float]:
-    """A pole; its column and the row of its top."""
+    """Adds a pole; returns its column and the row of its top."""
     x, s = _on_pavement(street, y), street.scale(y)
     tall = 3 + s * float(street.rng.uniform(0.8, 1.1))
     street.box("pole", x, y, max(1.2, 0.05 * s), tall)

@@ -1,4 +1,4 @@
-"""Paints a laid-out street in a style: colour, texture, light, haze, lens and noise."""
+"""Paints a street scene in a style: colour, texture, light, haze, lens and noise."""
 
 from collections.abc import Sequence
 
@@ -16,13 +16,13 @@ Pixels = NDArray[np.float32]
 def render_scene(
     seed: int | Sequence[int], style: Style, height: int = 64, width: int = 128
 ) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-    """One street with its exact labels; the same arguments give the same bytes.
+    """One street scene with exact labels; equal arguments give equal bytes.
 
     Args:
-        seed: names the scene.
-        style: how it is painted and laid out.
-        height: in pixels.
-        width: in pixels.
+        seed: Seed of the scene.
+        style: Style of its layout, paint, light and lens.
+        height: Height of the image, in pixels.
+        width: Width of the image, in pixels.
 
     Returns:
         Image (height, width, 3) RGB and label (height, width), train ids of Cityscapes.

@@ -1,4 +1,4 @@
-"""What stands where in a street: shapes of each class, back to front."""
+"""The layout of a street scene: shapes of each class, from back to front."""
 
 import numpy as np
 
@@ -6,7 +6,7 @@ from stvm.data.streets.objects import OBJECTS
 from stvm.data.streets.shapes import Shape, Street
 from stvm.data.streets.styles import Style
 
-# Mean number of objects in an image; those that people and traffic decide grow with the crowd.
+# Mean number of objects in an image; numbers in MOVING are multiplied by the style's crowd.
 STANDING = {"pole": 2.2, "traffic light": 0.55, "traffic sign": 0.9}
 MOVING = {
     "car": 1.8,
@@ -23,10 +23,10 @@ def lay_out(rng: np.random.Generator, style: Style, height: int, width: int) -> 
     """Shapes of one street, in painting order.
 
     Args:
-        rng: every draw comes from it.
-        style: its layout part is used.
-        height: of the image in pixels.
-        width: of the image in pixels.
+        rng: Generator of all draws.
+        style: Style whose layout part is used.
+        height: Height of the image, in pixels.
+        width: Width of the image, in pixels.
     """
     street = Street(rng, style, height, width)
     street.thing()

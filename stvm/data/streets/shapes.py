@@ -1,4 +1,4 @@
-"""The primitives of a street, and the perspective in which they stand."""
+"""The shapes of a street scene, and the perspective in which they are placed."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -13,14 +13,14 @@ ID = {name: i for i, name in enumerate(CITYSCAPES)}
 
 @dataclass(frozen=True)
 class Shape:
-    """One primitive.
+    """One shape to be painted.
 
     Attributes:
-        label: class id.
-        kind: what `points` mean: corners of a polygon, or two corners of a box or an ellipse.
-        points: (x, y) in pixels.
-        shade: factor on the object's colour.
-        thing: number of the object, whose parts share one colour.
+        label: Class id.
+        kind: Kind of the shape.
+        points: Points (x, y) in pixels: corners of a polygon, or two corners of a box or ellipse.
+        shade: Factor on the object's colour.
+        thing: Number of the object that the shape belongs to; its shapes share one colour.
     """
 
     label: int

@@ -1,4 +1,4 @@
-"""The embedded benchmark on disk: rendered once into memory-mapped uint8 arrays."""
+"""The embedded benchmark on disk: rendered once into uint8 arrays, which are mapped into memory."""
 
 from pathlib import Path
 from typing import Literal
@@ -44,15 +44,15 @@ class LabelledArrays(ArrayImages):
 
 
 def open_street_images(data: DataSettings, domain: Domain, split: str, cache: Path) -> ArrayImages:
-    """Images alone; the label file of the split is not opened."""
+    """Images only; the label file of the split is not opened."""
     return ArrayImages(map_array(_prepared(data, domain, split, cache) / "images.npy"))
 
 
 def open_streets(data: DataSettings, domain: Domain, split: str, cache: Path) -> LabelledArrays:
-    """Images with labels, rendered when the cache does not hold them yet.
+    """Images with labels, rendered if the cache does not hold them yet.
 
     Raises:
-        StvmError: the cache cannot be written or read.
+        StvmError: The cache cannot be written or read.
     """
     folder = _prepared(data, domain, split, cache)
     return LabelledArrays(map_array(folder / "images.npy"), map_array(folder / "labels.npy"))

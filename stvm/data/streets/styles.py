@@ -1,4 +1,4 @@
-"""What a rendering style may vary: paint, light, lens, layout."""
+"""The rendering styles of source and target: paint, light, lens and layout."""
 
 from dataclasses import dataclass, fields
 
@@ -9,25 +9,25 @@ Colour = tuple[float, float, float]
 
 @dataclass(frozen=True)
 class Style:
-    """How a scene is painted, lit, photographed and laid out.
+    """Paint, light, lens and layout of a scene.
 
     Colours and amplitudes are on the scale 0 to 1, lengths in pixels of an image 64 high.
 
     Attributes:
-        paint: mean colour of each class.
-        variety: standard deviation of an object's colour around its class's.
-        texture: amplitude of the pattern on surfaces.
-        light: least and most brightness, drawn for each image.
-        tint: factor on each channel.
-        haze: least and most share of haze at the horizon.
-        haze_colour: what the distance fades into.
-        noise: standard deviation of the sensor's noise.
-        blur: least and most radius of the lens's blur.
-        vignette: darkening of the corners.
-        horizon: mean height of the horizon, as a share of the image from the top.
-        road: mean half width of the road at the lower edge, as a share of the width.
-        crowd: factor on the number of people and vehicles.
-        nearness: mean closeness of objects, 0 at the horizon and 1 at the lower edge.
+        paint: Mean colour of each class.
+        variety: Standard deviation of an object's colour around its class's.
+        texture: Amplitude of the pattern on surfaces.
+        light: Least and most brightness, drawn for each image.
+        tint: Factor on each channel.
+        haze: Least and most share of haze at the horizon.
+        haze_colour: Colour of the haze.
+        noise: Standard deviation of the sensor's noise.
+        blur: Least and most radius of the lens's blur.
+        vignette: Darkening of the corners.
+        horizon: Mean height of the horizon, as a share of the image from the top.
+        road: Mean half width of the road at the lower edge, as a share of the width.
+        crowd: Factor on the number of people and vehicles.
+        nearness: Mean closeness of objects, 0 at the horizon and 1 at the lower edge.
     """
 
     paint: tuple[Colour, ...]
