@@ -21,7 +21,6 @@ NO_FIRST_WORD = (*BARE, "and", "or", "but", "by", "for", "from", "in", "on", "to
 
 EXCUSED = (
     *("stvm/records", "stvm/trial", "stvm/study.py", "stvm/search", "stvm/tune", "studies"),
-    *("stvm/data", "stvm/evaluation", "stvm/training", "stvm/source_model", "stvm/memory"),
     *("stvm/method", "stvm/networks", "stvm/pretrained", "reports", "stvm/statistics"),
     *("stvm/settings", "stvm/files"),
 )
