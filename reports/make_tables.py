@@ -7,9 +7,12 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from reports.sheets.formats import files_of, to_document, to_markdown, write_files
+from reports.sheets.formats import files_of, to_markdown, write_files
+from reports.sheets.latex import to_document
 from reports.sheets.sheet import Sheet
-from reports.tables.catalogue import TABLES, Chosen, build_tables, choose_studies
+from reports.tables.catalogue import KEYS, build_tables
+from reports.tables.chosen_studies import ChosenStudies, choose_studies
+from reports.tables.fig1 import build_curve
 from stvm.errors import StvmError
 
 
@@ -21,7 +24,7 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
         "--tables",
         nargs="+",
         metavar="TABLE",
-        help=f"of {' '.join(TABLES)}; default: all. Those that have no study are named",
+        help=f"of {' '.join(KEYS)}; default: all. Those that have no study are named",
     )
     parser.add_argument(
         "--study",
@@ -35,16 +38,16 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
 
 def _check(tables: Sequence[str]) -> None:
     for table in tables:
-        if table not in TABLES:
-            raise StvmError(f"unknown table '{table}': there are {', '.join(TABLES)}")
+        if table not in KEYS:
+            raise StvmError(f"unknown table '{table}': there are {', '.join(KEYS)}")
 
 
-def _draw(chosen: Chosen, out: Path) -> None:
+def _draw(chosen: ChosenStudies, out: Path) -> None:
     # Here, since matplotlib takes longer to load than most tables to make.
     from reports.figures.curves import draw_fig1
     from reports.figures.png import save
 
-    save(draw_fig1(chosen.curve), out / "fig1.png")
+    save(draw_fig1(build_curve(*chosen["pseudo_labels"])), out / "fig1.png")
 
 
 def write_sheets(sheets: Sequence[Sheet], out: Path) -> None:
@@ -65,7 +68,7 @@ def make(results: Path, out: Path, tables: Sequence[str] | None, bases: Sequence
     Args:
         results: folder of records and manifests.
         out: made where it does not exist.
-        tables: among `TABLES`; None for all. Those that have no study are named on stderr.
+        tables: among `KEYS`; None for all. Those that have no study are named on stderr.
         bases: of studies to take in place of those updated last.
 
     Raises:
@@ -73,7 +76,7 @@ def make(results: Path, out: Path, tables: Sequence[str] | None, bases: Sequence
     """
     _check(tables or ())
     chosen = choose_studies(results, bases)
-    sheets, missing = build_tables(chosen, tables or TABLES)
+    sheets, missing = build_tables(chosen, tables or KEYS)
     if not sheets:
         raise StvmError("; ".join(missing))
     write_sheets(sheets, out)

@@ -15,7 +15,7 @@ from stvm.records.results import Results
 from stvm.search.plan import Plan, best_trial, format_value
 from stvm.search.space import Values, default_values, format_assignments, search_split
 from stvm.settings.presets import Preset
-from stvm.statistics.paired import Estimate, Key, paired_difference
+from stvm.statistics import Estimate, TrialKey, paired_difference
 from stvm.study import Study, Trial
 
 REPORTED = ("default", "best")
@@ -155,7 +155,7 @@ def list_search(plan: Plan, study: optuna.Study | None, place: str) -> None:
 
 def compare(plan: Plan, results: Results, trials: Sequence[Trial]) -> None:
     """Print mIoU of the best setting and of the default, and their paired difference."""
-    rows: dict[str, dict[Key, float]] = {"default": {}, "best": {}}
+    rows: dict[str, dict[TrialKey, float]] = {"default": {}, "best": {}}
     for trial in trials:
         record = results.read(trial.hash)
         if record and record["status"] == "done":

@@ -1,6 +1,6 @@
-"""Dot plots, readable in black and white: Table VI by seed, Table VII beside mIoU."""
+"""Dot plots, readable in black and white: Tables IV, VI and VII."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -8,10 +8,58 @@ from matplotlib.figure import Figure
 from reports.sheets.notes import heading
 from reports.sheets.rows import Records, Row, collect, pool
 from reports.tables import table4, table6, table7
+from reports.tables.ablation_rows import ROWS
+from reports.tables.table4 import Line, Table
 from stvm.records.manifest import Manifest
-from stvm.statistics.seed_variance import pooled_seed_variance
+from stvm.statistics import pooled_seed_variance
 
 _MARKERS = dict(zip(table7.NAMES, ("v", "s", "D"), strict=True))
+
+
+def _draw_measured_rows(axes: Axes, lines: Sequence[Line]) -> None:
+    for y, line in enumerate(lines):
+        values = [100 * value for value in line.measured.values.values()]
+        axes.plot(values, [y + 0.2] * len(values), "o", color="0.5", markersize=3.5, mfc="none")
+        estimate = line.measured.estimate
+        mean, low, high = estimate.mean, estimate.low, estimate.high
+        if mean is None:
+            continue
+        if low is not None and high is not None:
+            axes.plot([100 * low, 100 * high], [y, y], "|-", color="black", linewidth=1.2)
+        axes.plot(100 * mean, y, "D", color="black", markersize=5)
+        axes.text(100 * mean, y - 0.22, f"{100 * mean:.1f}", ha="center", fontsize=8)
+
+
+def _draw_published_rows(axes: Axes, lines: Sequence[Line]) -> None:
+    for y, row in enumerate(lines):
+        if row.paper.miou is not None:
+            axes.plot(row.paper.miou, y, "s", color="black", mfc="white", markersize=6)
+            axes.text(row.paper.miou, y - 0.22, f"{row.paper.miou:.1f}", ha="center", fontsize=8)
+        else:
+            axes.text(0.5, y, "not in the paper", transform=axes.get_yaxis_transform(),
+                      ha="center", va="center", fontsize=8, color="0.4")  # fmt: skip
+
+
+def draw_bars(table: Table) -> Figure:
+    """Table IV as dots: measured on the left, published on the right, one scale."""
+    figure = Figure(figsize=(9, 4.2), layout="constrained")
+    measured, paper = figure.subplots(1, 2, sharex=True, sharey=True)
+    lines = table.lines
+    _draw_measured_rows(measured, lines)
+    _draw_published_rows(paper, lines)
+    measured.set_title(
+        f"Measured{table.pooled.named(', ')}\ndiamond: mean with 95 % t interval; circles: trials",
+        fontsize=9,
+    )
+    paper.set_title("Paper, GTA5 to Cityscapes\n(other data and network)", fontsize=9)
+    measured.set_yticks(range(len(lines)), [line.label for line in lines])
+    measured.set_ylim(len(lines) - 0.5, -0.6)
+    for axes in (measured, paper):
+        axes.axhline(ROWS.index("AdaBN") - 0.5, color="0.6", linewidth=0.8, linestyle=":")
+        axes.set_xlabel("mIoU on the target, %")
+        axes.grid(axis="x", color="0.9")
+        axes.spines[["top", "right"]].set_visible(False)
+    return figure
 
 
 def draw_variance(
@@ -32,7 +80,7 @@ def draw_variance(
         _draw_deviations(left, y, one)
     left.set_yticks(range(len(rows)), [one.name for one in rows])
     left.set_title("Measured: each seed about its mean (circles), sd (bar)", fontsize=9)
-    paper = table6.read_paper()
+    paper = table6.published_seeds()
     for y, published in enumerate(paper):
         right.plot([-published.sd, published.sd], [y, y], "|-", color="black", linewidth=1.2)
         right.text(published.sd, y, f"  {published.sd:.2f}", va="center", fontsize=8)
@@ -69,9 +117,9 @@ def draw_silhouette(manifest: Manifest, records: Records) -> Figure:
     panels = figure.subplots(1, 3, sharey=True)
     for axes, kinds in zip(panels[:2], (table7.KINDS[:2], table7.KINDS[2:]), strict=True):
         for kind in kinds:
-            _draw_measured(axes, mious, collect(part, kind.of, table7.NAMES), kind.mean)
+            _draw_silhouettes(axes, mious, collect(part, kind.of, table7.NAMES), kind.mean)
         axes.set_title(f"Measured, under {kinds[0].label.split(',')[0]}", fontsize=9)
-    _draw_published(panels[2])
+    _draw_published_silhouettes(panels[2])
     panels[2].set_title("Paper, GTA5 to Cityscapes", fontsize=9)
     for axes in panels:
         axes.set_xlabel("mIoU on the target, %")
@@ -87,7 +135,7 @@ def draw_silhouette(manifest: Manifest, records: Records) -> Figure:
     return figure
 
 
-def _draw_measured(
+def _draw_silhouettes(
     axes: Axes, mious: Mapping[str, Row], rows: Mapping[str, Row], mean: str
 ) -> None:
     for name, row in rows.items():
@@ -103,9 +151,9 @@ def _draw_measured(
         )
 
 
-def _draw_published(axes: Axes) -> None:
-    mious = table4.read_paper()
-    for (name, mean), value in table7.read_paper().items():
+def _draw_published_silhouettes(axes: Axes) -> None:
+    mious = table4.published_ablation()
+    for (name, mean), value in table7.published_silhouettes().items():
         filled, miou = mean == "overall_mean", mious[name].miou
         axes.plot(
             [] if miou is None else [miou],

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from reports.make_figure import IMAGES, SHOWN, choose_trials, picture_columns, read_sample
+from reports.figures.samples import IMAGES, SHOWN, choose_trials, picture_columns, read_sample
 from reports.page.recorded_studies import Recorded
 from reports.page.svg import data_url, to_png
 from stvm.errors import StvmError

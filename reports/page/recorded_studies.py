@@ -9,7 +9,7 @@ from stvm.errors import StvmError
 from stvm.records.manifest import FIRST, Manifest, Trial, read_manifest
 from stvm.records.record import Outcome, Points, Record, RecordReader, outcome
 from stvm.records.results import Results
-from stvm.statistics.paired import order
+from stvm.statistics import sort_key
 
 
 @dataclass(frozen=True)
@@ -92,7 +92,7 @@ class Recorded:
     def done(self, study: Manifest, row: str) -> list[tuple[Trial, Entry]]:
         """The done trials behind the reported figures of a row, by realisation and seed."""
         trials = [t for t in reported(study) if t.variant == row]
-        trials.sort(key=lambda t: order((t.realisation, t.seed)))
+        trials.sort(key=lambda t: sort_key((t.realisation, t.seed)))
         return [(t, self.entries[t.hash]) for t in trials if self.is_done(t.hash)]
 
     def is_done(self, name: str) -> bool:

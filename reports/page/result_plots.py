@@ -10,12 +10,12 @@ from reports.page.recorded_studies import Recorded
 from reports.page.svg import PANEL, Plot, legend_above, line, panel, to_svg
 from reports.sheets.cells import number
 from reports.tables import table5
+from reports.tables.ablation_rows import row_label
 from reports.tables.fig1 import Curve
 from reports.tables.score_ranking import SCORES, Group, by_realisation
-from reports.tables.table4 import LABELS
 from stvm.records.label_free_objectives import Objective
 from stvm.records.manifest import Manifest
-from stvm.statistics.rank import regret, spearman
+from stvm.statistics import rank_correlation, selection_regret
 
 _COMPARED = ("Source", "ST_MT", "STvM", "Oracle")
 
@@ -51,7 +51,7 @@ def class_dots(recorded: Recorded, study: Manifest) -> Plot | None:
             linestyle="none",
             mfc=how.colour if row in ("STvM", "Oracle") else "white",
             markersize=6.5,
-            label=LABELS.get(row, row),
+            label=row_label(row),
         )
     axes.set_yticks(range(len(names)), names)
     axes.set_ylim(len(names) - 0.4, -0.6)
@@ -136,9 +136,9 @@ def _score_plot(group: Group, score: Objective) -> Plot:
 
 
 def _score_caption(score: Objective, pairs: dict[int, Points]) -> str:
-    rho, loss = spearman(pairs).rho, regret(pairs)
+    rho, regret = rank_correlation(pairs).rho, selection_regret(pairs)
     texts = ["undefined" if rho is None else number(rho, 1, sign=True, digits=2)]
-    texts += [f"choosing by it loses {number(loss[0])} points of mIoU"] if loss else []
+    texts += [f"choosing by it loses {number(regret.chosen)} points of mIoU"] if regret else []
     return f"{score.label.capitalize()}: Spearman's correlation with mIoU {'; '.join(texts)}."
 
 

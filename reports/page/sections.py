@@ -10,8 +10,9 @@ from reports.page.result_plots import class_dots, score_plots, sensitivity, shar
 from reports.page.svg import Plot
 from reports.page.training_curves import collapse_watch, training_curves
 from reports.sheets.sheet import Sheet
-from reports.tables import catalogue, reading_costs, scenario_rows, score_ranking, table5
-from reports.tables.catalogue import Chosen, build_tables
+from reports.tables import fig1, reading_costs, scenario_studies, score_ranking, table5
+from reports.tables.catalogue import build_tables
+from reports.tables.chosen_studies import ChosenStudies
 from stvm.errors import StvmError
 from stvm.records.manifest import Manifest, command
 
@@ -78,7 +79,7 @@ _SCORES = "scores"
 """Not a study of its own: it looks at the trials of all."""
 
 KINDS = (
-    Kind(scenario_rows.STUDY, "Tables I to III: beside published methods",
+    Kind(scenario_studies.STUDY, "Tables I to III: beside published methods",
          "The scenarios of the paper, measured here and as published. Published figures compete "
          "for bold and underline in these tables.",
          ("table1", "table2", "table3")),
@@ -132,9 +133,9 @@ def _ablation(recorded: Recorded, study: Manifest) -> list[Part]:
     ]
 
 
-def _scores(chosen: Chosen) -> list[Part]:
+def _scores(chosen: ChosenStudies) -> list[Part]:
     """Of the group with the most trials."""
-    found = score_ranking.groups([chosen[kind] for kind in catalogue.KINDS if kind in chosen])
+    found = score_ranking.groups(score_ranking.ranked_studies(chosen))
     largest = max(found, key=lambda group: len(group.done), default=None)
     if largest is None:
         return []
@@ -142,14 +143,14 @@ def _scores(chosen: Chosen) -> list[Part]:
     return [Part("Each score against mIoU", about, plots=score_plots(largest))]
 
 
-def _search(recorded: Recorded, chosen: Chosen) -> list[Part]:
+def _search(recorded: Recorded, chosen: ChosenStudies) -> list[Part]:
     if "search" not in chosen:
         return []
     name = chosen["search"][0].facts.get("study")
     return [_pictured("Optuna's plots", lambda: {"pictures": search_plots(recorded.root, name)})]
 
 
-def _drawn(recorded: Recorded, chosen: Chosen, kind: str) -> list[Part]:
+def _drawn(recorded: Recorded, chosen: ChosenStudies, kind: str) -> list[Part]:
     """What a section shows beside its tables; some of it may be empty."""
     if kind == _SCORES:
         return _scores(chosen)
@@ -165,7 +166,7 @@ def _drawn(recorded: Recorded, chosen: Chosen, kind: str) -> list[Part]:
         plot = sensitivity(table5.build_table(*chosen[kind]))
         return [Part("Measured beside published", plots=[plot] if plot else [])]
     if kind == "pseudo_labels":
-        plot = share_curve(chosen.curve)
+        plot = share_curve(fig1.build_curve(*chosen[kind]))
         return [Part(plots=[plot] if plot else [])]
     if kind == "silhouette":
         return [Part("Training curves", plots=training_curves(recorded, chosen[kind][0]))]
@@ -178,7 +179,7 @@ def _table_parts(sheets: Sequence[Sheet]) -> list[Part]:
     return [Part(sheet.title if headed else "", sheet=sheet) for sheet in sheets]
 
 
-def build_sections(recorded: Recorded, chosen: Chosen | None) -> tuple[Section, ...]:
+def build_sections(recorded: Recorded, chosen: ChosenStudies | None) -> tuple[Section, ...]:
     """A section for each kind of study, run or not.
 
     Args:

@@ -6,7 +6,7 @@ from typing import Literal
 
 from reports.sheets.rows import Row
 from reports.sheets.sheet import Cell, Column
-from stvm.statistics.paired import Estimate
+from stvm.statistics import Estimate
 
 COLLAPSED = "‡"
 """Stands behind a mean of which a trial has collapsed."""

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from reports.sheets.cells import COLLAPSED, IDLE
 from reports.sheets.rows import Pool, Records
 from stvm.records.manifest import Manifest, Trial
-from stvm.statistics.paired import order
+from stvm.statistics import sort_key
 
 PUBLISHED = "† Published figures for GTA5 to Cityscapes: other data and another network."
 BEST = "Bold: best of the measured rows{}; underlined: second."
@@ -38,7 +38,7 @@ def _some(items: list[str]) -> str:
 
 def _ordered(records: Records) -> list[Trial]:
     rows = {row: i for i, row in enumerate(dict.fromkeys(trial.variant for trial in records))}
-    return sorted(records, key=lambda t: (rows[t.variant], order((t.realisation, t.seed))))
+    return sorted(records, key=lambda t: (rows[t.variant], sort_key((t.realisation, t.seed))))
 
 
 def split_note(records: Records) -> list[str]:

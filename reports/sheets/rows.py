@@ -6,7 +6,7 @@ from functools import cached_property
 
 from stvm.records.manifest import Trial
 from stvm.records.record import Record, outcome
-from stvm.statistics.paired import Estimate, Key, estimate, order
+from stvm.statistics import Estimate, TrialKey, estimate, sort_key
 
 Records = Mapping[Trial, Record | None]
 """What is recorded of each listed trial; None where nothing is."""
@@ -75,7 +75,7 @@ class Row:
     """
 
     name: str
-    values: dict[Key, float]
+    values: dict[TrialKey, float]
     trials: tuple[str, ...]
     listed: int
     failed: int
@@ -108,10 +108,10 @@ def collect(
 def _row(
     name: str, trials: list[Trial], records: Records, figure: Callable[[Record], float | None]
 ) -> Row:
-    values: dict[Key, float] = {}
+    values: dict[TrialKey, float] = {}
     hashes: dict[str, Record] = {}
     failed = 0
-    for trial in sorted(trials, key=lambda t: order((t.realisation, t.seed))):
+    for trial in sorted(trials, key=lambda t: sort_key((t.realisation, t.seed))):
         record = records[trial]
         failed += outcome(record) == "failed"
         value = None if record is None else figure(record)

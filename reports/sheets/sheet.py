@@ -23,6 +23,11 @@ class Column:
     interval: bool = False
 
 
+def column_title(column: Column) -> str:
+    """Text above a column; figures of the paper have a dagger."""
+    return f"{column.head} †" if column.published else column.head
+
+
 @dataclass(frozen=True)
 class Cell:
     """A cell of a sheet.

@@ -12,9 +12,10 @@ from reports.sheets.cells import (
 )
 from reports.sheets.rows import Pool, Records, Row, collect, pool
 from reports.sheets.sheet import Cell, Column, Sheet
+from reports.tables.table_spec import TableSpec
 from stvm.errors import StvmError
 from stvm.records.manifest import Manifest
-from stvm.statistics.paired import Estimate, paired_difference
+from stvm.statistics import Estimate, paired_difference
 
 SOURCE = "Source"
 
@@ -24,8 +25,10 @@ class Curve:
     """mIoU by share of pseudo-labels.
 
     Attributes:
-        source: the row without adaptation.
-        shares: rows by share in per cent, ascending.
+        manifest: list of the study's trials.
+        pooled: trials on fresh realisations; those tuned on where there is no fresh one.
+        source: row without adaptation.
+        shares: row of each share of the predictions, in per cent and ascending.
     """
 
     manifest: Manifest
@@ -90,3 +93,8 @@ def sheet(curve: Curve) -> Sheet:
             *notes.unlisted_note(absent),
         ),
     )
+
+
+TABLE = TableSpec(
+    "fig1", "pseudo_labels", lambda chosen: [sheet(build_curve(*chosen["pseudo_labels"]))]
+)

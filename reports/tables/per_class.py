@@ -4,28 +4,28 @@ from collections.abc import Callable
 
 from reports.sheets import notes
 from reports.sheets.cells import figure
-from reports.sheets.rows import Row, collect
+from reports.sheets.rows import Pool, Row, collect
 from reports.sheets.sheet import Cell, Column, Sheet
-from reports.tables.table4 import LABELS, ROWS, Table
+from reports.tables.ablation_rows import ROWS, row_label
 from stvm.errors import StvmError
-from stvm.records.manifest import command
+from stvm.records.manifest import Manifest, command
 from stvm.records.record import Record
 
 
-def _different(table: Table) -> str:
-    """Which trials have other classes than the first, and what to do with them."""
-    named = [(t, r) for t, r in table.pooled.records.items() if r and r.result.get("class_names")]
+def _different(manifest: Manifest, pooled: Pool) -> str:
+    """Sentence that names the trials with other classes than the first, and the remedy."""
+    named = [(t, r) for t, r in pooled.records.items() if r and r.result.get("class_names")]
     first, names = named[0][0], named[0][1].result["class_names"]
     others = [(t, r) for t, r in named if r.result["class_names"] != names]
     told = ", ".join(str(trial) for trial, _ in others[:3])
     return (
-        f"study {table.manifest.base}: its records have different class names: {told} others than "
+        f"study {manifest.base}: its records have different class names: {told} others than "
         f"{first}; move what is older away, as {others[0][1].path}, and run "
-        f"`{command(table.manifest.study)}` again"
+        f"`{command(manifest.study)}` again"
     )
 
 
-def sheet(table: Table) -> Sheet | None:
+def sheet(manifest: Manifest, pooled: Pool) -> Sheet | None:
     """A line for each class and a column for each row that has a trial; None without any.
 
     Mean IoU in per cent, empty where a class occurs in no trial of the row; then the AUROC of
@@ -34,7 +34,7 @@ def sheet(table: Table) -> Sheet | None:
     Raises:
         StvmError: the records of the study have different classes.
     """
-    records = table.pooled.records
+    records = pooled.records
     have = collect(records, names=ROWS)
     rows = [name for name, row in have.items() if row.values]
     if not rows:
@@ -43,7 +43,7 @@ def sheet(table: Table) -> Sheet | None:
         tuple(r.result.get("class_names", ())) for r in records.values() if r and r.miou is not None
     } - {()}
     if len(classes) > 1:
-        raise StvmError(_different(table))
+        raise StvmError(_different(manifest, pooled))
     lines: dict[str, dict[str, Row]] = {}
     for number, name in enumerate(next(iter(classes), ())):
         lines[str(name)] = collect(records, _iou(number), ROWS)
@@ -52,12 +52,12 @@ def sheet(table: Table) -> Sheet | None:
         found = collect(records, _auroc(score), ROWS)
         if any(row.values for row in found.values()):
             lines[f"AUROC of {score} x 100"] = found
-    columns = [Column(LABELS.get(row, row), "right", row) for row in rows]
+    columns = [Column(row_label(row), "right", row) for row in rows]
     return Sheet(
         "table4_per_class",
-        notes.tuned_mark("Table IV by class", table.pooled),
-        notes.heading(table.manifest),
-        table.manifest.rule,
+        notes.tuned_mark("Table IV by class", pooled),
+        notes.heading(manifest),
+        manifest.rule,
         (Column("class", "left", "class"), *columns),
         tuple(
             (Cell(name), *(figure(line[row].estimate.mean, line[row].trials) for row in rows))
@@ -65,7 +65,7 @@ def sheet(table: Table) -> Sheet | None:
         ),
         breaks=(list(lines).index("mIoU"),),
         notes=(
-            notes.pool_note(table.pooled, table.manifest.dataset),
+            notes.pool_note(pooled, manifest.dataset),
             "IoU in per cent, the mean over the trials in which the class occurs; AUROC: how well "
             "the score tells right labels of the labelling network from wrong ones.",
         ),

@@ -5,7 +5,7 @@ from reports.sheets.cells import difference, difference_columns, measured_cells,
 from reports.sheets.rows import Records, Row, collect, pool
 from reports.sheets.sheet import Cell, Column, Sheet
 from stvm.records.manifest import Manifest
-from stvm.statistics.paired import paired_difference
+from stvm.statistics import paired_difference
 
 TITLES = {"readings": "Readings of the paper", "teacher": "The mean teacher's schedule"}
 """Study to the title of its table."""

@@ -1,18 +1,19 @@
-"""Sentences and cells that Tables I to III share."""
+"""Blocks of rows, cells and sentences that Tables I to III share."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 
 from reports.sheets import notes
+from reports.sheets.cells import mark
 from reports.sheets.rows import Records, Row
 from reports.sheets.sheet import Cell, Column
-from reports.tables.scenario_rows import (
+from reports.tables.scenario_rows import PublishedMethod, Variant, protocol_notes
+from reports.tables.scenario_studies import (
     NETWORKS,
-    PaperRow,
-    Part,
-    Variant,
+    ScenarioStudy,
     network_label,
-    protocol_notes,
-    run_command,
+    networks_of,
+    scenario_command,
 )
 
 _HEADS = {
@@ -36,8 +37,52 @@ SPREAD = (
 )
 
 
+@dataclass(frozen=True)
+class Blocks:
+    """Rows of a table, a block for each network.
+
+    Attributes:
+        rows: rows of cells; the published ones of a network stand above its measured ones.
+        breaks: rows (from 0) above which a line is drawn.
+        published: published rows (from 0).
+    """
+
+    rows: tuple[tuple[Cell, ...], ...]
+    breaks: tuple[int, ...]
+    published: tuple[int, ...]
+
+
+def stack_networks(
+    studies: Sequence[ScenarioStudy],
+    published: Callable[[str], Sequence[tuple[Cell, ...]]],
+    measured: Callable[[str], Sequence[tuple[Cell, ...]]],
+    columns: range,
+) -> Blocks:
+    """Published rows of each network above the measured ones, the best of each block marked.
+
+    Args:
+        studies: studies of the table.
+        published: published rows of a network.
+        measured: measured rows of a network; none where it has no study.
+        columns: columns (from 0) in which the best figures are marked.
+    """
+    rows: list[tuple[Cell, ...]] = []
+    breaks: set[int] = set()
+    printed: list[int] = []
+    for network in networks_of(studies):
+        start = len(rows)
+        rows += published(network)
+        printed += range(start, len(rows))
+        found = measured(network)
+        breaks |= {start, len(rows)} if found else {start}
+        rows += found
+        for column in columns:
+            rows = mark(rows, column, range(start, len(rows)))
+    return Blocks(tuple(rows), tuple(sorted(breaks - {0})), tuple(printed))
+
+
 def head(name: str) -> str:
-    """A class's name above its column, abbreviated as in the paper."""
+    """Name of a class above its column, abbreviated as in the paper."""
     return _HEADS.get(name, name.capitalize())
 
 
@@ -45,7 +90,7 @@ METHOD = (Column("Method", "left", "method"), Column("Net", "left", "network"))
 SOURCE_FREE = Column("SF", "center", "source_free")
 
 
-def published_names(row: PaperRow) -> tuple[Cell, ...]:
+def published_names(row: PublishedMethod) -> tuple[Cell, ...]:
     """The cells of `METHOD`."""
     return (
         Cell(f"{row.name} †", key=f"{row.name} (published)"),
@@ -66,44 +111,44 @@ def source_free(free: bool | None) -> Cell:
     return Cell("") if free is None else Cell("✓" if free else "✗", int(free))
 
 
-def rule(parts: Sequence[Part]) -> str:
-    """The rule of the studies; by their labels where they differ."""
+def rule(studies: Sequence[ScenarioStudy]) -> str:
+    """Rule of the studies; where they differ, each with the labels of its studies."""
     found: dict[str, list[str]] = {}
-    for part in parts:
-        found.setdefault(part.manifest.rule, []).append(part.label)
+    for study in studies:
+        found.setdefault(study.manifest.rule, []).append(study.label)
     if len(found) < 2:
         return "".join(found)
     return " ".join(f"{', '.join(labels)}: {text}" for text, labels in found.items())
 
 
-def caption(parts: Sequence[Part]) -> str:
-    """The studies by title; more than two by network, city and base."""
-    if len(parts) < 3:
-        return "; ".join(notes.heading(part.manifest) for part in parts)
-    return "Studies: " + ", ".join(f"{part.label} {part.manifest.base}" for part in parts)
+def caption(studies: Sequence[ScenarioStudy]) -> str:
+    """Titles of the studies; of more than two the networks, cities and bases."""
+    if len(studies) < 3:
+        return "; ".join(notes.heading(study.manifest) for study in studies)
+    return "Studies: " + ", ".join(f"{study.label} {study.manifest.base}" for study in studies)
 
 
-def all_records(parts: Iterable[Part]) -> Records:
-    """Of all parts together."""
-    return {trial: record for part in parts for trial, record in part.records.items()}
+def all_records(studies: Iterable[ScenarioStudy]) -> Records:
+    """Records of all studies together."""
+    return {trial: record for study in studies for trial, record in study.records.items()}
 
 
 def study_notes(
-    parts: Sequence[Part], rows: Iterable[tuple[Variant, Row]], without: Sequence[str]
+    studies: Sequence[ScenarioStudy], rows: Iterable[tuple[Variant, Row]], without: Sequence[str]
 ) -> tuple[str, ...]:
-    """What was measured how, what failed, and what is not there.
+    """Sentences on protocols, failed trials and studies that are not there.
 
     Args:
-        parts: of the table.
-        rows: measured.
+        studies: studies of the table.
+        rows: measured rows with their mean IoU.
         without: networks or cities of the paper without a study.
     """
-    records = all_records(parts)
-    others = sorted({base for part in parts for base in part.manifest.others})
+    records = all_records(studies)
+    others = sorted({base for study in studies for base in study.manifest.others})
     lines = [*protocol_notes(records), *_without_multi_scale(list(rows))]
     lines += [*notes.split_note(records), *notes.gap_notes(records)]
     if without:
-        how = f"`{run_command(parts[0].scenario)}`, with --network"
+        how = f"`{scenario_command(studies[0].scenario)}`, with --network"
         lines.append(f"Not run yet: {', '.join(without)} ({how}).")
     if others:
         options = ", ".join(f"--study {base}" for base in others)
@@ -111,9 +156,9 @@ def study_notes(
     return tuple(lines)
 
 
-def absent_networks(parts: Iterable[Part]) -> list[str]:
-    """The paper's networks of which there is no study."""
-    there = {part.network for part in parts}
+def absent_networks(studies: Iterable[ScenarioStudy]) -> list[str]:
+    """Labels of the paper's networks without a study."""
+    there = {study.network for study in studies}
     return [label for network, label in NETWORKS.items() if network not in there]
 
 

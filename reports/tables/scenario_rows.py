@@ -1,126 +1,32 @@
-"""Tables I to III: which studies they are made of, the published rows, and the measured ones."""
+"""Rows of Tables I to III: the published methods, and the figures of measured trials."""
 
-import csv
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from pathlib import Path
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from reports.sheets.rows import Records
-from stvm.errors import StvmError
-from stvm.records.manifest import Manifest, command
+from reports.tables.published_rows import number, read_rows
 from stvm.records.record import Record
 from stvm.settings.protocols import PROTOCOLS
 
-STUDY = "scenarios"
-"""Kind of study that the tables are made from."""
-NETWORKS = {"deeplabv2_resnet101": "DL V2", "deeplabv3_resnet50": "DL V3"}
-"""The paper's networks by setting, as Table III abbreviates them."""
-CITIES = {"rome": "Rome", "rio": "Rio", "tokyo": "Tokyo", "taipei": "Taipei"}
-SCENARIOS = {"gta5_cityscapes": "1", "synthia_cityscapes": "2", "cityscapes_crosscity": "3"}
-"""Table of each scenario."""
-_PUBLISHED = {
+_NETWORKS = {
     "DeepLabV2-ResNet101": "deeplabv2_resnet101",
     "DeepLabV3-ResNet50": "deeplabv3_resnet50",
 }
-_PAPER = Path(__file__).resolve().parents[1] / "paper"
+"""Setting of each network by its name in the published files."""
+_ABOUT = ("method", "network", "source_free", "multi_scale_test")
+_MULTI_SCALE = {"yes": " (w MST)", "no": " (w/o MST)", "": ""}
 
 
 @dataclass(frozen=True)
-class Part:
-    """The study of one scenario and network, for Cross-City of one city.
-
-    Attributes:
-        city: empty for the other scenarios.
-    """
-
-    manifest: Manifest
-    records: Records
-    scenario: str
-    network: str
-    city: str
-
-    @property
-    def label(self) -> str:
-        """Network and city for people."""
-        return " ".join([network_label(self.network), CITIES.get(self.city, "")]).strip()
-
-
-def key_of(manifest: Manifest) -> tuple[str, str, str]:
-    """Scenario, network and city of a study.
-
-    Raises:
-        StvmError: its facts do not say them.
-    """
-    facts = manifest.facts
-    scenario, network, city = (facts.get(name, "") for name in ("scenario", "network", "city"))
-    known = scenario in SCENARIOS and isinstance(network, str) and bool(network)
-    if not known or city not in ("", *CITIES) or (scenario == "cityscapes_crosscity") != bool(city):
-        raise StvmError(
-            f"study {manifest.base}: its facts name no scenario, network and city "
-            f"({scenario!r}, {network!r}, {city!r}): run `{command(STUDY)}` again"
-        )
-    return scenario, network, city
-
-
-def choose(manifests: Iterable[Manifest], bases: Collection[str] = ()) -> list[Manifest]:
-    """The study of each scenario, network and city that was updated last, or is named.
-
-    Args:
-        manifests: of scenarios.
-        bases: of studies to take in place of those updated last.
-
-    Raises:
-        StvmError: two named studies are of one scenario, network and city.
-    """
-    groups: dict[tuple[str, str, str], list[Manifest]] = {}
-    for manifest in manifests:
-        groups.setdefault(key_of(manifest), []).append(manifest)
-    chosen = []
-    for key, group in sorted(groups.items(), key=lambda item: _place(item[0])):
-        named = [manifest.base for manifest in group if manifest.base in bases]
-        if len(named) > 1:
-            raise StvmError(
-                f"--study names two studies of {', '.join(filter(None, key))}: {', '.join(named)}"
-            )
-        one = max(
-            (m for m in group if not named or m.base in named), key=lambda m: (m.updated, m.base)
-        )
-        others = tuple(sorted(m.base for m in group if m.base != one.base))
-        chosen.append(replace(one, others=others))
-    return chosen
-
-
-def run_command(scenario: str) -> str:
-    """What makes the studies of a scenario."""
-    return f"{command(STUDY)} --scenario {scenario.replace('_', '-')}"
-
-
-def _place(key: tuple[str, str, str]) -> tuple[Any, ...]:
-    """In the paper's order; other networks last."""
-    scenario, network, city = key
-    networks = [*NETWORKS, network]
-    return SCENARIOS[scenario], networks.index(network), network, ["", *CITIES].index(city)
-
-
-def network_label(network: str) -> str:
-    """As the tables abbreviate it."""
-    return NETWORKS.get(network, network)
-
-
-def networks_of(parts: Iterable[Part]) -> list[str]:
-    """The paper's networks, then others that have a study."""
-    return list(dict.fromkeys([*NETWORKS, *sorted(part.network for part in parts)]))
-
-
-@dataclass(frozen=True)
-class PaperRow:
+class PublishedMethod:
     """A row as published.
 
     Attributes:
         name: method, with "(w MST)" or "(w/o MST)" where the paper says so.
-        network: setting.
-        figures: in per cent by column of the file; None where the paper has none.
+        network: setting of the network.
+        source_free: whether the method needs no source images.
+        figures: per cent by column of the file; None where the paper has none.
     """
 
     name: str
@@ -129,22 +35,17 @@ class PaperRow:
     figures: Mapping[str, float | None]
 
 
-_ABOUT = ("method", "network", "source_free", "multi_scale_test")
-_MST = {"yes": " (w MST)", "no": " (w/o MST)", "": ""}
-
-
-def read_paper(table: str, folder: Path = _PAPER) -> list[PaperRow]:
-    """The published rows of Table I, II or III ("1", "2", "3"), in the paper's order."""
-    with (folder / f"table{table}.csv").open(encoding="utf-8", newline="") as file:
-        return [
-            PaperRow(
-                line["method"] + _MST[line["multi_scale_test"]],
-                _PUBLISHED[line["network"]],
-                line["source_free"] == "yes",
-                {k: float(v) if v else None for k, v in line.items() if k not in _ABOUT},
-            )
-            for line in csv.DictReader(file)
-        ]
+def published_methods(table: str) -> list[PublishedMethod]:
+    """Published rows of Table I, II or III ("1", "2", "3"), in the paper's order."""
+    return [
+        PublishedMethod(
+            row["method"] + _MULTI_SCALE[row["multi_scale_test"]],
+            _NETWORKS[row["network"]],
+            row["source_free"] == "yes",
+            {key: number(text) for key, text in row.items() if key not in _ABOUT},
+        )
+        for row in read_rows(table)
+    ]
 
 
 @dataclass(frozen=True)
@@ -152,10 +53,10 @@ class Variant:
     """A measured row.
 
     Attributes:
-        row: of the study.
-        name: in the table.
-        multi_scale: measured with multi-scale testing.
-        adapts: it sees the target; the source model does not.
+        row: row of the study.
+        name: name in the table.
+        multi_scale: whether the figures are those of multi-scale testing.
+        adapts: whether the trials train on the target; those of the source model do not.
     """
 
     row: str
@@ -178,7 +79,7 @@ def _measured(record: Record, variant: Variant) -> Mapping[str, Any]:
 
 
 def class_iou(name: str, variant: Variant) -> Callable[[Record], float | None]:
-    """IoU of a class; None where the record has none."""
+    """IoU of the class `name`; None where the record has none."""
 
     def of(record: Record) -> float | None:
         names, values = record.result.get("class_names", ()), _measured(record, variant).get("iou")
@@ -191,7 +92,13 @@ def class_iou(name: str, variant: Variant) -> Callable[[Record], float | None]:
 
 
 def mean_iou(names: Sequence[str], key: str, variant: Variant) -> Callable[[Record], float | None]:
-    """Mean over classes: mIoU where these are all classes of the trial, else the mean `key`."""
+    """Mean IoU over some classes; None where the record has none.
+
+    Args:
+        names: classes of the mean; where they are all classes of the trial, it is its mIoU.
+        key: name of the mean in the record, for part of the classes.
+        variant: row whose figures are meant.
+    """
 
     def of(record: Record) -> float | None:
         found = _measured(record, variant)
@@ -204,7 +111,7 @@ def mean_iou(names: Sequence[str], key: str, variant: Variant) -> Callable[[Reco
 
 
 def protocol_notes(records: Records) -> list[str]:
-    """Under which protocols and scales the measured rows stand."""
+    """Sentences on the protocols and scales of the measured rows."""
     done = [record.result for record in records.values() if record and record.result]
     protocols = list(dict.fromkeys(filter(None, map(_protocol, done))))
     scales = list(dict.fromkeys(filter(None, map(_scales, done))))

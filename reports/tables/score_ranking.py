@@ -7,13 +7,18 @@ from reports.sheets import notes
 from reports.sheets.cells import figure, interval, mark
 from reports.sheets.rows import Records
 from reports.sheets.sheet import Cell, Column, Sheet
+from reports.tables.chosen_studies import ChosenStudies
+from reports.tables.table_spec import TableSpec
 from stvm.errors import StvmError
 from stvm.records.label_free_objectives import OBJECTIVES, Objective
 from stvm.records.manifest import Manifest, Trial
 from stvm.records.record import Record
-from stvm.statistics.rank import LEAST, Pair, regret, spearman
+from stvm.statistics import MIN_TRIALS, ScoredTrial, rank_correlation, selection_regret
 
 SCORES = tuple(objective for objective in OBJECTIVES.values() if not objective.oracle)
+"""Objectives that need no target label."""
+RANKED = ("ablation", "hparam_grid", "variance", "silhouette", "pseudo_labels", "search")
+"""Kinds of studies whose trials are ranked."""
 Studies = Sequence[tuple[Manifest, Records]]
 
 
@@ -22,10 +27,10 @@ class Group:
     """Trials to choose from.
 
     Attributes:
-        label: for the table.
+        label: name in the table.
         done: trials of one split that adapt and are done, each hash once.
-        lost: how many failed or have no record, each hash once; of a study with several splits
-            they count with the one that has the most trials.
+        lost: number of trials that failed or have no record, each hash once; in a study with
+            several splits they count with the split that has the most trials.
     """
 
     label: str
@@ -127,9 +132,9 @@ _COLUMNS = (
 _RHO, _LOST = 2, 4
 
 
-def by_realisation(scored: list[tuple[Trial, float, float]]) -> dict[int, list[Pair]]:
+def by_realisation(scored: list[tuple[Trial, float, float]]) -> dict[int, list[ScoredTrial]]:
     """(score, mIoU) of the trials of each realisation."""
-    found: dict[int, list[Pair]] = {}
+    found: dict[int, list[ScoredTrial]] = {}
     for trial, value, miou in scored:
         found.setdefault(trial.realisation, []).append((value, miou))
     return found
@@ -142,18 +147,18 @@ def _rows(group: Group) -> list[tuple[Cell, ...]]:
     for score in SCORES:
         scored = group.scored(score)
         pairs = by_realisation(scored)
-        rho = spearman(pairs)
-        loss = regret(pairs)
+        rho = rank_correlation(pairs)
+        regret = selection_regret(pairs)
         trials = tuple(trial.hash for trial, _, _ in scored)
-        if loss and len(trials) > len(hashes):
-            random, hashes = loss[1], trials
+        if regret and len(trials) > len(hashes):
+            random, hashes = regret.random, trials
         rows.append(
             (
                 Cell(group.label),
                 Cell(score.label, key=score.name),
                 figure(rho.rho, trials, scale=1, sign=True, digits=2),
                 interval(rho.low, rho.high, trials, scale=1, sign=True, digits=2),
-                figure(loss[0] if loss else None, trials),
+                figure(regret.chosen if regret else None, trials),
                 Cell(str(len(trials)), len(trials), trials=trials),
             )
         )
@@ -190,7 +195,7 @@ def sheet(studies: Studies) -> Sheet | None:
             "Agreement is between student and mean teacher where there is one, and between "
             "student and frozen source model elsewhere.",
             "ρ is Spearman's correlation with mIoU within a realisation of at least "
-            f"{LEAST} trials, averaged with weights n - 3; the interval is Fisher's with the "
+            f"{MIN_TRIALS} trials, averaged with weights n - 3; the interval is Fisher's with the "
             "standard error of Bonett and Wright. It takes trials as independent, which those "
             "that share a seed are not.",
             "mIoU lost, in points: that of the best trial, which only an oracle knows, less that "
@@ -201,3 +206,15 @@ def sheet(studies: Studies) -> Sheet | None:
             *([f"Realisations tuned on are among them: {names}."] if tuned else []),
         ),
     )
+
+
+def ranked_studies(chosen: ChosenStudies) -> list[tuple[Manifest, Records]]:
+    """Manifest and records of each study whose trials are ranked.
+
+    Raises:
+        StvmError: one of them is unreadable.
+    """
+    return [chosen[kind] for kind in RANKED if kind in chosen]
+
+
+TABLE = TableSpec("scores", None, lambda chosen: [sheet(ranked_studies(chosen))])

@@ -13,10 +13,12 @@ from reports.sheets.cells import (
 )
 from reports.sheets.rows import Records, Row, collect, pool
 from reports.sheets.sheet import Cell, Column, Sheet
+from reports.tables.chosen_studies import ChosenStudies
+from reports.tables.table_spec import TableSpec
 from stvm.errors import StvmError
 from stvm.records.label_free_objectives import OBJECTIVES, Objective
 from stvm.records.manifest import Manifest, command
-from stvm.statistics.paired import Estimate, paired_difference
+from stvm.statistics import Estimate, paired_difference
 
 _ROWS = ("default", "best")
 
@@ -151,3 +153,11 @@ def _is_figure(value: object) -> bool:
 
 def _setting(value: float | None) -> Cell:
     return Cell("") if value is None else Cell(f"{value:g}", value)
+
+
+def _build(chosen: ChosenStudies) -> list[Sheet | None]:
+    manifest, records = chosen["search"]
+    return [sheet(manifest, records), importance_sheet(manifest)]
+
+
+TABLE = TableSpec("search", "search", _build)

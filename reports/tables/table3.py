@@ -6,18 +6,25 @@ from reports.sheets.cells import figure, mark, mean, measured_cells, measured_co
 from reports.sheets.rows import Row, collect
 from reports.sheets.sheet import Cell, Column, Sheet
 from reports.tables import scenario_cells
+from reports.tables.chosen_studies import ChosenStudies
+from reports.tables.published_rows import published
 from reports.tables.scenario_rows import (
-    CITIES,
     VARIANTS,
-    PaperRow,
-    Part,
+    PublishedMethod,
     Variant,
     class_iou,
     mean_iou,
+    published_methods,
+)
+from reports.tables.scenario_studies import (
+    CITIES,
+    CROSS_CITY_SCENARIO,
+    STUDY,
+    ScenarioStudy,
     network_label,
     networks_of,
-    read_paper,
 )
+from reports.tables.table_spec import TableSpec
 from stvm.data.cityscapes import CROSS_CITY
 from stvm.records.record import Record
 
@@ -36,12 +43,12 @@ _MEAN = (
 )
 
 
-def _of(part: Part, variant: Variant, figure_of: Callable[[Record], float | None]) -> Row:
-    return collect(part.records, figure_of, [variant.row])[variant.row]
+def _of(study: ScenarioStudy, variant: Variant, figure_of: Callable[[Record], float | None]) -> Row:
+    return collect(study.records, figure_of, [variant.row])[variant.row]
 
 
-def _miou(part: Part, variant: Variant) -> Row:
-    return _of(part, variant, mean_iou(CROSS_CITY, "13", variant))
+def _miou(study: ScenarioStudy, variant: Variant) -> Row:
+    return _of(study, variant, mean_iou(CROSS_CITY, "13", variant))
 
 
 def mean_of_cities(cities: Mapping[str, Row], name: str) -> Row:
@@ -60,13 +67,15 @@ def mean_of_cities(cities: Mapping[str, Row], name: str) -> Row:
     )
 
 
-def _published(row: PaperRow) -> tuple[Cell, ...]:
-    figures = [figure(row.figures[key], scale=1) for key in (*CITIES, "mean")]
+def _published(row: PublishedMethod) -> tuple[Cell, ...]:
+    figures = [published(row.figures[key]) for key in (*CITIES, "mean")]
     return (*scenario_cells.published_names(row), *figures, Cell(""), Cell(""))
 
 
-def _measured(variant: Variant, network: str, parts: Mapping[str, Part]) -> tuple[Cell, ...]:
-    cities = {city: _miou(part, variant) for city, part in parts.items()}
+def _measured(
+    variant: Variant, network: str, studies: Mapping[str, ScenarioStudy]
+) -> tuple[Cell, ...]:
+    cities = {city: _miou(study, variant) for city, study in studies.items()}
     return (
         *scenario_cells.measured_names(variant, network),
         *(mean(cities[city]) if city in cities else Cell("") for city in CITIES),
@@ -74,52 +83,48 @@ def _measured(variant: Variant, network: str, parts: Mapping[str, Part]) -> tupl
     )
 
 
-def _by_network(parts: Sequence[Part]) -> dict[str, dict[str, Part]]:
-    found: dict[str, dict[str, Part]] = {}
-    for part in parts:
-        found.setdefault(part.network, {})[part.city] = part
+def _by_network(studies: Sequence[ScenarioStudy]) -> dict[str, dict[str, ScenarioStudy]]:
+    found: dict[str, dict[str, ScenarioStudy]] = {}
+    for study in studies:
+        found.setdefault(study.network, {})[study.city] = study
     return found
 
 
-def _absent(parts: Sequence[Part]) -> list[str]:
-    there = {(part.network, part.city) for part in parts}
-    absent = scenario_cells.absent_networks(parts)
+def _absent(studies: Sequence[ScenarioStudy]) -> list[str]:
+    there = {(study.network, study.city) for study in studies}
+    absent = scenario_cells.absent_networks(studies)
     return absent + [
         f"{network_label(network)} {name}"
-        for network in networks_of(parts)
+        for network in networks_of(studies)
         for city, name in CITIES.items()
         if network_label(network) not in absent and (network, city) not in there
     ]
 
 
-def sheet(parts: Sequence[Part]) -> Sheet:
+def sheet(studies: Sequence[ScenarioStudy]) -> Sheet:
     """Published rows of each network above the measured ones.
 
     Args:
-        parts: its studies, one a network and city.
+        studies: studies of the table, one a network and city.
     """
-    paper, networks = read_paper("3"), _by_network(parts)
-    rows: list[tuple[Cell, ...]] = []
-    breaks: list[int] = []
-    published: list[int] = []
-    for network in networks_of(parts):
-        start = len(rows)
-        breaks.append(start)
-        rows += [_published(row) for row in paper if row.network == network]
-        published += range(start, len(rows))
-        if network in networks:
-            breaks.append(len(rows))
-            rows += [_measured(v, network, networks[network]) for v in VARIANTS]
-        for column in range(_FIRST, _FIRST + len(CITIES) + 1):
-            rows = mark(rows, column, range(start, len(rows)))
+    paper, networks = published_methods("3"), _by_network(studies)
+    blocks = scenario_cells.stack_networks(
+        studies,
+        lambda network: [_published(row) for row in paper if row.network == network],
+        lambda network: [
+            _measured(v, network, networks[network]) for v in VARIANTS if network in networks
+        ],
+        range(_FIRST, _FIRST + len(CITIES) + 1),
+    )
+    measured = [(v, _miou(study, v)) for study in studies for v in VARIANTS]
     return Sheet(
         "table3",
         _TITLE,
-        scenario_cells.caption(parts),
-        scenario_cells.rule(parts),
+        scenario_cells.caption(studies),
+        scenario_cells.rule(studies),
         _COLUMNS,
-        tuple(rows),
-        breaks=tuple(sorted(set(breaks) - {0})),
+        blocks.rows,
+        breaks=blocks.breaks,
         notes=(
             f"{scenario_cells.NETS}; w MST: with multi-scale testing. Every figure is the mean IoU "
             "over 13 classes; all published methods here are source-free.",
@@ -127,24 +132,22 @@ def sheet(parts: Sequence[Part]) -> Sheet:
             scenario_cells.SPREAD,
             _MEAN,
             scenario_cells.MARKS,
-            *scenario_cells.study_notes(
-                parts, [(v, _miou(p, v)) for p in parts for v in VARIANTS], _absent(parts)
-            ),
+            *scenario_cells.study_notes(studies, measured, _absent(studies)),
         ),
-        published_rows=tuple(published),
+        published_rows=blocks.published,
     )
 
 
-def class_sheet(parts: Sequence[Part]) -> Sheet | None:
+def class_sheet(studies: Sequence[ScenarioStudy]) -> Sheet | None:
     """The measured rows class by class, which the paper does not print; None without any."""
     rows: list[tuple[Cell, ...]] = []
     breaks: list[int] = []
-    for part in parts:
-        if not any(_miou(part, v).values for v in VARIANTS):
+    for study in studies:
+        if not any(_miou(study, v).values for v in VARIANTS):
             continue
         start = len(rows)
         breaks.append(start)
-        rows += [_class_cells(part, v) for v in VARIANTS]
+        rows += [_class_cells(study, v) for v in VARIANTS]
         for column in range(3, 4 + len(CROSS_CITY)):
             rows = mark(rows, column, range(start, len(rows)))
     if not rows:
@@ -152,8 +155,8 @@ def class_sheet(parts: Sequence[Part]) -> Sheet | None:
     return Sheet(
         "table3_by_class",
         "Table III by class",
-        scenario_cells.caption(parts),
-        scenario_cells.rule(parts),
+        scenario_cells.caption(studies),
+        scenario_cells.rule(studies),
         (
             *scenario_cells.METHOD,
             Column("City", "left", "city"),
@@ -170,11 +173,19 @@ def class_sheet(parts: Sequence[Part]) -> Sheet | None:
     )
 
 
-def _class_cells(part: Part, variant: Variant) -> tuple[Cell, ...]:
-    classes = [_of(part, variant, class_iou(name, variant)) for name in CROSS_CITY]
+def _class_cells(study: ScenarioStudy, variant: Variant) -> tuple[Cell, ...]:
+    classes = [_of(study, variant, class_iou(name, variant)) for name in CROSS_CITY]
     return (
-        *(Cell(variant.name), scenario_cells.measured_names(variant, part.network)[1]),
-        Cell(CITIES[part.city], key=part.city),
+        *(Cell(variant.name), scenario_cells.measured_names(variant, study.network)[1]),
+        Cell(CITIES[study.city], key=study.city),
         *(figure(row.estimate.mean, row.trials) for row in classes),
-        *measured_cells(_miou(part, variant)),
+        *measured_cells(_miou(study, variant)),
     )
+
+
+def _build(chosen: ChosenStudies) -> list[Sheet | None]:
+    studies = chosen.of_scenario(CROSS_CITY_SCENARIO)
+    return [sheet(studies), class_sheet(studies)] if studies else []
+
+
+TABLE = TableSpec("3", STUDY, _build, CROSS_CITY_SCENARIO)

@@ -1,46 +1,32 @@
 """Table IV, the ablation: rows with deltas to the row above and their paired intervals."""
 
-import csv
 from collections.abc import Iterable
 from dataclasses import dataclass
-from pathlib import Path
 
 from reports.sheets import notes
 from reports.sheets.cells import (
     difference,
     difference_columns,
-    figure,
     mark,
     measured_cells,
     measured_columns,
 )
 from reports.sheets.rows import Pool, Records, Row, by_realisation, collect, pool
 from reports.sheets.sheet import Cell, Column, Sheet
+from reports.tables import per_class
+from reports.tables.ablation_rows import ABOVE, CONTROL, ROWS, row_label
+from reports.tables.chosen_studies import ChosenStudies
+from reports.tables.published_rows import COLUMNS as PUBLISHED_COLUMNS
+from reports.tables.published_rows import number, published_cells, read_rows
+from reports.tables.table_spec import TableSpec
 from stvm.records.manifest import Manifest
-from stvm.statistics.paired import Estimate, paired_difference
+from stvm.statistics import Estimate, paired_difference
 
 TOGGLES = {"st": "ST", "aug": "Aug", "mt": "MT", "mgs": "MGS", "mocm": "MOCM"}
-ABOVE = {
-    "Source": None,
-    "ST": "Source",
-    "ST_Aug": "ST",
-    "ST_MT": "ST_Aug",
-    "STvM_Raw": "ST_MT",
-    "STvM": "STvM_Raw",
-    "AdaBN": "Source",
-    "Oracle": None,
-}
-"""Rows in the order of the table, each with the row its delta is taken against."""
-ROWS = tuple(ABOVE)
-CONTROL = "Control"
-"""Row that a study has if it was asked for: ST_MT with STvM_Raw's mean weight for every pixel."""
-KNOWN = (*ROWS, CONTROL)
-LABELS = {"Oracle": "Oracle (target labels)", CONTROL: "Control (ST_MT, constant weight)"}
 _CONTROL = (
     "Control: ST_MT with every pixel weighed by STvM_Raw's mean reliability over training, trial "
     "by trial; its delta is to STvM_Raw, whose weight differs from pixel to pixel."
 )
-_PAPER = Path(__file__).resolve().parents[1] / "paper" / "table4.csv"
 _DELTA = (
     "Delta is to the row above (AdaBN: to Source; Oracle: none), the mean over complete pairs "
     "of equal realisation and seed; a row without seed pairs with every seed of its "
@@ -50,15 +36,21 @@ _DELTA = (
 
 
 @dataclass(frozen=True)
-class PaperRow:
-    """A row as published, GTA5 to Cityscapes; figures in per cent."""
+class PublishedRow:
+    """A row as published, GTA5 to Cityscapes.
+
+    Attributes:
+        toggles: whether each part of `TOGGLES` is on.
+        miou: mIoU in per cent; None where the paper has none.
+        delta: difference to the row above, in points; None where the paper has none.
+    """
 
     toggles: tuple[bool, ...] = (False,) * len(TOGGLES)
     miou: float | None = None
     delta: float | None = None
 
 
-_CONTROL_ROW = PaperRow((True, True, True, False, False))
+_CONTROL_ROW = PublishedRow((True, True, True, False, False))
 
 
 @dataclass(frozen=True)
@@ -66,15 +58,16 @@ class Line:
     """A measured row beside the published one.
 
     Attributes:
-        measured: mIoU, as fractions.
-        above: the row that the delta is to.
-        delta: over the complete pairs with the row above.
+        measured: mIoU of the trials, as fractions.
+        above: row that the delta is taken against; None where there is none.
+        delta: difference to that row over complete pairs, as a fraction.
+        paper: published row.
     """
 
     measured: Row
     above: Row | None
     delta: Estimate
-    paper: PaperRow
+    paper: PublishedRow
 
     @property
     def name(self) -> str:
@@ -82,7 +75,7 @@ class Line:
 
     @property
     def label(self) -> str:
-        return LABELS.get(self.name, self.name)
+        return row_label(self.name)
 
 
 @dataclass(frozen=True)
@@ -90,8 +83,10 @@ class Table:
     """Table IV of one study.
 
     Attributes:
-        pooled: over the fresh realisations; over those tuned on where there is no fresh one.
-        lines: of the pooled realisations.
+        manifest: list of the study's trials.
+        records: record of each trial; None where there is none.
+        pooled: trials on fresh realisations; those tuned on where there is no fresh one.
+        lines: rows of the pooled trials.
     """
 
     manifest: Manifest
@@ -100,28 +95,27 @@ class Table:
     lines: tuple[Line, ...]
 
 
-def read_paper(path: Path = _PAPER) -> dict[str, PaperRow]:
-    """The published rows by name."""
-    with path.open(encoding="utf-8", newline="") as file:
-        return {
-            line["name"]: PaperRow(
-                tuple(line[toggle] == "1" for toggle in TOGGLES),
-                float(line["miou"]),
-                float(line["delta"]) if line["delta"] else None,
-            )
-            for line in csv.DictReader(file)
-        }
+def published_ablation() -> dict[str, PublishedRow]:
+    """Published rows by name."""
+    return {
+        row["name"]: PublishedRow(
+            tuple(row[toggle] == "1" for toggle in TOGGLES),
+            number(row["miou"]),
+            number(row["delta"]),
+        )
+        for row in read_rows("4")
+    }
 
 
 def _lines(records: Records) -> tuple[Line, ...]:
-    paper = read_paper()
+    paper = published_ablation()
     rows = collect(records, names=ROWS)
     lines = []
     order = ABOVE | ({CONTROL: "STvM_Raw"} if CONTROL in rows else {})
     for name, above in order.items():
         base = rows[above] if above else None
         delta = paired_difference(rows[name].values, base.values) if base else Estimate(0)
-        known = paper.get(name, _CONTROL_ROW if name == CONTROL else PaperRow())
+        known = paper.get(name, _CONTROL_ROW if name == CONTROL else PublishedRow())
         lines.append(Line(rows[name], base, delta, known))
     return tuple(lines)
 
@@ -137,8 +131,7 @@ _COLUMNS = (
     *(Column(head, "center", key) for key, head in TOGGLES.items()),
     *measured_columns(),
     *difference_columns(),
-    Column("paper mIoU", "right", "paper_miou", published=True),
-    Column("paper Δ", "right", "paper_delta", published=True),
+    *PUBLISHED_COLUMNS,
 )
 _MIOU = 1 + len(TOGGLES)
 
@@ -150,8 +143,7 @@ def _cells(line: Line) -> tuple[Cell, ...]:
         *(Cell("✓" if toggle else "", int(toggle)) for toggle in line.paper.toggles),
         *measured_cells(line.measured),
         *difference(line.delta, *rows),
-        figure(line.paper.miou, scale=1),
-        figure(line.paper.delta, scale=1, sign=True),
+        *published_cells(line.paper.miou, line.paper.delta),
     )
 
 
@@ -229,3 +221,12 @@ def realisation_sheet(table: Table) -> Sheet | None:
             *notes.gap_notes(table.records),
         ),
     )
+
+
+def _build(chosen: ChosenStudies) -> list[Sheet | None]:
+    table = build_table(*chosen["ablation"])
+    classes = per_class.sheet(table.manifest, table.pooled)
+    return [sheet(table), realisation_sheet(table), classes]
+
+
+TABLE = TableSpec("4", "ablation", _build)

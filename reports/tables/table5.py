@@ -1,37 +1,41 @@
 """Table V: one hyperparameter at a time, with the difference to its default."""
 
-import csv
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from reports.sheets import notes
 from reports.sheets.cells import (
     difference,
     difference_columns,
-    figure,
     mark,
     measured_cells,
     measured_columns,
 )
 from reports.sheets.rows import Pool, Records, Row, collect, pool
 from reports.sheets.sheet import Cell, Column, Sheet
+from reports.tables.published_rows import COLUMNS as PUBLISHED_COLUMNS
+from reports.tables.published_rows import published_cells, read_rows
+from reports.tables.table_spec import TableSpec
 from stvm.errors import StvmError
 from stvm.records.manifest import Manifest
-from stvm.statistics.paired import Estimate, estimate, pair_up
+from stvm.statistics import Estimate, estimate, matched_pairs
 
 PARAMETERS = ("tau_mocm", "n_mocm", "n_f", "temperature", "q_m", "alpha", "beta")
 """In the order of the paper."""
-_PAPER = Path(__file__).resolve().parents[1] / "paper" / "table5.csv"
 Value = tuple[str, float]
 """A hyperparameter and its value."""
 
 
 @dataclass(frozen=True)
-class PaperValue:
-    """A row as published, GTA5 to Cityscapes; mIoU in per cent."""
+class PublishedValue:
+    """A row as published, GTA5 to Cityscapes.
+
+    Attributes:
+        miou: mIoU in per cent.
+        default: whether it is the paper's default.
+    """
 
     miou: float
     default: bool
@@ -42,12 +46,14 @@ class Point:
     """One value of one hyperparameter, measured beside published.
 
     Attributes:
-        measured: mIoU, as fractions.
-        reference: the row of the default; None where the study has none.
-        default: it is the default of the study's preset.
-        differences: to the default, of each complete pair of realisation and seed.
-        paper: as published; None for a value that the paper does not have.
-        paper_delta: to the paper's default, in points.
+        parameter: name of the hyperparameter.
+        value: value of the hyperparameter.
+        measured: mIoU of the trials, as fractions.
+        reference: row of the default; None where the study has none.
+        default: whether it is the default of the study's preset.
+        differences: mIoU less that of the default, for each complete pair, as fractions.
+        paper: published figures; None for a value that the paper does not have.
+        paper_delta: published mIoU less that of the paper's default, in points.
     """
 
     parameter: str
@@ -56,7 +62,7 @@ class Point:
     reference: Row | None
     default: bool
     differences: tuple[float, ...]
-    paper: PaperValue | None
+    paper: PublishedValue | None
     paper_delta: float | None
 
     @property
@@ -67,7 +73,14 @@ class Point:
 
 @dataclass(frozen=True)
 class Table:
-    """Table V of one study; `points` by parameter, values ascending."""
+    """Table V of one study.
+
+    Attributes:
+        manifest: list of the study's trials.
+        records: record of each trial; None where there is none.
+        pooled: trials on fresh realisations; those tuned on where there is no fresh one.
+        points: values by hyperparameter, ascending.
+    """
 
     manifest: Manifest
     records: Records
@@ -82,15 +95,14 @@ class Table:
         return found
 
 
-def read_paper(path: Path = _PAPER) -> dict[Value, PaperValue]:
-    """The published values."""
-    with path.open(encoding="utf-8", newline="") as file:
-        return {
-            (line["parameter"], float(line["value"])): PaperValue(
-                float(line["miou"]), line["default"] == "1"
-            )
-            for line in csv.DictReader(file)
-        }
+def published_grid() -> dict[Value, PublishedValue]:
+    """Published figures by hyperparameter and value."""
+    return {
+        (row["parameter"], float(row["value"])): PublishedValue(
+            float(row["miou"]), row["default"] == "1"
+        )
+        for row in read_rows("5")
+    }
 
 
 def _parse(row: str, base: str) -> Value:
@@ -132,7 +144,7 @@ def build_table(manifest: Manifest, records: Records) -> Table:
     """
     pooled = pool(records)
     rows = {_parse(name, manifest.base): row for name, row in collect(pooled.records).items()}
-    paper = read_paper()
+    paper = published_grid()
     defaults = _defaults(manifest.facts, manifest.base)
     usual = {name: row.miou for (name, _), row in paper.items() if row.default}
     points = []
@@ -140,7 +152,7 @@ def build_table(manifest: Manifest, records: Records) -> Table:
         row = rows.get((name, value), Row(f"{name}={value:g}", {}, (), 0, 0, 0))
         reference = rows.get((name, defaults[name])) if name in defaults else None
         default = defaults.get(name) == value
-        pairs = pair_up(row.values, reference.values) if reference and not default else []
+        pairs = matched_pairs(row.values, reference.values) if reference and not default else []
         published = paper.get((name, value))
         points.append(
             Point(
@@ -162,8 +174,7 @@ _COLUMNS = (
     Column("value", "left", "value"),
     *measured_columns(),
     *difference_columns("Δ to default"),
-    Column("paper mIoU", "right", "paper_miou", published=True),
-    Column("paper Δ", "right", "paper_delta", published=True),
+    *PUBLISHED_COLUMNS,
 )
 _MIOU = 2
 _DELTA = (
@@ -188,8 +199,7 @@ def _cells(point: Point) -> tuple[Cell, ...]:
         _value_cell(point),
         *measured_cells(point.measured),
         *difference(point.delta, *rows),
-        figure(point.paper.miou if point.paper else None, scale=1),
-        figure(point.paper_delta, scale=1, sign=True),
+        *published_cells(point.paper.miou if point.paper else None, point.paper_delta),
     )
 
 
@@ -226,3 +236,6 @@ def sheet(table: Table) -> Sheet:
             *notes.unlisted_note(_unlisted(table)),
         ),
     )
+
+
+TABLE = TableSpec("5", "hparam_grid", lambda chosen: [sheet(build_table(*chosen["hparam_grid"]))])

@@ -1,25 +1,32 @@
 """Table VI: how much the result depends on the seed."""
 
-import csv
 from dataclasses import dataclass
-from pathlib import Path
 
 from reports.sheets import notes
 from reports.sheets.cells import count, figure, interval, mark, mean
-from reports.sheets.rows import Records, Row, by_realisation, collect, pool
+from reports.sheets.rows import Pool, Records, Row, by_realisation, collect, pool
 from reports.sheets.sheet import Cell, Column, Sheet
+from reports.tables.chosen_studies import ChosenStudies
+from reports.tables.published_rows import published, read_rows
+from reports.tables.table_spec import TableSpec
 from stvm.records.manifest import Manifest
-from stvm.statistics.seed_variance import SeedVariance, pooled_seed_variance, variance_ratio
+from stvm.statistics import SeedVariance, pooled_seed_variance, variance_ratio
 
 NAME = "STvM"
 OTHERS = ("ST", "ST_Aug", "ST_MT", "STvM_Raw")
 """Rows of the ablation that have a trial a seed."""
-_PAPER = Path(__file__).resolve().parents[1] / "paper" / "table6.csv"
 
 
 @dataclass(frozen=True)
-class PaperRow:
-    """A row as published, GTA5 to Cityscapes over five seeds; figures in per cent."""
+class PublishedSeeds:
+    """A row as published, GTA5 to Cityscapes over five seeds.
+
+    Attributes:
+        name: method.
+        mean: mean mIoU in per cent.
+        sd: standard deviation in points.
+        least: lowest mIoU in per cent.
+    """
 
     name: str
     mean: float
@@ -27,13 +34,12 @@ class PaperRow:
     least: float
 
 
-def read_paper(path: Path = _PAPER) -> list[PaperRow]:
-    """The published rows."""
-    with path.open(encoding="utf-8", newline="") as file:
-        return [
-            PaperRow(line["method"], float(line["mean"]), float(line["std"]), float(line["min"]))
-            for line in csv.DictReader(file)
-        ]
+def published_seeds() -> list[PublishedSeeds]:
+    """Published rows, in the paper's order."""
+    return [
+        PublishedSeeds(row["method"], float(row["mean"]), float(row["std"]), float(row["min"]))
+        for row in read_rows("6")
+    ]
 
 
 _COLUMNS = (
@@ -47,6 +53,14 @@ _COLUMNS = (
     Column("95 % interval", "right", "variance_ratio", interval=True),
 )
 _MEAN, _SD, _MIN = 1, 2, 4
+_NOTES = (
+    "mIoU in per cent over n trials that differ in the seed; sd has n - 1 in the denominator "
+    "(ddof 1). The paper does not say which it uses; with n in the denominator five seeds give "
+    "0.89 of this figure.",
+    "Over several realisations the sd is that within realisations: squares about the mean of "
+    "each, summed, over n less the number of realisations.",
+    "The interval of the sd is the chi-square interval, which takes mIoU as normal.",
+)
 
 
 def _cells(label: str, row: Row, reference: SeedVariance | None) -> tuple[Cell, ...]:
@@ -71,15 +85,15 @@ def _published() -> list[tuple[Cell, ...]]:
     return [
         (
             Cell(f"{row.name} (published †)", key=f"{row.name} (published)"),
-            figure(row.mean, scale=1, digits=2),
-            figure(row.sd, scale=1, digits=2),
+            published(row.mean, digits=2),
+            published(row.sd, digits=2),
             empty,
-            figure(row.least, scale=1, digits=2),
+            published(row.least, digits=2),
             Cell("5", 5),
             empty,
             empty,
         )
-        for row in read_paper()
+        for row in published_seeds()
     ]
 
 
@@ -88,24 +102,15 @@ def beside(row: Row, ablation: Records) -> dict[str, Row]:
     realisations = {realisation for realisation, _ in row.values}
     part = {t: r for t, r in ablation.items() if t.realisation in realisations}
     rows = collect(part, names=OTHERS)
-    return {name: rows[name] for name in OTHERS if pooled_seed_variance(rows[name].values).freedom}
+    return {name: rows[name] for name in OTHERS if pooled_seed_variance(rows[name].values).dof}
 
 
-def sheet(
-    manifest: Manifest, records: Records, ablation: tuple[Manifest, Records] | None = None
-) -> Sheet:
-    """Measured rows above published ones.
-
-    Args:
-        manifest: of a variance study.
-        records: of its trials.
-        ablation: of the same settings; its rows with two seeds or more stand beside.
-    """
-    pooled = pool(records)
+def _measured(
+    pooled: Pool, others: dict[str, Row]
+) -> tuple[list[tuple[Cell, ...]], tuple[int, ...]]:
+    """Rows of the ablation above that of the study and those of its realisations, and breaks."""
     row = collect(pooled.records, names=(NAME,))[NAME]
     reference = pooled_seed_variance(row.values)
-    base = ablation[0].base if ablation else ""
-    others = beside(row, ablation[1]) if ablation else {}
     rows = [_cells(f"{name} (ablation)", other, reference) for name, other in others.items()]
     rows.append(_cells(NAME, row, None))
     breaks = [len(rows)]
@@ -116,32 +121,56 @@ def sheet(
             single = collect(part.records, names=(NAME,))[NAME]
             rows.append(_cells(f"{NAME}, realisation {part.realisations[0]}", single, None))
         breaks.append(len(rows))
-    published = _published()
-    source = [
+    return rows, tuple(breaks)
+
+
+def _ablation_notes(base: str) -> tuple[str, ...]:
+    return (
         f"Rows marked (ablation) are those of study {base} on the same realisations; "
-        f"the ratio of variances has an F interval, which takes rows as independent though they "
+        "the ratio of variances has an F interval, which takes rows as independent though they "
         "share seeds and images.",
         notes.BEST.format(", of sd the lowest"),
-    ]
+    )
+
+
+def sheet(
+    manifest: Manifest, records: Records, ablation: tuple[Manifest, Records] | None = None
+) -> Sheet:
+    """Measured rows above published ones.
+
+    Args:
+        manifest: list of the trials of a variance study.
+        records: record of each trial; None where there is none.
+        ablation: ablation with the same settings; its rows with two seeds or more stand beside.
+    """
+    pooled = pool(records)
+    others: dict[str, Row] = {}
+    if ablation:
+        others = beside(collect(pooled.records, names=(NAME,))[NAME], ablation[1])
+    rows, breaks = _measured(pooled, others)
+    printed = _published()
     return Sheet(
         "table6",
         notes.tuned_mark("Table VI", pooled),
         notes.heading(manifest),
         manifest.rule,
         _COLUMNS,
-        tuple(rows + published),
-        breaks=tuple(breaks),
+        tuple(rows + printed),
+        breaks=breaks,
         notes=(
             notes.pool_note(pooled, manifest.dataset),
-            "mIoU in per cent over n trials that differ in the seed; sd has n - 1 in the "
-            "denominator (ddof 1). The paper does not say which it uses; with n in the "
-            "denominator five seeds give 0.89 of this figure.",
-            "Over several realisations the sd is that within realisations: squares about the mean "
-            "of each, summed, over n less the number of realisations.",
-            "The interval of the sd is the chi-square interval, which takes mIoU as normal.",
-            *(source if others else []),
+            *_NOTES,
+            *(_ablation_notes(ablation[0].base) if ablation and others else ()),
             f"{notes.PUBLISHED} URMA's protocol: five seeds.",
             *notes.study_notes(manifest, pooled.records),
         ),
-        published_rows=tuple(range(len(rows), len(rows) + len(published))),
+        published_rows=tuple(range(len(rows), len(rows) + len(printed))),
     )
+
+
+def _build(chosen: ChosenStudies) -> list[Sheet]:
+    manifest, records = chosen["variance"]
+    return [sheet(manifest, records, chosen.ablation_of(manifest))]
+
+
+TABLE = TableSpec("6", "variance", _build)

@@ -1,14 +1,11 @@
 """Table VII: silhouettes of the metric features, beside mIoU."""
 
-import csv
 from dataclasses import dataclass
-from pathlib import Path
 
 from reports.sheets import notes
 from reports.sheets.cells import (
     difference,
     difference_columns,
-    figure,
     mark,
     mean,
     measured_cells,
@@ -16,22 +13,23 @@ from reports.sheets.cells import (
 )
 from reports.sheets.rows import Records, collect, pool
 from reports.sheets.sheet import Cell, Column, Sheet
+from reports.tables.published_rows import published, read_rows
+from reports.tables.table_spec import TableSpec
 from stvm.records.manifest import Manifest
 from stvm.records.record import Record
-from stvm.statistics.paired import Estimate, paired_difference
+from stvm.statistics import Estimate, paired_difference
 
 NAMES = ("ST_MT", "STvM_Raw", "STvM")
-_PAPER = Path(__file__).resolve().parents[1] / "paper" / "table7.csv"
 
 
 @dataclass(frozen=True)
-class Kind:
+class SilhouetteKind:
     """A silhouette in a record.
 
     Attributes:
-        labels: by which pixels belong together, "truth" or "prediction".
-        mean: "class_mean" or "overall_mean".
-        label: for the table.
+        labels: labels that group the pixels, "truth" or "prediction".
+        mean: kind of mean, "class_mean" or "overall_mean".
+        label: name in the table.
     """
 
     labels: str
@@ -46,21 +44,20 @@ class Kind:
 
 
 KINDS = (
-    Kind("truth", "class_mean", "target labels, class mean"),
-    Kind("truth", "overall_mean", "target labels, overall mean"),
-    Kind("prediction", "class_mean", "own predictions, class mean"),
-    Kind("prediction", "overall_mean", "own predictions, overall mean"),
+    SilhouetteKind("truth", "class_mean", "target labels, class mean"),
+    SilhouetteKind("truth", "overall_mean", "target labels, overall mean"),
+    SilhouetteKind("prediction", "class_mean", "own predictions, class mean"),
+    SilhouetteKind("prediction", "overall_mean", "own predictions, overall mean"),
 )
 
 
-def read_paper(path: Path = _PAPER) -> dict[tuple[str, str], float]:
-    """Published silhouettes x 100 by row and mean."""
-    with path.open(encoding="utf-8", newline="") as file:
-        return {
-            (line["name"], name): float(line[name])
-            for line in csv.DictReader(file)
-            for name in ("class_mean", "overall_mean")
-        }
+def published_silhouettes() -> dict[tuple[str, str], float]:
+    """Published silhouettes x 100 by row and kind of mean."""
+    return {
+        (row["name"], mean): float(row[mean])
+        for row in read_rows("7")
+        for mean in ("class_mean", "overall_mean")
+    }
 
 
 _COLUMNS = (
@@ -74,10 +71,10 @@ _COLUMNS = (
 _FIGURE = 2
 
 
-def _group(records: Records, kind: Kind) -> list[tuple[Cell, ...]]:
+def _group(records: Records, kind: SilhouetteKind) -> list[tuple[Cell, ...]]:
     rows = collect(records, kind.of, NAMES)
     mious = collect(records, names=NAMES)
-    paper = read_paper() if kind.labels == "truth" else {}
+    paper = published_silhouettes() if kind.labels == "truth" else {}
     lines = []
     for place, name in enumerate(NAMES):
         row = rows[name]
@@ -90,7 +87,7 @@ def _group(records: Records, kind: Kind) -> list[tuple[Cell, ...]]:
                 *measured_cells(row),
                 *difference(delta, *([row, above] if above else [row])),
                 mean(mious[name]),
-                figure(paper.get((name, kind.mean)), scale=1),
+                published(paper.get((name, kind.mean))),
             )
         )
     return mark(lines, _FIGURE, range(len(lines)))
@@ -127,3 +124,6 @@ def sheet(manifest: Manifest, records: Records) -> Sheet:
             *notes.unlisted_note(absent),
         ),
     )
+
+
+TABLE = TableSpec("7", "silhouette", lambda chosen: [sheet(*chosen["silhouette"])])

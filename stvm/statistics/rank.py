@@ -1,4 +1,4 @@
-"""How well a score ranks trials: Spearman's correlation, and what choosing by it loses."""
+"""Spearman's rank correlation of scores and figures, and the regret of choosing by a score."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -6,23 +6,21 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
 
-LEAST = 4
-"""Trials of a realisation from which a correlation has an interval."""
-Pair = tuple[float, float]
-"""Score, higher is better, and figure of a trial."""
-Pairs = Sequence[Pair]
+MIN_TRIALS = 4
+"""Least number of trials of a realisation for which a correlation has an interval."""
+ScoredTrial = tuple[float, float]
+"""Score of a trial (higher is better) and its figure."""
 
 
 @dataclass(frozen=True)
-class Correlation:
+class RankCorrelation:
     """Spearman's correlation within realisations, averaged with weights n - 3.
 
     Attributes:
-        rho: None where no realisation allows one.
-        low: lower end of the 95 % interval; None where it has none.
-        high: upper end.
+        rho: correlation between -1 and 1; None where no realisation allows one.
+        low: lower end of the interval; None where it has none.
+        high: upper end of the interval; None where it has none.
     """
 
     rho: float | None = None
@@ -30,46 +28,71 @@ class Correlation:
     high: float | None = None
 
 
-def spearman(groups: Mapping[int, Pairs], level: float = 0.95) -> Correlation:
-    """Correlation of scores and figures within each group of at least four trials.
+@dataclass(frozen=True)
+class Regret:
+    """Figure of the best trial less that of a chosen one, the mean over realisations.
+
+    Attributes:
+        chosen: regret of the trial with the highest score.
+        random: regret of a trial drawn at random.
+    """
+
+    chosen: float
+    random: float
+
+
+def rank_correlation(
+    groups: Mapping[int, Sequence[ScoredTrial]], level: float = 0.95
+) -> RankCorrelation:
+    """Spearman's correlation of scores and figures within each group of at least four trials.
 
     The interval is Fisher's with the standard error of Bonett and Wright (2000),
-    sqrt((1 + rho^2 / 2) / sum(n - 3)); it takes trials as independent.
+    sqrt((1 + rho^2 / 2) / sum(n - 3)). It takes trials as independent.
+
+    Args:
+        groups: scored trials by realisation.
+        level: confidence level of the interval, between 0 and 1.
     """
+    # Imported here: it takes a second, and few that import this module need it.
+    from scipy import stats
+
     total = weights = 0.0
-    for pairs in groups.values():
-        if len(pairs) < LEAST:
+    for trials in groups.values():
+        if len(trials) < MIN_TRIALS:
             continue
-        scores, figures = np.asarray(pairs, dtype=np.float64).T
+        scores, figures = np.asarray(trials, dtype=np.float64).T
         if np.ptp(scores) == 0 or np.ptp(figures) == 0:
             continue
-        weight = len(pairs) - 3
+        weight = len(trials) - 3
         total += weight * float(stats.spearmanr(scores, figures).statistic)
         weights += weight
     if not weights:
-        return Correlation()
+        return RankCorrelation()
     rho = total / weights
     if abs(rho) > 1 - 1e-9:
-        return Correlation(rho)
+        return RankCorrelation(rho)
     z = math.atanh(rho)
     half = float(stats.norm.ppf(0.5 + level / 2)) * math.sqrt((1 + rho**2 / 2) / weights)
-    return Correlation(rho, math.tanh(z - half), math.tanh(z + half))
+    return RankCorrelation(rho, math.tanh(z - half), math.tanh(z + half))
 
 
-def _lost(pairs: Pairs) -> tuple[float, float]:
-    scores, figures = np.asarray(pairs, dtype=np.float64).T
+def _regret(trials: Sequence[ScoredTrial]) -> tuple[float, float]:
+    scores, figures = np.asarray(trials, dtype=np.float64).T
     chosen: NDArray[np.float64] = figures[scores == scores.max()]
     return float(figures.max() - chosen.mean()), float(figures.max() - figures.mean())
 
 
-def regret(groups: Mapping[int, Pairs]) -> tuple[float, float] | None:
-    """Figure of the best trial less that of the one with the highest score, and of a random one.
+def selection_regret(groups: Mapping[int, Sequence[ScoredTrial]]) -> Regret | None:
+    """Loss of choosing by the score, and of choosing at random; None without two trials.
 
-    Each is the mean over the groups of at least two trials; trials that tie for the highest score
-    count with their mean. None without such a group.
+    Each is the mean over the groups of at least two trials. Trials that tie for the highest score
+    count with their mean.
+
+    Args:
+        groups: scored trials by realisation.
     """
-    losses = [_lost(pairs) for pairs in groups.values() if len(pairs) > 1]
+    losses = [_regret(trials) for trials in groups.values() if len(trials) > 1]
     if not losses:
         return None
-    score, random = np.asarray(losses).mean(axis=0)
-    return float(score), float(random)
+    chosen, random = np.asarray(losses).mean(axis=0)
+    return Regret(float(chosen), float(random))

@@ -12,7 +12,7 @@ import pytest
 import torch
 from sqlalchemy import make_url
 
-from reports.make_figure import read_sample
+from reports.figures.samples import read_sample
 from studies.__main__ import main as commands
 from studies.ablation import main
 from studies.commands.export import export

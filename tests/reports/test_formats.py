@@ -6,6 +6,7 @@ import re
 import shutil
 import subprocess
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -17,12 +18,15 @@ from benchmarks.study_results import make_results, make_study
 from reports.figures.curves import draw_fig1, draw_sensitivity
 from reports.figures.dots import draw_silhouette, draw_variance
 from reports.figures.png import save
-from reports.make_figure import SHOWN, Sample, draw_grid
+from reports.figures.samples import SHOWN, Sample, draw_grid
 from reports.make_figure import main as make_figure
 from reports.sheets.cells import interval, mark, number
-from reports.sheets.formats import escape_latex, to_csv, to_document, to_latex, to_markdown
+from reports.sheets.formats import to_csv, to_markdown
+from reports.sheets.latex import escape_latex, to_document, to_latex
 from reports.sheets.sheet import Cell, Column, Sheet
-from reports.tables.catalogue import Chosen, build_sheets
+from reports.tables.catalogue import build_sheets
+from reports.tables.chosen_studies import ChosenStudies
+from reports.tables.fig1 import Curve, build_curve
 from reports.tables.table5 import build_table
 from tests.helpers.scenario_results import make_all
 
@@ -33,6 +37,10 @@ def sheet(rows=2, text=SPECIAL):
     columns = (Column("na_me", "left", "name"), Column("m", "right", "m", interval=True))
     cells = (Cell(text), interval(-0.01, 0.02, sign=True))
     return Sheet("t", text, text, text, columns, (cells,) * rows, breaks=(1,), notes=(text,))
+
+
+def curve_of(results: Path) -> Curve:
+    return build_curve(*ChosenStudies(results)["pseudo_labels"])
 
 
 def environments(text):
@@ -109,7 +117,7 @@ def test_a_rounded_zero_has_no_sign():
 
 def test_the_sensitivity_figure_has_a_panel_for_each_hyperparameter(tmp_path):
     make_study(tmp_path, "hparam_grid")
-    table = build_table(*Chosen(tmp_path)["hparam_grid"])
+    table = build_table(*ChosenStudies(tmp_path)["hparam_grid"])
     panels = draw_sensitivity(table).axes
     drawn = [axes for axes in panels if axes.lines]
     assert [axes.get_title() for axes in drawn] == list(table.parameters())
@@ -129,7 +137,7 @@ def test_figures_are_the_same_bytes_twice_and_grey(tmp_path):
     for name in ("a", "b"):
         command = ["--results", str(tmp_path), "--sensitivity", str(tmp_path / f"{name}.png")]
         assert make_figure(command) == 0
-        save(draw_fig1(Chosen(tmp_path).curve), tmp_path / f"{name}-fig1.png")
+        save(draw_fig1(curve_of(tmp_path)), tmp_path / f"{name}-fig1.png")
     for name in ("{}.png", "{}-fig1.png"):
         one, other = ((tmp_path / name.format(x)).read_bytes() for x in "ab")
         assert one == other
@@ -157,7 +165,7 @@ def test_a_figure_of_each_table_is_drawn_and_a_missing_study_named(tmp_path, cap
 
 
 def test_table_sixs_dots_are_the_seeds_about_their_mean_and_the_published_sds(tmp_path):
-    chosen = Chosen(make_results(tmp_path))
+    chosen = ChosenStudies(make_results(tmp_path))
     manifest, records = chosen["variance"]
     left, right = draw_variance(manifest, records, None).axes
     values = np.array([100 * record.miou for record in records.values()])
@@ -168,7 +176,7 @@ def test_table_sixs_dots_are_the_seeds_about_their_mean_and_the_published_sds(tm
 
 
 def test_table_sevens_dots_pair_each_trials_miou_with_its_silhouette(tmp_path):
-    manifest, records = Chosen(make_results(tmp_path))["silhouette"]
+    manifest, records = ChosenStudies(make_results(tmp_path))["silhouette"]
     truth = draw_silhouette(manifest, records).axes[0]
     overall = [line for line in truth.lines if line.get_markerfacecolor() == "black"]
     found = {
@@ -213,11 +221,12 @@ def test_a_wide_table_lies_down_before_its_text_becomes_very_small():
 
 
 def test_the_name_of_a_study_with_many_changes_stays_inside_the_figure(tmp_path):
-    chosen = Chosen(make_results(tmp_path))
+    chosen = ChosenStudies(make_results(tmp_path))
     changes = " ".join(f"setting_number_{i}={i}" for i in range(20))
     manifest, records = chosen["variance"]
     long = replace(manifest, title=changes)
-    curve = replace(chosen.curve, manifest=replace(chosen.curve.manifest, title=changes))
+    drawn_curve = curve_of(tmp_path)
+    curve = replace(drawn_curve, manifest=replace(drawn_curve.manifest, title=changes))
     level = replace(
         build_table(*chosen["hparam_grid"]),
         manifest=replace(chosen["hparam_grid"][0], title=changes),

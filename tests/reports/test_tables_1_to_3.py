@@ -10,11 +10,12 @@ import numpy as np
 import pytest
 
 from benchmarks.study_results import change, fail
-from reports.make_report import build_page
 from reports.make_tables import main
+from reports.page.build_page import build_page
 from reports.sheets.sheet import Cell, Sheet
-from reports.tables.catalogue import build_sheets, build_tables, choose_studies
-from reports.tables.scenario_rows import read_paper
+from reports.tables.catalogue import build_sheets, build_tables
+from reports.tables.chosen_studies import choose_studies
+from reports.tables.scenario_rows import published_methods
 from stvm.errors import StvmError
 from tests.helpers.scenario_results import CITIES, NETWORKS, make_all, make_scenario, record
 
@@ -38,7 +39,7 @@ def cell(made: Sheet, row: str, column: str, network: str = NETWORKS[0]) -> Cell
 
 def test_published_rows_stand_as_printed_in_the_papers_order_and_groups(results: Path) -> None:
     for table, count in (("1", 20), ("2", 19), ("3", 6)):
-        made, paper = sheet_of(results, f"table{table}"), read_paper(table)
+        made, paper = sheet_of(results, f"table{table}"), published_methods(table)
         assert len(paper) == count == len(made.published_rows)
         names = [made.rows[i][0].text.removesuffix(" †") for i in made.published_rows]
         assert names == [row.name for row in paper]

@@ -9,9 +9,17 @@ from scipy import stats
 
 from reports.sheets.cells import mark
 from reports.sheets.sheet import Cell
-from stvm.statistics.paired import Key, estimate, pair_up, paired_difference
-from stvm.statistics.rank import regret, spearman
-from stvm.statistics.seed_variance import SeedVariance, pooled_seed_variance, variance_ratio
+from stvm.statistics import (
+    SeedVariance,
+    TrialKey,
+    estimate,
+    matched_pairs,
+    paired_difference,
+    pooled_seed_variance,
+    rank_correlation,
+    selection_regret,
+    variance_ratio,
+)
 
 
 def seeds(values, realisation=0):
@@ -21,7 +29,7 @@ def seeds(values, realisation=0):
 def test_spread_of_one_realisation_is_numpys():
     values = np.random.default_rng(0).normal(size=5)
     found = pooled_seed_variance(seeds(values))
-    assert found.freedom == 4 and found.sd == pytest.approx(values.std(ddof=1))
+    assert found.dof == 4 and found.sd == pytest.approx(values.std(ddof=1))
 
 
 def test_spread_pools_the_squares_about_each_realisations_mean():
@@ -61,7 +69,7 @@ def test_the_interval_of_the_ratio_covers_it_19_times_of_20():
 def test_one_realisation_has_scipys_correlation_ties_included():
     rng = np.random.default_rng(3)
     pairs = rng.integers(0, 6, (40, 2)).astype(float)
-    found = spearman({0: pairs})
+    found = rank_correlation({0: pairs})
     assert found.rho == pytest.approx(stats.spearmanr(*pairs.T).statistic)
 
 
@@ -72,7 +80,7 @@ def test_the_interval_of_the_correlation_covers_it_19_times_of_20():
     covered = 0
     for _ in range(600):
         pairs = rng.multivariate_normal([0, 0], [[1, r], [r, 1]], 60)
-        found = spearman({0: pairs[:30], 1: pairs[30:] + [5, -5]})
+        found = rank_correlation({0: pairs[:30], 1: pairs[30:] + [5, -5]})
         covered += found.low <= truth <= found.high
     assert covered / 600 == pytest.approx(0.95, abs=0.025)
 
@@ -80,32 +88,32 @@ def test_the_interval_of_the_correlation_covers_it_19_times_of_20():
 def test_realisations_are_not_mixed_and_weigh_by_their_trials():
     rising = [(i, i) for i in range(7)]
     falling = [(i + 100, 100 - i) for i in range(5)]
-    assert spearman({0: rising}).rho == pytest.approx(1)
-    assert spearman({0: rising}).low is None
-    assert spearman({0: rising, 1: falling}).rho == pytest.approx((4 - 2) / 6)
+    assert rank_correlation({0: rising}).rho == pytest.approx(1)
+    assert rank_correlation({0: rising}).low is None
+    assert rank_correlation({0: rising, 1: falling}).rho == pytest.approx((4 - 2) / 6)
 
 
 def test_what_has_no_correlation_is_none():
-    assert spearman({0: [(1, 1), (2, 2), (3, 3)]}).rho is None
-    assert spearman({0: [(1, i) for i in range(9)]}).rho is None
-    assert spearman({0: [(i, 1) for i in range(9)]}).rho is None
-    assert spearman({}).rho is None
+    assert rank_correlation({0: [(1, 1), (2, 2), (3, 3)]}).rho is None
+    assert rank_correlation({0: [(1, i) for i in range(9)]}).rho is None
+    assert rank_correlation({0: [(i, 1) for i in range(9)]}).rho is None
+    assert rank_correlation({}).rho is None
 
 
 def test_a_realisation_without_correlation_hides_none_of_the_next() -> None:
     """Seven ranks that rise, behind a tie throughout and behind too few trials."""
     rising = [(i, i) for i in range(7)]
     for silent in ([(1, i) for i in range(9)], [(i, 1) for i in range(9)], [(1, 1)] * 3):
-        assert spearman({0: silent, 1: rising}).rho == pytest.approx(1)
+        assert rank_correlation({0: silent, 1: rising}).rho == pytest.approx(1)
 
 
 def test_what_choosing_loses_is_the_mean_over_realisations_and_ties_share():
     first = [(1.0, 0.5), (2.0, 0.4), (0.0, 0.3)]
     second = [(1.0, 0.9), (1.0, 0.7), (0.0, 0.2)]
-    score, random = regret({0: first, 1: second, 2: [(1.0, 0.1)]})
-    assert score == pytest.approx((0.1 + 0.1) / 2)
-    assert random == pytest.approx((0.1 + 0.3) / 2)
-    assert regret({0: [(1.0, 0.1)]}) is None
+    found = selection_regret({0: first, 1: second, 2: [(1.0, 0.1)]})
+    assert found.chosen == pytest.approx((0.1 + 0.1) / 2)
+    assert found.random == pytest.approx((0.1 + 0.3) / 2)
+    assert selection_regret({0: [(1.0, 0.1)]}) is None
 
 
 def test_the_interval_of_the_correlation_by_hand():
@@ -113,7 +121,7 @@ def test_the_interval_of_the_correlation_by_hand():
     # Ranks differ by 1 in eight places and by 3 in two: rho = 1 - 6 (8 + 2 x 9) / (10 x 99).
     other = [1, 0, 3, 2, 5, 4, 9, 8, 7, 6]
     rho = 1 - 6 * 26 / 990
-    found = spearman({0: list(enumerate(other))})
+    found = rank_correlation({0: list(enumerate(other))})
     half = 1.959963984540054 * math.sqrt((1 + rho * rho / 2) / 7)
     assert 0.1 < rho < 0.9 and found.rho == pytest.approx(rho)
     assert found.low == pytest.approx(math.tanh(math.atanh(rho) - half))
@@ -121,15 +129,15 @@ def test_the_interval_of_the_correlation_by_hand():
 
 
 def test_trials_pair_by_realisation_and_seed_and_a_yardstick_with_all_seeds_of_its_own():
-    row: dict[Key, float] = {(1, 0): 5.0, (0, 1): 3.0, (0, 0): 1.0, (2, 0): 99.0}
-    above: dict[Key, float] = {(0, 0): 10.0, (0, 1): 20.0, (1, 0): 30.0, (1, 1): 40.0}
-    source: dict[Key, float] = {(0, None): 7.0, (1, None): 8.0}
-    assert pair_up(row, above) == [(1.0, 10.0), (3.0, 20.0), (5.0, 30.0)]
-    assert pair_up(row, source) == [(1.0, 7.0), (3.0, 7.0), (5.0, 8.0)]
-    assert pair_up(source, row) == [(7.0, 1.0), (7.0, 3.0), (8.0, 5.0)]
-    assert pair_up(source, {(0, None): 1.0, (3, None): 2.0}) == [(7.0, 1.0)]
-    both: dict[Key, float] = {(0, 0): 2.0, (0, None): 1.0}
-    assert pair_up(both, {(0, 0): 5.0, (0, None): 7.0}) == [(1.0, 7.0), (2.0, 5.0)]
+    row: dict[TrialKey, float] = {(1, 0): 5.0, (0, 1): 3.0, (0, 0): 1.0, (2, 0): 99.0}
+    above: dict[TrialKey, float] = {(0, 0): 10.0, (0, 1): 20.0, (1, 0): 30.0, (1, 1): 40.0}
+    source: dict[TrialKey, float] = {(0, None): 7.0, (1, None): 8.0}
+    assert matched_pairs(row, above) == [(1.0, 10.0), (3.0, 20.0), (5.0, 30.0)]
+    assert matched_pairs(row, source) == [(1.0, 7.0), (3.0, 7.0), (5.0, 8.0)]
+    assert matched_pairs(source, row) == [(7.0, 1.0), (7.0, 3.0), (8.0, 5.0)]
+    assert matched_pairs(source, {(0, None): 1.0, (3, None): 2.0}) == [(7.0, 1.0)]
+    both: dict[TrialKey, float] = {(0, 0): 2.0, (0, None): 1.0}
+    assert matched_pairs(both, {(0, 0): 5.0, (0, None): 7.0}) == [(1.0, 7.0), (2.0, 5.0)]
     found = paired_difference(row, above)
     assert (found.n, found.mean) == (3, pytest.approx((-9 - 17 - 25) / 3))
     # t of 2 degrees of freedom at 0.975, from a table.
@@ -138,7 +146,11 @@ def test_trials_pair_by_realisation_and_seed_and_a_yardstick_with_all_seeds_of_i
 
 
 def test_statistics_cannot_be_changed_once_they_are_made() -> None:
-    for made, name in ((estimate([1.0]), "mean"), (SeedVariance(0), "sd"), (spearman({}), "rho")):
+    for made, name in (
+        (estimate([1.0]), "mean"),
+        (SeedVariance(0), "sd"),
+        (rank_correlation({}), "rho"),
+    ):
         with pytest.raises(FrozenInstanceError):
             setattr(made, name, 0.0)
 
