@@ -1,8 +1,8 @@
-"""Time spans for people."""
+"""Time spans as text for people."""
 
 
 def duration(seconds: float) -> str:
-    """A time span for people."""
+    """A time span as text, such as 61 s, 12 min or 3.5 h."""
     if seconds < 90:
         return f"{seconds:.0f} s"
     if seconds < 5400:

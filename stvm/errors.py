@@ -1,15 +1,15 @@
-"""The errors a user can cause or meet; each message is one line that says what to do."""
+"""Errors that a user can cause or meet. Each message is one line and says what to do."""
 
 import difflib
 from collections.abc import Iterable
 
 
 class StvmError(Exception):
-    """A problem the user can mend: the message names the file, key or value and what to do."""
+    """A problem that the user can solve. The message names the file, key or value."""
 
 
 def unknown(what: str, name: str, names: Iterable[str]) -> StvmError:
-    """The error for a name that none of `names` is; it proposes the nearest and lists all."""
+    """The error for an unknown name. It proposes the nearest known name and lists all."""
     known = list(names)
     near = difflib.get_close_matches(name, known, n=1, cutoff=0.0)[0]
     return StvmError(
@@ -18,18 +18,21 @@ def unknown(what: str, name: str, names: Iterable[str]) -> StvmError:
 
 
 class DivergenceError(StvmError):
-    """A loss that is not finite; the trial fails, the others go on.
+    """A loss that is not finite. The trial fails, and the other trials go on.
 
     Attributes:
-        iteration: iteration (from 1) at which the loss stopped being finite.
+        iteration: iteration, from 1, at which the loss was not finite any more.
         seed: seed of the trial.
-        rates: learning rates that may be to blame; empty where nothing had been updated yet.
+        value: value of the loss.
+        rates: settings of the learning rates that may be too high; empty before the first update.
     """
 
     def __init__(self, iteration: int, seed: int, value: float, rates: str) -> None:
         advice = f"lower {rates}, or look at the images of this iteration"
         if not rates:
-            advice = "no weight had been updated, so look at the weights that training starts from"
+            advice = (
+                "no weight had been updated yet, so look at the weights that training starts from"
+            )
         super().__init__(f"loss is {value} at iteration {iteration} with seed {seed}: {advice}")
         self.iteration = iteration
         self.seed = seed

@@ -1,4 +1,4 @@
-"""Files and folders: written whole or not at all, locked, named, and refused in one line."""
+"""Files and folders: written whole or not at all, locked, and named; errors are one line."""
 
 from stvm.files.json_files import SCHEMA, find_json, now, read_json, write_json
 from stvm.files.whole_files import (

@@ -1,9 +1,9 @@
-"""SHA-256 of files, kept below the cache so that a file that has not changed is read once.
+"""Digests (SHA-256) of files, kept in the cache so that an unchanged file is read once.
 
     CACHE/contents/DIGEST.json, one for each folder
 
-A file counts as unchanged while its size, its times and its inode are what they were. Each of these
-files is written whole: of two processes that write one, the later one wins, and both are right.
+A file is unchanged if its size, its times and its inode are the same. The files with digests are
+written whole. If two processes write the same one, the later one wins, and both are right.
 """
 
 import hashlib
@@ -25,21 +25,22 @@ Signature = list[int]
 Digest = Callable[[Path], str]
 
 TICK_NS = 2 * 10**9
-"""A file changed less than this ago may change again under the same time; it is not kept."""
+"""Age in nanoseconds below which a changed file may change again with the same time. Its digest is
+not kept."""
 WORTH_A_WORD = 2**30
-"""Bytes whose reading takes long enough to be told of."""
+"""Bytes from which the reading takes so long that a line says so."""
 READERS = 8
 END = 64
-"""Bytes at a file's end that `end_sha256` reads."""
+"""Number of bytes at a file's end that `end_sha256` reads."""
 
 
 def end_sha256(path: Path) -> str:
     """SHA-256 of a file's last bytes.
 
-    A PNG ends with two checksums, zlib's of all pixels and the chunk's of all bytes before it.
+    A PNG ends with two checksums: zlib's over all pixels, and the chunk's over all bytes before it.
 
     Raises:
-        StvmError: it cannot be read.
+        StvmError: the file cannot be read.
     """
     try:
         with open(path, "rb") as file:
@@ -50,11 +51,11 @@ def end_sha256(path: Path) -> str:
 
 
 class Digests:
-    """Digests of files, of which those of unchanged files are known from earlier.
+    """Digests of files; those of unchanged files are taken from the cache.
 
     Args:
-        cache: below which they are kept; one that cannot be written keeps none.
-        digest: of a file.
+        cache: folder of the cache; if it cannot be written, nothing is kept.
+        digest: function from a file to its digest.
     """
 
     def __init__(self, cache: Path, digest: Digest = file_sha256) -> None:
@@ -95,7 +96,7 @@ class Digests:
         return self.folder / f"{hashlib.sha256(os.fsencode(named)).hexdigest()[:16]}.json"
 
     def _kept(self, folder: Path) -> dict[str, tuple[Signature, str]]:
-        """Name to what was known of the file; nothing where it cannot be understood."""
+        """Signature and digest of each file by name; empty if they cannot be read."""
         path = self._file(folder)
         if not path.exists():
             return {}
@@ -110,7 +111,7 @@ class Digests:
     ) -> None:
         if not new:
             return
-        # Nobody needs it: the files are read again.
+        # A failure costs only time: the files are read again.
         with suppress(StvmError):
             write_json(
                 self._file(folder), {"schema": SCHEMA, "folder": str(folder), "files": known}
@@ -128,8 +129,8 @@ def _signature(path: Path) -> Signature:
 def _tell(files: int, size: int) -> None:
     if size >= WORTH_A_WORD:
         print(
-            f"reading {files:,} files ({size / 2**30:.1f} GiB) once: what they hold names the "
-            "trials",
+            f"reading {files:,} files ({size / 2**30:.1f} GiB) once, since their content is "
+            "part of the trials' names",
             file=sys.stderr,
             flush=True,
         )

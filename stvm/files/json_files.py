@@ -1,4 +1,4 @@
-"""JSON objects on disk, of the schema that this version reads, written whole or not at all."""
+"""JSON objects on disk: read if their schema is known, written whole or not at all."""
 
 import json
 import os
@@ -26,8 +26,8 @@ def read_json(path: Path) -> dict[str, Any]:
     """A JSON object of the schema that this version reads: a record or a manifest.
 
     Raises:
-        StvmError: there is none, no object, or damaged.
-        Unreadable: of another schema, or nothing is known to be wrong with it.
+        StvmError: there is no such file, or it is damaged.
+        Unreadable: the schema is another one, or the file may be sound and cannot be read now.
     """
     data = find_json(path)
     if data is None:
@@ -36,7 +36,7 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 def find_json(path: Path) -> dict[str, Any] | None:
-    """As `read_json`; None where there is no such file."""
+    """The object that `read_json` reads; None if there is no such file."""
     try:
         data = orjson.loads(path.read_bytes())
     except FileNotFoundError:
@@ -46,7 +46,7 @@ def find_json(path: Path) -> dict[str, Any] | None:
     if not isinstance(data, dict):
         raise StvmError(f"cannot read {path}: not a JSON object; {_MOVE}")
     if not isinstance(data.get("schema"), int):
-        raise StvmError(f"cannot read {path}: no number of a schema in it; {_MOVE}")
+        raise StvmError(f"cannot read {path}: it has no schema number; {_MOVE}")
     if data["schema"] != SCHEMA:
         raise Unreadable(
             f"{path}: written with schema {data['schema']}, and this version of stvm reads "
@@ -59,7 +59,7 @@ def write_json(path: Path, data: dict[str, Any]) -> None:
     """Write a JSON object whole or not at all: temporary file, fsync, rename.
 
     Raises:
-        StvmError: no space, no permission.
+        StvmError: no space left, or no permission.
     """
     text = json.dumps(data, indent=1, allow_nan=False) + "\n"
     with writing(path.parent), replacing(path) as temporary, open(temporary, "w") as file:

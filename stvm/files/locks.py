@@ -1,7 +1,7 @@
-"""Locks by which processes, on one machine or on several, share work; each dies with its process.
+"""Locks by which processes, on one machine or on several, share work.
 
-They are flock's, which network file systems pass on to their server. Where a file system has no
-such locks, a file that says who holds it takes their place.
+A lock ends with its process. Locks are flock's, which network file systems pass on to their server.
+If a file system has no such locks, a file that names its holder takes their place.
 """
 
 import warnings
@@ -16,14 +16,14 @@ from stvm.files.whole_files import writing
 
 _NO_LOCKS = {ENOLCK, ENOSYS, ENOTSUP, EOPNOTSUPP}
 _PATIENCE_S = 0.05
-"""Longer than one who only asks whether a lock is held keeps it."""
+"""Seconds to wait for a lock. A process that only asks whether it is held keeps it for less."""
 
 
 class Held(Exception):
     """Another process holds the lock.
 
     Attributes:
-        holder: who it is, for people; empty where it has not said.
+        holder: name of the other process, for people; empty if unknown.
     """
 
     def __init__(self, holder: str = "") -> None:
@@ -33,14 +33,14 @@ class Held(Exception):
 
 @contextmanager
 def locked(path: Path, wait: bool = True) -> Iterator[None]:
-    """One process at a time, on all machines that share the file.
+    """Hold a lock: one process at a time, on all machines that share the file.
 
     Args:
-        path: of the lock; its folder is made.
-        wait: until it is free.
+        path: file of the lock; its folder is made.
+        wait: wait until the lock is free.
 
     Raises:
-        Held: another process has it, and `wait` is false.
+        Held: another process holds it, and `wait` is false.
         StvmError: the lock's file cannot be written.
     """
     with writing(path.parent):
@@ -52,10 +52,10 @@ def locked(path: Path, wait: bool = True) -> Iterator[None]:
 
 
 def is_held(path: Path) -> bool:
-    """Whether some process holds the lock now.
+    """Whether a process holds the lock now.
 
     Raises:
-        OSError: it cannot be tried.
+        OSError: the lock cannot be tried.
     """
     if not path.exists():
         return False
@@ -67,10 +67,10 @@ def is_held(path: Path) -> bool:
 
 
 def look_afresh(folder: Path) -> None:
-    """Make this machine forget what it remembers of the names in a folder.
+    """Make this machine read the names in a folder afresh.
 
-    On a network file system it may for a minute not see what another machine has put there; a
-    change of its own shows it that the folder is another one.
+    On a network file system a machine may for a minute not see the files that another machine
+    has written. A change of its own in the folder makes it look again.
     """
     with suppress(OSError):
         (folder / ".look").touch()

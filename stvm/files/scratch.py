@@ -1,10 +1,10 @@
-"""Folders for work in progress: short enough for sockets, and swept when their process is dead.
+"""Temporary folders: their paths are short enough for sockets, and dead processes leave none.
 
     TEMPORARY/stvm-UID-MACHINE/lock, NUMBER/, NUMBER.lock
 
-Whoever takes a folder holds its lock, which dies with the process; the next one to take a folder
-removes those that nobody holds. Machines may share a temporary folder whose locks each sees for
-itself alone, so each has its own.
+A process that takes a folder holds its lock, which ends with the process. The next process that
+takes a folder removes those that nobody holds. Several machines may share a temporary folder and
+not see each other's locks, so each machine has a folder of its own.
 """
 
 import hashlib
@@ -22,13 +22,14 @@ from filelock import FileLock, Timeout
 from stvm.errors import StvmError
 
 RAY_BYTES = 40
-"""Most bytes of a folder for Ray, whose sockets below it may have 107."""
+"""Largest length in bytes of a folder for Ray; a socket's path below it may have 107."""
 _LISTENER_BYTES = 75
-"""Most bytes of the temporary folder of Python's processes: theirs are 32 longer, of 107."""
+"""Largest length in bytes of the temporary folder of Python's processes; their sockets are 32
+longer, and may have 107."""
 _ANY = 4096
 _OTHERS = ("/tmp", "/var/tmp", "/dev/shm")
 _NUMBER = 6
-"""Characters of a folder's name, its slash among them."""
+"""Number of characters of a folder's name, with its slash."""
 
 
 @contextmanager
@@ -36,10 +37,10 @@ def own_folder(most_bytes: int = _ANY) -> Iterator[Path]:
     """A folder of this process alone, removed at the end of the block or by the next process.
 
     Args:
-        most_bytes: of its path.
+        most_bytes: largest length of its path.
 
     Raises:
-        StvmError: no temporary folder is short enough and may be written to.
+        StvmError: no temporary folder is short enough and can be written to.
     """
     home = _home(most_bytes)
     folder, lock = _take(home)
@@ -53,7 +54,7 @@ def own_folder(most_bytes: int = _ANY) -> Iterator[Path]:
 
 
 def shorten_temporary() -> None:
-    """Give this process and its children a temporary folder that Python's sockets fit into."""
+    """Give this process and its children a temporary folder short enough for Python's sockets."""
     try:
         fits = len(os.fsencode(tempfile.gettempdir())) <= _LISTENER_BYTES
     except FileNotFoundError:
@@ -64,7 +65,7 @@ def shorten_temporary() -> None:
 
 
 def _home(most_bytes: int) -> Path:
-    """The folder of all folders of this user on this machine, made where it is missing."""
+    """The folder that holds all folders of this user on this machine; it is made if missing."""
     named = [os.environ[name] for name in ("TMPDIR", "TEMP", "TMP") if os.environ.get(name)]
     user = getattr(os, "getuid", lambda: 0)()
     machine = hashlib.sha256(platform.node().encode()).hexdigest()[:4]
@@ -76,13 +77,13 @@ def _home(most_bytes: int) -> Path:
             return home
         faults.append(f"{base}: {fault}")
     raise StvmError(
-        f"no temporary folder can be used ({'; '.join(faults)}): set TMPDIR to a folder that may "
+        f"no temporary folder can be used ({'; '.join(faults)}): set TMPDIR to a folder that can "
         f"be written to, with a path of at most {most_bytes - _NUMBER - len(home.name) - 1} bytes"
     )
 
 
 def _fault(home: Path, user: int, most_bytes: int) -> str | None:
-    """Why a folder cannot be used."""
+    """The reason why a folder cannot be used; None if it can."""
     if len(os.fsencode(home)) > most_bytes:
         return "its path is too long for sockets"
     try:
@@ -111,7 +112,7 @@ def _take(home: Path) -> tuple[Path, FileLock]:
 
 
 def _sweep(home: Path) -> None:
-    """Remove the folders of dead processes; called with the lock of all held."""
+    """Remove the folders of dead processes; the caller holds the lock of all folders."""
     for folder in [path for path in home.iterdir() if path.name.isdecimal()]:
         path = folder.with_suffix(".lock")
         try:

@@ -1,4 +1,4 @@
-"""Files and folders: written whole or not at all, by the umask, with failures in one line."""
+"""Files and folders that are written whole or not at all; errors are one line."""
 
 import hashlib
 import os
@@ -26,26 +26,30 @@ from pathlib import Path
 from stvm.errors import StvmError
 
 _MOST_BYTES = 200
-"""Of a name that becomes a file's: with an ending it stays below the 255 of file systems."""
+"""Largest length of a name that becomes a file's; with an ending it stays below the 255 of file
+systems."""
 
 _OF_THE_FILE = (None, EINVAL, EISDIR, ELOOP, ENOENT, ENOTDIR)
-"""Numbers of errors that are the file's own: places that a short file lacks (EINVAL), a folder in
-its place, and what libraries that read formats raise without a number."""
+"""Error numbers that mean that the file itself is wrong.
+
+EINVAL is that of a file that is too short, and libraries that read formats raise errors without a
+number (None).
+"""
 
 _AGE_S = 86400.0
-"""A file begun so long ago is one that a kill left."""
+"""Age in seconds from which an unfinished file was left by a killed process."""
 
 
 class Unreadable(StvmError):
-    """A file that may be sound and cannot be read here and now."""
+    """A file that may be sound and cannot be read now."""
 
 
 @contextmanager
 def writing(folder: Path) -> Iterator[None]:
-    """Makes `folder` and turns a failure to write below it into one line.
+    """Make `folder`, and turn an error of writing in it into one line.
 
     Raises:
-        StvmError: no space left, no permission.
+        StvmError: no space left, or no permission.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -60,13 +64,14 @@ def writing(folder: Path) -> Iterator[None]:
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """A temporary file beside `path` that takes its place when the block ends well.
+    """A temporary file beside `path` that replaces it if the block ends without an error.
 
-    What a kill leaves of it begins with a dot, is read by nobody, and goes with a later write.
+    A killed process leaves a file that begins with a dot. Nobody reads it, and a later write
+    removes it.
     """
     drop_unfinished(path, _AGE_S)
     temporary = _beside(path)
-    # Not by tempfile, whose files are closed to all others whatever the umask says.
+    # Not by tempfile: it closes its files to other users and ignores the umask.
     os.close(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
     try:
         yield temporary
@@ -76,10 +81,10 @@ def replacing(path: Path) -> Iterator[Path]:
 
 
 def write_whole(path: Path, content: bytes | memoryview) -> None:
-    """Write a file whole or not at all; its folder is made where it is missing.
+    """Write a file whole or not at all; its folder is made if missing.
 
     Raises:
-        StvmError: no space, no permission.
+        StvmError: no space left, or no permission.
     """
     with writing(path.parent), replacing(path) as temporary:
         temporary.write_bytes(content)
@@ -87,7 +92,7 @@ def write_whole(path: Path, content: bytes | memoryview) -> None:
 
 @contextmanager
 def replacing_folder(folder: Path) -> Iterator[Path]:
-    """A new folder beside `folder` that takes its place when the block ends well."""
+    """A new folder beside `folder` that replaces it if the block ends without an error."""
     drop_unfinished(folder, _AGE_S)
     temporary = _beside(folder)
     temporary.mkdir()
@@ -103,11 +108,11 @@ def _beside(path: Path) -> Path:
 
 
 def drop_unfinished(path: Path, age_s: float = 0) -> None:
-    """Remove what kills have left of writing a file or folder.
+    """Remove what killed processes left when they wrote a file or folder.
 
     Args:
-        path: that was to be written.
-        age_s: least seconds since it was begun; 0 is for who holds the lock of `path` alone.
+        path: file or folder that was to be written.
+        age_s: smallest age in seconds; use 0 only if you hold the lock of `path`.
     """
     form = re.compile(re.escape(f".{path.name}-") + "[0-9a-z_]{8}")
     try:
@@ -118,24 +123,24 @@ def drop_unfinished(path: Path, age_s: float = 0) -> None:
                 continue
             shutil.rmtree(one, ignore_errors=True) if one.is_dir() else one.unlink(missing_ok=True)
     except OSError:
-        # Nothing hangs on it: the write itself says what is wrong with the folder.
+        # The write itself will say what is wrong with the folder.
         return
 
 
 def unreadable(path: Path, error: Exception, damaged: str) -> StvmError:
-    """Why a file cannot be read, in one line that says what to do.
+    """An error of one line that says why a file cannot be read, and what to do.
 
     Args:
-        path: of the file.
-        error: that reading it raised.
-        damaged: what to do with one that is not what it should be.
+        path: the file.
+        error: the error of reading it.
+        damaged: advice for a file that is damaged.
 
     Returns:
-        An `Unreadable` where nothing says that the file itself is wrong.
+        An `Unreadable` if the file itself may be sound.
     """
     number = error.errno if isinstance(error, OSError) else None
     if isinstance(error, MemoryError) or number == ENOMEM:
-        return Unreadable(f"cannot read {path}: out of memory; free some and run again")
+        return Unreadable(f"cannot read {path}: out of memory; free some memory and run again")
     reason = getattr(error, "strerror", None) or " ".join(str(error).split())
     if number in _OF_THE_FILE:
         return StvmError(f"cannot read {path}: {reason}; {damaged}")
@@ -147,14 +152,14 @@ def unreadable(path: Path, error: Exception, damaged: str) -> StvmError:
 
 
 def refuse_unwritable(folder: Path, option: str) -> None:
-    """Try a folder before hours of work go into it; it is made where it is missing.
+    """Try to write to a folder before hours of work go into it; it is made if missing.
 
     Args:
-        folder: to be written to.
-        option: that names it.
+        folder: the folder.
+        option: the option that names it.
 
     Raises:
-        StvmError: it is a file, or nothing can be written to it.
+        StvmError: the folder is a file, or nothing can be written to it.
     """
     refuse_file(folder, option)
     probe = folder / f".try-{secrets.token_hex(4)}"
@@ -169,10 +174,10 @@ def refuse_unwritable(folder: Path, option: str) -> None:
 
 
 def refuse_file(folder: Path, option: str) -> None:
-    """Raise if what should be a folder, or one that holds it, is a file.
+    """Refuse a folder that is a file, or that lies below one.
 
     Raises:
-        StvmError: it is.
+        StvmError: there is such a file; the message names it.
     """
     for path in (folder, *folder.absolute().parents):
         if path.is_file():
@@ -180,10 +185,10 @@ def refuse_file(folder: Path, option: str) -> None:
 
 
 def checked_name(name: str, option: str) -> str:
-    """A text that becomes the name of files below a folder; slashes make folders in it.
+    """A text that becomes the name of files below a folder; a slash in it makes a folder.
 
     Raises:
-        StvmError: it would lead elsewhere, or file systems do not take it.
+        StvmError: the name would lead out of the folder, or file systems do not accept it.
     """
     parts = name.split("/")
     if (
@@ -193,17 +198,17 @@ def checked_name(name: str, option: str) -> str:
         or any(len(os.fsencode(part)) > _MOST_BYTES for part in parts)
     ):
         raise StvmError(
-            f"{option} {name!r} becomes the name of files: take letters, digits and what does not "
-            f"begin with a dot, at most {_MOST_BYTES} bytes, as in 'alpha-beta'"
+            f"{option} {name!r} becomes the name of files: use letters and digits, no dot at the "
+            f"beginning and at most {_MOST_BYTES} bytes, as in 'alpha-beta'"
         )
     return name
 
 
 def file_sha256(path: Path) -> str:
-    """SHA-256 of a file; empty where there is none.
+    """SHA-256 of a file; empty if there is no such file.
 
     Raises:
-        StvmError: it cannot be read.
+        StvmError: the file cannot be read.
     """
     if not path.is_file():
         return ""

@@ -1,7 +1,8 @@
-"""All settings of a trial, by group: typed, frozen, one sentence each, checked on entry.
+"""All settings of a trial, by group: typed, frozen, described, checked when they are set.
 
-A setting that answers a question the paper leaves open says so in `docs/paper.md`.
-`grid` beside a default holds the paper's Table V values, `search` the range of a search.
+If a setting is one reading of a point that the paper leaves open, `docs/paper.md` gives the
+reason. Beside a default, `grid` holds the values of the paper's Table V, and `search` the range
+of a search.
 """
 
 from stvm.settings.compute_settings import ComputeSettings

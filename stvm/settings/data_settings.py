@@ -1,4 +1,4 @@
-"""Which images, and how large."""
+"""Settings of the data: which images, and how large."""
 
 from typing import Literal, Self
 
@@ -12,53 +12,81 @@ Dataset = Literal[
 City = Literal["", "rome", "rio", "tokyo", "taipei"]
 
 PUBLISHED: tuple[Dataset, ...] = ("gta5_cityscapes", "synthia_cityscapes", "cityscapes_crosscity")
-"""Datasets in the folders their authors publish them in: what they hold does not depend on where
-they lie, and their roots stay out of a trial's name."""
+"""Data sets as their authors publish them. Their content is known, so their folders are not part
+of a trial's name."""
 
 
 class DataSettings(SettingsGroup):
-    """Which images, and how large."""
+    """The images: which ones, and how large."""
 
     dataset: Dataset = Field(
         "streets",
-        description="Embedded benchmark, folders of your own, or a source and target of the paper.",
+        description="Embedded benchmark (streets), your own folders, or a source and target of "
+        "the paper.",
     )
-    city: City = hashed_if_changed("", description="cityscapes_crosscity: the target city.")
-    realisation: int = Field(0, ge=0, description="Draw of the embedded benchmark: its own images.")
-    height: int = Field(64, ge=16, description="Height in pixels every image is resized to.")
-    width: int = Field(128, ge=16, description="Width in pixels every image is resized to.")
+    city: City = hashed_if_changed("", description="Target city of cityscapes_crosscity.")
+    realisation: int = Field(
+        0, ge=0, description="Number of a draw of the embedded benchmark; each has its own images."
+    )
+    height: int = Field(64, ge=16, description="Height in pixels to which every image is resized.")
+    width: int = Field(128, ge=16, description="Width in pixels to which every image is resized.")
     source_height: int = hashed_if_changed(
-        0, ge=0, description="Height of source images; 0: as the target's."
+        0, ge=0, description="Height of source images in pixels; 0: that of the target."
     )
     source_width: int = hashed_if_changed(
-        0, ge=0, description="Width of source images; 0: as the target's."
+        0, ge=0, description="Width of source images in pixels; 0: that of the target."
     )
-    source_images: int = Field(2000, ge=1, description="Embedded source training images.")
-    target_images: int = Field(800, ge=1, description="Embedded unlabelled target images.")
-    eval_images: int = Field(200, ge=1, description="Embedded images in each val and test split.")
-    gap: float = Field(1.0, ge=0.0, le=1.0, description="Style distance of the embedded target.")
+    source_images: int = Field(
+        2000, ge=1, description="Number of source training images of the embedded benchmark."
+    )
+    target_images: int = Field(
+        800, ge=1, description="Number of unlabelled target images of the embedded benchmark."
+    )
+    eval_images: int = Field(
+        200,
+        ge=1,
+        description="Number of images in each val and test split of the embedded benchmark.",
+    )
+    gap: float = Field(
+        1.0,
+        ge=0.0,
+        le=1.0,
+        description="Difference in style between source and target of the embedded benchmark.",
+    )
     source_root: str = Field("", description="Folder of the labelled source images.")
     target_root: str = Field("", description="Folder of the target images.")
-    classes: str = Field("", description="Folder data: 'id:name,...' or 'name,...' from id 0.")
+    classes: str = Field(
+        "", description="Classes of your own folders: 'id:name,...', or 'name,...' with ids from 0."
+    )
     source_train_content: str = hashed_if_changed(
-        "", description="Folder data: SHA-256 of the source's split train, found out."
+        "",
+        description="SHA-256 of the source's split train (your own folders); computed, do not set "
+        "it.",
     )
     source_val_content: str = hashed_if_changed(
-        "", description="Folder data: SHA-256 of the source's split val, found out."
+        "",
+        description="SHA-256 of the source's split val (your own folders); computed, do not set "
+        "it.",
     )
     target_train_content: str = hashed_if_changed(
-        "", description="Folder data: SHA-256 of the target's training images, found out."
+        "",
+        description="SHA-256 of the target's training images (your own folders); computed, do not "
+        "set it.",
     )
     target_labels_content: str = hashed_if_changed(
         "",
-        description="Folder data: SHA-256 of the labels of the target's training images, found "
-        "out where the oracle reads them.",
+        description="SHA-256 of the labels of the target's training images, which the oracle alone "
+        "reads (your own folders); computed, do not set it.",
     )
     target_val_content: str = hashed_if_changed(
-        "", description="Folder data: SHA-256 of the target's split val, found out."
+        "",
+        description="SHA-256 of the target's split val (your own folders); computed, do not set "
+        "it.",
     )
     target_test_content: str = hashed_if_changed(
-        "", description="Folder data: SHA-256 of the target's split test, found out."
+        "",
+        description="SHA-256 of the target's split test (your own folders); computed, do not set "
+        "it.",
     )
 
     @model_validator(mode="after")

@@ -1,19 +1,22 @@
-"""How mIoU is measured."""
+"""Settings of the evaluation: how mIoU is measured."""
 
 from typing import Literal
 
 from stvm.settings.fields import SettingsGroup, hashed_if_changed
 
 ProtocolName = Literal["image", "adaptsegnet", "maxsquare", "daformer", "dtst", "dtst_synthia"]
-"""Protocols that `stvm/settings/protocols.py` defines, named after their users."""
+"""Protocols of `stvm/settings/protocols.py`, named after the codes that use them."""
 
 
 class EvaluationSettings(SettingsGroup):
-    """How mIoU is measured; labels serve nothing else."""
+    """How mIoU is measured. Target labels are used for nothing else."""
 
     protocol: ProtocolName = hashed_if_changed(
-        "image", description="Sizes and interpolation of evaluation; image: at the images' size."
+        "image",
+        description="Sizes and interpolation by which mIoU is measured; image: the size of the "
+        "trial's images.",
     )
     multi_scale: bool = hashed_if_changed(
-        False, description="Measure also with the protocol's scales and flips (MST)."
+        False,
+        description="Also measure with the protocol's scales and flips (multi-scale testing, MST).",
     )

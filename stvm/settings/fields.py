@@ -1,4 +1,4 @@
-"""What every group of settings is made of."""
+"""The base class of groups of settings, and the kinds of their fields."""
 
 from typing import Any
 
@@ -14,20 +14,20 @@ class SettingsGroup(BaseModel):
 def tunable(
     default: Any, *, grid: tuple[float, ...], search: tuple[float, float], **kw: Any
 ) -> Any:
-    """A field with its Table V values and its search range beside the default."""
+    """A field with its values of Table V and its search range beside the default."""
     return Field(default, json_schema_extra={"grid": list(grid), "search": list(search)}, **kw)
 
 
 def hashed_if_changed(default: Any, **kw: Any) -> Any:
-    """A field that joined after trials were recorded.
+    """A field that was added after trials had been recorded.
 
-    At its default it means what those trials did, and stays out of a trial's name: the names of
-    recorded trials do not change.
+    Its default means what those trials did. With the default it is not part of a trial's name, so
+    the names of recorded trials do not change.
     """
     return Field(default, json_schema_extra={"later": True}, **kw)
 
 
 def is_hashed_if_changed(field: Any) -> bool:
-    """The field was made by `hashed_if_changed`."""
+    """Whether the field was made by `hashed_if_changed`."""
     extra = field.json_schema_extra
     return isinstance(extra, dict) and bool(extra.get("later"))

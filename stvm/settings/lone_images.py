@@ -1,7 +1,7 @@
-"""Which settings leave DeepLabV3's batch norm with one value a channel, which it cannot normalise.
+"""Settings that give DeepLabV3's batch norm a single image, which it cannot normalise.
 
-Its image pooling makes one value a channel of an image, however large: a pass that takes its
-statistics from the batch needs two images. The other networks have no such layer.
+Its image pooling turns an image of any size into one value for each channel. A pass that takes its
+statistics from the batch then needs two images. The other networks have no such layer.
 """
 
 from stvm.settings.data_settings import DataSettings
@@ -11,17 +11,17 @@ from stvm.settings.source_settings import SourceSettings
 from stvm.settings.training_settings import TrainingSettings
 
 WITH_IMAGE_POOLING = ("deeplabv3_resnet50",)
-_WHY = "pools each image to one value a channel, and batch norm needs two"
-_MEND = "where memory is short, take precision=bfloat16 or smaller crops"
+_WHY = "pools each image to one value for each channel, and batch norm needs two"
+_MEND = "if memory is short, use precision=bfloat16 or smaller crops"
 
 
 def needs_two_images(network: NetworkSettings) -> bool:
-    """A batch of one image has no batch statistics."""
+    """Whether the network cannot take its statistics from a batch of one image."""
     return network.network in WITH_IMAGE_POOLING
 
 
 def most_parts(network: NetworkSettings, batch: int) -> int:
-    """Equal parts of a batch that a training step can take one after the other."""
+    """Largest number of equal parts into which a training step can split a batch."""
     least = 2 if needs_two_images(network) else 1
     return max((n for n in range(1, batch // least + 1) if batch % n == 0), default=1)
 
@@ -36,7 +36,7 @@ def refuse_lone_images(
     """Refuse a training step, a part of one, or AdaBN on a single image.
 
     Raises:
-        ValueError: there is one; the message names the setting.
+        ValueError: the settings lead to one; the message names the setting.
     """
     if not needs_two_images(network):
         return
@@ -61,15 +61,15 @@ def refuse_lone_images(
     for name, parts, batch, trains in parted:
         if parts > most_parts(network, batch) and trains:
             raise ValueError(
-                f"{name}={parts} leaves one image a pass: {network.network} {_WHY}; set "
+                f"{name}={parts} leaves one image in each pass: {network.network} {_WHY}; set "
                 f"{name}={most_parts(network, batch)}; {_MEND}"
             )
     if method.procedure == "adabn" and data.dataset == "streets" and data.target_images == 1:
-        raise ValueError(f"target_images=1: {network.network} {_WHY}; AdaBN takes two or more")
+        raise ValueError(f"target_images=1: {network.network} {_WHY}; AdaBN needs two or more")
 
 
 def _uses_batch_statistics(method: MethodSettings) -> bool:
-    """Student, metric network or labeller take statistics of the batch."""
+    """Whether the student, the metric network or the labeller uses batch statistics."""
     return (
         method.student_bn != "frozen"
         or method.mgs

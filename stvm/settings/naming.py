@@ -1,6 +1,7 @@
-"""What of the settings cannot matter to a trial: parts that are off, files that it does not read.
+"""The settings that name a trial, without those that cannot matter to it.
 
-Groups of settings are plain dictionaries here, by name of the group and of the setting.
+A setting cannot matter if its part of the method is off, or if it is about files that the trial
+does not read. Groups of settings are plain dictionaries here, by name of group and setting.
 """
 
 import hashlib
@@ -16,7 +17,7 @@ from stvm.settings.training_settings import TrainingSettings
 Groups = dict[str, dict[str, Any]]
 
 SOURCE_TRAINING = ("crop_height", "crop_width", "momentum", "weight_decay", "poly_power")
-"""Training settings that the source model depends on too."""
+"""Training settings on which the source model depends too."""
 
 _DATA_CONTENTS = (
     *("source_train_content", "source_val_content", "target_train_content"),
@@ -24,7 +25,7 @@ _DATA_CONTENTS = (
 )
 _WEIGHTS_CONTENTS = ("checkpoint_content", "init_content")
 CONTENTS = (*_DATA_CONTENTS, *_WEIGHTS_CONTENTS)
-"""Settings that say what files hold; a trial's name has those of the files that it reads."""
+"""Digests of files; a trial's name has those of the files that it reads."""
 
 _IDLE_WITHOUT = {
     "aug": ("aug_strength", "aug_probability", "blur_probability"),
@@ -42,7 +43,7 @@ _METRIC = (
 
 
 def read_contents(groups: Groups) -> set[str]:
-    """Those of `CONTENTS` whose files the trial reads; the embedded benchmark has none."""
+    """Members of `CONTENTS` whose files the trial reads; the embedded benchmark has no files."""
     data, source, method = groups["data"], groups["source"], groups["method"]
     read: set[str] = set()
     if source["source_checkpoint"]:
@@ -51,7 +52,7 @@ def read_contents(groups: Groups) -> set[str]:
         read.add("init_content")
     if data["dataset"] != "folder":
         return read
-    # Scores without labels are measured on the target's training images, by every row.
+    # Every row measures its scores without labels on the target's training images.
     read |= {"target_train_content", f"target_{groups['training']['eval_split']}_content"}
     if not source["source_checkpoint"]:
         read.add("source_train_content")
@@ -63,7 +64,7 @@ def read_contents(groups: Groups) -> set[str]:
 
 
 def without_idle(groups: Groups) -> Groups:
-    """Settings that cannot matter, back at their defaults; a part may be off by its toggle."""
+    """The settings, with those that cannot matter set back to their defaults."""
     method, training = groups["method"], groups["training"]
     groups = _without_source_training(_without_unread(groups))
     if not method["st"]:
@@ -89,7 +90,7 @@ def without_idle(groups: Groups) -> Groups:
         if not method["mgs"]:
             idle.append("loss_norm")
     if method["mgs"] or method["loss_norm"] == "weights":
-        # Divided by the sum of the weights, a constant one is none.
+        # A constant weight has no effect if the loss is divided by the sum of the weights.
         idle.append("constant_weight")
     if not method["aug"]:
         idle.append("patch_image")
@@ -97,7 +98,7 @@ def without_idle(groups: Groups) -> Groups:
 
 
 def _without_unread(groups: Groups) -> Groups:
-    """Nothing is said of files that the trial does not read."""
+    """The settings without digests of files that the trial does not read."""
     unread = set(CONTENTS) - read_contents(groups)
     return groups | {
         part: groups[part] | {name: "" for name in groups[part] if name in unread}
@@ -106,10 +107,10 @@ def _without_unread(groups: Groups) -> Groups:
 
 
 def _without_source_training(groups: Groups) -> Groups:
-    """From a checkpoint no source model is trained.
+    """The settings without those of source training, where a checkpoint takes its place.
 
-    Names by the place of a checkpoint have these settings, but for published data: the names of
-    recorded trials would change.
+    On data that are not published, a trial that is named by the path of its checkpoint keeps
+    these settings. Otherwise the names of recorded trials would change.
     """
     source = groups["source"]
     by_content = bool(source["checkpoint_content"])
@@ -121,17 +122,17 @@ def _without_source_training(groups: Groups) -> Groups:
         return groups
     names = ["source_checkpoint", "checkpoint_family", "checkpoint_content"]
     if groups["data"]["dataset"] not in PUBLISHED:
-        # Whose defaults are the target's crop, which may be larger than a source image.
+        # Their default is the target's crop, which may be larger than a source image.
         names += ["source_crop_height", "source_crop_width"]
     kept = {name: source[name] for name in names}
     return groups | {"source": SourceSettings().model_dump() | kept}
 
 
 def _without_compute(groups: Groups) -> Groups:
-    """What concerns training passes alone, where nothing is trained: neither source nor target.
+    """The settings without those of training passes, where neither source nor target is trained.
 
-    tf32 holds in evaluation too, and `deterministic` and `cudnn_benchmark` choose its kernels.
-    Without a checkpoint the source model is trained, and with it all of them matter.
+    tf32 also changes the evaluation, and `deterministic` and `cudnn_benchmark` choose its kernels,
+    so these stay. Without a checkpoint the source model is trained, and all settings matter.
     """
     if not groups["source"]["checkpoint_content"] or groups["method"]["procedure"] == "oracle":
         return groups
@@ -149,7 +150,7 @@ def _default(name: str) -> Any:
 
 
 _NOT_NAMED = ("workers", "keep_model", "patches_on")
-"""Settings that change nothing in a record."""
+"""Settings that change no result."""
 
 
 _TARGET_ONLY = (
@@ -163,7 +164,7 @@ _SIZED_AS_TARGET = (
     *("source_height", "source_width"),
     *("source_crop_height", "source_crop_width"),
 )
-"""Settings that stand for the target's where they are 0."""
+"""Settings that mean the target's value where they are 0."""
 
 
 def digest(values: dict[str, Any]) -> str:

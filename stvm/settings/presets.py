@@ -1,4 +1,4 @@
-"""Named settings to start from; a preset differs from another in settings only."""
+"""Presets: named settings to start from. Two presets differ in settings alone."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -12,10 +12,10 @@ class Preset:
     """Settings with a name.
 
     Attributes:
-        about: one sentence.
-        changes: what differs from the defaults, by setting.
-        tuned: realisations whose validation labels were looked at to choose the changes.
-        realisation: the one used when none is asked for.
+        about: description of one sentence.
+        changes: values that differ from the defaults, by setting.
+        tuned: realisations whose validation labels were used to choose the changes.
+        realisation: realisation to use if none is asked for.
     """
 
     about: str
@@ -27,14 +27,14 @@ class Preset:
         """The settings with some of them changed, checked together.
 
         Raises:
-            StvmError: an unknown name, a value out of range, or one that is missing.
+            StvmError: an unknown name, a value out of range, or a missing value.
         """
         return Settings().replace(**(self.changes | changes))
 
 
 _SLOW_TEACHER: dict[str, Any] = {"teacher_bn": "track"}
-"""Chosen for section IV-B's slow average on validation images: docs/results.md, "The mean
-teacher's schedule"."""
+"""The best choice for section IV-B's slow average, measured on validation images: docs/results.md,
+"The mean teacher's schedule"."""
 
 _PAPER: dict[str, Any] = _SLOW_TEACHER | {
     "iterations": 80_000,
@@ -61,7 +61,7 @@ _SCENARIO: dict[str, Any] = _SLOW_TEACHER | {
     "keep_model": True,
     "workers": 4,
 }
-"""Section IV-B; what else it states are the defaults. It gives no number of iterations:
+"""Values of section IV-B that are not defaults. The paper gives no number of iterations;
 `docs/paper.md` says why this one."""
 
 NETWORKS = {"deeplabv2": "deeplabv2_resnet101", "deeplabv3": "deeplabv3_resnet50"}
@@ -149,9 +149,9 @@ _REAL: dict[str, Any] = _DEMO | {
 
 
 def _camvid(kind: str) -> Preset:
-    """CamVid's clean half to its other half corrupted, as `stvm.data.corrupt` writes them.
+    """From CamVid's clean half to its corrupted half, as `stvm.data.corrupt` writes them.
 
-    The clean half does not depend on the corruption: one source model serves all.
+    The clean half does not depend on the corruption, so all of them share one source model.
     """
     roots = {
         "source_root": "data/camvid_mixed/source",
@@ -181,7 +181,7 @@ def find_preset(name: str) -> Preset:
     """The preset of this name.
 
     Raises:
-        StvmError: there is none; the message proposes the nearest.
+        StvmError: an unknown name; the message proposes the nearest one.
     """
     if name in PRESETS:
         return PRESETS[name]

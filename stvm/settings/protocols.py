@@ -1,7 +1,7 @@
-"""Evaluation protocols by name: at which size an image enters, and where its labels are compared.
+"""Evaluation protocols by name: the size of the input, and the size at which labels are compared.
 
-The paper states neither, and the field's codes differ by points. A name says whose code does so;
-what it means stands in the record and above the table.
+The paper states neither. Codes of the field differ in it, and their figures differ by points. A
+protocol is named after a code that uses it. The record and the table say what it means.
 """
 
 from collections.abc import Iterable
@@ -20,14 +20,14 @@ class Protocol:
     """How mIoU is measured.
 
     Attributes:
-        name: of the setting `protocol`.
-        about: whose practice it is, one sentence.
-        input_size: of images as they enter the network; None for the size of the trial's images.
-        label_size: of labels, to which logits are enlarged; None for the size of the input.
-        align_corners: of the bilinear enlargement of the logits.
-        scales: of the input in multi-scale testing.
-        flip: multi-scale testing sees every scale mirrored too.
-        scales_by: whose choice scales and flips are.
+        name: value of the setting `protocol`.
+        about: description of one sentence.
+        input_size: size of the network's input; None for the size of the trial's images.
+        label_size: size of labels, to which logits are enlarged; None for the size of the input.
+        align_corners: option of the bilinear enlargement of the logits.
+        scales: scales of the input in multi-scale testing.
+        flip: whether multi-scale testing also mirrors every scale.
+        scales_by: origin of scales and flips, for people.
     """
 
     name: str
@@ -41,16 +41,16 @@ class Protocol:
 
     @property
     def resizes(self) -> bool:
-        """Images or labels differ in size from those of the trial."""
+        """Whether images or labels have another size than those of the trial."""
         return (self.input_size, self.label_size) != (None, None)
 
     def sizes(self, height: int, width: int) -> tuple[Size, Size]:
-        """Sizes of input and labels where the trial's images are `height` x `width`."""
+        """Sizes of input and labels for a trial's images of `height` x `width`."""
         images = self.input_size or (height, width)
         return images, self.label_size or images
 
     def sentence(self, height: int, width: int) -> str:
-        """What it means for images of this size, without a full stop."""
+        """The protocol in words for images of this size, without a full stop."""
         images, labels = map(_text, self.sizes(height, width))
         corners = "aligned" if self.align_corners else "not aligned"
         size = f"images of {images}, labels of {labels}"
@@ -62,7 +62,7 @@ class Protocol:
         )
 
     def multi_scale_sentence(self) -> str:
-        """Scales, flips and whose choice they are, without a full stop."""
+        """Scales, flips and their origin in words, without a full stop."""
         mirrored = ", each also mirrored" if self.flip else ""
         return (
             f"multi-scale testing (MST): softmax summed over scales {_list(self.scales)} of the "
@@ -70,7 +70,7 @@ class Protocol:
         )
 
     def as_dict(self, height: int, width: int) -> dict[str, Any]:
-        """For the record of a trial whose images are `height` x `width`."""
+        """The protocol in the record of a trial whose images are `height` x `width`."""
         images, labels = self.sizes(height, width)
         return {
             "name": self.name,
@@ -132,14 +132,14 @@ PROTOCOLS: dict[str, Protocol] = {
         ),
     )
 }
-"""By name. Those that give sizes are for targets of Cityscapes' shape, 2048x1024."""
+"""Protocols by name. Those that give sizes are for targets of Cityscapes' shape, 2048x1024."""
 
 
 def find_protocol(name: str) -> Protocol:
     """The protocol of this name.
 
     Raises:
-        StvmError: there is none; the message proposes the nearest.
+        StvmError: an unknown name; the message proposes the nearest one.
     """
     if name in PROTOCOLS:
         return PROTOCOLS[name]

@@ -1,4 +1,4 @@
-"""All settings of a trial: what names it, what changes it, and what is wrong with a value."""
+"""The settings of one trial as a value: checked, changed, and hashed into the trial's name."""
 
 import difflib
 from typing import Any, Self
@@ -29,7 +29,7 @@ from stvm.settings.source_settings import SourceSettings
 from stvm.settings.training_settings import TrainingSettings
 
 STREETS_VERSION = 1
-"""Raised whenever the embedded benchmark draws another image from the same arguments."""
+"""Version of the embedded benchmark. It rises if the same arguments draw another image."""
 
 
 class Settings(SettingsGroup):
@@ -66,7 +66,7 @@ class Settings(SettingsGroup):
         if self.data.dataset == "streets" and find_protocol(self.evaluation.protocol).resizes:
             raise ValueError(
                 f"protocol={self.evaluation.protocol} is for targets of 2048x1024 pixels, and the "
-                "embedded benchmark has one size: leave protocol=image"
+                "embedded benchmark has a size of its own: leave protocol=image"
             )
         return self
 
@@ -84,11 +84,11 @@ class Settings(SettingsGroup):
         )
 
     def flat(self) -> dict[str, Any]:
-        """Name to value, without the groups: what a record keeps and a command line sets."""
+        """Values by name, without the groups, as in a record and on a command line."""
         return {k: v for group in self.model_dump(mode="json").values() for k, v in group.items()}
 
     def replace(self, **changes: Any) -> "Settings":
-        """A copy with some settings changed, checked as on entry.
+        """A copy with some settings changed and checked.
 
         Raises:
             StvmError: an unknown name (with the nearest one) or a value out of range.
@@ -99,13 +99,13 @@ class Settings(SettingsGroup):
         return build_settings(groups)
 
     def on_realisation(self, number: int) -> "Settings":
-        """The same on a draw of the embedded benchmark: its images and its own source model."""
+        """The same settings on a draw of the embedded benchmark, with its own source model."""
         return self.replace(realisation=number, source_seed=self.source.source_seed + number)
 
     def canonical(self) -> "Settings":
-        """The same trial with every setting that cannot matter to it at its default.
+        """The same trial, with every setting that cannot matter to it at its default.
 
-        Two studies that ask for the same trial in different words then share its record.
+        Two studies that describe one trial by different settings then share its record.
         """
         return build_settings(without_idle(self.model_dump()))
 
@@ -114,14 +114,14 @@ class Settings(SettingsGroup):
         return digest(self.identity())
 
     def identity(self) -> dict[str, Any]:
-        """What names the trial, by setting."""
+        """The values that name the trial, by setting."""
         return self.canonical().naming() | self._version()
 
     def source_hash(self, sized_by_target: bool = False) -> str:
-        """Name of the source model: the settings it depends on and no other.
+        """Name of the source model: a hash of the settings on which it depends.
 
         Args:
-            sized_by_target: as it was once, with the target's size beside the source's own.
+            sized_by_target: use the earlier form of the name, which also had the target's size.
         """
         names = [*NetworkSettings.model_fields, *SourceSettings.model_fields]
         names += [n for n in DataSettings.model_fields if n not in _TARGET_ONLY]
@@ -136,11 +136,11 @@ class Settings(SettingsGroup):
         return digest(named | self._version())
 
     def naming(self) -> dict[str, Any]:
-        """What may name a trial, by setting.
+        """The values that may name a trial, by setting.
 
-        Not how it is loaded, nor where published data lie; a setting that joined later counts
-        where it is changed. Files are named by what they hold where that is known, and by their
-        place where it is not.
+        Settings of loading and the folders of published data are left out. A setting that was
+        added later is left out at its default. Files are named by their digest if it is known, and
+        by their path otherwise.
         """
         groups = self.model_dump()
         left_out = {*_NOT_NAMED, *CONTENTS} - read_contents(groups)
@@ -161,7 +161,7 @@ class Settings(SettingsGroup):
         }
 
     def without_contents(self) -> "Settings":
-        """The same with files named by their place alone, as trials once were."""
+        """The same with files named by their path alone, the earlier form of names."""
         return self.replace(**dict.fromkeys(CONTENTS, ""))
 
     def _version(self) -> dict[str, int]:
@@ -178,10 +178,10 @@ _GROUP_OF = {name: group for group, cls in GROUPS.items() for name in cls.model_
 
 
 def group_of(name: str) -> str:
-    """Group that holds the setting `name`.
+    """The group of the setting `name`.
 
     Raises:
-        StvmError: no such setting; the message proposes the nearest name.
+        StvmError: an unknown setting; the message proposes the nearest name.
     """
     if name in _GROUP_OF:
         return _GROUP_OF[name]
@@ -193,13 +193,13 @@ def field_of(name: str) -> FieldInfo:
     """Type, bounds, default and description of the setting `name`.
 
     Raises:
-        StvmError: no such setting; the message proposes the nearest name.
+        StvmError: an unknown setting; the message proposes the nearest name.
     """
     return GROUPS[group_of(name)].model_fields[name]
 
 
 def build_settings(groups: dict[str, dict[str, Any]]) -> Settings:
-    """Settings from nested values; pydantic's complaint becomes one line.
+    """Settings from nested values; an error of pydantic becomes one line.
 
     Raises:
         StvmError: a value of the wrong type or out of range.
@@ -216,7 +216,7 @@ def build_settings(groups: dict[str, dict[str, Any]]) -> Settings:
 
 
 def parse_assignments(items: list[str]) -> dict[str, str]:
-    """`["alpha=4", ...]` as a dictionary.
+    """A dictionary from words such as `["alpha=4", ...]`.
 
     Raises:
         StvmError: an item without '=', an unknown name, or a name given twice.

@@ -224,5 +224,5 @@ def test_what_a_network_lacks_is_said() -> None:
         build_network("resnet", 16, 5)
     with pytest.raises(StvmError, match="no layer 3"):
         Settings().replace(auxiliary=True)
-    with pytest.raises(StvmError, match="aspp_branches=two is of deeplabv2_resnet101"):
+    with pytest.raises(StvmError, match="aspp_branches=two is for deeplabv2_resnet101"):
         Settings().replace(aspp_branches="two")

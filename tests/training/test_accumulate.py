@@ -102,15 +102,15 @@ def test_parts_of_a_source_batch_add_up_however_their_labels_are_spread(
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"batch": 4, "accumulate": 3}, "batch=4 cannot be parted into accumulate=3 equal parts"),
-        ({"source_batch": 8, "source_accumulate": 5}, "source_batch=8 cannot be parted"),
+        ({"batch": 4, "accumulate": 3}, "batch=4 cannot be split into accumulate=3 equal parts"),
+        ({"source_batch": 8, "source_accumulate": 5}, "source_batch=8 cannot be split"),
         (
             {"network": "deeplabv3_resnet50", "batch": 4, "accumulate": 4},
-            "accumulate=4 leaves one image a pass.*set accumulate=2",
+            "accumulate=4 leaves one image in each pass.*set accumulate=2",
         ),
         (
             {"network": "deeplabv3_resnet50", "source_batch": 2, "source_accumulate": 2},
-            "source_accumulate=2 leaves one image a pass.*set source_accumulate=1",
+            "source_accumulate=2 leaves one image in each pass.*set source_accumulate=1",
         ),
     ],
 )
