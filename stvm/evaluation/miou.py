@@ -64,3 +64,12 @@ def score(confusion: Tensor) -> Score:
         [None if v != v else v for v in iou.tolist()],
         float(right.sum()) / total if total else float("nan"),
     )
+
+
+def miou(confusion: Tensor) -> float:
+    """Mean intersection over union of a confusion matrix (C, C), in [0, 1].
+
+    The mean is taken over the classes that occur in the labels; nan if there is none. See
+    `confusion_matrix`.
+    """
+    return score(confusion).miou

@@ -6,13 +6,14 @@ points replace the matrix of all pairs (Rousseeuw 1987).
 """
 
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from stvm.data.classes import IGNORE_INDEX
+from stvm.errors import StvmError
 
 Batch = tuple[Tensor, dict[str, Tensor]]
 """Features (P, D), and labels (P,) by the name of their labelling; 255 is left out."""
@@ -70,6 +71,40 @@ def _parts(features: Tensor, labels: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
     size = _PART.get(features.device.type, 65536)
     for x, own in zip(features.split(size), labels.split(size), strict=True):
         yield x.double(), own
+
+
+def silhouette_score(
+    features: Tensor,
+    labels: Tensor,
+    *,
+    average: Literal["points", "classes"] = "points",
+    normalise: bool = True,
+) -> float:
+    """Mean silhouette of labelled features under the squared distance of eq. 3.
+
+    Exact, and in time linear in the number of points. It equals scikit-learn's `silhouette_score`
+    with `metric="sqeuclidean"` on the same (normalised) features.
+
+    Args:
+        features: Metric features, (P, D).
+        labels: Class of each feature, (P,); points with label 255 are left out.
+        average: Mean over all points, or over the means of the classes (Table VII has both).
+        normalise: Whether the features are divided by their norms first, as in eq. 3.
+
+    Returns:
+        The mean silhouette in [-1, 1].
+
+    Raises:
+        StvmError: Fewer than two classes occur.
+    """
+    points = F.normalize(features.detach(), dim=1) if normalise else features.detach()
+    known = labels[labels != IGNORE_INDEX]
+    classes = int(known.max()) + 1 if len(known) else 0
+    batches = [(points, {"labels": labels})]
+    found = silhouettes(lambda: batches, classes, points.shape[1], points.device)["labels"]
+    if found is None:
+        raise StvmError("silhouette_score needs features of two classes or more")
+    return float(found["overall_mean" if average == "points" else "class_mean"])
 
 
 def silhouettes(

@@ -8,6 +8,7 @@ from stvm.networks.resnet import FORMS, RESNET101, ResNet, ResNetForm, ResNetSiz
 from stvm.networks.segmentation_network import SegmentationNetwork, preserve_modes, upsample
 from stvm.networks.small import SMALL_RATES, ResidualBlock, small_features
 from stvm.networks.weights import count_parameters, load_weights
+from stvm.networks.wrapping import wrap_network
 
 __all__ = [
     "FORMS",
@@ -27,8 +28,9 @@ __all__ = [
     "assemble",
     "build_network",
     "count_parameters",
-    "preserve_modes",
     "load_weights",
+    "preserve_modes",
     "small_features",
     "upsample",
+    "wrap_network",
 ]
