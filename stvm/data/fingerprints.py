@@ -75,8 +75,8 @@ class Contents:
             if flat[name] and now and flat[name] != now:
                 place = flat[_WEIGHTS[name]] if name in _WEIGHTS else _place(name, flat)
                 raise StvmError(
-                    f"{place}: holds other files than {name} says; restore them, or leave {name} "
-                    "out for another trial"
+                    f"{place}: its files differ from those that {name} stands for; restore them, "
+                    f"or leave {name} out to run another trial"
                 )
         return settings.replace(**{name: now or flat[name] for name, now in found.items()})
 

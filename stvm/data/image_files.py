@@ -232,8 +232,8 @@ def _orientation(image: Image.Image) -> int:
 def _refuse_turned(path: Path, label: Image.Image) -> None:
     if _orientation(label) in _TURNS:
         raise StvmError(
-            f"{path}: the label has an EXIF orientation; turn its pixels as the image is shown and "
-            "save it without"
+            f"{path}: the label has an EXIF orientation; rotate its pixels to fit the image and "
+            "save it without an orientation"
         )
 
 

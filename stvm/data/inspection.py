@@ -72,15 +72,15 @@ class Files:
     def _read(self) -> tuple[Path, ...]:
         return self.labels or self.images
 
-    def looks(self) -> Iterator["Look"]:
+    def checks(self) -> Iterator["FileCheck"]:
         """One check for each file."""
         for number, image in enumerate(self.images):
             label = self.labels[number] if self.labels else None
-            yield Look(image, label, self.classes, self.layout)
+            yield FileCheck(image, label, self.classes, self.layout)
 
 
 @dataclass(frozen=True)
-class Look:
+class FileCheck:
     """Check of one file: of the label if there is one, else of the image."""
 
     image: Path
@@ -110,19 +110,19 @@ class Look:
         return found
 
 
-def find(look: Look) -> tuple[Look, Fact | str]:
+def check_file(check: FileCheck) -> tuple[FileCheck, Fact | str]:
     """The check with its result, or with the reason why the file cannot be used."""
     try:
-        if look.label is None:
-            return look, {"turned": check_image(look.image)}
-        if look.classes:
-            ids = checked_ids(look.label, look.image, look.classes)
+        if check.label is None:
+            return check, {"turned": check_image(check.image)}
+        if check.classes:
+            ids = checked_ids(check.label, check.image, check.classes)
         else:
-            ids = stored_ids(LAYOUTS[look.layout], look.label, look.image)
+            ids = stored_ids(LAYOUTS[check.layout], check.label, check.image)
         counts = np.bincount(ids.ravel(), minlength=256)
-        return look, {"counts": {str(i): int(counts[i]) for i in np.flatnonzero(counts)}}
+        return check, {"counts": {str(i): int(counts[i]) for i in np.flatnonzero(counts)}}
     except StvmError as error:
-        return look, str(error)
+        return check, str(error)
 
 
 def check_contents(files: Sequence[Files], cache: Path | None) -> list[str]:
@@ -150,14 +150,14 @@ def check_contents(files: Sequence[Files], cache: Path | None) -> list[str]:
         if turned:
             lines.append(
                 f"{_place(one)}: {turned:,} of {len(facts):,} images are turned by their EXIF "
-                "orientation, as viewers show them; labels must lie on them so"
+                "orientation, as in viewers; their labels must fit the turned images"
             )
     return lines
 
 
 def sampled_slip(files: Files) -> tuple[Slip, str] | None:
     """A likely mistake in the labels and its place; unreadable files are left out."""
-    facts = [fact for _, fact in map(find, files.looks()) if not isinstance(fact, str)]
+    facts = [fact for _, fact in map(check_file, files.checks()) if not isinstance(fact, str)]
     slip = slip_of(files, facts) if facts else None
     return (slip, f"{_place(files)}, {len(facts)} labels looked at") if slip else None
 
@@ -184,9 +184,11 @@ def _facts(files: Files, cache: Path | None) -> list[Fact]:
     """The result for each file, from an earlier check or by reading it."""
     path = cache / "checked" / f"{files.key}.json" if cache else None
     known = _recall(path) if path else {}
-    looks = list(files.looks())
-    stamps = {look.name: look.stamp() for look in looks}
-    todo = [look for look in looks if known.get(look.name, {}).get("stamp") != stamps[look.name]]
+    checks = list(files.checks())
+    stamps = {check.name: check.stamp() for check in checks}
+    todo = [
+        check for check in checks if known.get(check.name, {}).get("stamp") != stamps[check.name]
+    ]
     if todo:
         found: dict[str, Fact] = {}
         try:
@@ -199,7 +201,7 @@ def _facts(files: Files, cache: Path | None) -> list[Fact]:
         if faults:
             more = f" (and {len(faults) - 1} more files)" if len(faults) > 1 else ""
             raise StvmError(f"{faults[0]}{more}")
-    return [known[look.name] for look in looks]
+    return [known[check.name] for check in checks]
 
 
 def _recall(path: Path) -> dict[str, Fact]:
@@ -212,19 +214,19 @@ def _recall(path: Path) -> dict[str, Fact]:
     return {name: fact for name, fact in remembered.items() if isinstance(fact, dict)}
 
 
-def _read(files: Files, todo: Sequence[Look], found: dict[str, Fact]) -> list[str]:
+def _read(files: Files, todo: Sequence[FileCheck], found: dict[str, Fact]) -> list[str]:
     """Puts results into `found` by name; returns a line for each file that cannot be used."""
     faults: list[str] = []
     workers = len(os.sched_getaffinity(0)) if len(todo) > ALONE else 1
     tell = _Lines(f"{len(todo):,} {files.kind} of {files.what}", len(todo))
     with Decoders(workers, "end other programs") as decoders:
-        for look, fact in decoders.each(find, iter(todo)):
+        for check, fact in decoders.each(check_file, iter(todo)):
             if isinstance(fact, str):
                 faults.append(fact)
                 if len(faults) == MOST_FAULTS:
                     break
             else:
-                found[look.name] = fact
+                found[check.name] = fact
             tell(len(found) + len(faults))
     return faults
 
@@ -244,4 +246,4 @@ class _Lines:
             return
         self._next = now + SAY_EVERY_S
         to_go = duration((now - self._began) * (self._total - done) / done)
-        print(f"looking at {self._what}: {done:,} done, about {to_go} to go", flush=True)
+        print(f"checking {self._what}: {done:,} done, about {to_go} to go", flush=True)

@@ -54,7 +54,7 @@ def published_slip(counts: Counts, ids: LabelIds) -> Slip | None:
         is_theirs = counts[IGNORE_INDEX] > 0 or counts[0] > counts[road]
         return Slip(
             f"no label holds an id above {LAST_TRAIN_ID}: they look like train ids (0 is road), "
-            f"not like ids of {ids.whose} ({road} is road), and every class would be another; take "
+            f"not like ids of {ids.whose} ({road} is road), and every class would be wrong; take "
             "the files as they were published",
             certain=is_theirs and len(present) >= MANY_IDS,
         )
@@ -73,8 +73,8 @@ def own_slip(counts: Counts, classes: ClassList) -> Slip | None:
     if len(classes) == 2 and present == [0] and counts[IGNORE_INDEX]:
         return Slip(
             f"the labels hold 0 and {IGNORE_INDEX} alone, and {IGNORE_INDEX} means ignored: if "
-            f"they are masks, save {IGNORE_INDEX} as {max(classes.ids)}; if not, name the one "
-            "class alone in classes",
+            f"they are masks, save {IGNORE_INDEX} as {max(classes.ids)}; if not, "
+            "give only this one class in classes",
             certain=True,
         )
     return _one_class(present, repr(classes.names[classes.ids.index(present[0])]))

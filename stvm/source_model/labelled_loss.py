@@ -19,7 +19,7 @@ def refuse_unlabelled(images: LabelledImages) -> None:
     """
     if not any((images.label(i) != IGNORE_INDEX).any() for i in range(len(images))):
         raise StvmError(
-            f"no pixel of the {len(images)} labels to train on is of a class (all are "
+            f"none of the {len(images)} training labels has a pixel of a class (all are "
             f"{IGNORE_INDEX}): check the label files, and the ids in classes=..."
         )
 

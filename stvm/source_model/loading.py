@@ -73,8 +73,8 @@ def open_source_model(settings: Settings, path: Path) -> Checkpoint:
     if differ:
         number, theirs, ours = differ[0]
         raise StvmError(
-            f"checkpoint {path}: class {number} is '{theirs}' there and '{ours}' in the data: "
-            "give the classes in the order it was trained with"
+            f"checkpoint {path}: class {number} is '{theirs}' in the file and '{ours}' in the "
+            "data: give the classes in the order it was trained with"
         )
     if asked.auxiliary and not described.auxiliary:
         raise StvmError(

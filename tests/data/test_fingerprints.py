@@ -221,7 +221,7 @@ def test_the_control_finds_the_trials_that_are_named_by_their_files(
     given += ["--list", "--control"]
     assert ablation.main(given) == 2
     said = capsys.readouterr().err
-    assert "weight from STvM_Raw seed 0, of which" in said and "realisation" not in said
+    assert "weight from STvM_Raw seed 0, which" in said and "realisation" not in said
     changes = dict(item.split("=", 1) for item in given if "=" in item)
     trials = {
         t.variant: t.settings for t in ablation.build_study("demo", changes, [0], None).trials
@@ -246,9 +246,13 @@ def test_settings_that_say_what_files_hold_are_held_to_it(here: Path) -> None:
     known = contents.identified(on())
     assert Settings().replace(**known.canonical().flat()).hash() == known.hash()
     swap(here / "real" / "test" / "labels", 7, 8)
-    with pytest.raises(StvmError, match="real/test: holds other files than target_test_content"):
+    with pytest.raises(
+        StvmError, match="real/test: its files differ from those that target_test_content"
+    ):
         Contents(here / "cache").identified(known)
-    with pytest.raises(StvmError, match="real/test: holds other files than target_test_content"):
+    with pytest.raises(
+        StvmError, match="real/test: its files differ from those that target_test_content"
+    ):
         run_and_record(known, Results(here / "results"), here / "cache", CPU)
 
 

@@ -112,13 +112,13 @@ def test_labels_of_target_training_images_are_not_even_opened(
 def seen_by(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Fills with the names of files that are read."""
     seen: list[str] = []
-    find = inspection.find
+    check_file = inspection.check_file
 
-    def spy(look: inspection.Look) -> Any:
-        seen.append(look.name)
-        return find(look)
+    def spy(check: inspection.FileCheck) -> Any:
+        seen.append(check.name)
+        return check_file(check)
 
-    monkeypatch.setattr(inspection, "find", spy)
+    monkeypatch.setattr(inspection, "check_file", spy)
     return seen
 
 
@@ -170,7 +170,7 @@ def test_processes_find_the_same_and_progress_is_told(
     files = Files("source train", "labels", images, labels, parse_classes("road,walk,sky"))
     assert check_contents([files], root / "cache") == []
     out = capsys.readouterr().out
-    assert "looking at 3 labels of source train: 1 done, about " in out
+    assert "checking 3 labels of source train: 1 done, about " in out
     path = spoil(labels[1])
     monkeypatch.setattr(inspection, "ALONE", 0)
     with pytest.raises(StvmError, match=f"^{path}: cannot be read as PNG"):

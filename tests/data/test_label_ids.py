@@ -141,7 +141,7 @@ def test_the_last_id_of_each_data_set_is_taken_and_the_next_refused(
     ],
 )
 def test_five_strange_ids_are_named_and_the_others_counted(strange: list[int], told: str) -> None:
-    with pytest.raises(StvmError, match=f"a.png: holds {told} are no ids of Cityscapes "):
+    with pytest.raises(StvmError, match=f"a.png: holds {told} are not ids of Cityscapes "):
         CITYSCAPES_IDS.checked(Path("a.png"), np.array([strange], np.uint8))
 
 

@@ -318,7 +318,7 @@ BROKEN: list[tuple[str, str, Damage, str]] = [
         "gta5_cityscapes",
         "an unknown id",
         lambda t: _save(t / "gta5/labels/00001.png", np.full((HEIGHT, WIDTH), 77, np.uint8)),
-        r"labels/00001.png: holds 77, which are no ids of GTA5 \(0 to 34",
+        r"labels/00001.png: holds 77, which are not ids of GTA5 \(0 to 34",
     ),
     (
         "gta5_cityscapes",
@@ -362,7 +362,7 @@ BROKEN: list[tuple[str, str, Damage, str]] = [
         lambda t: (t / "synthia/GT/LABELS/0000000.png").write_bytes(
             png_of_16_bits(np.full((HEIGHT, WIDTH, 3), 300, np.uint16))
         ),
-        r"0000000.png: holds 300, which are no ids of SYNTHIA \(0 to 22",
+        r"0000000.png: holds 300, which are not ids of SYNTHIA \(0 to 22",
     ),
     (
         "cityscapes_crosscity",

@@ -179,7 +179,7 @@ def test_a_checkpoint_must_be_of_the_network_and_classes_of_the_settings(tmp_pat
     network = assemble(described, SIZE)
     names = [f"class {i}" for i in range(19)]
     save_network(network, path, tuple(names))
-    refused(opened(), path, "class 0 is 'class 0' there and 'road' in the data")
+    refused(opened(), path, "class 0 is 'class 0' in the file and 'road' in the data")
     refused(opened(aspp_branches="four"), path, "trained with aspp_branches=two: leave out")
     save_network(network, path, tuple(names), backbone="vgg16")
     refused(opened(), path, "described by 'vgg16', which is nothing known here")

@@ -96,7 +96,7 @@ def test_labels_in_an_eighth_of_each_image_train_a_network(balance: float) -> No
 
 def test_labels_without_any_class_are_refused_before_training() -> None:
     network = build_network("small_deeplab", 16, 2)
-    with pytest.raises(StvmError, match="no pixel of the 6 labels to train on is of a class"):
+    with pytest.raises(StvmError, match="none of the 6 training labels has a pixel of a class"):
         train_supervised(network, Labelled(0), Settings(), (32, 32))
 
 

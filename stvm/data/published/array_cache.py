@@ -103,7 +103,7 @@ class DecodedArray:
             return None
         array = MappedArray(self.array_path)
         if array.shape != self.shape:
-            raise StvmError(f"{self.array_path}: has another shape; delete {self.folder}")
+            raise StvmError(f"{self.array_path}: has the wrong shape; delete {self.folder}")
         return array
 
     def _stem(self) -> str:

@@ -55,7 +55,7 @@ class LabelIds:
         if strange:
             more = f" and {len(strange) - 5} more" if len(strange) > 5 else ""
             raise StvmError(
-                f"{path}: holds {', '.join(map(str, strange[:5]))}{more}, which are no ids of "
+                f"{path}: holds {', '.join(map(str, strange[:5]))}{more}, which are not ids of "
                 f"{self.whose} (0 to {self.last}, {IGNORE_INDEX} ignored); take the file as it was "
                 "published"
             )

@@ -130,7 +130,7 @@ class DatasetSplit:
                 "there; leave that row out"
             )
         held_out = [split for split in layout.labelled if split != "train"]
-        mend = f"set eval_split={held_out[0]}" if held_out else "it has train alone"
+        mend = f"set eval_split={held_out[0]}" if held_out else "only its split train has labels"
         raise StvmError(f"{layout.title} has no labels for a split '{self.split}': {mend}")
 
     def listing(self, files: Iterable[Path]) -> list[tuple[str, int]]:
@@ -143,7 +143,7 @@ class DatasetSplit:
             return [(f.relative_to(self.root).as_posix(), f.stat().st_size) for f in files]
         except OSError as error:
             raise StvmError(
-                f"{error.filename}: {error.strerror}; copy the file again or remove its name"
+                f"{error.filename}: {error.strerror}; copy the file again, or delete a broken link"
             ) from error
 
     def image_folder(self) -> Path:
@@ -174,7 +174,8 @@ class DatasetSplit:
         for image in paths:
             if not image.stem.isdecimal():
                 raise StvmError(
-                    f"{image}: is no number, by which {path} names images; remove one of the two"
+                    f"{image}: its name is not a number, and {path} lists images by number; remove "
+                    "one of these two files"
                 )
         return [image for image in paths if int(image.stem) in numbers]
 
