@@ -25,8 +25,9 @@ def no_result(bench: Bench, times: int) -> None:
         assert bench.search.finish(next_of(bench.search)) == "no result"
 
 
+@pytest.mark.parametrize("looks", [1, 2])
 def test_all_settings_that_another_study_ran_are_come_back_to_in_their_order(
-    tmp_path: Path,
+    looks: int, tmp_path: Path
 ) -> None:
     bench = Bench(tmp_path, trials=3)
     second = DEFAULT | {"alpha": 3.0}
@@ -34,6 +35,7 @@ def test_all_settings_that_another_study_ran_are_come_back_to_in_their_order(
     first_name, second_name = (bench.plan.trial(0, v).hash for v in (DEFAULT, second))
     with bench.results.lock(first_name), bench.results.lock(second_name):
         assert [s.number for s in bench.run(bench.search)] == [2]
+        assert [bench.search.next() for _ in range(looks)] == [None] * looks
         assert bench.search.others() == ["trial 0", "trial 1"]
     assert [s.number for s in bench.run(bench.search)] == [0, 1]
     assert bench.states() == {"COMPLETE": 3}

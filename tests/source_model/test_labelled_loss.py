@@ -76,3 +76,6 @@ def test_weights_of_classes_are_median_frequency_balancing_by_hand() -> None:
     # 3 of 4 and 1 of 4; of two torch takes the lower as the median.
     found = class_weights(LabelledArrays(pixels[:1], labels[:1]), 3, 1.0)
     np.testing.assert_allclose(found, [1 / 3, 1.0, 1.0], rtol=1e-6)
+    # Of images of one pixel each class fills those that hold it.
+    dots = LabelledArrays(np.zeros((3, 1, 1, 3), np.uint8), np.array([[[0]], [[0]], [[1]]], "u1"))
+    np.testing.assert_allclose(class_weights(dots, 3, 1.0), [1.0, 1.0, 1.0], rtol=1e-6)

@@ -17,7 +17,7 @@ from stvm.source_model import supervised
 from stvm.source_model.supervised import SupervisedTraining, train_oracle
 from stvm.training import adaptation
 from stvm.training.adaptation import Training, adapt
-from stvm.training.optim import sgd
+from stvm.training.optim import PolynomialDecay, sgd
 from stvm.training.seeding import random_states, restore_random_states
 from tests.helpers.tiny_settings import tiny
 from tests.training.test_training_edges import pixels, source
@@ -116,6 +116,18 @@ def test_on_a_gpu_the_step_is_fused() -> None:
         parameters=lambda: iter([SimpleNamespace(device=torch.device("cuda"))]),
     )
     assert sgd(on_gpu, TrainingSettings()).defaults["fused"] is True  # type: ignore[arg-type]
+
+
+def test_schedules_go_on_where_they_were_and_a_state_of_others_is_refused() -> None:
+    kept, again = (
+        PolynomialDecay([sgd(source(), TrainingSettings(lr=0.1))], 10, 1.0) for _ in range(2)
+    )
+    kept.schedulers[0].optimizer.step()
+    kept.step()
+    again.load_state_dict(kept.state_dict())
+    assert again.schedulers[0].last_epoch == 1
+    with pytest.raises(ValueError):
+        again.load_state_dict(kept.state_dict() * 2)
 
 
 def test_a_weight_that_a_step_does_not_use_stays_as_it_is() -> None:
