@@ -18,7 +18,6 @@ import sys
 import tempfile
 import threading
 import time
-import tomllib
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
@@ -26,7 +25,8 @@ from pathlib import Path
 from queue import Empty, Queue
 from typing import Any
 
-ROOT = Path(__file__).resolve().parents[1]
+from mutants_plan import ROOT, Plan, outdated, read_plan
+
 TREE = ("stvm", "studies", "reports", "benchmarks", "tests", "docs")
 FILES = ("README.md", "CHANGELOG.md", "CONTRIBUTING.md", "Makefile", "pyproject.toml")
 GOAL = 0.9
@@ -61,33 +61,6 @@ class Mutant:
         changed: str | None = mutate_code(source, get_operator(self.operator)(), self.occurrence)
         assert changed is not None
         return changed
-
-
-@dataclass(frozen=True)
-class Plan:
-    """What `mutants.toml` says.
-
-    Attributes:
-        tests: module to its test files.
-        operators: beginnings of the operators that are tried.
-        equal: module and changed line to the reason why the change is none.
-    """
-
-    tests: dict[str, tuple[str, ...]]
-    operators: tuple[str, ...]
-    equal: dict[tuple[str, str], str]
-
-
-def read_plan(path: Path) -> Plan:
-    """The plan; a group gives its tests to all its modules."""
-    data = tomllib.loads(path.read_text(encoding="utf-8"))
-    tests = {
-        module: tuple(f"tests/{name}.py" for name in group["tests"])
-        for group in data["group"]
-        for module in group["modules"]
-    }
-    equal = {(e["module"], e["line"].strip()): e["reason"] for e in data.get("equal", [])}
-    return Plan(tests, tuple(data["operators"]), equal)
 
 
 def mutants_of(module: str, operators: Sequence[str]) -> Iterator[Mutant]:
@@ -169,6 +142,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--plan", type=Path, default=Path(__file__).with_name("mutants.toml"))
     options = parser.parse_args(arguments)
     plan, written = read_plan(options.plan), options.results / "mutants.jsonl"
+    for module, line in outdated(plan):
+        print(f"{options.plan}: no line of {module} is like '{line}' any more", flush=True)
     modules = [m for m in plan.tests if not options.modules or any(p in m for p in options.modules)]
     everything: list[Mutant] = []
     for module in modules:

@@ -1,7 +1,7 @@
 """What a training is given and keeps: pixels, pinned memory, random states, both losses."""
 
 from dataclasses import replace
-from types import ModuleType, SimpleNamespace
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -9,13 +9,15 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from stvm.data.cityscapes import CITYSCAPES
+from stvm.data.images import OpenedLabelledImages
+from stvm.data.labelling import Labelling
 from stvm.data.streets.street_images import ArrayImages, LabelledArrays
 from stvm.method.descent import descend
 from stvm.method.step import StepReport
 from stvm.settings import TrainingSettings
-from stvm.source_model import supervised
 from stvm.source_model.supervised import SupervisedTraining, train_oracle
-from stvm.training import adaptation
+from stvm.training import loop
 from stvm.training.adaptation import Training, adapt
 from stvm.training.optim import PolynomialDecay, sgd
 from stvm.training.seeding import random_states, restore_random_states
@@ -25,16 +27,16 @@ from tests.training.test_training_edges import pixels, source
 WHITE = np.full((4, 64, 64, 3), 255, np.uint8)
 
 
-def pinned_by(module: ModuleType, monkeypatch: pytest.MonkeyPatch) -> list[bool]:
+def pinned_by_the_loader(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
     """What a training asks of its loader from now on."""
     asked: list[bool] = []
-    load = module.batches
+    load = loop.batches
 
     def batches(*given: Any, pinned: bool) -> Any:
         asked.append(pinned)
         return load(*given, pinned=pinned)
 
-    monkeypatch.setattr(module, "batches", batches)
+    monkeypatch.setattr(loop, "batches", batches)
     return asked
 
 
@@ -49,7 +51,7 @@ def test_an_adaptation_sees_white_as_1_and_pins_no_memory_on_a_cpu(
         return step(self, images, iteration)
 
     monkeypatch.setattr(Training, "step", watched)
-    asked = pinned_by(adaptation, monkeypatch)
+    asked = pinned_by_the_loader(monkeypatch)
     adapt(tiny(iterations=1), source(), ArrayImages(WHITE), 19)
     assert asked == [False] and [images.unique().tolist() for images in seen] == [[1.0]]
 
@@ -65,9 +67,11 @@ def test_a_source_training_sees_white_as_1_and_pins_no_memory_on_a_cpu(
         return loss(self, images, *rest)
 
     monkeypatch.setattr(SupervisedTraining, "loss", watched)
-    asked = pinned_by(supervised, monkeypatch)
+    asked = pinned_by_the_loader(monkeypatch)
     labels = np.random.default_rng(1).integers(0, 19, (4, 64, 64), dtype=np.uint8)
-    train_oracle(source(), LabelledArrays(WHITE, labels), tiny(source_iterations=1))
+    arrays = LabelledArrays(WHITE, labels)
+    images = OpenedLabelledImages(arrays, arrays, Labelling(CITYSCAPES))
+    train_oracle(source(), images, tiny(source_iterations=1))
     assert asked == [False] and [images.unique().tolist() for images in seen] == [[1.0]]
 
 
