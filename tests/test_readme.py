@@ -12,6 +12,7 @@ from pathlib import Path
 
 import matplotlib
 import pytest
+import torch
 from PIL import Image
 
 import stvm.tune.run_search
@@ -50,6 +51,18 @@ def test_the_readme_makes_what_the_makefile_knows() -> None:
     assert readme == ["demo", "test"]
     for target in [line.split()[1] for line in all_commands() if line[:5] == "make "]:
         assert re.search(rf"^{target}:", makefile, re.MULTILINE)
+
+
+def test_the_library_example_of_the_readme_runs() -> None:
+    (example,) = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    names = {"backbone": torch.nn.Conv2d(3, 8, 1), "classifier": torch.nn.Conv2d(8, 19, 1)}
+    exec(example.replace('"cuda"', '"cpu"'), names)
+    images = torch.rand(2, 3, 8, 8)
+    assert names["network"](images).shape == (2, 19, 8, 8)
+    labels, sure = torch.zeros(2, 8, 8, dtype=torch.long), torch.ones(2, 8, 8)
+    output = names["metric"].train_step(names["backbone"](images), labels, sure)
+    weights = names["reliability"](output.distances)
+    assert weights.shape == (2, 8, 8) and weights.min() >= 0 and weights.max() <= 1
 
 
 def test_links_and_pictures_exist() -> None:
