@@ -28,8 +28,7 @@ from stvm.memory.tensors import (
     state_of,
     values_of,
 )
-from stvm.method.distance import distance_to_predicted, sample_bilinear
-from stvm.method.metric import MetricLearner, MetricOutput, proxy_nca_loss
+from stvm.method.metric import MetricLearner, MetricOutput
 from stvm.method.patches import NoPatches
 from stvm.method.photometric import no_augmentation
 from stvm.networks import SegmentationNetwork, preserve_modes, upsample
@@ -146,22 +145,15 @@ def largest_bank(settings: Settings) -> int:
 
 
 def _learning(metric: MetricLearner) -> Callable[[Tensor, Tensor, Tensor, Tensor], MetricOutput]:
-    """`train_step` with as many pixels drawn as there can be: the draw depends on contents."""
+    """`train_step` with the largest number of pixels; the real draw depends on contents."""
     number = len(metric.proxies) * metric.pixels_per_class
 
     def learn(features: Tensor, labels: Tensor, confidence: Tensor, _: Tensor) -> MetricOutput:
         drawn = torch.zeros(number, dtype=torch.long)
-        size = (labels.shape[-2], labels.shape[-1])
-        # Freed before the student's pass: not among the activations that count together.
+        # The activations are freed before the student's pass, so they do not count with its own.
         with torch.autograd.graph.saved_tensors_hooks(lambda t: t, lambda t: t):
-            embeddings, read = metric.read(features)
-            sampled = sample_bilinear(embeddings, size, (drawn, drawn, drawn))
-            loss = proxy_nca_loss(sampled, drawn, metric.proxies, metric.temperature)
-        distances = distance_to_predicted(read, metric.proxies.detach(), labels)
-        metric.optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        metric.optimizer.step()
-        return MetricOutput(distances, loss.detach(), confidence.mean(), confidence.mean())
+            distances, loss, used = metric.train_on_pixels(features, labels, (drawn, drawn, drawn))
+        return MetricOutput(distances, loss, confidence.mean(), used)
 
     return learn
 

@@ -198,13 +198,29 @@ class MetricLearner(nn.Module):
         mask = self.thresholds.select(confidence, pseudo_labels, doubt)
         numbers = self.pixels_per_class, self.balance, self.generator, self.floor
         pixels = balanced_sample(mask, pseudo_labels, len(self.proxies), *numbers)
+        distances, loss, used = self.train_on_pixels(features, pseudo_labels, pixels)
+        return MetricOutput(distances, loss, mask.float().mean(), used)
+
+    def train_on_pixels(
+        self, features: Tensor, pseudo_labels: Tensor, pixels: tuple[Tensor, Tensor, Tensor]
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """The part of `train_step` after the pixels are drawn.
+
+        Args:
+            features: Features of the labelling network, without gradient, (N, D, h, w).
+            pseudo_labels: Predicted classes, (N, H, W).
+            pixels: Image, row and column of each drawn pixel, three tensors (P,).
+
+        Returns:
+            Distances (N, H, W) before the update, loss before the update, and the number of pixels
+            that each class gave; the last two are 0 if no pixel was drawn.
+        """
         size = (pseudo_labels.shape[-2], pseudo_labels.shape[-1])
         embeddings, read = self.read(features)
         distances = distance_to_predicted(read, self.proxies.detach(), pseudo_labels)
-        selected = mask.float().mean()
         if not len(pixels[0]):
             nothing = embeddings.new_zeros(())
-            return MetricOutput(distances, nothing, selected, nothing)
+            return distances, nothing, nothing
         labels = pseudo_labels[pixels]
         sampled = sample_bilinear(embeddings, size, pixels)
         loss = proxy_nca_loss(sampled, labels, self.proxies, self.temperature)
@@ -212,7 +228,7 @@ class MetricLearner(nn.Module):
         loss.backward()
         self.optimizer.step()
         # Every class gave the same number: that of the first pixel's class stands for all.
-        return MetricOutput(distances, loss.detach(), selected, (labels == labels[0]).sum())
+        return distances, loss.detach(), (labels == labels[0]).sum()
 
     def read(self, features: Tensor) -> tuple[Tensor, Tensor]:
         """Metric features (N, N_f, h, w) twice: with gradient, and those for the distances."""
