@@ -1,4 +1,4 @@
-"""What a network is built as, in plain values: a checkpoint's file keeps them."""
+"""Description of a network in plain values, which a checkpoint file keeps."""
 
 from dataclasses import asdict, dataclass
 from typing import Literal, Self
@@ -11,14 +11,15 @@ class Architecture:
     """Enough to build a network that weights fit.
 
     Attributes:
-        network: small_deeplab, deeplabv2_resnet101 or deeplabv3_resnet50.
-        channels: of the features of small_deeplab.
-        num_classes: C.
-        auxiliary: there is a second classifier on layer 3.
-        aspp_branches: DeepLabV2: how many of the rates 6, 12, 18, 24 count.
-        idle_branches: those that do not count have weights nevertheless.
-        backbone: DeepLabV2: a name in `stvm.networks.resnet.FORMS`.
-        normalisation: a name in `stvm.networks.normalisation.NORMALISATIONS`.
+        network: Name: small_deeplab, deeplabv2_resnet101 or deeplabv3_resnet50.
+        channels: Channels of the features; used by small_deeplab alone.
+        num_classes: Number of classes, C.
+        auxiliary: Whether there is a second classifier on layer 3.
+        aspp_branches: Number of active branches of DeepLabV2's classifier: the first two or all
+            four of the rates 6, 12, 18, 24.
+        idle_branches: Whether inactive branches of DeepLabV2 have weights nevertheless.
+        backbone: Form of DeepLabV2's backbone, a name in `stvm.networks.resnet.FORMS`.
+        normalisation: Name in `stvm.networks.normalisation.NORMALISATIONS`.
     """
 
     network: str
@@ -31,15 +32,16 @@ class Architecture:
     normalisation: str = "rgb_imagenet"
 
     def facts(self) -> dict[str, str]:
-        """Name to value, as text."""
+        """All values by name, as text."""
         return {name: str(value) for name, value in asdict(self).items()}
 
     @classmethod
     def from_facts(cls, facts: dict[str, str]) -> Self:
-        """What `facts` came from.
+        """The architecture that `facts` describes; the inverse of `facts()`.
 
         Raises:
-            KeyError, ValueError: a value that is missing or none of its kind.
+            KeyError: A value is missing.
+            ValueError: A value is not one of the possible ones.
         """
         branches = facts["aspp_branches"]
         if branches not in ("two", "four"):

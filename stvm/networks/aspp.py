@@ -5,19 +5,20 @@ from collections.abc import Sequence
 from torch import Tensor, nn
 
 RATES = (6, 12, 18, 24)
-"""DeepLabV2's (Chen et al. 2017)."""
+"""Rates of DeepLabV2 (Chen et al. 2017)."""
 
 
 class SummedAspp(nn.Module):
     """Parallel dilated 3x3 convolutions with bias, whose outputs are added (Chen et al. 2017).
 
     Args:
-        channels: of the features.
-        out_channels: of the sum.
-        rates: dilation of each branch.
-        active_branches: number of leading branches that are summed; the others keep their weights
-            and take no gradient, as in AdaptSegNet and its successors. None for all.
-        std: of the normal draws of the weights; None for torch's own initialisation.
+        channels: Number of channels of the features, D.
+        out_channels: Number of channels of the sum.
+        rates: Dilation of each branch.
+        active_branches: Number of leading branches that are summed; None for all. The others keep
+            their weights and get no gradient, as in AdaptSegNet and its successors.
+        std: Standard deviation of the normal draws of the weights; None for torch's own
+            initialisation.
     """
 
     def __init__(

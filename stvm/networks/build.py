@@ -1,4 +1,4 @@
-"""Networks by name."""
+"""Networks built by name, with random weights."""
 
 from functools import partial
 
@@ -12,7 +12,7 @@ from stvm.networks.segmentation_network import SegmentationNetwork, StagedFeatur
 from stvm.networks.small import SMALL_RATES, small_features
 
 _ASPP_STD = 0.01
-_COUNTED = {"two": 2, "four": 4}
+_ACTIVE = {"two": 2, "four": 4}
 
 
 def build_network(
@@ -26,14 +26,15 @@ def build_network(
     """A network with random weights drawn from torch's global generator.
 
     Args:
-        network: small_deeplab, deeplabv2_resnet101 or deeplabv3_resnet50.
-        channels: of the features of small_deeplab.
-        num_classes: C.
-        auxiliary: with a second classifier on layer 3.
-        aspp_branches: deeplabv2_resnet101: two or four of the rates 6, 12, 18, 24 count.
+        network: Name: small_deeplab, deeplabv2_resnet101 or deeplabv3_resnet50.
+        channels: Channels of the features; used by small_deeplab alone.
+        num_classes: Number of classes, C.
+        auxiliary: Whether there is a second classifier on layer 3.
+        aspp_branches: Number of active branches of deeplabv2_resnet101's classifier, of the rates
+            6, 12, 18, 24.
 
     Raises:
-        StvmError: no such network, or one that has no layer 3.
+        StvmError: There is no such network, or it has no layer 3.
     """
     pixels = "bgr_caffe" if network == "deeplabv2_resnet101" else "rgb_imagenet"
     return assemble(
@@ -45,11 +46,11 @@ def assemble(architecture: Architecture, size: ResNetSize = RESNET101) -> Segmen
     """The network that an architecture describes, with random weights.
 
     Args:
-        architecture: of which DeepLabV2 looks at all.
-        size: of DeepLabV2's backbone.
+        architecture: Description of the network.
+        size: Depth and width of DeepLabV2's backbone; the others have one size.
 
     Raises:
-        StvmError: no such network, or one that has no layer 3.
+        StvmError: There is no such network, or it has no layer 3.
     """
     if architecture.network == "small_deeplab":
         if architecture.auxiliary:
@@ -76,8 +77,8 @@ def _summed(channels: int, rates: tuple[int, ...], out_channels: int) -> nn.Modu
 
 
 def _deeplabv2(architecture: Architecture, size: ResNetSize) -> SegmentationNetwork:
-    """Chen et al. 2017 at one scale and without CRF, as the adaptation literature has it."""
-    classes, active_branches = architecture.num_classes, _COUNTED[architecture.aspp_branches]
+    """DeepLabV2 (Chen et al. 2017) at one scale and without CRF, as in other work on adaptation."""
+    classes, active_branches = architecture.num_classes, _ACTIVE[architecture.aspp_branches]
     rates = RATES if architecture.idle_branches else RATES[:active_branches]
     features = ResNet(FORMS[architecture.backbone], size)
     classifier = SummedAspp(size.channels(4), classes, rates, active_branches, _ASPP_STD)
@@ -93,14 +94,14 @@ def _deeplabv2_head(channels: int, rates: tuple[int, ...], out_channels: int) ->
 
 
 class TorchvisionFeatures(StagedFeatures):
-    """torchvision's feature getter returns a dictionary; F returns its one tensor."""
+    """torchvision's backbone as feature extractor: the tensor of its dictionary."""
 
     def __init__(self, backbone: nn.Module) -> None:
         super().__init__()
         self.backbone = backbone
 
     def stages(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """Normalised images (N, 3, H, W) -> features of layers 3 and 4, where both are given."""
+        """Normalised images (N, 3, H, W) -> features of layers 3 and 4, if both are there."""
         layers: dict[str, Tensor] = self.backbone(images)
         return layers["aux"], layers["out"]
 
@@ -111,12 +112,12 @@ class TorchvisionFeatures(StagedFeatures):
 
 
 def _deeplabv3(architecture: Architecture) -> SegmentationNetwork:
-    """Chen et al. 2017 (DeepLabV3), torchvision's."""
+    """DeepLabV3 (Chen et al. 2017) of torchvision."""
     from torchvision.models.segmentation import deeplabv3_resnet50
     from torchvision.models.segmentation.fcn import FCNHead
 
     classes = architecture.num_classes
-    # None without one: True or False would ask torchvision for other draws of random weights.
+    # None and not False: False changes torchvision's random weights.
     whole = deeplabv3_resnet50(
         weights=None, weights_backbone=None, aux_loss=architecture.auxiliary or None
     )

@@ -1,4 +1,4 @@
-"""How networks pass images: weight order, precision and compilation of a forward pass."""
+"""Forward modes: memory order, precision and compilation of a forward pass."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from stvm.networks.segmentation_network import SegmentationNetwork, upsample
 
 BACKEND = "inductor"
-"""Of torch.compile."""
+"""Backend of torch.compile."""
 
 
 Pass = Callable[[Tensor], Tensor]
@@ -21,12 +21,13 @@ Module = TypeVar("Module", bound=nn.Module)
 
 @dataclass(frozen=True)
 class ForwardMode:
-    """How the networks of a training pass images and features.
+    """Memory order, compilation and precision of all forward passes of a training.
 
     Attributes:
-        channels_last: weights and maps are stored with the channels last.
-        compile: torch.compile is used.
-        precision: type of numbers within a pass; "bfloat16" is autocast, others are as they are.
+        channels_last: Whether weights and maps are stored with the channels last.
+        compile: Whether torch.compile is used.
+        precision: Type of numbers within a pass; "bfloat16" uses autocast, other values change
+            nothing.
     """
 
     channels_last: bool = False
@@ -34,7 +35,7 @@ class ForwardMode:
     precision: str = "float32"
 
     def prepare(self, module: Module) -> Module:
-        """The module, its weights in the order asked for."""
+        """The module with its weights in the memory order of this mode, changed in place."""
         if self.channels_last:
             module.to(memory_format=torch.channels_last)
         if self.channels_last or self.compile:
@@ -44,11 +45,12 @@ class ForwardMode:
         return module
 
     def wrap(self, function: Pass, compiled: bool = True) -> Pass:
-        """A pass (N, K, h, w) -> (N, L, h, w); a module's state dict keeps its keys.
+        """A pass (N, K, h, w) -> (N, L, h, w) in this mode; a state dict keeps its keys.
 
         Args:
-            function: a module, or a method of one.
-            compiled: may be; not where hooks come and go, which compiled code does not look for.
+            function: Module, or method of a module.
+            compiled: Whether it may be compiled; compiled code does not notice hooks that are
+                added or removed later.
         """
         if self.compile and compiled:
             function = torch.compile(function, backend=BACKEND)
@@ -71,18 +73,18 @@ class ForwardMode:
 
 
 DEFAULT_FORWARD = ForwardMode()
-"""Passes of the default settings: functions themselves."""
+"""Mode of the default settings: every function is used as it is."""
 
 
 _BLOCK = 16
-"""Channels that oneDNN takes at a time, where the processor has the widest registers."""
+"""Channels that oneDNN takes at a time on processors with the widest registers."""
 
 
 def _overruns(convolution: nn.Conv2d) -> bool:
-    """oneDNN would write past its memory in the backward pass, and the process would crash.
+    """Whether oneDNN writes past its memory in the backward pass, which crashes the process.
 
-    On the CPU, in channels-last order, which torch.compile chooses too: of a 1x1 convolution with
-    a stride and less than a block of input channels (oneDNN's issue 6035).
+    This happens on the CPU in channels-last order, which torch.compile chooses too, for a 1x1
+    convolution with a stride and fewer input channels than a block (oneDNN's issue 6035).
     """
     return (
         convolution.weight.device.type == "cpu"
@@ -94,7 +96,7 @@ def _overruns(convolution: nn.Conv2d) -> bool:
 
 
 def _stride_before(convolution: nn.Conv2d) -> None:
-    """Leave out the pixels that the stride skips before the convolution, which then has none."""
+    """Drop the pixels that the stride skips before the convolution, and set its stride to 1."""
     rows, columns = convolution.stride
     convolution.stride = (1, 1)
     convolution.register_forward_pre_hook(lambda _, given: (given[0][..., ::rows, ::columns],))

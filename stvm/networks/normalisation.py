@@ -1,17 +1,17 @@
-"""How a network's pixels are normalised: each family of checkpoints has its own."""
+"""Normalisation of the images: each family of checkpoints has its own."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
 class Normalisation:
-    """Images in [0, 1] become (image - mean) / std, then perhaps blue first.
+    """Images in [0, 1] become (image - mean) / std; the order of the channels may be reversed.
 
     Attributes:
-        about: for people.
-        mean: RGB, in [0, 1].
-        std: RGB, in [0, 1].
-        bgr: the network takes blue first.
+        about: Short text for people.
+        mean: RGB mean, in [0, 1].
+        std: RGB standard deviation, in [0, 1].
+        bgr: Whether the network takes the channels in the order blue, green, red.
     """
 
     about: str
@@ -33,4 +33,4 @@ NORMALISATIONS = {
         True,
     ),
 }
-"""Name, as checkpoints keep it, to normalisation."""
+"""Normalisations by the name that a checkpoint keeps."""

@@ -1,7 +1,7 @@
-"""One dilated ResNet of bottlenecks; the forms in which the field has it differ by parameters.
+"""A dilated ResNet of bottleneck blocks, in the forms that public code uses.
 
-Weights of one form have the names and shapes of another's, so that nothing but the family of a
-checkpoint tells which form it was trained in.
+The weights of all forms have the same names and shapes. Only the family of a checkpoint says in
+which form it was trained.
 """
 
 from dataclasses import dataclass
@@ -16,18 +16,18 @@ EXPANSION = 4
 
 @dataclass(frozen=True)
 class ResNetForm:
-    """How a form computes; output stride 8 in all of them.
+    """Details in which the forms of the ResNet differ; all have output stride 8.
 
     Attributes:
-        about: for people.
-        deep_stem: three 3x3 convolutions in place of the 7x7 one (v1c).
-        stride_on_conv1: a layer's stride sits on its first 1x1 convolution (Caffe), else on the
-            3x3 one (PyTorch).
-        ceil_pool: the pool rounds its size up, 1024x512 -> 129x65 at the output.
-        contracted: the first block of a dilated layer has the dilation of the layer before
+        about: Short text for people.
+        deep_stem: Whether the stem has three 3x3 convolutions in place of the 7x7 one (v1c).
+        stride_on_conv1: Whether a layer's stride is on its first 1x1 convolution (Caffe) and not
+            on the 3x3 one (PyTorch).
+        ceil_pool: Whether the pooling rounds its size up, 1024x512 -> 129x65 at the output.
+        contracted: Whether the first block of a dilated layer has the dilation of the layer before
             (torchvision's replace_stride_with_dilation, mmseg's contract_dilation).
-        norm_eps: of the batch norms.
-        dilations: of layers 3 and 4.
+        norm_eps: Constant that batch norms add to the variance.
+        dilations: Dilations of layers 3 and 4.
     """
 
     about: str
@@ -44,28 +44,28 @@ FORMS = {
         "AdaptSegNet's and its successors'", stride_on_conv1=True, ceil_pool=True, contracted=False
     ),
     "torchvision": ResNetForm("torchvision's, dilated"),
-    # The original adds nothing to the variance; 0 would divide by 0 where batch statistics are
-    # taken over a constant channel.
+    # The original adds nothing to the variance. With 0, the batch statistics of a constant channel
+    # would divide by 0.
     "torchvision_frozen": ResNetForm("torchvision's with FADA's frozen batch norm", norm_eps=1e-10),
     "v1c": ResNetForm("mmsegmentation's ResNetV1c", deep_stem=True),
 }
-"""Name, as checkpoints keep it, to form."""
+"""Forms by the name that a checkpoint keeps."""
 
 
 @dataclass(frozen=True)
 class ResNetSize:
-    """Depth and width.
+    """Depth and width of a ResNet.
 
     Attributes:
-        blocks: in each layer.
-        width: channels of the stem; layer 4 ends with 32 times as many.
+        blocks: Number of blocks in each layer.
+        width: Channels of the stem; layer 4 ends with 32 times as many.
     """
 
     blocks: tuple[int, int, int, int]
     width: int = 64
 
     def channels(self, layer: int) -> int:
-        """Of the features of layer 1, 2, 3 or 4."""
+        """Number of channels that layer 1, 2, 3 or 4 gives."""
         return EXPANSION * self.width * (1 << (layer - 1))
 
 
@@ -104,7 +104,7 @@ class Bottleneck(nn.Module):
 
 
 class ResNet(StagedFeatures):
-    """Stem and four layers; its keys are torchvision's (with a deep stem, mmsegmentation's)."""
+    """Stem and four layers, with torchvision's keys (mmsegmentation's with a deep stem)."""
 
     def __init__(self, form: ResNetForm, size: ResNetSize = RESNET101) -> None:
         super().__init__()
@@ -140,7 +140,7 @@ class ResNet(StagedFeatures):
         else:
             x = self.stem(images)
         middle = self.layer3(self.layer2(self.layer1(self.pool(x))))
-        # Layer 4 begins with a convolution: nothing in it writes into its input.
+        # Layer 4 begins with a convolution and does not write into its input.
         return middle, self.layer4(middle)
 
 

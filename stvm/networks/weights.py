@@ -1,4 +1,4 @@
-"""Weights into a network, all or none."""
+"""Loading of weights into a network: all of them or none."""
 
 import math
 from collections.abc import Mapping
@@ -9,12 +9,12 @@ from stvm.errors import StvmError
 
 
 def faults(own: Mapping[str, Tensor], state: Mapping[str, Tensor], prefix: str = "") -> str:
-    """Keys missing, unexpected or of another shape, the first of each named; empty if none.
+    """Text on missing and unexpected keys and other shapes, with the first names; empty if none.
 
     Args:
-        own: of the network.
-        state: to be loaded.
-        prefix: before the names in the message.
+        own: State dict of the network.
+        state: State dict to be loaded.
+        prefix: Text before each name in the message.
     """
     reshaped = [
         f"{k} {tuple(state[k].shape)} for {tuple(own[k].shape)}"
@@ -34,10 +34,15 @@ def faults(own: Mapping[str, Tensor], state: Mapping[str, Tensor], prefix: str =
 
 
 def load_weights(network: nn.Module, state: dict[str, Tensor], origin: str) -> None:
-    """Put `state` into `network`, every key and shape or none.
+    """Load `state` into `network`; nothing is loaded if a key or shape does not fit.
+
+    Args:
+        network: Network that gets the weights.
+        state: State dict with the network's keys.
+        origin: Name of the file, for the message.
 
     Raises:
-        StvmError: keys missing, unexpected or of another shape; the message lists the first.
+        StvmError: Keys are missing, unexpected or of another shape; the message lists the first.
     """
     wrong = faults(network.state_dict(), state)
     if wrong:

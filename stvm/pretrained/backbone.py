@@ -1,4 +1,4 @@
-"""Weights of a backbone that source training starts from."""
+"""Weights of a backbone, from which source training starts."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,13 +20,13 @@ _HEADS = ("fc.", "layer5.", "layer6.")
 
 @dataclass(frozen=True)
 class Backbone:
-    """A backbone's weights and what they were trained as.
+    """Weights of a backbone and the form in which they were trained.
 
     Attributes:
-        path: of the file.
-        state: keys as torchvision and mmsegmentation name them.
-        form: a name in `stvm.networks.FORMS`.
-        normalisation: a name in `stvm.networks.NORMALISATIONS`.
+        path: Path of the file.
+        state: State dict with the keys of torchvision or mmsegmentation.
+        form: Name in `stvm.networks.FORMS`.
+        normalisation: Name in `stvm.networks.NORMALISATIONS`.
     """
 
     path: Path
@@ -35,10 +35,10 @@ class Backbone:
     normalisation: str
 
     def load(self, network: SegmentationNetwork) -> None:
-        """Into the network's feature extractor, all or none.
+        """Load the weights into the network's feature extractor, all or none.
 
         Raises:
-            StvmError: keys missing, unexpected or of another shape.
+            StvmError: Keys are missing, unexpected or of another shape.
         """
         prefix = "backbone." if network.architecture.network == "deeplabv3_resnet50" else ""
         own = {k.removeprefix(prefix): v for k, v in network.features.state_dict().items()}
@@ -58,15 +58,15 @@ class Backbone:
 def open_backbone(path: Path, family: str = "auto") -> Backbone:
     """Read an initialisation, or the backbone of a whole checkpoint.
 
-    Known are torchvision's ImageNet files, Pytorch-Deeplab's (keys begin with Scale.),
+    It knows torchvision's ImageNet files, Pytorch-Deeplab's (keys begin with Scale.),
     mmsegmentation's ResNetV1c, and every checkpoint that `open_checkpoint` knows.
 
     Args:
-        path: of the file.
-        family: of a whole checkpoint, or "auto".
+        path: Path of the file.
+        family: Family of a whole checkpoint, or "auto".
 
     Raises:
-        StvmError: unreadable, or it cannot be told in which form it was trained.
+        StvmError: The file cannot be read, or its form is ambiguous.
     """
     found = unwrap(path)
     if found.layout == "unknown":

@@ -1,7 +1,8 @@
-"""Which branches of a summed ASPP count, by their weights.
+"""Active branches of a summed ASPP, detected from their weights.
 
-Where two of four are added, the others never got a gradient, and SGD leaves a weight without a
-gradient alone, its decay too: they are still the draws from N(0, 0.01) they began as.
+If only two of four branches are summed, the other two never get a gradient. SGD does not change a
+weight without a gradient, not even by weight decay. Such weights are still the draws from
+N(0, 0.01) with which they began.
 """
 
 from collections.abc import Sequence
@@ -13,7 +14,7 @@ _SIGMAS = 5.0
 
 
 def is_untrained(weight: Tensor) -> bool:
-    """Mean, deviation and kurtosis are those of draws from N(0, 0.01), each within 5 sigma."""
+    """Whether mean, deviation and kurtosis are those of draws from N(0, 0.01), within 5 sigma."""
     values = weight.detach().double().flatten() / _STD
     count, mean = values.numel(), values.mean()
     variance = (values - mean).square().mean()
@@ -26,15 +27,15 @@ def is_untrained(weight: Tensor) -> bool:
 
 
 def detect_active_branches(weights: Sequence[Tensor]) -> str:
-    """What the weights of four branches say.
+    """Number of active branches that the weights of four branches show.
 
     Returns:
-        "two" or "four"; "none" where no branch was trained; "contradictory" for all else.
+        "two" or "four"; "none" if no branch was trained; "contradictory" for everything else.
     """
-    told = tuple(is_untrained(weight) for weight in weights)
+    untrained = tuple(is_untrained(weight) for weight in weights)
     known: dict[tuple[bool, ...], str] = {
         (False, False, True, True): "two",
         (False, False, False, False): "four",
         (True, True, True, True): "none",
     }
-    return known.get(told, "contradictory")
+    return known.get(untrained, "contradictory")

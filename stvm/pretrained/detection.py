@@ -1,4 +1,4 @@
-"""What a checkpoint is: family, heads, rates that count, classes, backbone, input."""
+"""Detection of a checkpoint's family, heads, active branches, classes, backbone and input."""
 
 import re
 from dataclasses import replace
@@ -24,17 +24,18 @@ def open_checkpoint(
     default: Architecture | None = None,
     size: ResNetSize = RESNET101,
 ) -> Checkpoint:
-    """Read a file and say what it is; weights are put into a network by `Checkpoint.build`.
+    """Read a file and detect its family and network; `Checkpoint.build` makes the network.
 
     Args:
-        path: of the file.
-        family: a name in `FAMILIES`, or "auto" to detect it.
-        branches: "two", "four", or "auto" to detect it.
-        default: of a network of this project whose file does not describe it.
-        size: of a DeepLabV2's backbone.
+        path: Path of the file.
+        family: Name in `FAMILIES`, or "auto" to detect it.
+        branches: Number of active branches, "two" or "four", or "auto" to detect it.
+        default: Architecture for a file of this project that does not describe its network.
+        size: Depth and width of a DeepLabV2's backbone.
 
     Raises:
-        StvmError: unreadable, or it cannot be told what it is; the message says what tells.
+        StvmError: The file cannot be read, or its network is unknown or ambiguous; the message
+            names the setting that resolves it.
     """
     found = unwrap(path)
     if found.layout in ("unknown", "backbone"):
@@ -44,24 +45,33 @@ def open_checkpoint(
         return Checkpoint("stvm", found, _own(found, default, branches), found.remarks, size)
     if found.layout == "torchvision":
         _refuse_family(found, family, ("torchvision",))
-        architecture = Architecture(
-            "deeplabv3_resnet50",
-            2048,
-            _weight(found, "classifier.4.weight").shape[0],
-            any(key.startswith("aux_classifier.") for key in found.state),
-        )
-        return Checkpoint("torchvision", found, architecture, found.remarks, size)
+        return Checkpoint("torchvision", found, _deeplabv3(found), found.remarks, size)
+    return _deeplabv2(found, family, branches, size)
+
+
+def _deeplabv3(found: UnwrappedCheckpoint) -> Architecture:
+    """torchvision's DeepLabV3, with an auxiliary classifier if the file has one."""
+    classes = _weight(found, "classifier.4.weight").shape[0]
+    auxiliary = any(key.startswith("aux_classifier.") for key in found.state)
+    return Architecture("deeplabv3_resnet50", 2048, classes, auxiliary)
+
+
+def _deeplabv2(
+    found: UnwrappedCheckpoint, family: str, branches: str, size: ResNetSize
+) -> Checkpoint:
+    """A DeepLabV2 of a public family, with its number of active branches."""
     head, auxiliary = _heads(found)
     detected = (
         detect_active_branches(head) if len(head) == 4 else {2: "two"}.get(len(head), "unknown")
     )
     if detected == "unknown":
         raise StvmError(
-            f"checkpoint {path}: the classifier {found.prefix}{LAYOUTS[found.layout].head}N adds "
-            f"{len(head)} convolutions, whose rates are not known: DeepLabV2 has 4 or 2 of them"
+            f"checkpoint {found.path}: the classifier {found.prefix}{LAYOUTS[found.layout].head}N "
+            f"adds {len(head)} convolutions, whose rates are not known: DeepLabV2 has 4 or 2 of "
+            "them"
         )
     name = _family(found, family, detected if branches == "auto" else branches)
-    active_branches = _counted(found, name, detected, branches, len(head))
+    active_branches = _active_branches(found, name, detected, branches, len(head))
     architecture = Architecture(
         "deeplabv2_resnet101",
         head[0].shape[1],
@@ -77,7 +87,7 @@ def open_checkpoint(
 
 
 def _no_source_model(found: UnwrappedCheckpoint) -> str:
-    """Why a file without a network that is known is none to start from."""
+    """Text on why a file holds no network to start from."""
     keys = [*found.state, *found.unexpected_keys]
     if found.layout == "unknown":
         name, first = network_of(keys) or "no network known here", ", ".join(keys[:3])
@@ -113,14 +123,14 @@ def _notes(detected: str, active_branches: Branches, auxiliary: list[Tensor]) ->
 def _own(
     found: UnwrappedCheckpoint, default: Architecture | None, branches: str
 ) -> Architecture | None:
-    """Of the file where it is described there, of the settings elsewhere."""
+    """Architecture that the file describes; if it does not, that of the settings."""
     if "network" not in found.metadata:
         if default is None or default.network != "deeplabv2_resnet101":
             return default
         heads = [found.state.get(f"classifier.branches.{i}.weight") for i in range(4)]
         weights = [weight for weight in heads if weight is not None]
         detected = detect_active_branches(weights) if len(weights) == 4 else "contradictory"
-        active_branches = _counted(found, "stvm", detected, branches, len(weights))
+        active_branches = _active_branches(found, "stvm", detected, branches, len(weights))
         has_auxiliary = any(key.startswith("auxiliary.") for key in found.state)
         return replace(default, aspp_branches=active_branches, auxiliary=has_auxiliary)
     try:
@@ -150,7 +160,7 @@ def _refuse_family(found: UnwrappedCheckpoint, asked: str, possible: tuple[str, 
 
 
 def _family(found: UnwrappedCheckpoint, asked: str, branches: str) -> str:
-    """The family asked for, or what layout and wrappers tell."""
+    """The family asked for; if it is "auto", the one that layout and wrappers show."""
     possible = tuple(name for name, fam in FAMILIES.items() if found.layout in fam.layouts)
     if asked != "auto":
         _refuse_family(found, asked, possible)
@@ -158,7 +168,7 @@ def _family(found: UnwrappedCheckpoint, asked: str, branches: str) -> str:
     if found.layout == "multi":
         if "best_MIou" in found.container:
             return "maxsquare"
-        # Alike but for the branches that count, which their weights tell.
+        # They differ only in the active branches, which the weights show.
         return {"two": "adaptsegnet", "four": "advent"}.get(branches) or _ask_branches(found)
     if found.layout == "single":
         if found.prefix.endswith("backbone.model."):
@@ -185,10 +195,10 @@ def _ask_branches(found: UnwrappedCheckpoint) -> str:
     )
 
 
-def _counted(
+def _active_branches(
     found: UnwrappedCheckpoint, family: str, detected: str, asked: str, stored: int
 ) -> Branches:
-    """How many rates count: as asked, else as the weights say, if the family's code agrees."""
+    """Number of active branches: as asked, or as the weights show and the family's code agrees."""
     if asked == "four" and stored == 2:
         raise StvmError(
             f"checkpoint {found.path} has 2 convolutions in its classifier: leave out "
@@ -201,7 +211,8 @@ def _counted(
             raise StvmError(
                 f"checkpoint {found.path}: checkpoint_family={family} adds {documented} of "
                 f"the rates 6, 12, 18, 24, and the weights say that {asked} were trained: it is "
-                f"of another family ({_that_add(found, asked)}), or set aspp_branches={asked}"
+                f"of another family ({_families_that_add(found, asked)}), or set "
+                f"aspp_branches={asked}"
             )
     if asked == "two":
         return "two"
@@ -210,8 +221,8 @@ def _counted(
     return "four"
 
 
-def _that_add(found: UnwrappedCheckpoint, branches: str) -> str:
-    """Families of the file's layout whose code adds so many."""
+def _families_that_add(found: UnwrappedCheckpoint, branches: str) -> str:
+    """Families of the file's layout whose code sums this number of branches."""
     names = [
         name
         for name, family in FAMILIES.items()
@@ -249,7 +260,7 @@ def _weight(found: UnwrappedCheckpoint, key: str) -> Tensor:
 
 
 def _backbone(found: UnwrappedCheckpoint, name: str) -> str:
-    """Form of the backbone, whose stem must be the family's."""
+    """Form of the backbone; its stem must be that of the family."""
     family: Family = FAMILIES[name]
     prefix = LAYOUTS[found.layout].backbone
     deep = prefix + "stem.0.weight" in found.state

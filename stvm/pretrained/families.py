@@ -1,7 +1,8 @@
-"""The families of public checkpoints: names of keys, backbone, input, and which rates count.
+"""The families of public checkpoints: key names, backbone, input and active branches.
 
-Weights of one family fit the network of another without a complaint and score a few points less:
-what the keys do not tell stands here, from the code that wrote the files.
+Weights of one family load into the network of another without an error, and score a few points
+less. This table holds the facts that the keys do not tell; they come from the code that wrote the
+files.
 """
 
 from dataclasses import dataclass
@@ -11,13 +12,13 @@ from stvm.networks import Branches
 
 @dataclass(frozen=True)
 class KeyLayout:
-    """Names of keys in a state dict, below the prefix that the wrappers left.
+    """Names of keys in a state dict, without the prefix of the wrappers.
 
     Attributes:
-        backbone: what precedes the backbone's own names.
-        head: what precedes the number of a branch of the classifier, or the classifier's names.
-        auxiliary: the same of the classifier on layer 3; None where there is none.
-        infix: what follows the number of a branch.
+        backbone: Prefix of the backbone's names.
+        head: Prefix of the classifier's names, up to the number of a branch.
+        auxiliary: Prefix of the names of the classifier on layer 3; None if there is none.
+        infix: Text after the number of a branch.
     """
 
     backbone: str
@@ -39,14 +40,14 @@ LAYOUTS = {
 
 @dataclass(frozen=True)
 class Family:
-    """What wrote a checkpoint.
+    """The code that wrote a checkpoint.
 
     Attributes:
-        about: whose code, for people.
-        layouts: names in `LAYOUTS` that it writes.
-        backbone: DeepLabV2: a name in `stvm.networks.FORMS`.
-        normalisation: a name in `stvm.networks.NORMALISATIONS`.
-        branches: how many rates of DeepLabV2 its code adds; None where it has both.
+        about: Name of the code, for people.
+        layouts: Names in `LAYOUTS` that the code writes.
+        backbone: Form of DeepLabV2's backbone, a name in `stvm.networks.FORMS`.
+        normalisation: Name in `stvm.networks.NORMALISATIONS`.
+        branches: Number of branches of DeepLabV2 that the code sums; None if both occur.
     """
 
     about: str
@@ -69,16 +70,16 @@ FAMILIES = {
     "torchvision": Family("torchvision", ("torchvision",), "", "rgb_imagenet", None),
     "stvm": Family("this project", ("stvm",), "caffe", "bgr_caffe", None),
 }
-"""By the name that the setting checkpoint_family takes."""
+"""Families by name, which is a value of the setting checkpoint_family."""
 
 
 def public_name(own: str, layout: KeyLayout, torchvision: bool = False) -> str:
     """The key of a layout for a key of `SegmentationNetwork`; no two have the same.
 
     Args:
-        own: of the state dict of a network here.
-        layout: to name it in.
-        torchvision: the network is torchvision's, whose heads keep their own names.
+        own: Key in the state dict of a `SegmentationNetwork`.
+        layout: Layout of the returned key.
+        torchvision: Whether the network is torchvision's, whose heads keep their own names.
     """
     part, _, rest = own.partition(".")
     if part == "features":

@@ -103,7 +103,7 @@ def _refuse_page_or_text(path: Path, start: bytes) -> None:
 
 
 def _refuse_other_zip(path: Path) -> None:
-    """Files of torch.save are archives since version 1.6, as much else is."""
+    """Refuse archives other than those that torch.save writes since version 1.6."""
     try:
         with zipfile.ZipFile(path) as archive:
             names = archive.namelist()

@@ -1,4 +1,4 @@
-"""Weights with public names into a network, all or none, and out of one."""
+"""Loading and saving of weights under public names; all are loaded or none."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -17,18 +17,24 @@ _COUNTER = "num_batches_tracked"
 
 
 def public_names(network: SegmentationNetwork, layout: KeyLayout) -> dict[str, str]:
-    """Key of the layout to key of the network: a bijection."""
+    """The network's key for each key of the layout; no two are alike."""
     torchvision = network.architecture.network == "deeplabv3_resnet50"
     return {public_name(own, layout, torchvision): own for own in network.state_dict()}
 
 
 def fit(network: SegmentationNetwork, found: UnwrappedCheckpoint, family: str) -> None:
-    """Put the weights of a file into a network.
+    """Load the weights of a file into a network.
 
-    How many batches a batch norm has seen is not in every file, and nothing here depends on it.
+    Not every file holds the number of batches that a batch norm has seen. Nothing depends on it
+    here, and it is 0 if it is missing.
+
+    Args:
+        network: Network that gets the weights.
+        found: State dict of the file.
+        family: Name of the family, for the message.
 
     Raises:
-        StvmError: keys missing, unexpected or of another shape, or weights that are not finite.
+        StvmError: Keys are missing, unexpected or of another shape, or weights are not finite.
     """
     names = public_names(network, LAYOUTS[found.layout])
     own = network.state_dict()
@@ -54,7 +60,7 @@ def fit(network: SegmentationNetwork, found: UnwrappedCheckpoint, family: str) -
 
 
 def refuse_non_finite(path: Path, state: Mapping[str, Tensor], prefix: str = "") -> None:
-    """Raise for the first tensor with a value that is not finite."""
+    """Raise StvmError for the first tensor with a value that is not finite."""
     for key, value in state.items():
         if value.is_floating_point() and not bool(value.isfinite().all()):
             raise StvmError(
@@ -64,7 +70,7 @@ def refuse_non_finite(path: Path, state: Mapping[str, Tensor], prefix: str = "")
 
 
 def public_state(network: SegmentationNetwork, layout: KeyLayout) -> dict[str, Tensor]:
-    """State dict with a layout's names, on the CPU."""
+    """State dict of the network with the keys of a layout, on the CPU."""
     state = network.state_dict()
     return {
         name: state[own].detach().cpu().contiguous()

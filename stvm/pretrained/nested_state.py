@@ -1,4 +1,4 @@
-"""The one state dict in what a file holds, under whatever name it lies."""
+"""The one state dict in the content of a file, under any name."""
 
 import re
 from collections.abc import Iterator, Mapping
@@ -12,9 +12,9 @@ from stvm.errors import StvmError
 
 State = dict[str, Tensor]
 BLOCK = re.compile(r"^(.*?)layer[1-4]\.\d+\.conv[123]\.weight$")
-"""A convolution in a block of a ResNet, and what precedes its own name."""
+"""Key of a convolution in a block of a ResNet; group 1 is its prefix."""
 WRAPPERS = r"(?:module\.|_orig_mod\.|model\.)*"
-"""What DataParallel, torch.compile and Lightning put before every key."""
+"""Prefixes that DataParallel, torch.compile and Lightning put before every key."""
 _DEEPEST = 4
 _NO_NETWORK = re.compile(
     r"^(opt$|optim|opt_|lr_|.*optimi[sz]er|sched|.*scaler|callbacks|loops|hyper_|meta$|"
@@ -29,7 +29,7 @@ _TEACHER_KEYS = re.compile(
 _MMCV_KEYS = re.compile(rf"^{WRAPPERS}ema_\w+$")
 """mmcv's hook keeps an average of a.b.weight as ema_a_b_weight."""
 _BESIDE = re.compile(rf"^{WRAPPERS}(running_conf|slow_init|n_averaged|steps)$")
-"""Keys of da-sac, and of torch's and mmengine's averages, that are no network's."""
+"""Keys of da-sac and of the averages of torch and mmengine that do not belong to a network."""
 
 
 @dataclass(frozen=True)
@@ -37,8 +37,8 @@ class Nest:
     """A state dict in a file.
 
     Attributes:
-        at: names that lead to it.
-        state: its tensors.
+        at: Names that lead to it in the file.
+        state: Its tensors by key.
     """
 
     at: tuple[str, ...]
@@ -46,25 +46,25 @@ class Nest:
 
     @property
     def name(self) -> str:
-        """For people."""
+        """The names that lead to it, for people."""
         return ".".join(self.at)
 
     @property
     def known(self) -> bool:
-        """It holds a ResNet, or features as networks of this project have them."""
+        """Whether it holds a ResNet, or features named as in networks of this project."""
         return any(
             BLOCK.match(key) or re.match(rf"{WRAPPERS}features\.", key) for key in self.state
         )
 
 
 def find_state(content: Any, path: Path) -> tuple[State, tuple[str, ...]]:
-    """The network to start from, and what else of the kind is in the file, for people.
+    """The network to start from, and notes on other networks in the file.
 
-    A teacher or an average beside the network is left out, as are optimisers and scores; where
-    there is nothing but an average, it is the network.
+    A teacher or an average beside the network is left out, and so are optimisers and scores. If
+    there is only an average, it is taken as the network.
 
     Raises:
-        StvmError: no state dict, or several networks.
+        StvmError: There is no state dict, or there are several networks.
     """
     found = list(_nests(_joined(content)))
     if not found:
@@ -97,7 +97,7 @@ def _root(key: str) -> str:
 
 
 def _joined(content: Any) -> Any:
-    """FADA keeps the two parts of its network side by side."""
+    """The content with the two parts of FADA's network joined to one state dict."""
     if not isinstance(content, Mapping):
         return content
     names = ("feature_extractor", "classifier")
@@ -115,7 +115,7 @@ def _without(part: Any, prefix: str) -> dict[str, Any]:
 
 
 def _nests(content: Any, at: tuple[str, ...] = ()) -> Iterator[Nest]:
-    """Every dictionary that has tensors, the outer ones first."""
+    """Every dictionary that holds tensors, the outer ones first."""
     if len(at) > _DEEPEST or _is_optimiser(content):
         return
     if isinstance(content, Mapping):
@@ -136,7 +136,7 @@ def _is_optimiser(content: Any) -> bool:
 
 
 def _nothing(content: Any) -> str:
-    """What a file without a state dict holds, and what to do."""
+    """Text on the content of a file without a state dict, and what to do."""
     mend = "save network.state_dict() with torch.save"
     if isinstance(content, Tensor):
         return f"is not a state dict but one tensor of {tuple(content.shape)}: {mend}"

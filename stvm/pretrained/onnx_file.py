@@ -1,4 +1,4 @@
-"""A network as an ONNX file, compared with torch before it is written."""
+"""Export of a network as an ONNX file, compared with torch before it is written."""
 
 import contextlib
 import os
@@ -15,7 +15,7 @@ from stvm.networks import SegmentationNetwork
 
 _TRACED = (2, 3, 64, 96)
 _CHECKED = (1, 3, 77, 133)
-"""Another size, odd and of another batch, so that a size that was frozen in is noticed."""
+"""Another batch and odd sizes, so that a size fixed by the export is noticed."""
 TOLERANCE = 1e-3
 """Largest difference of a logit, relative to the largest logit."""
 
@@ -29,8 +29,8 @@ def export_onnx(network: SegmentationNetwork, class_names: Sequence[str], out: P
         The largest difference to torch, relative to the largest logit, on an image of another size.
 
     Raises:
-        StvmError: the packages are not installed, the file exists, or it does not compute what
-            torch computes.
+        StvmError: The packages are not installed, the file exists, or its results differ from
+            those of torch.
     """
     if out.exists():
         raise StvmError(f"{out} exists and is not overwritten: name another file with --out")

@@ -1,4 +1,4 @@
-"""A file of weights, what it is, and the network made of it."""
+"""A checkpoint: its weights, its description, and the network made from both."""
 
 from dataclasses import dataclass, field
 
@@ -23,11 +23,11 @@ class Checkpoint:
     """A file of weights and the network that they fit.
 
     Attributes:
-        family: a name in `FAMILIES`.
-        found: the state dict.
-        architecture: of the network; None for one of this project that nothing describes.
-        notes: what else was seen.
-        size: of the backbone.
+        family: Name in `FAMILIES`.
+        found: State dict of the file.
+        architecture: Description of the network; None for a file of this project without one.
+        notes: Further remarks, for people.
+        size: Depth and width of the backbone.
     """
 
     family: str
@@ -38,12 +38,12 @@ class Checkpoint:
 
     @property
     def class_names(self) -> tuple[str, ...]:
-        """Where the file names them."""
+        """Class names that the file holds; empty if it has none."""
         names = self.found.metadata.get("class_names", "")
         return tuple(names.split("\n")) if names else ()
 
     def facts(self) -> dict[str, str | int | bool]:
-        """For the record."""
+        """Description for the record."""
         facts: dict[str, str | int | bool] = {"family": self.family}
         if self.architecture:
             described = self.architecture
@@ -54,7 +54,7 @@ class Checkpoint:
         return facts
 
     def line(self) -> str:
-        """What was detected, in one line."""
+        """Description of the checkpoint in one line."""
         parts = [f"{self.family} ({FAMILIES[self.family].about})"]
         described = self.architecture
         if described is None:
@@ -79,7 +79,7 @@ class Checkpoint:
         """The network with the weights, in eval mode.
 
         Raises:
-            StvmError: keys or shapes that do not fit, or weights that are not finite.
+            StvmError: Keys or shapes do not fit, or weights are not finite.
         """
         if self.architecture is None:
             raise StvmError(

@@ -1,6 +1,6 @@
-"""Networks of the field that are not known here, told by their keys, so that a refusal names them.
+"""Common networks that cannot be read here, recognised by their keys.
 
-Nothing is read with the help of these names.
+The names serve error messages alone.
 """
 
 import re
@@ -54,7 +54,7 @@ _OF_RESNET = re.compile(r"^(layer[1-4]|conv1|bn1|stem|fc)\.")
 
 
 def network_of(keys: Iterable[str]) -> str:
-    """The network that keys are of, for people; empty where nothing tells."""
+    """Name of the network that has these keys, for people; empty if it is not recognised."""
     listed = list(keys)
     for name, patterns in _NETWORKS:
         if all(any(re.search(pattern, key) for key in listed) for pattern in patterns):
@@ -67,13 +67,13 @@ def network_of(keys: Iterable[str]) -> str:
 
 
 def _is_fcn(keys: list[str]) -> bool:
-    """Its head is a plain sequence where DeepLabV3's begins with an ASPP."""
+    """Whether the head is a plain sequence, as in torchvision's FCN; DeepLabV3's has an ASPP."""
     ends = {m[1] for m in map(_HEAD.search, keys) if m}
     return {"0.weight", "1.running_mean", "4.weight"} <= ends
 
 
 def resnet_of(keys: Iterable[str]) -> str:
-    """Which ResNet keys hold, as in ResNet-50; empty where it is none of the usual."""
+    """Name of the ResNet that has these keys, ResNet-50 for instance; empty for unusual ones."""
     listed = list(keys)
     found = {m.groups() for m in map(_BLOCKS.search, listed) if m}
     counts = Counter(layer for layer, _ in found)
@@ -85,7 +85,7 @@ def resnet_of(keys: Iterable[str]) -> str:
 
 
 def parts_beside(keys: Iterable[str], root: str) -> str:
-    """First names of what stands beside a ResNet whose keys begin with `root`."""
+    """First names of the modules beside a ResNet whose keys begin with `root`."""
     rest = (
         key for key in keys if not (key.startswith(root) and _OF_RESNET.match(key[len(root) :]))
     )

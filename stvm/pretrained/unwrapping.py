@@ -1,4 +1,4 @@
-"""From what a file holds to one state dict, and how its keys are named."""
+"""The one state dict in a file, without its wrappers, and the layout of its keys."""
 
 import re
 from collections.abc import Mapping
@@ -16,7 +16,7 @@ from stvm.pretrained.weight_files import read_file
 _OWN = re.compile(rf"^({WRAPPERS})features\.")
 _OWN_HEADS = ("classifier.branches.", "classifier.0.convs.")
 INITIAL = "Scale."
-"""Of Pytorch-Deeplab's initialisation, whose classifier is of other classes and left out."""
+"""Prefix in Pytorch-Deeplab's initialisation. Its classifier has other classes and is left out."""
 
 
 @dataclass(frozen=True)
@@ -24,15 +24,15 @@ class UnwrappedCheckpoint:
     """A state dict without its wrappers.
 
     Attributes:
-        path: of the file.
-        state: keys as the layout has them.
-        layout: a name in `LAYOUTS`; "backbone" where there is no classifier that is known,
-            "unknown" where there is no ResNet either.
-        prefix: taken off the keys.
-        container: names beside the state dict in the file.
-        metadata: of a safetensors file.
-        unexpected_keys: keys that begin otherwise.
-        remarks: what else was in the file, for people.
+        path: Path of the file.
+        state: State dict with the keys of the layout.
+        layout: Name in `LAYOUTS`; "backbone" if no classifier is known, "unknown" if there is no
+            ResNet either.
+        prefix: Prefix that was removed from the keys.
+        container: Names beside the state dict in the file.
+        metadata: Metadata of a safetensors file; empty for other files.
+        unexpected_keys: Keys without the prefix.
+        remarks: Notes on other parts of the file, for people.
     """
 
     path: Path
@@ -51,7 +51,7 @@ def unwrap(path: Path) -> UnwrappedCheckpoint:
     A teacher beside the network is left out, as are optimisers and scores.
 
     Raises:
-        StvmError: unreadable, no state dict, or several networks.
+        StvmError: The file cannot be read, or holds no state dict or several networks.
     """
     content, metadata = read_file(path)
     container = frozenset(map(str, content)) if isinstance(content, Mapping) else frozenset()
@@ -79,12 +79,12 @@ def unwrap(path: Path) -> UnwrappedCheckpoint:
 
 
 def _is_own(state: Mapping[str, Tensor], prefix: str) -> bool:
-    """Others have features too, as torchvision's VGG has."""
+    """Whether the keys are this project's; other networks, such as VGG, have features too."""
     return any(key.removeprefix(prefix).startswith(_OWN_HEADS) for key in state)
 
 
 def _layout(state: Mapping[str, Tensor], root: str) -> tuple[str, str]:
-    """Name of the layout whose classifier is there, and the prefix before it."""
+    """Name of the layout whose classifier occurs, and the prefix before it."""
 
     def has(start: str) -> bool:
         return any(key.startswith(start) for key in state)

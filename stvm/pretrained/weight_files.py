@@ -1,4 +1,4 @@
-"""Files of weights, read without running what they hold."""
+"""Files of weights, read without running code that they hold."""
 
 import pickle
 import re
@@ -25,11 +25,11 @@ _CLASS = re.compile(r"(?:GLOBAL |global |class )([A-Za-z_][\w.]*\.\w+)")
 
 
 def read_file(path: Path) -> tuple[Any, dict[str, str]]:
-    """What a file holds, and its metadata: safetensors have some, files of `torch.save` none.
+    """Content of a file, and its metadata; files of `torch.save` have none.
 
     Raises:
-        StvmError: missing, empty, cut off, in another format, or holding what is neither tensors
-            nor plain values.
+        StvmError: The file is missing, empty, cut off or in another format, or holds objects that
+            are neither tensors nor plain values.
     """
     try:
         if kind_of(path) == SAFETENSORS:

@@ -1,4 +1,4 @@
-"""Networks on disk: our own files, and the public layouts that the originals' code loads."""
+"""Writing of networks: files of this project, and public layouts that the original code loads."""
 
 import io
 from pathlib import Path
@@ -29,17 +29,17 @@ def save_network(
     family: str = "stvm",
     **facts: str,
 ) -> None:
-    """Write a network as safetensors, whole or not at all; the file says what it is.
+    """Write a network as safetensors, whole or not at all; the file describes the network.
 
     Args:
-        network: on any device.
-        path: of the file.
-        class_names: in train-id order.
-        family: whose layout an export of it takes.
-        facts: more to be said in the file.
+        network: Network on any device.
+        path: Path of the file.
+        class_names: Class names in train-id order.
+        family: Family whose layout an export uses.
+        facts: Further entries of the file's metadata.
 
     Raises:
-        StvmError: no space, no permission.
+        StvmError: There is no space or no permission.
     """
     described = network.architecture.facts() | {"stvm": __version__, "origin": family}
     described |= {"class_names": "\n".join(class_names)} | facts
@@ -49,7 +49,7 @@ def save_network(
 
 
 def export_family(network: SegmentationNetwork, family: str) -> str:
-    """The public family whose layout the network takes; its own where none is as it is."""
+    """Name of the public family whose layout fits the network; `family` itself if none does."""
     described = network.architecture
     if described.network == "deeplabv3_resnet50":
         return "torchvision"
@@ -63,11 +63,11 @@ def export_family(network: SegmentationNetwork, family: str) -> str:
 
 
 def public_checkpoint(network: SegmentationNetwork, family: str) -> dict[str, Any]:
-    """What the family's evaluation code loads: a state dict, nested as it is nested there.
+    """State dict that the family's evaluation code loads, nested as in that code.
 
     Args:
-        network: of the family's architecture.
-        family: a name in `FAMILIES`.
+        network: Network with the family's architecture.
+        family: Name in `FAMILIES`.
     """
     if network.architecture.network == "small_deeplab":
         return {k: v.detach().cpu() for k, v in network.state_dict().items()}
@@ -98,7 +98,7 @@ def export_network(network: SegmentationNetwork, family: str, out: Path) -> None
     """Write a state dict in the layout of a public family, whole or not at all.
 
     Raises:
-        StvmError: the file exists, or cannot be written.
+        StvmError: The file exists or cannot be written.
     """
     _write(public_checkpoint(network, family), out)
 
@@ -107,7 +107,7 @@ def export_plain(network: SegmentationNetwork, out: Path) -> None:
     """Write the network's own state dict, named tensors and nothing else, whole or not at all.
 
     Raises:
-        StvmError: the file exists, or cannot be written.
+        StvmError: The file exists or cannot be written.
     """
     _write({k: v.detach().cpu() for k, v in network.state_dict().items()}, out)
 
@@ -115,7 +115,7 @@ def export_plain(network: SegmentationNetwork, out: Path) -> None:
 def _write(state: dict[str, Any], out: Path) -> None:
     if out.exists():
         raise StvmError(f"{out} exists and is not overwritten: name another file with --out")
-    # torch's own writer turns a full disk into a RuntimeError; Python's into an OSError.
+    # torch's own writer reports a full disk as a RuntimeError, Python's as an OSError.
     content = io.BytesIO()
     torch.save(state, content)
     write_whole(out, content.getbuffer())
