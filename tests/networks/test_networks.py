@@ -101,15 +101,15 @@ def test_sizes_of_the_output() -> None:
 @pytest.mark.parametrize("form", FORMS)
 def test_every_form_computes_what_its_twin_does(form: str) -> None:
     torch.manual_seed(0)
-    network = ResNet(FORMS[form], SIZE).eval()
+    network = ResNet(FORMS[form], SIZE).double().eval()
     state = public.backbone(deep=FORMS[form].deep_stem)
     network.load_state_dict(state)
-    images = torch.randn(2, 3, 70, 97)
+    images = torch.randn(2, 3, 70, 97).double()
     with torch.no_grad():
         found = network.stages(images)
         last = network(images)
     for ours, twin in zip(found, public.features(state, images, TWIN[form]), strict=True):
-        torch.testing.assert_close(ours, twin.float(), rtol=1e-4, atol=1e-4)
+        torch.testing.assert_close(ours, twin.double())
     torch.testing.assert_close(last, found[1])
 
 
