@@ -193,6 +193,8 @@ def test_only_the_first_and_the_last_look_say_whether_a_network_collapsed() -> N
     wide, narrow = {"shares": [0.25] * 4}, {"shares": [1.0, 0.0, 0.0, 0.0]}
     assert has_collapsed([wide, wide, narrow]) and has_collapsed([wide, narrow, narrow])
     assert not has_collapsed([wide, narrow, wide]) and not has_collapsed([narrow, wide, wide])
+    # Two classes of four are half, and not less.
+    assert not has_collapsed([wide, {"shares": [0.5, 0.5, 0.0, 0.0]}])
     # 5 classes of 9 are more than half, 4 are less.
     nine = {"shares": [1 / 9] * 9}
     assert not has_collapsed([nine, {"shares": [0.2] * 5 + [0.0] * 4}])

@@ -10,6 +10,7 @@ from scipy import stats
 from reports.sheets.cells import mark
 from reports.sheets.sheet import Cell
 from stvm.statistics import (
+    Estimate,
     SeedVariance,
     TrialKey,
     estimate,
@@ -143,6 +144,11 @@ def test_trials_pair_by_realisation_and_seed_and_a_yardstick_with_all_seeds_of_i
     # t of 2 degrees of freedom at 0.975, from a table.
     half = 4.302653 * np.std([-9, -17, -25], ddof=1) / math.sqrt(3)
     assert (found.low, found.high) == pytest.approx((found.mean - half, found.mean + half))
+
+
+def test_one_value_has_a_mean_alone_and_none_has_nothing() -> None:
+    assert estimate([]) == Estimate(0, None, None, None, None)
+    assert estimate([2.5]) == Estimate(1, 2.5, None, None, None)
 
 
 def test_statistics_cannot_be_changed_once_they_are_made() -> None:
