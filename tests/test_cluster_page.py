@@ -1,4 +1,4 @@
-"""The scripts of docs/cluster.md run as they stand there, as far as one machine can."""
+"""The scripts of docs/cluster.md run unchanged, as far as one machine can."""
 
 import os
 import re
@@ -52,7 +52,7 @@ esac
 
 @pytest.fixture
 def machine(tmp_path: Path) -> dict[str, str]:
-    """An environment with stand-ins first on the path, in a folder as the page supposes it."""
+    """An environment with stand-ins first on the path, in a folder like the one of the page."""
     stand_ins = {
         "python": PYTHON.replace("{python}", sys.executable),
         "srun": SRUN,

@@ -1,4 +1,4 @@
-"""The page of the house shows the rooms, the order of imports and places as they are."""
+"""docs/house.md names the rooms, the order of imports and the places of the code."""
 
 import re
 from pathlib import Path

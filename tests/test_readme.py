@@ -1,4 +1,4 @@
-"""The commands of the README and of the pages that go on from it run, on tiny settings."""
+"""The commands of the README and of its pages run, on tiny settings."""
 
 import contextlib
 import os
@@ -108,7 +108,7 @@ SCENARIO = [
 
 
 def bring(folder: Path) -> None:
-    """What a user of the README brings: the folders of a scenario, a checkpoint and a photo."""
+    """Make the user's own files: the folders of a scenario, a checkpoint and a photo."""
     make_gta5(folder / "data" / "gta5")
     make_cityscapes(folder / "data" / "cityscapes", val=2)
     network = build_network("small_deeplab", 16, len(CITYSCAPES))
@@ -123,7 +123,7 @@ def as_a_test_runs_it(words: list[str], folder: Path) -> list[str]:
     found = sorted(p.stem for p in (folder / "results" / kept).glob("*.*"))
     brought = str(folder / "source.safetensors")
     if "--expect" in words:
-        # What a model of a few steps scores.
+        # The score of a model after a few steps.
         words[words.index("--expect") + 1] = "1"
     words = [found[0] if word == "HASH" else word.replace("FILE", brought) for word in words[1:]]
     more: list[str] = []
@@ -160,11 +160,11 @@ def one_ray(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 def run_here(words: list[str], monkeypatch: pytest.MonkeyPatch) -> int:
-    """What `python WORDS` does, but for the start of a process; the exit code."""
+    """Do what `python WORDS` does, in this process; the exit code."""
     module = words[1] if words[0] == "-m" else ""
     monkeypatch.setattr(sys, "argv", words[1:] if module else words)
     try:
-        # Optuna's plots leave their style behind, which a process would take with it.
+        # Optuna's plots change the style of this process.
         with matplotlib.rc_context():
             if module:
                 runpy.run_module(module, run_name="__main__", alter_sys=True)
@@ -176,7 +176,7 @@ def run_here(words: list[str], monkeypatch: pytest.MonkeyPatch) -> int:
 
 
 def starts_fast(words: list[str]) -> bool:
-    """Loads neither Ray nor torch nor what draws, or starts processes: it may have its own."""
+    """Whether a command starts fast (no Ray, torch or plots), so that a new process may run it."""
     with_torch = ("replay", "checkpoint", "memory", "export-model")
     return "--list" in words or (words[0] == "-m" and words[2] not in with_torch)
 

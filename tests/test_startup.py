@@ -1,4 +1,4 @@
-"""What is imported when, asked of a new process: a command that runs nothing waits for nothing."""
+"""Imports in a new process: a command that runs no trial loads neither Ray nor torch."""
 
 import os
 import subprocess
@@ -16,7 +16,7 @@ STUDIES = sorted(
 
 
 def run(program: str, *arguments: str) -> None:
-    """The program in a new process, without what this one has set for Ray."""
+    """Run the program in a new process, without this process's variables for Ray."""
     environment = {k: v for k, v in os.environ.items() if not k.startswith(("RAY_", "TUNE_"))}
     words = [sys.executable, "-c", program, *arguments]
     done = subprocess.run(words, cwd=ROOT, env=environment, capture_output=True, text=True)

@@ -1,4 +1,4 @@
-"""What is written: by the umask, below its folder; what cannot be read is not called damaged."""
+"""Written files follow the umask and stay in their folder; unreadable ones are not damaged."""
 
 import errno
 import json

@@ -121,7 +121,7 @@ def test_loading_processes_work_below_a_long_temporary_folder(long: Path) -> Non
 
 
 class OwnEyes:
-    """A lock of a mount that tells no other machine of it."""
+    """A lock on a mount that does not pass it on to other machines."""
 
     def __init__(self, path: Path, timeout: float = -1) -> None:
         self.lock_file = path

@@ -1,4 +1,4 @@
-"""DeepLabV3's batch norm on a single image: refused in the settings, and never the advice."""
+"""DeepLabV3's batch norm on a single image: settings refuse it, and no advice leads to it."""
 
 from pathlib import Path
 from typing import Any
@@ -26,7 +26,7 @@ CHECKPOINT = {"network": V3, "source_checkpoint": "x.pth"}
 
 
 def test_one_image_a_batch_is_what_the_network_cannot_take() -> None:
-    """torch's own refusal, for which the rule stands; two images pass at the smallest crop."""
+    """torch itself refuses one image, and accepts two images of the smallest crop."""
     network = build_network(V3, 0, 3).train()
     features = torch.rand(2, 2048, 2, 2)
     assert network.classifier(features).shape[0] == 2
@@ -105,7 +105,7 @@ def advice(settings: Settings, phase: str) -> str:
 
 
 def test_the_advice_for_memory_is_never_a_batch_of_one() -> None:
-    """What is advised in numbers is set, and must be allowed."""
+    """The numbers of the advice are set, and must be allowed."""
     paper = PRESETS["gta5-cityscapes-deeplabv3"].settings()
     for phase in ("adaptation", "source training"):
         told = advice(paper, phase)

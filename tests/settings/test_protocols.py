@@ -34,7 +34,7 @@ LABEL_IDS = (7, 8, 11, 12, 13, 17, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 31, 3
 
 
 def network(classes: int = 19) -> SegmentationNetwork:
-    """With random weights, whose predictions hold many classes."""
+    """A network with random weights, which predicts many classes."""
     torch.manual_seed(0)
     made = build_network("small_deeplab", 16, classes).eval()
     with torch.no_grad():
@@ -104,7 +104,7 @@ def test_logits_are_enlarged_at_once_to_the_labels_with_and_without_aligned_corn
 
 
 def slow_scores(model: SegmentationNetwork, pixels: Tensor, protocol: Protocol) -> NDArray[Any]:
-    """Every view by itself: resized, mirrored, enlarged, mirrored back, softmax, summed."""
+    """The sum over the views, one by one: resized, mirrored, enlarged, mirrored back, softmax."""
     total = np.zeros((19, 64, 128))
     for scale in protocol.scales:
         size = [round(scale * pixels.shape[-2]), round(scale * pixels.shape[-1])]
@@ -173,7 +173,7 @@ def test_a_class_without_label_has_no_iou_even_where_it_is_predicted() -> None:
 
 
 def by_cityscapesscripts(folder: Path, labels: NDArray[Any], classes: NDArray[Any]) -> Any:
-    """What Cityscapes' own evaluation says of these maps, saved as it wants them."""
+    """The result of Cityscapes' own evaluation for these maps."""
     from cityscapesscripts.evaluation import evalPixelLevelSemanticLabeling as evaluation
 
     to_id = np.zeros(256, np.uint8)

@@ -1,4 +1,4 @@
-"""Settings: checked on entry, named by what matters."""
+"""Settings: checked when they are set, and hashed into names by what matters."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Values written down a second time: from the paper, from the field's codes, from the docs."""
+"""Defaults and presets equal the values of the paper, of the field's codes and of the docs."""
 
 from dataclasses import FrozenInstanceError
 from typing import Any
@@ -19,13 +19,13 @@ SECTION_4B: dict[str, Any] = {
     **{"tau_mocm": 0.8, "n_mocm": 10},
     **{"procedure": "adapt", "st": True, "aug": True, "mt": True, "mgs": True, "mocm": True},
 }
-"""Of the paper; `n_mocm` is Table V's default."""
+"""Values of the paper; `n_mocm` is Table V's default."""
 CHOSEN: dict[str, Any] = {
     **{"threshold_momentum": 0.9, "pixels_per_class": 64, "evaluated": "student"},
     **{"aug_strength": 0.25, "aug_probability": 0.8, "blur_probability": 0.5},
     **{"pseudo_label_share": 1.0, "patch_max_cover": 1.0},
 }
-"""Where the paper is silent: `docs/paper.md`, in bold."""
+"""Values for points that the paper leaves open; they are bold in `docs/paper.md`."""
 SCENARIO: dict[str, Any] = {
     **{"height": 512, "width": 1024, "crop_height": 512, "crop_width": 512},
     **{"iterations": 80_000, "protocol": "adaptsegnet", "multi_scale": True},
@@ -44,7 +44,7 @@ REAL |= {"source_rare": 0.5, "source_scale": 0.5}
 
 
 def expected_of(preset: str) -> dict[str, Any]:
-    """What a preset must hold."""
+    """Values that a preset must have."""
     if preset == "paper":
         size = {"height": 512, "width": 1024, "crop_height": 512, "crop_width": 512}
         return SECTION_4B | CHOSEN | size | {"iterations": 80_000}
@@ -93,7 +93,7 @@ def test_presets_run_as_their_pages_say() -> None:
 
 
 def test_what_a_trial_is_watched_and_scored_on() -> None:
-    """Recorded scores and curves are of 64 and 8 images; densities have a temperature of 0.05."""
+    """Recorded scores use 64 images and curves 8; densities have a temperature of 0.05."""
     assert (SCORED_IMAGES, WATCHED_IMAGES, TEMPERATURE) == (64, 8, 0.05)
 
 

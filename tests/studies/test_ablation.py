@@ -1,4 +1,4 @@
-"""The study as a command: what it lists, refuses, runs, and what survives a kill."""
+"""A study as a command: its list, its refusals, its run, and the records that survive a kill."""
 
 import json
 import os
@@ -175,7 +175,7 @@ def test_stopped_is_130_with_k_of_n_and_a_diverging_trial_does_not_stop_the_othe
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
-        # What runs in the background of a shell ignores Ctrl-C, and so would its children.
+        # A shell starts background processes that ignore Ctrl-C, and their children would too.
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
     )
     while driver.poll() is None and not list((results / "records").glob("*.json")):

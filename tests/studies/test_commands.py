@@ -1,4 +1,4 @@
-"""`python -m studies`: the command, its list of settings, and failed trials once more."""
+"""`python -m studies`: the command, its list of settings, and failed trials that run again."""
 
 import json
 import subprocess

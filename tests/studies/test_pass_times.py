@@ -20,7 +20,7 @@ OFF = dict.fromkeys(("st", "aug", "mt", "mgs", "mocm"), False)
 def test_the_pixels_foreseen_are_those_that_pass(
     multi_scale: bool, cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Counted in the trial itself, of the small network in place of a full-size one."""
+    """The pixels are counted in a trial itself, with the small network."""
     monkeypatch.setattr(pass_times, "_EXTRACTORS", (nn.Sequential,))
     settings = tiny(multi_scale=multi_scale, **OFF)
     run_trial(settings, cache, torch.device("cpu"))

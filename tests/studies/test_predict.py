@@ -29,7 +29,7 @@ def photo(width: int, height: int, seed: int = 0) -> Image.Image:
 
 @pytest.fixture(scope="module")
 def kept(tmp_path_factory: pytest.TempPathFactory, cache: Path) -> Path:
-    """Results of a trial that keeps its networks; the student is reported, the teacher labels."""
+    """Results of a trial that keeps its networks; its student is reported."""
     root = tmp_path_factory.mktemp("kept")
     settings = tiny(keep_model=True, evaluated="student")
     run_and_record(settings, Results(root), cache, torch.device("cpu"), "STvM")
@@ -73,7 +73,7 @@ def test_the_images_of_the_record_get_its_labels_and_reliability(
 def test_where_the_teacher_is_reported_it_is_the_network_that_labels(
     cache: Path, tmp_path: Path
 ) -> None:
-    """Labels and reliability are then those of the record, at every pixel."""
+    """Then labels and reliability equal those of the record at every pixel."""
     results = Results(tmp_path / "results")
     settings = tiny(keep_model=True, evaluated="teacher", ema_period=2, ema_momentum=0.3)
     name = run_and_record(settings, results, cache, torch.device("cpu"))["hash"]
@@ -105,7 +105,7 @@ def test_an_image_that_cannot_be_read_does_not_keep_the_others_from_it(
 
 
 def test_reliability_is_equations_3_and_4_of_the_teachers_features(kept: Path) -> None:
-    """A twin that enlarges the metric features, which the code does not."""
+    """The twin enlarges the metric features first; the code does not."""
     from safetensors.torch import load_file
 
     from stvm.networks import assemble

@@ -1,4 +1,4 @@
-"""`python -m studies replay`: equal to the bit, or what differs and by how much."""
+"""`python -m studies replay`: equal to the bit, or a list of the differences."""
 
 import json
 from pathlib import Path

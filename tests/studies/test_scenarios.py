@@ -21,7 +21,7 @@ QUICK = {
     "synthia-cityscapes": ["protocol=image"],
     "cityscapes-crosscity": ["protocol=image"],
 }
-"""Several scales at 2048x1024 take minutes on a processor."""
+"""Settings that save time: several scales at 2048x1024 take minutes on a CPU."""
 
 
 def test_every_scenario_has_a_preset_for_every_network_and_city() -> None:

@@ -1,4 +1,4 @@
-"""The search as a command: its report, its table, what it refuses; then killed."""
+"""The search as a command: its report, its table, its refusals, and a kill."""
 
 import csv
 import json
@@ -120,7 +120,7 @@ def listed(root: Path) -> list[dict[str, Any]]:
 
 
 def write_report(bench: Bench, seeds: list[int], realisations: list[int]) -> tuple[Trial, ...]:
-    """The manifest as the command writes it; the trials of the report."""
+    """Write the manifest as the command does; return the trials of the report."""
     facts = find_facts(bench.plan, bench.search.study, "here", seeds)
     report = report_trials(bench.plan, find_preset("demo"), facts["best"], seeds, realisations)
     search_study(bench.plan, bench.search.study, facts, report).write_manifest(bench.results)
@@ -269,7 +269,7 @@ def test_ctrl_c_says_what_is_left_and_leaves_it_to_the_next_run(
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        # What runs in the background of a shell ignores Ctrl-C, and so would its children.
+        # A shell starts background processes that ignore Ctrl-C, and their children would too.
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
     )
     events = tmp_path / "results" / "events.jsonl"

@@ -1,4 +1,4 @@
-"""`python -m studies status`: what it counts and names, and that it changes nothing."""
+"""`python -m studies status` counts and names correctly, and changes nothing."""
 
 import json
 import subprocess
@@ -92,7 +92,7 @@ def test_running_is_what_a_living_process_holds(
     with FileLock(results / "locks" / f"{stale}.lock"):
         pass
     try:
-        # A recorded trial's lock is not looked at: its process is about to let go.
+        # The lock of a recorded trial is not tried: its process is about to release it.
         with FileLock(results / "locks" / f"{done}.lock"):
             before = content(results)
             data = status(results, capsys)
@@ -109,7 +109,7 @@ def test_running_is_what_a_living_process_holds(
 
 
 def said(root: Path, name: str, lock: Path, iteration: int, **more: Any) -> None:
-    """What a process said of a task while it ran."""
+    """The line that a process wrote about a task while it ran."""
     sign = {"label": "E seed 0", "host": "node7", "pid": 4711, "lock": str(lock)}
     sign |= {"since": "2026-01-01T00:00:00+00:00", "seen": "2026-01-01T05:30:00+00:00"}
     path = root / "running" / f"{name}.json"

@@ -1,4 +1,4 @@
-"""What the studies list: the cells of the tables, and the trials they share."""
+"""The lists of the studies: the cells of the tables, and the trials that they share."""
 
 from studies import ablation, hparam_grid, pseudo_labels, silhouette, variance
 from studies.study_builder import TOGGLES
