@@ -117,7 +117,7 @@ def diverging(folder: Path) -> bool:
     again = subprocess.run(command, capture_output=True, text=True)
     store = Results(folder / "results")
     records = [store.read(name) for name in store.names()]
-    failures = [r["failure"]["error"] for r in records if r and r["status"] == "failed"]
+    failures = [r.reason for r in records if r and not r.is_done]
     print(f"  exit codes {first.returncode} and {again.returncode}, recorded as failed: {failures}")
     sound = audit(folder / "results") == (0, 0)
     return sound and len(failures) == 1 and (first.returncode, again.returncode) == (1, 1)
@@ -132,7 +132,7 @@ def diverging_search(folder: Path) -> bool:
     again = subprocess.run(command, capture_output=True, text=True)
     store = Results(results)
     records = [store.read(name) for name in store.names()]
-    failed = [r for r in records if r and r["status"] == "failed"]
+    failed = [r for r in records if r and not r.is_done]
     print(f"  exit codes {first.returncode} and {again.returncode}, recorded failed {len(failed)}")
     print(f"  {(again.stderr.splitlines() or [''])[-1]}")
     sound = audit_search(results) and len(failed) == len(records) == 4

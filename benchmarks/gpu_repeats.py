@@ -175,12 +175,12 @@ def through_ray(device: torch.device, toy: bool) -> Iterator[Row]:
         if record is None:
             yield {"seed": one.seed, "error": "; ".join(told)[:300], "passed": False}
             continue
-        ran = record["run"]
+        ran = record.run
         yield {
             "seed": one.seed,
             "device": ran["device"],
             "started": ran["started"],
             "seconds": ran["seconds"],
-            "mIoU": 100 * record["result"]["miou"],
+            "mIoU": 100 * (record.miou or 0.0),
             "passed": ran["device"] == expected,
         }

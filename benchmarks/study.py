@@ -101,7 +101,7 @@ def measure(executor: str, count: int, changes: Sequence[str], places: Places) -
 def seconds(results: Path) -> list[float]:
     """Seconds of each recorded trial."""
     records = [Results(results).read(name) for name in Results(results).names()]
-    return [record["run"]["seconds"] for record in records if record]
+    return [record.run["seconds"] for record in records if record]
 
 
 def calibrate(changes: Sequence[str], folder: Path, slots: int) -> tuple[float, float]:

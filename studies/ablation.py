@@ -110,17 +110,17 @@ def recorded_weight(results: Results, raw: Settings) -> float:
         StvmError: it is not recorded, or it failed.
     """
     record = results.read(raw.hash())
-    if record is None or record["status"] != "done":
+    if record is None or not record.is_done:
         seed, number = raw.training.seed, raw.data.realisation
         label = Trial("STvM_Raw", seed, number, False, raw).label
         raise StvmError(
             f"--control takes its weight from {label}, which has no result in {results.root}: "
             "run the same command without --control first, or give a weight, as in --control 0.3"
         )
-    result = record["result"]
-    # Earlier records hold the curve alone.
-    points = [point["reliability"] for point in result["curve"]]
-    mean = (result.get("parts") or {}).get("reliability", sum(points) / max(len(points), 1))
+    # Records of earlier versions hold the curve alone.
+    points = [point["reliability"] or 0.0 for point in record.curve]
+    parts = record.result.get("parts") or {}
+    mean = parts.get("reliability", sum(points) / max(len(points), 1))
     return float(f"{mean:.4g}")
 
 

@@ -90,11 +90,11 @@ def list_trials(study: Study | Studies, results: Results, only_missing: bool = F
         first[trial.hash] = trial.label
         record = results.read(trial.hash)
         state = "missing"
-        if record and record["status"] == "failed":
-            failed += 1
-            state = f"failed: {record['failure']['error']}"
+        if record and record.miou is not None:
+            state = f"mIoU {100 * record.miou:.1f}"
         elif record:
-            state = f"mIoU {100 * record['result']['miou']:.1f}"
+            failed += 1
+            state = f"failed: {record.reason}"
         recorded += record is not None
         if record is None or not only_missing:
             print(f"  {trial.hash}  {trial.label:32s}  {state}")
@@ -140,9 +140,9 @@ def run(
     failed: set[str] = set()
     for trial in study.trials:
         record = results.read(trial.hash)
-        if record and record["status"] == "failed":
+        if record and not record.is_done:
             failed.add(trial.hash)
-            print(f"failed: {trial.label}: {record['failure']['error']}", file=sys.stderr)
+            print(f"failed: {trial.label}: {record.reason}", file=sys.stderr)
     and_failed = f", {len(failed)} of them failed" if failed else ""
     print(f"{recorded()} of {total} trials recorded{and_failed} in {results.root}", flush=True)
     return 1 if finished.errors or failed else 0

@@ -158,9 +158,9 @@ def compare(plan: Plan, results: Results, trials: Sequence[Trial]) -> None:
     rows: dict[str, dict[TrialKey, float]] = {"default": {}, "best": {}}
     for trial in trials:
         record = results.read(trial.hash)
-        if record and record["status"] == "done":
+        if record and record.miou is not None:
             key = (trial.realisation, trial.seed)
-            rows[trial.variant][key] = 100 * record["result"]["miou"]
+            rows[trial.variant][key] = 100 * record.miou
     split = plan.base.training.eval_split
     print(f"\nmIoU in per cent on the target's {split} split, seeds that the search did not use:")
     for row, values in rows.items():

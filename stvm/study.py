@@ -110,7 +110,7 @@ class Study:
         todo: dict[str, Trial] = {}
         for trial in self.trials:
             record = results.read(trial.hash)
-            if record is None or (retry_failed and record["status"] == "failed"):
+            if record is None or (retry_failed and not record.is_done):
                 todo.setdefault(trial.hash, trial)
         return list(todo.values())
 

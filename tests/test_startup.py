@@ -5,6 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+from stvm.records.record import Record
 from stvm.records.results import Results
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -45,8 +46,7 @@ def test_a_list_and_a_wrong_command_line_load_nothing_that_is_slow(tmp_path: Pat
 
 
 def test_what_looks_at_results_loads_neither_ray_nor_torch(tmp_path: Path) -> None:
-    record = {"hash": "0" * 12, "status": "done", "settings": {"seed": 1}, "result": {"miou": 0.5}}
-    Results(tmp_path).write(record)
+    Results(tmp_path).write(Record("0" * 12, "done", {"seed": 1}, {"miou": 0.5}))
     program = (
         "import sys; from studies.__main__ import main\n"
         "for name in ('status', 'export', 'retry-failed'):\n"

@@ -1,15 +1,18 @@
 """What the page is made of: the studies of a results folder and what is recorded of each trial."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from stvm.errors import StvmError
 from stvm.records.manifest import FIRST, Manifest, Trial, read_manifest
-from stvm.records.record import Outcome, Points, Record, RecordReader, outcome
+from stvm.records.record import Outcome, Record, RecordReader, outcome
 from stvm.records.results import Results
 from stvm.statistics import sort_key
+
+Points = Sequence[Mapping[str, Any]]
+"""Points of a curve over the iterations; each has `iteration`."""
 
 
 @dataclass(frozen=True)
@@ -33,12 +36,12 @@ class Entry:
         return self.record.settings if self.record else {}
 
     @property
-    def result(self) -> dict[str, Any]:
+    def result(self) -> Mapping[str, Any]:
         """Of the record; empty unless the trial is done."""
         return self.record.result if self.record else {}
 
     @property
-    def run(self) -> dict[str, Any]:
+    def run(self) -> Mapping[str, Any]:
         """When, where and how long."""
         return self.record.run if self.record else {}
 

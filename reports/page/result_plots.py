@@ -1,6 +1,7 @@
 """Plots of results: IoU of each class, Fig. 1, Table V, and label-free scores against mIoU."""
 
 import math
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from matplotlib.axes import Axes
@@ -20,7 +21,7 @@ from stvm.statistics import rank_correlation, selection_regret
 _COMPARED = ("Source", "ST_MT", "STvM", "Oracle")
 
 
-def _mean_iou(results: list[dict[str, Any]]) -> dict[str, float]:
+def _mean_iou(results: Sequence[Mapping[str, Any]]) -> dict[str, float]:
     """Per cent by class, over the trials in which the class occurs."""
     found: dict[str, list[float]] = {}
     for result in results:

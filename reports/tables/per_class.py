@@ -81,4 +81,4 @@ def _iou(number: int) -> Callable[[Record], float | None]:
 
 
 def _auroc(score: str) -> Callable[[Record], float | None]:
-    return lambda record: record.result.get("auroc", {}).get(score)
+    return lambda record: record.auroc.get(score)

@@ -43,7 +43,7 @@ class Group:
         return [
             (trial, sign * value, record.miou)
             for trial, record in self.done
-            if (value := score.value(record.result)) is not None and record.miou is not None
+            if (value := score.value(record)) is not None and record.miou is not None
         ]
 
 
@@ -70,7 +70,7 @@ def _known(record: Record | None) -> int:
     """How many scores a trial has; a trial without a result has less than none."""
     if record is None or record.miou is None:
         return -1
-    return sum(score.value(record.result) is not None for score in SCORES)
+    return sum(score.value(record) is not None for score in SCORES)
 
 
 def _once(records: Listed) -> Listed:

@@ -81,7 +81,7 @@ def sheet(manifest: Manifest, records: Records) -> Sheet | None:
     if objective:
         found = collect(
             pooled.records,
-            lambda record: None if record.error else objective.value(record.result),
+            objective.value,
             _ROWS,
         )
         judged = {name: _judged(objective, found[name]) for name in _ROWS}

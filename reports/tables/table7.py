@@ -38,8 +38,7 @@ class SilhouetteKind:
 
     def of(self, record: Record) -> float | None:
         """Between -1 and 1; None where the trial has none."""
-        part = record.result.get("silhouette", {}).get(self.labels) or {}
-        value = part.get(self.mean)
+        value = record.silhouette(self.labels).get(self.mean)
         return None if value is None else float(value)
 
 

@@ -102,15 +102,16 @@ def score(
     recorded = results.read(row.hash()) is not None
     with nullcontext() if recorded or network is None else _telling(row, network, device, options):
         record = run_and_record(row, results, options.cache, device, "Source")
-    if record["status"] == "failed":
-        raise StvmError(f"{results.record_path(row.hash())}: {record['failure']['error']}")
-    result = record["result"]
-    found = 100 * result["miou"]
-    parts = {f"mIoU over {len(result['class_names'])} classes": result["miou"]}
-    parts |= {f"over {n}": value for n, value in result.get("means", {}).items()}
+    if record.miou is None:
+        raise StvmError(f"{results.record_path(row.hash())}: {record.reason}")
+    result = record.result
+    found = 100 * record.miou
+    parts = {f"mIoU over {len(result['class_names'])} classes": record.miou}
+    means: dict[str, float] = dict(result.get("means") or {})  # type: ignore[arg-type]
+    parts |= {f"over {n}": value for n, value in means.items()}
     shown = ", ".join(f"{name} {100 * value:.1f}" for name, value in parts.items())
     protocol = result["protocol"]["name"]
-    print(f"{shown}; split {result['split']}, protocol {protocol}; trial {record['hash']}")
+    print(f"{shown}; split {result['split']}, protocol {protocol}; trial {record.hash}")
     if options.expect is None or abs(found - options.expect) <= TOLERANCE:
         return 0
     print(

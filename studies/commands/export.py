@@ -11,29 +11,27 @@ import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args, get_origin
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from studies.commands.lookup import manifest_paths, open_results, read_manifest
-from stvm.data.cityscapes import SUBSETS
+from studies.commands.lookup import manifests_of, open_results
 from stvm.errors import StvmError
 from stvm.files import replacing, writing
-from stvm.records.label_free_objectives import OBJECTIVES
 from stvm.records.results import Results
+from stvm.records.schema import list_fields, without_null
 from stvm.settings import GROUPS
 
-_TEXT, _COUNT, _REAL, _FLAG = pa.string(), pa.int64(), pa.float64(), pa.bool_()
-_REALS = pa.list_(_REAL)
-_BY_PYTHON: dict[Any, pa.DataType] = {bool: _FLAG, int: _COUNT, float: _REAL}
-
-_POINTS: dict[str, dict[str, pa.DataType]] = {
-    "curve": {"iteration": _COUNT}
-    | dict.fromkeys(("loss", "metric_loss", "reliability", "selected"), _REAL)
-    | dict.fromkeys(("metric_pixels", "distance", "weight", "pasted", "banked", "rate"), _REAL),
-    "watch": {"iteration": _COUNT, "shares": _REALS, "entropy": _REAL, "information": _REAL},
+_TEXT = pa.string()
+_BY_PYTHON: dict[Any, pa.DataType] = {
+    bool: pa.bool_(),
+    int: pa.int64(),
+    float: pa.float64(),
+    str: _TEXT,
 }
+_PREFIX = {"settings": "setting.", "result": "", "failure": "failure.", "run": "run."}
+"""Object of a record to the beginning of its columns' names."""
 
 
 def known_columns() -> dict[str, pa.DataType]:
@@ -41,33 +39,24 @@ def known_columns() -> dict[str, pa.DataType]:
     columns = dict.fromkeys(("hash", "status", "variant"), _TEXT)
     columns |= dict.fromkeys(("studies", "rows"), pa.list_(_TEXT))
     columns |= _setting_columns()
-    columns |= {"class_names": pa.list_(_TEXT), "evaluated": _TEXT, "split": _TEXT}
-    for network in ("", "student.", "teacher.", "multi_scale."):
-        columns |= {f"{network}miou": _REAL, f"{network}iou": _REALS}
-        columns |= {f"{network}pixel_accuracy": _REAL}
-        columns |= {f"{network}means.{classes}": _REAL for classes in SUBSETS}
-    columns |= {"multi_scale.scales": _REALS, "multi_scale.flip": _FLAG, "protocol.name": _TEXT}
-    columns |= {f"protocol.{size}_size": pa.list_(_COUNT) for size in ("input", "label")}
-    columns |= {"protocol.align_corners": _FLAG}
-    columns |= {"iteration": _COUNT, "collapsed": _FLAG, "source_val_miou": _REAL}
-    columns |= {"banked": pa.list_(pa.list_(_COUNT)), "idle": pa.list_(_TEXT)}
-    measured = ("reliability", "weight", "selected", "metric_pixels", "distance", "pasted", "rate")
-    columns |= {f"parts.{name}": _REAL for name in measured}
-    columns |= {f"auroc.{score}": _REAL for score in ("confidence", "reliability")}
-    columns |= {f"scores.{o.name}": _REAL for o in OBJECTIVES.values() if not o.oracle}
-    for labels in ("truth", "prediction"):
-        columns |= {f"silhouette.{labels}.class": _REALS}
-        columns |= {f"silhouette.{labels}.{m}": _REAL for m in ("class_mean", "overall_mean")}
-    columns |= {name: pa.list_(pa.struct(point)) for name, point in _POINTS.items()}
-    columns |= {"failure.error": _TEXT, "failure.iteration": _COUNT, "failure.seed": _COUNT}
-    columns |= {"run.started": _TEXT, "run.seconds": _REAL, "run.threads": _COUNT}
-    columns |= {"run.resumed_from": _COUNT}
-    columns |= {"run.source.classes": _COUNT, "run.source.auxiliary": _FLAG}
-    columns |= {"run.source.miou": _REAL}
-    source = ("sha256", "family", "network", "branches", "backbone", "normalisation", "origin")
-    columns |= {f"run.source.{name}": _TEXT for name in (*source, "init_sha256")}
-    run = ("device", "stvm", "torch", "python", "source_sha256", "images_sha256", "images_content")
-    return columns | {f"run.{name}": _TEXT for name in run}
+    points: dict[str, dict[str, pa.DataType]] = {}
+    for field in list_fields():
+        part, _, name = field.name.partition(".")
+        if part not in _PREFIX or not name:
+            continue
+        column, _, inner = f"{_PREFIX[part]}{name}".partition("[].")
+        if inner:
+            points.setdefault(column, {})[inner] = _type_of(field.kind)
+        else:
+            columns[column] = _type_of(field.kind)
+    return columns | {name: pa.list_(pa.struct(point)) for name, point in points.items()}
+
+
+def _type_of(kind: Any) -> pa.DataType:
+    """Type of a column for a type of the schema."""
+    if get_origin(kind) is list:
+        return pa.list_(_type_of(without_null(get_args(kind)[0])))
+    return _BY_PYTHON[kind]
 
 
 def _setting_columns() -> dict[str, pa.DataType]:
@@ -104,19 +93,11 @@ def _rows(results: Results) -> list[dict[str, Any]]:
         record = results.read(name)
         assert record is not None
         listed = places.get(name, [])
-        row = {key: record.get(key) for key in ("hash", "status", "variant")}
+        row: dict[str, Any] = {"hash": name, "status": record.status, "variant": record.variant}
         row |= {"studies": [s for s, _ in listed], "rows": [r for _, r in listed]}
-        for part, prefix in (
-            ("settings", "setting."),
-            ("result", ""),
-            ("failure", "failure."),
-            ("run", "run."),
-        ):
-            content = record.get(part) or {}
-            if not isinstance(content, dict):
-                path = results.record_path(name)
-                raise StvmError(f"{path}: '{part}' is no object; move it away and run again")
-            row |= _flat(content, prefix)
+        whole = record.as_dict()
+        for part, prefix in _PREFIX.items():
+            row |= _flat(whole[part] or {}, prefix)
         rows.append(row)
     return rows
 
@@ -124,9 +105,9 @@ def _rows(results: Results) -> list[dict[str, Any]]:
 def _places(results: Results) -> dict[str, list[tuple[str, str]]]:
     """Hash to the study and row of each place that lists it."""
     places: dict[str, list[tuple[str, str]]] = {}
-    for manifest in map(read_manifest, manifest_paths(results)):
-        for entry in manifest.entries:
-            places.setdefault(entry["hash"], []).append((manifest.name, str(entry["row"])))
+    for manifest in manifests_of(results):
+        for trial in manifest.trials:
+            places.setdefault(trial.hash, []).append((manifest.name, trial.variant))
     return places
 
 

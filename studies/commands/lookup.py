@@ -1,32 +1,14 @@
-"""What the commands over results share: manifests, hashes by prefix, settings of a record."""
+"""Look-ups that the commands over results share: manifests, hashes by prefix, settings."""
 
 import difflib
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from stvm.errors import StvmError
-from stvm.files import read_json
-from stvm.records.results import Results, is_hash
-from stvm.records.trial_label import label_parts
+from stvm.records.manifest import Manifest, read_manifest
+from stvm.records.record import Record
+from stvm.records.results import Results
 from stvm.settings import Settings
-
-
-@dataclass(frozen=True)
-class Manifest:
-    """What a study lists.
-
-    Attributes:
-        name: NAME-BASE, as in its file.
-        title: one line for people.
-        entries: of `stvm.study.Trial.entry`; a trial may stand in several rows. "drawn" says that
-            the realisation is one of the embedded benchmark.
-    """
-
-    name: str
-    title: str
-    entries: tuple[dict[str, Any], ...]
 
 
 def open_results(root: Path) -> Results:
@@ -45,28 +27,13 @@ def manifest_paths(results: Results) -> list[Path]:
     return sorted((results.root / "studies").glob("[!.]*.json"))
 
 
-def read_manifest(path: Path) -> Manifest:
-    """A study's manifest.
+def manifests_of(results: Results) -> list[Manifest]:
+    """All manifests, sorted by name; a study may still have no trial.
 
     Raises:
-        StvmError: unreadable, or no list of trials in it.
+        StvmError: one cannot be read.
     """
-    data = read_json(path)
-    entries = data.get("trials")
-    if not isinstance(entries, list) or not all(
-        isinstance(entry, dict) and is_hash(str(entry.get("hash"))) and "row" in entry
-        for entry in entries
-    ):
-        raise StvmError(f"{path}: 'trials' is no list of trials; move it away and run the study")
-    drawn = data.get("dataset", "streets") == "streets"
-    entries = [entry | {"drawn": drawn} for entry in entries]
-    return Manifest(path.stem, str(data.get("title", "")), tuple(entries))
-
-
-def entry_label(entry: dict[str, Any]) -> str:
-    """A manifest's entry for people, as `stvm.study.Trial.label` has it."""
-    realisation = entry.get("realisation", 0) if entry.get("drawn", True) else None
-    return " ".join(label_parts(entry["row"], realisation, entry.get("seed")))
+    return [read_manifest(path, empty=True) for path in manifest_paths(results)]
 
 
 def find_name(prefix: str, names: Sequence[str], what: str = "record of trial") -> str:
@@ -114,29 +81,26 @@ def find_network(model: str, root: Path) -> tuple[Path, str]:
     return kept, name
 
 
-def settings_of(record: dict[str, Any], path: Path, anyway: bool = False) -> Settings:
+def settings_of(record: Record, anyway: bool = False) -> Settings:
     """Settings of a recorded trial.
 
     Args:
-        record: of the trial.
-        path: of the record, for messages.
+        record: record of the trial.
         anyway: take the settings as this version reads them, whatever the trial's hash.
 
     Raises:
         StvmError: a setting that this version does not know or allow, or another hash.
     """
-    version = (record.get("run") or {}).get("stvm", "unknown")
-    which = f" ({record['variant']})" if record.get("variant") else ""
+    which = f"{record.path}{f' ({record.variant})' if record.variant else ''}"
+    version = f"{which}: recorded by stvm {record.run.get('stvm', 'unknown')}"
     try:
-        settings = Settings().replace(**record["settings"])
-    except (KeyError, TypeError):
-        raise StvmError(f"{path}: no settings in it; move it away and run again") from None
+        settings = Settings().replace(**record.settings)
     except StvmError as error:
-        raise StvmError(f"{path}{which}: recorded by stvm {version}: {error}") from None
+        raise StvmError(f"{version}: {error}") from None
     name = settings.hash()
-    if name != record["hash"] and not anyway:
+    if name != record.hash and not anyway:
         raise StvmError(
-            f"{path}{which}: recorded by stvm {version}; this version names the trial of these "
-            f"settings {name}, so it may compute something else"
+            f"{version}; this version names the trial of these settings {name}, so it may compute "
+            "something else"
         )
     return settings

@@ -125,7 +125,7 @@ def _files(options: argparse.Namespace) -> tuple[Path, int, Path | None]:
     results = open_results(options.results)
     record = results.read(name)
     assert record is not None
-    settings = settings_of(record, results.record_path(name), anyway=True)
+    settings = settings_of(record, anyway=True)
     return path, settings.data.height, results.metric_path(name)
 
 

@@ -24,6 +24,7 @@ from studies.commands.lookup import find_name, open_results, settings_of
 from stvm.errors import StvmError
 from stvm.files import replacing, writing
 from stvm.files.scratch import own_folder
+from stvm.records.record import Record
 from stvm.records.results import Results
 from stvm.settings import Settings
 from stvm.training.loop import Progress
@@ -61,8 +62,8 @@ class Difference:
     by: float | None
 
 
-def compare(recorded: dict[str, Any], replayed: dict[str, Any]) -> list[Difference]:
-    """Differences of two records in status, result and failure, in the record's order.
+def compare(recorded: Mapping[str, Any], replayed: Mapping[str, Any]) -> list[Difference]:
+    """Differences of two records, as dictionaries, in status, result and failure.
 
     A field that only the replayed one has is none: a later version may record more. Values are
     compared by their shortest exact text, which tells -0.0 from 0.0.
@@ -76,10 +77,9 @@ def compare(recorded: dict[str, Any], replayed: dict[str, Any]) -> list[Differen
     ]
 
 
-def unrecorded(recorded: dict[str, Any], replayed: dict[str, Any]) -> list[str]:
+def unrecorded(recorded: Record, replayed: Record) -> list[str]:
     """Fields that only the replayed trial has."""
-    old, new = ((record.get("result") or {}) for record in (recorded, replayed))
-    return [name for name in new if name not in old]
+    return [name for name in replayed.result if name not in recorded.result]
 
 
 def _values(tree: Any) -> dict[str, dict[tuple[int, ...], Any]]:
@@ -118,9 +118,10 @@ def _is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
-def circumstances(recorded: dict[str, Any], replayed: dict[str, Any]) -> list[tuple[str, Any, Any]]:
-    """What differs in `run` that a result may depend on: name, recorded, here."""
-    old, new = recorded.get("run") or {}, replayed["run"]
+def circumstances(recorded: Record, replayed: Record) -> list[tuple[str, Any, Any]]:
+    """Differences in `run` that a result may depend on: name, recorded, here."""
+    old: Mapping[str, Any] = recorded.run
+    new: Mapping[str, Any] = replayed.run
     pairs = [(name, old.get(name, ABSENT), new.get(name, ABSENT)) for name in CIRCUMSTANCES]
     differ = [(name, before, now) for name, before, now in pairs if before != now]
     # Earlier versions did not record it.
@@ -128,20 +129,20 @@ def circumstances(recorded: dict[str, Any], replayed: dict[str, Any]) -> list[tu
 
 
 def replay(
-    record: dict[str, Any],
+    record: Record,
     settings: Settings,
     cache: Path,
     device: str,
     keep: Results | None = None,
-) -> dict[str, Any]:
+) -> Record:
     """The record of the same trial, run now with as many threads, and kept nowhere.
 
     Args:
-        record: of the trial.
-        settings: of the trial.
-        cache: of rendered data and source models.
-        device: to run on.
-        keep: where its networks go, if they are to be kept; those that stand are not replaced.
+        record: record of the trial.
+        settings: settings of the trial.
+        cache: folder of rendered data and source models.
+        device: device to run on.
+        keep: folder of its networks, if they are to be kept; those that stand are not replaced.
 
     Raises:
         StvmError: data or checkpoint that cannot be used.
@@ -150,7 +151,7 @@ def replay(
     settings = settings.without_contents()
     check_inputs([settings], cache)
     settings = settings.replace(keep_model=keep is not None)
-    threads = (record.get("run") or {}).get("threads")
+    threads = record.run.get("threads")
     before = torch.get_num_threads()
     torch.set_num_threads(threads or before)
     try:
@@ -160,16 +161,16 @@ def replay(
                 Results(folder),
                 cache,
                 torch.device(device),
-                str(record.get("variant", "")),
+                record.variant,
                 progress=progress,
                 every_s=math.inf,
             )
             if keep:
-                _keep(Results(folder), replayed["hash"], keep, record["hash"])
+                _keep(Results(folder), replayed.hash, keep, record.hash)
     finally:
         torch.set_num_threads(before)
     # As if read from its file: tuples become lists.
-    return dict(json.loads(json.dumps(replayed)))
+    return Record.from_dict(json.loads(json.dumps(replayed.as_dict())))
 
 
 def _keep(made: Results, as_made: str, results: Results, name: str) -> None:
@@ -185,17 +186,17 @@ def _keep(made: Results, as_made: str, results: Results, name: str) -> None:
             print(f"stands already and is left as it is: {path}", file=sys.stderr, flush=True)
 
 
-def device_for(record: dict[str, Any], wanted: str | None) -> str:
+def device_for(record: Record, wanted: str | None) -> str:
     """Where to run: as asked for, or on the kind of device that the record names.
 
     Raises:
         StvmError: a GPU that is not there.
     """
-    was = str((record.get("run") or {}).get("device", "cpu"))
+    was = record.run.get("device", "cpu")
     device = wanted or ("cpu" if was == "cpu" else "cuda")
     if device == "cuda" and not torch.cuda.is_available():
         raise StvmError(
-            f"trial {record['hash']} was recorded on {was} and torch finds no GPU here: "
+            f"trial {record.hash} was recorded on {was} and torch finds no GPU here: "
             "--device cpu runs it on the CPU, where sums round otherwise"
         )
     return device
@@ -214,8 +215,8 @@ def _bar() -> Iterator[Progress]:
         yield progress
 
 
-def _report(record: dict[str, Any], replayed: dict[str, Any]) -> int:
-    differences = compare(record, replayed)
+def _report(record: Record, replayed: Record) -> int:
+    differences = compare(record.as_dict(), replayed.as_dict())
     if differences:
         rows = [
             (d.field, f"{d.count} of {d.of}", repr(d.recorded), repr(d.replayed), _by(d))
@@ -229,10 +230,10 @@ def _report(record: dict[str, Any], replayed: dict[str, Any]) -> int:
     if more:
         print(f"not compared, since the record does not have it: {', '.join(more)}")
     if differences:
-        print(f"trial {record['hash']}: differs from its record in {len(differences)} fields")
+        print(f"trial {record.hash}: differs from its record in {len(differences)} fields")
         return 1
-    said = "fails as recorded" if record["status"] == "failed" else "equal to the bit"
-    print(f"trial {record['hash']}: {said}")
+    said = "fails as recorded" if not record.is_done else "equal to the bit"
+    print(f"trial {record.hash}: {said}")
     return 0
 
 
@@ -261,12 +262,12 @@ def run(options: argparse.Namespace) -> int:
     record = results.read(name)
     assert record is not None
     try:
-        settings = settings_of(record, results.record_path(name), options.anyway)
+        settings = settings_of(record, options.anyway)
     except StvmError as error:
         hint = "" if options.anyway else "; --anyway replays it as this version reads it"
         raise StvmError(f"{error}{hint}") from None
     device = device_for(record, options.device)
-    label = f" ({record['variant']})" if record.get("variant") else ""
+    label = f" ({record.variant})" if record.variant else ""
     print(f"replaying trial {name}{label} on {device}", file=sys.stderr, flush=True)
     keep = results if options.keep_model else None
     code = _report(record, replay(record, settings, options.cache, device, keep))

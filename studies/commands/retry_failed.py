@@ -3,17 +3,12 @@
 import argparse
 import sys
 from pathlib import Path
-from typing import Any
 
 from studies.cli import check_machine, print_errors, refuse_other_files_of
-from studies.commands.lookup import (
-    find_name,
-    manifest_paths,
-    open_results,
-    read_manifest,
-    settings_of,
-)
+from studies.commands.lookup import find_name, manifests_of, open_results, settings_of
 from studies.study_options import add_machine_options, options_of
+from stvm.records.manifest import Trial as ListedTrial
+from stvm.records.record import Record
 from stvm.records.results import Results
 from stvm.records.trial_label import has_seed, variant_of
 from stvm.settings import digest
@@ -38,19 +33,18 @@ def build_retry(results: Results, study: str | None = None) -> Retry:
     Raises:
         StvmError: no such study, a record that cannot be read or is of another version.
     """
-    manifests = [read_manifest(path) for path in manifest_paths(results)]
+    manifests = manifests_of(results)
     if study is None:
         names = results.names()
     else:
         by_name = {manifest.name: manifest for manifest in manifests}
         manifests = [by_name[find_name(study, sorted(by_name), "study")]]
-        names = sorted({entry["hash"] for entry in manifests[0].entries})
-    entries = {entry["hash"]: entry for manifest in manifests for entry in manifest.entries}
-    records = ((name, results.read(name)) for name in names)
+        names = sorted({trial.hash for trial in manifests[0].trials})
+    listed = {trial.hash: trial for manifest in manifests for trial in manifest.trials}
     trials = tuple(
-        _trial(record, entries.get(name), results.record_path(name))
-        for name, record in records
-        if record is not None and record["status"] == "failed"
+        _trial(record, listed.get(name))
+        for name in names
+        if (record := results.read(name)) is not None and not record.is_done
     )
     return Retry(
         name="retry",
@@ -64,15 +58,12 @@ def build_retry(results: Results, study: str | None = None) -> Retry:
     )
 
 
-def _trial(record: dict[str, Any], entry: dict[str, Any] | None, path: Path) -> Trial:
-    """As its study lists it; a record that no study lists tells its row by its label."""
-    settings = settings_of(record, path)
-    if entry:
-        seed, realisation = entry.get("seed"), int(entry.get("realisation", 0))
-        return Trial(
-            str(entry["row"]), seed, realisation, bool(entry.get("tuned", False)), settings
-        )
-    label = str(record.get("variant", "")) or record["hash"]
+def _trial(record: Record, listed: ListedTrial | None) -> Trial:
+    """The trial as its study lists it; one of no study takes its variant from its label."""
+    settings = settings_of(record)
+    if listed:
+        return Trial(listed.variant, listed.seed, listed.realisation, listed.tuned, settings)
+    label = record.variant or record.hash
     return Trial(
         variant_of(label),
         settings.training.seed if has_seed(label) else None,
@@ -100,10 +91,10 @@ def retry(study: Retry, results: Results, run_options: RunOptions) -> int:
         return 130
     print_errors(finished.errors)
     records = [(trial, results.read(trial.hash)) for trial in study.trials]
-    done = sum(record is not None and record["status"] == "done" for _, record in records)
+    done = sum(record is not None and record.is_done for _, record in records)
     for trial, record in records:
-        if record and record["status"] == "failed":
-            print(f"failed: {trial.label}: {record['failure']['error']}", file=sys.stderr)
+        if record and not record.is_done:
+            print(f"failed: {trial.label}: {record.reason}", file=sys.stderr)
     print(f"{done} of {len(records)} done now", flush=True)
     return 0 if done == len(records) else 1
 

@@ -7,7 +7,8 @@ from pathlib import Path
 
 from stvm.durations import duration
 from stvm.files.locks import is_held
-from stvm.records.results import Results, is_hash
+from stvm.records.checked_values import is_hash
+from stvm.records.results import Results
 from stvm.records.running import Sign, read_sign
 
 SILENT_S = 600.0

@@ -10,16 +10,11 @@ from typing import Any, Literal
 import orjson
 from tabulate import tabulate
 
-from studies.commands.lookup import (
-    Manifest,
-    entry_label,
-    manifest_paths,
-    open_results,
-    read_manifest,
-)
+from studies.commands.lookup import manifest_paths, open_results
 from studies.commands.running_work import epitaph, look_at_work, words
 from stvm.errors import StvmError
 from stvm.files import Unreadable
+from stvm.records.manifest import Manifest, read_manifest
 from stvm.records.results import Results
 from stvm.records.running import Sign
 
@@ -80,7 +75,7 @@ def look(results: Results) -> Overview:
     starts = _starts(results.root / "events.jsonl")
     labels = {name: str(start.get("variant", "")) for name, start in starts.items()}
     for manifest in manifests:
-        labels |= {entry["hash"]: entry_label(entry) for entry in manifest.entries}
+        labels |= {trial.hash: trial.label() for trial in manifest.trials}
     states = {name: _recorded(results, name, labels) for name in results.names()}
     at_work = look_at_work(results, states)
     for name, sign in at_work.running.items():
@@ -89,7 +84,7 @@ def look(results: Results) -> Overview:
     for name, sign in at_work.interrupted.items():
         label = labels.get(name) or sign.label
         states[name] = State("missing", label, epitaph(sign), sign=sign)
-    for name in (entry["hash"] for manifest in manifests for entry in manifest.entries):
+    for name in (trial.hash for manifest in manifests for trial in manifest.trials):
         states.setdefault(name, State("missing", labels[name]))
     troubles = {
         path.stem: Trouble(
@@ -113,7 +108,7 @@ def _manifests(results: Results) -> tuple[tuple[Manifest, ...], tuple[str, ...]]
     manifests, unreadable = [], []
     for path in manifest_paths(results):
         try:
-            manifests.append(read_manifest(path))
+            manifests.append(read_manifest(path, empty=True))
         except StvmError as error:
             unreadable.append(str(error))
     return tuple(manifests), tuple(unreadable)
@@ -128,16 +123,10 @@ def _recorded(results: Results, name: str, labels: dict[str, str]) -> State:
         return State("damaged", labels.get(name, ""), str(error))
     if record is None:
         return State("missing", labels.get(name, ""))
-    label = labels.get(name) or str(record.get("variant", ""))
-    content = record.get("result" if record["status"] == "done" else "failure")
-    if not isinstance(content, dict):
-        path = results.record_path(name)
-        return State("damaged", label, f"{path}: no outcome in it; move it away and run again")
-    if record["status"] == "failed":
-        return State("failed", label, " ".join(str(content.get("error", "")).split()))
-    idle = content.get("idle")
-    told = tuple(map(str, idle)) if isinstance(idle, list) else ()
-    return State("done", label, collapsed=content.get("collapsed") is True, idle=told)
+    label = labels.get(name) or record.variant
+    if not record.is_done:
+        return State("failed", label, record.reason)
+    return State("done", label, collapsed=record.collapsed, idle=record.idle)
 
 
 def _starts(path: Path) -> dict[str, dict[str, Any]]:
@@ -172,7 +161,7 @@ def count(states: Iterable[State]) -> dict[str, int]:
 def counts(overview: Overview) -> dict[str, Any]:
     """Counts of each of `studies`, of trials that are `unlisted`, and the `total`, each once."""
     states = overview.states
-    listed = {m.name: {entry["hash"] for entry in m.entries} for m in overview.manifests}
+    listed = {m.name: {trial.hash for trial in m.trials} for m in overview.manifests}
     unlisted = states.keys() - set().union(*listed.values())
     return {
         "studies": [

@@ -6,7 +6,8 @@ Written from the records, whenever it is run; what is written already is left as
 import argparse
 from pathlib import Path
 
-from studies.commands.lookup import find_name, manifest_paths, open_results, read_manifest
+from studies.commands.lookup import find_name, manifest_paths, open_results
+from stvm.records.manifest import read_manifest
 from stvm.records.results import Results
 from stvm.records.tensorboard_events import require_tensorboard, write_missing
 from stvm.records.trackers import TRACKERS, require, write
@@ -26,8 +27,8 @@ def _hashes(results: Results, study: str | None) -> list[str]:
     if study is None:
         return results.names()
     by_name = {path.stem: path for path in manifest_paths(results)}
-    manifest = read_manifest(by_name[find_name(study, sorted(by_name), "study")])
-    return list(dict.fromkeys(entry["hash"] for entry in manifest.entries))
+    manifest = read_manifest(by_name[find_name(study, sorted(by_name), "study")], empty=True)
+    return list(dict.fromkeys(trial.hash for trial in manifest.trials))
 
 
 def run(options: argparse.Namespace) -> int:

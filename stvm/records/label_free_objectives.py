@@ -1,9 +1,9 @@
-"""What a trial can be chosen by: target mIoU, an oracle, and scores that need no target label."""
+"""Objectives to choose a trial by: target mIoU, an oracle, and scores without target labels."""
 
 from dataclasses import dataclass
-from typing import Any
 
 from stvm.errors import unknown
+from stvm.records.record import Record
 
 
 @dataclass(frozen=True)
@@ -11,11 +11,11 @@ class Objective:
     """A number in every record to choose settings by.
 
     Attributes:
-        name: of the option; a score without labels stands under `result.scores` by this name.
-        label: for tables.
-        higher_is_better: else lower is.
-        oracle: it is computed from target labels.
-        about: one sentence.
+        name: value of the option, and name of a label-free score in `result.scores`.
+        label: name in tables.
+        higher_is_better: whether the highest value is the best.
+        oracle: whether it is computed from target labels.
+        about: description in one sentence.
     """
 
     name: str
@@ -24,9 +24,9 @@ class Objective:
     oracle: bool
     about: str
 
-    def value(self, result: dict[str, Any]) -> float | None:
-        """Of a record's `result`; None where the trial has none."""
-        found = result["miou"] if self.oracle else (result.get("scores") or {}).get(self.name)
+    def value(self, record: Record) -> float | None:
+        """The value in a record; None where the record has none."""
+        found = record.miou if self.oracle else record.scores.get(self.name)
         return None if found is None else float(found)
 
 

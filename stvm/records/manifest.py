@@ -4,14 +4,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from stvm.errors import StvmError
 from stvm.files import read_json
-from stvm.records.results import is_hash
+from stvm.records.checked_values import field_of, is_hash
 from stvm.records.trial_label import label_parts
-
-T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -53,8 +51,15 @@ class Manifest:
     """One study: what belongs to it and by which rule it is evaluated.
 
     Attributes:
-        study: kind, as in "ablation".
-        facts: what reports of this kind of study need beside the trials.
+        study: kind of study, such as "ablation".
+        base: hash of the settings that its trials share.
+        preset: name of the preset it started from.
+        title: title in one line for people.
+        rule: sentence that says which network is measured, and on which images.
+        updated: time of the last run.
+        trials: trials in the order in which they run.
+        dataset: value of the setting `dataset`.
+        facts: further values for reports of this kind of study.
         others: bases of the other studies of this kind in the same results.
     """
 
@@ -69,17 +74,10 @@ class Manifest:
     facts: Mapping[str, Any] = field(default_factory=dict)
     others: tuple[str, ...] = ()
 
-
-def field_of(data: dict[str, Any], name: str, kind: type[T], path: Path) -> T:
-    """A field of a JSON object.
-
-    Raises:
-        StvmError: absent or of another type.
-    """
-    value = data.get(name)
-    if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
-        raise StvmError(f"{path}: '{name}' is {value!r}, not of type {kind.__name__}")
-    return value
+    @property
+    def name(self) -> str:
+        """STUDY-BASE, the name of its file."""
+        return f"{self.study}-{self.base}"
 
 
 def _trial(data: Any, path: Path, drawn: bool) -> Trial:
@@ -122,12 +120,13 @@ def _time(text: str, path: Path) -> datetime:
     return time if time.tzinfo else time.replace(tzinfo=UTC)
 
 
-def read_manifest(path: Path, rows: tuple[str, ...] | None = None) -> Manifest:
+def read_manifest(path: Path, rows: tuple[str, ...] | None = None, empty: bool = False) -> Manifest:
     """The manifest of a study.
 
     Args:
         path: `results/studies/STUDY-BASE.json`.
-        rows: that its trials may have; None for any.
+        rows: variants that its trials may have; None for any.
+        empty: accept a study without trials, such as a search that was stopped early.
 
     Raises:
         StvmError: unreadable, a field missing or of the wrong type, a trial listed twice.
@@ -143,7 +142,7 @@ def read_manifest(path: Path, rows: tuple[str, ...] | None = None) -> Manifest:
     )
     if path.stem != f"{study}-{base}":
         raise StvmError(f"{path}: 'base' is {base!r}, which is not the base in the file's name")
-    if not trials:
+    if not (trials or empty):
         raise StvmError(f"{path}: lists no trial: run `{command(study)}` again")
     return Manifest(
         study,

@@ -1,44 +1,115 @@
-"""Records of the trials that a study lists, read as typed values."""
+"""A record of a trial as one typed value, and the readers of the records that a study lists."""
 
-import math
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 from stvm.errors import StvmError
-from stvm.files import find_json
-from stvm.records.manifest import Manifest, Trial, field_of
+from stvm.files import SCHEMA, find_json
+from stvm.records.checked_values import field_of
+from stvm.records.manifest import Manifest, Trial
+from stvm.records.record_figures import CURVES, check_figures, check_miou
+from stvm.records.result_schema import CurvePoint, Result, WatchPoint
+from stvm.records.schema import Failure, Run, Status
 
-Points = list[dict[str, Any]]
-"""Of a curve over the iterations; each has `iteration`."""
+_MOVE = "move it away and run again"
+_PARTS = ("schema", "hash", "status", "settings", "result", "failure", "run", "variant")
 
 
 @dataclass(frozen=True)
 class Record:
-    """What became of a trial.
+    """Everything recorded of one trial. `docs/records.md` explains each field.
+
+    The parts are the JSON objects of the file, typed by `stvm.records.schema`: a field that an
+    older version did not write is absent from them, and one of a later version is kept.
 
     Attributes:
-        path: of the file.
-        miou: fraction; None when the trial failed.
-        error: first line of the failure; None when the trial is done.
-        result: as recorded, without what is null and without the curves; empty when the trial
-            failed.
-        settings: by name.
-        run: when, where and how long.
-        variant: label that the record gives itself.
-        curve: losses and the like over the iterations.
-        watch: shares of the predicted classes over the iterations.
+        hash: name of the trial.
+        status: done, or failed because a loss was not finite.
+        settings: settings of the trial by name.
+        result: findings of the trial; empty when it failed.
+        failure: reason of a failed trial; empty when it is done.
+        run: circumstances of the run: time, device, versions, source model.
+        variant: label of the trial for people.
+        others: fields of the file that this version does not know.
+        path: file of the record; None before it is written.
     """
 
-    path: Path
-    miou: float | None
-    error: str | None
-    result: dict[str, Any] = field(default_factory=dict)
+    hash: str
+    status: Status
     settings: dict[str, Any] = field(default_factory=dict)
-    run: dict[str, Any] = field(default_factory=dict)
+    result: Result = field(default_factory=Result)
+    failure: Failure = field(default_factory=Failure)
+    run: Run = field(default_factory=Run)
     variant: str = ""
-    curve: Points = field(default_factory=list)
-    watch: Points = field(default_factory=list)
+    others: dict[str, Any] = field(default_factory=dict)
+    path: Path | None = field(default=None, compare=False)
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any], path: Path | None = None) -> "Record":
+        """A record from the JSON object of its file, whichever version wrote it.
+
+        Args:
+            data: the object, of the schema that this version reads.
+            path: the file, for messages.
+
+        Raises:
+            StvmError: a part is absent or of another type.
+        """
+        name = path or Path("record")
+        try:
+            status = field_of(data, "status", str, name)
+            if status not in ("done", "failed"):
+                raise StvmError(f"{name}: status is {status!r}, neither 'done' nor 'failed'")
+            done = status == "done"
+            return cls(
+                field_of(data, "hash", str, name),
+                cast(Status, status),
+                field_of(data, "settings", dict, name),
+                cast(Result, field_of(data, "result", dict, name) if done else {}),
+                cast(Failure, {} if done else _optional(data, "failure", name)),
+                cast(Run, _optional(data, "run", name)),
+                str(data.get("variant") or ""),
+                {key: value for key, value in data.items() if key not in _PARTS},
+                path,
+            )
+        except StvmError as error:
+            raise StvmError(f"{error}; {_MOVE}") from None
+
+    def __post_init__(self) -> None:
+        if self.is_done:
+            check_miou(self.result, self.path or Path("record"))
+
+    def as_dict(self) -> dict[str, Any]:
+        """The JSON object of the record's file, with the number of its schema."""
+        parts = {"schema": SCHEMA, "hash": self.hash, "status": self.status}
+        parts |= {"settings": self.settings, "result": self.result if self.is_done else None}
+        parts |= {"failure": None if self.is_done else self.failure}
+        return parts | {"run": self.run, "variant": self.variant} | self.others
+
+    @property
+    def is_done(self) -> bool:
+        """Whether the trial has a result."""
+        return self.status == "done"
+
+    @property
+    def miou(self) -> float | None:
+        """Mean IoU on the evaluated split, a fraction of 1; None when the trial failed."""
+        return self.result.get("miou")
+
+    @property
+    def error(self) -> str | None:
+        """First line of the failure; None when the trial is done."""
+        if self.is_done:
+            return None
+        lines = str(self.failure.get("error", "")).strip().splitlines()
+        return lines[0] if lines else "no reason recorded"
+
+    @property
+    def reason(self) -> str:
+        """The failure's whole message in one line; empty when the trial is done."""
+        return " ".join(str(self.failure.get("error", "")).split())
 
     @property
     def split(self) -> str:
@@ -47,113 +118,56 @@ class Record:
 
     @property
     def adapts(self) -> bool:
-        """The trial trained on the target."""
+        """Whether the trial trained on the target."""
         return isinstance(self.result.get("student"), dict)
 
     @property
     def collapsed(self) -> bool:
-        """Its predictions fell to few classes."""
+        """Whether its predictions fell to few classes."""
         return self.result.get("collapsed") is True
 
     @property
     def idle(self) -> tuple[str, ...]:
-        """Its parts that were on and did nothing, each with what it did not do."""
-        told = self.result.get("idle")
+        """Parts of the method that were on and did nothing, in words."""
+        told: object = self.result.get("idle")
         return tuple(map(str, told)) if isinstance(told, list) else ()
 
+    @property
+    def scores(self) -> Mapping[str, float | None]:
+        """Scores that need no label, by name; empty where there are none."""
+        return cast(Mapping[str, float | None], self.result.get("scores") or {})
 
-def _is_point(point: Any, name: str) -> bool:
-    if not isinstance(point, dict) or not isinstance(point.get("iteration"), int):
-        return False
-    numbers = point.get("shares") if name == "watch" else list(point.values())
-    return isinstance(numbers, list) and all(map(_is_figure, numbers))
+    @property
+    def auroc(self) -> Mapping[str, float | None]:
+        """AUROC of the pseudo-labels by score; empty where there is none."""
+        return cast(Mapping[str, float | None], self.result.get("auroc") or {})
 
+    def silhouette(self, labels: str) -> Mapping[str, Any]:
+        """Silhouettes under the labels "truth" or "prediction"; empty where there are none."""
+        found: Mapping[str, Any] = self.result.get("silhouette") or {}
+        return found.get(labels) or {}
 
-_SHOWN = ("iou", "class_names", "auroc", "scores", "silhouette", "means", "multi_scale", "protocol")
-"""Fields of a result that tables show beside its mIoU; each may be absent or null."""
+    @property
+    def curve(self) -> list[CurvePoint]:
+        """Losses and the like over the iterations."""
+        return self.result.get("curve") or []
 
-
-def _is_figure(value: object) -> bool:
-    return value is None or (isinstance(value, int | float) and not isinstance(value, bool))
-
-
-def _is_sound(name: str, value: Any) -> bool:
-    """Whether a field has the form that tables expect."""
-    if name == "class_names":
-        return isinstance(value, list) and all(isinstance(item, str) for item in value)
-    if name == "iou":
-        return isinstance(value, list) and all(map(_is_figure, value))
-    if not isinstance(value, dict):
-        return False
-    if name == "multi_scale":
-        return _is_measured(value)
-    if name == "protocol":
-        return isinstance(value.get("name"), str)
-    if name != "silhouette":
-        return all(map(_is_figure, value.values()))
-    parts = [part for part in value.values() if part is not None]
-    return all(
-        isinstance(part, dict) and all(_is_figure(part.get(f"{k}_mean")) for k in _MEANS)
-        for part in parts
-    )
+    @property
+    def watch(self) -> list[WatchPoint]:
+        """Shares of the predicted classes over the iterations."""
+        return self.result.get("watch") or []
 
 
-def _is_measured(value: dict[str, Any]) -> bool:
-    """Figures of multi-scale testing, and its scales."""
-    means, scales = value.get("means") or {}, value.get("scales") or []
-    return (
-        _is_figure(value.get("miou"))
-        and _is_sound("iou", value.get("iou") or [])
-        and _is_sound("means", means)
-        and _is_sound("iou", scales)
-    )
-
-
-_MEANS = ("class", "overall")
-
-
-def _unsound(path: Path, name: str) -> StvmError:
-    return StvmError(f"{path}: '{name}' holds no figures; move it away and run it again")
-
-
-def _result(data: dict[str, Any], path: Path) -> dict[str, Any]:
-    result = field_of(data, "result", dict, path)
-    miou = result.get("miou")
-    if isinstance(miou, bool) or not isinstance(miou, int | float) or not math.isfinite(miou):
-        raise StvmError(f"{path}: 'miou' is {miou!r}, not a number; move it away and run it again")
-    if not 0 <= miou <= 1:
-        raise StvmError(f"{path}: 'miou' is {miou}, not a fraction between 0 and 1")
-    found = {name: value for name, value in result.items() if value is not None}
-    for name in _SHOWN:
-        if name in found and not _is_sound(name, found[name]):
-            raise _unsound(path, name)
-    return found | {"miou": float(miou)}
-
-
-def _points(result: dict[str, Any], name: str, path: Path) -> Points:
-    points = result.get(name, [])
-    if not isinstance(points, list) or not all(_is_point(point, name) for point in points):
-        raise _unsound(path, name)
-    return points
-
-
-def _optional(data: dict[str, Any], name: str, path: Path) -> dict[str, Any]:
+def _optional(data: Mapping[str, Any], name: str, path: Path) -> dict[str, Any]:
     return field_of(data, name, dict, path) if data.get(name) is not None else {}
 
 
-_CURVES = ("curve", "watch")
-
-
-def read_record(path: Path, curves: bool = True) -> Record | None:
+def find_record(path: Path) -> Record | None:
     """The record in a file `HASH.json`; None when there is none.
 
-    Args:
-        path: of the file.
-        curves: keep them, which are most of a record.
-
     Raises:
-        StvmError: unreadable, of another trial than its name says, or a field is not what it
-            should be.
+        StvmError: the file is damaged, or of another trial than its name says.
+        Unreadable: a later version wrote it, or nothing is known to be wrong with it.
     """
     data = find_json(path)
     if data is None:
@@ -161,24 +175,30 @@ def read_record(path: Path, curves: bool = True) -> Record | None:
     if data.get("hash") != path.stem:
         raise StvmError(
             f"{path}: hash is {data.get('hash')!r}, so it is no record of trial {path.stem}; "
-            "move it away and run again"
+            f"{_MOVE}"
         )
-    about: dict[str, Any] = {
-        "settings": field_of(data, "settings", dict, path),
-        "run": _optional(data, "run", path),
-        "variant": str(data.get("variant", "")),
-    }
-    status = field_of(data, "status", str, path)
-    if status == "done":
-        result = _result(data, path)
-        if curves:
-            about |= {name: _points(result, name, path) for name in _CURVES}
-        shown = {name: value for name, value in result.items() if name not in _CURVES}
-        return Record(path, result["miou"], None, shown, **about)
-    if status != "failed":
-        raise StvmError(f"{path}: status is {status!r}, neither 'done' nor 'failed'")
-    lines = str(_optional(data, "failure", path).get("error", "")).strip().splitlines()
-    return Record(path, None, lines[0] if lines else "no reason recorded", **about)
+    return Record.from_dict(data, path)
+
+
+def read_record(path: Path, curves: bool = True) -> Record | None:
+    """The record in a file `HASH.json` with checked figures; None when there is none.
+
+    Fields of the result that are null are left out.
+
+    Args:
+        path: file of the record.
+        curves: keep the curves, which are most of a record.
+
+    Raises:
+        StvmError: as `find_record`, or a figure is not what it should be.
+    """
+    record = find_record(path)
+    if record is None or not record.is_done:
+        return record
+    check_figures(record.result, path, curves)
+    dropped = () if curves else CURVES
+    kept = {k: v for k, v in record.result.items() if v is not None and k not in dropped}
+    return replace(record, result=cast(Result, kept))
 
 
 def _check_trial(record: Record, trial: Trial) -> None:
@@ -194,9 +214,7 @@ Outcome = Literal["done", "failed", "missing"]
 
 def outcome(record: Record | None) -> Outcome:
     """State of a listed trial."""
-    if record is None:
-        return "missing"
-    return "failed" if record.miou is None else "done"
+    return "missing" if record is None else record.status
 
 
 class RecordReader:
@@ -213,7 +231,7 @@ class RecordReader:
         self._read: dict[str, Record | None] = {}
 
     def record(self, name: str) -> Record | None:
-        """What is recorded of the trial with this hash; None when nothing is.
+        """The record of the trial with this hash; None when there is none.
 
         Raises:
             StvmError: as `read_record`.

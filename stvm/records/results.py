@@ -14,16 +14,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stvm.errors import StvmError
-from stvm.files import SCHEMA, drop_unfinished, find_json, now, replacing, write_json, writing
+from stvm.files import drop_unfinished, now, replacing, write_json, writing
 from stvm.files.locks import locked, look_afresh
+from stvm.records.checked_values import is_hash
+from stvm.records.record import Record, find_record
 
-_HASH = re.compile(r"[0-9a-f]{12}")
 _NAME = re.compile(r"\w[\w.-]*")
-
-
-def is_hash(name: str) -> bool:
-    """Whether a text has the form of a trial's hash."""
-    return bool(_HASH.fullmatch(name))
 
 
 class Results:
@@ -85,19 +81,13 @@ class Results:
         text = path.read_text(encoding="utf-8", errors="replace") if path.exists() else ""
         return "".join(text.strip().split("\n")[-1:]).strip()
 
-    def read(self, name: str) -> dict[str, Any] | None:
+    def read(self, name: str) -> Record | None:
         """The record of a trial; None when there is none.
 
         Raises:
-            StvmError: the file is no record of that trial.
+            StvmError: as `find_record`.
         """
-        path = self.record_path(name)
-        record = find_json(path)
-        if record is None:
-            return None
-        if record.get("hash") != name or record.get("status") not in ("done", "failed"):
-            raise StvmError(f"{path}: not a record of trial {name}; move it away and run again")
-        return record
+        return find_record(self.record_path(name))
 
     def names(self) -> list[str]:
         """Hashes of all trials that have a record, sorted."""
@@ -111,18 +101,18 @@ class Results:
             if not is_hash(path.stem)
         ]
 
-    def write(self, record: dict[str, Any]) -> None:
+    def write(self, record: Record) -> None:
         """Put a new record in place; one that exists is never replaced.
 
         Raises:
             StvmError: there is one already, or it cannot be written.
         """
-        path = self.record_path(record["hash"])
+        path = self.record_path(record.hash)
         # Another machine may have written one where locks do not reach it.
         look_afresh(path.parent)
         if path.exists():
             raise StvmError(f"{path}: exists and is not overwritten; move it away and run again")
-        write_json(path, {"schema": SCHEMA} | record)
+        write_json(path, record.as_dict())
 
     def stamp(self, name: str) -> str:
         """Tells a record from one that was written in its place later; empty for none."""

@@ -10,10 +10,11 @@ from numpy.typing import NDArray
 
 from stvm.errors import StvmError
 from stvm.files import drop_unfinished, replacing_folder, writing
+from stvm.records.record import Record
 from stvm.records.results import Results
 
 EVALUATION = "evaluation only, target labels"
-"""Group of the scalars that target labels were needed for."""
+"""Group of the scalars that need target labels."""
 
 
 def require_tensorboard() -> None:
@@ -28,13 +29,13 @@ def require_tensorboard() -> None:
         )
 
 
-def write_trial(results: Results, record: Mapping[str, Any]) -> None:
+def write_trial(results: Results, record: Record) -> None:
     """Event files of a trial below `tensorboard/HASH`, whole or not at all, unless they stand.
 
     Raises:
         StvmError: they cannot be written.
     """
-    name = record["hash"]
+    name = record.hash
     folder = results.events_path(name)
     if folder.exists():
         return
@@ -57,7 +58,7 @@ def write_missing(results: Results, names: Iterable[str]) -> None:
             write_trial(results, record)
 
 
-def _write(folder: Path, record: Mapping[str, Any], sample: Path) -> None:
+def _write(folder: Path, record: Record, sample: Path) -> None:
     # Imported here: it takes a second, and few studies ask for it.
     from torch.utils.tensorboard import SummaryWriter
 
@@ -72,9 +73,9 @@ def _write(folder: Path, record: Mapping[str, Any], sample: Path) -> None:
                 writer.add_image(f"image, label and prediction/{index}", picture, dataformats="HWC")
 
 
-def scalars(record: Mapping[str, Any]) -> list[tuple[str, int, float]]:
+def scalars(record: Record) -> list[tuple[str, int, float]]:
     """Tag, iteration and value of every number of a record that has one."""
-    result = record.get("result") or {}
+    result: Mapping[str, Any] = record.result
     found = [
         (f"{group}/{name}", int(point["iteration"]), float(value))
         for group, key in (("training", "curve"), ("target without labels", "watch"))
@@ -104,7 +105,7 @@ def strips(sample: Mapping[str, NDArray[Any]]) -> list[NDArray[np.uint8]]:
     return [np.hstack([pixels, palette[label], palette[p]]) for pixels, label, p in triples]
 
 
-def _summary(record: Mapping[str, Any]) -> str:
-    settings = "\n".join(f"    {name} = {value}" for name, value in record["settings"].items())
-    failure = (record.get("failure") or {}).get("error", "")
-    return f"{record.get('variant', '')}: {record['status']} {failure}\n\n{settings}"
+def _summary(record: Record) -> str:
+    settings = "\n".join(f"    {name} = {value}" for name, value in record.settings.items())
+    failure = record.failure.get("error", "")
+    return f"{record.variant}: {record.status} {failure}\n\n{settings}"

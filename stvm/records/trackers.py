@@ -20,6 +20,7 @@ import numpy as np
 from stvm.errors import StvmError, unknown
 from stvm.files import drop_unfinished, refuse_file, replacing_folder, writing
 from stvm.files.sqlite import sqlite_url
+from stvm.records.record import Record
 from stvm.records.results import Results
 from stvm.records.tensorboard_events import EVALUATION, scalars, strips
 
@@ -88,34 +89,34 @@ def _faults(name: str, folder: Path) -> Iterator[None]:
         ) from error
 
 
-def run_id(record: Mapping[str, Any]) -> str:
+def run_id(record: Record) -> str:
     """Names one run of a trial: of its hash and the digits of when it was started."""
-    started = str((record.get("run") or {}).get("started", ""))
+    started = str(record.run.get("started", ""))
     digits = "".join(filter(str.isdigit, started.partition("+")[0]))
-    return f"{record['hash']}-{digits}" if digits else str(record["hash"])
+    return f"{record.hash}-{digits}" if digits else record.hash
 
 
-def facts(record: Mapping[str, Any]) -> dict[str, str]:
-    """What a run says of itself beside its settings."""
-    run = record.get("run") or {}
+def facts(record: Record) -> dict[str, str]:
+    """Facts about a run beside its settings."""
+    run: Mapping[str, Any] = record.run
     told = {key: run.get(key) for key in ("started", "seconds", "device", "stvm", "torch")}
-    told |= {"hash": record["hash"], "status": record["status"]}
-    told |= {"variant": record.get("variant"), "split": (record.get("result") or {}).get("split")}
-    told |= {"failure": (record.get("failure") or {}).get("error")}
+    told |= {"hash": record.hash, "status": record.status}
+    told |= {"variant": record.variant, "split": record.split}
+    told |= {"failure": record.failure.get("error")}
     told |= {"note": f"'{EVALUATION}': what needs labels of the target"}
     return {key: str(value) for key, value in told.items() if value not in (None, "")}
 
 
-def pictures(results: Results, record: Mapping[str, Any]) -> list[np.ndarray[Any, Any]]:
+def pictures(results: Results, record: Record) -> list[np.ndarray[Any, Any]]:
     """Image, label and prediction of the sample; none where there is no sample."""
-    path = results.sample_path(record["hash"])
+    path = results.sample_path(record.hash)
     if not path.exists():
         return []
     with np.load(path, allow_pickle=False) as arrays:
         return list(strips(dict(arrays)))
 
 
-def _to_mlflow(results: Results, folder: Path, records: list[dict[str, Any]]) -> int:
+def _to_mlflow(results: Results, folder: Path, records: list[Record]) -> int:
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     # Imported here: it takes seconds, and few ask for it.
     from mlflow.tracking import MlflowClient
@@ -139,16 +140,16 @@ def _to_mlflow(results: Results, folder: Path, records: list[dict[str, Any]]) ->
     return new
 
 
-def _mlflow_run(client: Any, experiment: str, results: Results, record: dict[str, Any]) -> None:
+def _mlflow_run(client: Any, experiment: str, results: Results, record: Record) -> None:
     from mlflow.entities import Metric, Param
 
     began, seconds = _times(record)
     tags = {f"stvm_{key}": value for key, value in facts(record).items()}
     tags["stvm_run"] = run_id(record)
     run = client.create_run(
-        experiment, began, tags, run_name=str(record.get("variant") or record["hash"])
+        experiment, began, tags, run_name=record.variant or record.hash
     ).info.run_id
-    params = [Param(name, str(value)) for name, value in record["settings"].items()]
+    params = [Param(name, str(value)) for name, value in record.settings.items()]
     for start in range(0, len(params), _MOST_PARAMS):
         client.log_batch(run, params=params[start : start + _MOST_PARAMS])
     # MLflow takes no comma in a name.
@@ -159,21 +160,20 @@ def _mlflow_run(client: Any, experiment: str, results: Results, record: dict[str
         client.log_batch(run, metrics=metrics[start : start + _MOST_METRICS])
     for number, picture in enumerate(pictures(results, record)):
         client.log_image(run, picture, artifact_file=f"pictures/{number}.png")
-    status = "FINISHED" if record["status"] == "done" else "FAILED"
+    status = "FINISHED" if record.status == "done" else "FAILED"
     client.set_terminated(run, status, began + int(1000 * seconds))
 
 
-def _times(record: Mapping[str, Any]) -> tuple[int, float]:
+def _times(record: Record) -> tuple[int, float]:
     """Milliseconds since 1970 at the start, and seconds that it took."""
-    run = record.get("run") or {}
     try:
-        began = int(1000 * datetime.fromisoformat(str(run.get("started"))).timestamp())
+        began = int(1000 * datetime.fromisoformat(str(record.run.get("started"))).timestamp())
     except ValueError:
         began = 0
-    return began, float(run.get("seconds") or 0)
+    return began, float(record.run.get("seconds") or 0)
 
 
-def _to_wandb(results: Results, folder: Path, records: list[dict[str, Any]]) -> int:
+def _to_wandb(results: Results, folder: Path, records: list[Record]) -> int:
     os.environ.setdefault("WANDB_ERROR_REPORTING", "false")
     new = 0
     for record in records:
@@ -187,14 +187,14 @@ def _to_wandb(results: Results, folder: Path, records: list[dict[str, Any]]) -> 
     return new
 
 
-def _wandb_run(folder: Path, results: Results, record: dict[str, Any]) -> None:
+def _wandb_run(folder: Path, results: Results, record: Record) -> None:
     import wandb
 
     with wandb.init(
         project=PROJECT,
         id=run_id(record),
-        name=str(record.get("variant") or record["hash"]),
-        config=record["settings"] | {f"stvm.{k}": v for k, v in facts(record).items()},
+        name=record.variant or record.hash,
+        config=record.settings | {f"stvm.{k}": v for k, v in facts(record).items()},
         dir=folder,
         mode="offline",
         # Of the machine that writes and not of the one that trained, so none of it.
@@ -211,4 +211,4 @@ def _wandb_run(folder: Path, results: Results, record: dict[str, Any]) -> None:
         images = [wandb.Image(picture) for picture in pictures(results, record)]
         if images:
             run.log({"image, label and prediction": images})
-        run.finish(0 if record["status"] == "done" else 1)
+        run.finish(0 if record.status == "done" else 1)

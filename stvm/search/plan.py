@@ -11,6 +11,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from stvm.errors import StvmError
 from stvm.records.label_free_objectives import Objective
+from stvm.records.record import Record
 from stvm.search.space import Parameter, Values, default_values, format_assignments, search_split
 from stvm.settings import Settings, digest
 from stvm.study import Rename, Trial
@@ -121,11 +122,11 @@ class Suggestion:
         return f"trial {self.number}: {format_assignments(self.values)}"
 
 
-def objective_value(record: dict[str, Any], objective: Objective) -> tuple[float | None, str]:
+def objective_value(record: Record, objective: Objective) -> tuple[float | None, str]:
     """A record's value by an objective, and the words for it; None where it has no value."""
-    if record["status"] == "failed":
-        return None, f"failed: {record['failure']['error']}"
-    value = objective.value(record["result"])
+    if not record.is_done:
+        return None, f"failed: {record.reason}"
+    value = objective.value(record)
     if value is None or not math.isfinite(value):
         return None, f"failed: its record has no {objective.label}"
     return value, f"{objective.label} {format_value(value, objective)}"

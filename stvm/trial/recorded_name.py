@@ -12,6 +12,7 @@ from typing import Any
 from stvm.data.datasets import every_fingerprint, fingerprint
 from stvm.data.fingerprints import Contents
 from stvm.errors import StvmError
+from stvm.records.record import Record
 from stvm.records.results import Results
 from stvm.settings import Settings, digest
 from stvm.source_model.location import uses_local_files
@@ -107,12 +108,12 @@ def _trains_nothing(settings: Settings) -> bool:
     return bool(settings.source.source_checkpoint) and not adapts
 
 
-def _is_of(record: dict[str, Any], settings: Settings, contents: Contents) -> bool:
+def _is_of(record: Record, settings: Settings, contents: Contents) -> bool:
     """Whether a record was made from the files that are there now, as far as it says.
 
     Earlier ones know names and sizes of images alone, and of all files that lay in the folders.
     """
-    run = record.get("run") or {}
+    run = record.run
     checkpoint = settings.source.source_checkpoint
     weights = contents.of_file(checkpoint) if checkpoint else ""
     if weights and run.get("source_sha256", weights) != weights:

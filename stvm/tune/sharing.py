@@ -17,6 +17,7 @@ from ray.tune.search import Searcher
 
 from stvm.errors import StvmError
 from stvm.files.locks import is_held
+from stvm.records.record import Record
 from stvm.records.results import Results
 from stvm.records.running import read_sign
 from stvm.source_model.location import source_lock
@@ -57,18 +58,18 @@ def standing(task: Task) -> Standing:
         return _taken(source_lock(path))
     results = Results(Path(task["results"]))
     record = results.read(task["name"])
-    failed = record is not None and record["status"] == "failed"
+    failed = record is not None and not record.is_done
     again = failed and task["retry_failed"] and results.stamp(task["name"]) == task["failed"]
     if record is None or again:
         return _taken(results.lock_path(task["name"]))
     return Standing("ended", outcome(record))
 
 
-def outcome(record: Mapping[str, Any]) -> dict[str, Any]:
-    """What is reported of a trial with this record."""
-    if record["status"] == "failed":
-        return {"status": "failed", "reason": record["failure"]["error"]}
-    return {"status": "done", "miou": record["result"]["miou"]}
+def outcome(record: Record) -> dict[str, Any]:
+    """The report of a worker on a trial with this record."""
+    if not record.is_done:
+        return {"status": "failed", "reason": record.reason}
+    return {"status": "done", "miou": record.miou}
 
 
 def _taken(lock: Path) -> Standing:

@@ -105,7 +105,7 @@ def _do(task: dict[str, Any], device: torch.device) -> dict[str, Any]:
     )
     if task["tensorboard"]:
         write_trial(results, record)
-    aside = (record.get("run") or {}).get("state_set_aside")
+    aside = record.run.get("state_set_aside")
     return outcome(record) | ({"set_aside": aside} if aside else {})
 
 

@@ -10,6 +10,7 @@ import optuna
 import pytest
 from optuna.trial import TrialState
 
+from stvm.records.record import Record
 from stvm.records.results import Results
 
 BENCHMARKS = Path(__file__).resolve().parents[2] / "benchmarks"
@@ -29,7 +30,7 @@ def results_of(folder: Path, *noted: tuple[str, str]) -> Path:
     (folder / "studies").mkdir(parents=True)
     entries = [{"hash": A}, {"hash": B}]
     (folder / "studies" / "s.json").write_text(json.dumps({"trials": entries}))
-    results.write({"hash": B, "status": "done"})
+    results.write(Record(B, "done", result={"miou": 0.5}))
     os.utime(results.record_path(B), (later := time.time() + 60, later))
     for event, name in noted:
         results.note(event, name)
@@ -41,7 +42,7 @@ def test_the_audit_counts_lost_trials_and_those_started_after_their_end(tmp_path
 
     sound = results_of(tmp_path / "1", ("start", B), ("start", B), ("done", B))
     assert audit(sound) == (1, 0)
-    Results(sound).write({"hash": A, "status": "failed"})
+    Results(sound).write(Record(A, "failed"))
     assert audit(sound) == (0, 0)
     Results(sound).note("start", B)
     assert audit(sound) == (0, 1)
@@ -76,14 +77,14 @@ def test_a_search_is_compared_with_its_storage(
         trial.set_user_attr("hash", name)
         study.tell(trial, value, state=None if value is not None else TrialState.FAIL)
 
-    results.write({"hash": A, "status": "done"})
-    results.write({"hash": B, "status": "failed"})
+    results.write(Record(A, "done", result={"miou": 0.5}))
+    results.write(Record(B, "failed"))
     told(A, 0.5)
     told(B, None)
     assert audit_search(tmp_path)
     told(C, 0.5)
     assert not audit_search(tmp_path) and "lost 1" in capsys.readouterr().out
-    results.write({"hash": C, "status": "done"})
+    results.write(Record(C, "done", result={"miou": 0.5}))
     assert audit_search(tmp_path)
     told(A, 0.5)
     assert not audit_search(tmp_path) and "duplicate settings 1" in capsys.readouterr().out

@@ -8,8 +8,7 @@ from benchmarks.study_results import make_study
 from reports import make_report
 from reports.sheets.rows import pool
 from studies.__main__ import main
-from studies.commands.lookup import entry_label, manifest_paths
-from studies.commands.lookup import read_manifest as read_entries
+from studies.commands.lookup import manifest_paths
 from studies.commands.retry_failed import build_retry
 from stvm.records.manifest import find_manifests, read_manifest
 from stvm.records.results import Results
@@ -38,7 +37,7 @@ def test_labels_name_the_draw_where_there_is_one(
         (drawn, "STvM realisation 0 seed 0", ": realisations 0 (fresh)"),
     ):
         (path,) = manifest_paths(Results(root))
-        labels = [entry_label(entry) for entry in read_entries(path).entries]
+        labels = [trial.label() for trial in read_manifest(path).trials]
         assert label in labels
         ((only,),) = [list(paths.values()) for paths in find_manifests(root).values()]
         trials = read_manifest(only).trials

@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,9 @@ from stvm.data.fingerprints import Contents
 from stvm.errors import StvmError
 from stvm.files import digests
 from stvm.files.digests import Digests, end_sha256
+from stvm.records.record import Record
 from stvm.records.results import Results
+from stvm.records.schema import Run
 from stvm.settings import Settings
 from stvm.settings.presets import PRESETS
 from stvm.source_model.ensure import ensure_source
@@ -137,7 +140,7 @@ STRAYS = (
 )
 
 
-def older_name(settings: Settings, target_train: bool) -> dict[str, Any]:
+def older_name(settings: Settings, target_train: bool) -> Record:
     """A record as earlier versions wrote it: named by paths, made from all files that lie there."""
     folders = [Path("sim/train"), Path("sim/val"), Path("real/test")]
     folders += [Path("real/train/images")] if target_train else []
@@ -146,11 +149,9 @@ def older_name(settings: Settings, target_train: bool) -> dict[str, Any]:
         for path in sorted(p for p in folder.rglob("*") if p.is_file()):
             line = f"{number} {path.relative_to(folder)} {path.stat().st_size}\n"
             whole.update(line.encode())
-    return {
-        **{"hash": settings.hash(), "status": "done", "failure": None, "variant": "STvM"},
-        **{"settings": settings.flat(), "result": {"miou": 0.5}},
-        "run": {"images_sha256": whole.hexdigest()},
-    }
+    run: Run = {"images_sha256": whole.hexdigest()}
+    flat = settings.flat()
+    return Record(settings.hash(), "done", flat, {"miou": 0.5}, run=run, variant="STvM")
 
 
 def test_digests_go_to_another_process_as_the_folder_they_lie_in(here: Path) -> None:
@@ -169,7 +170,7 @@ def test_nothing_else_in_a_folder_counts(here: Path) -> None:
         (here / stray).parent.mkdir(exist_ok=True)
         (here / stray).write_text("x")
     assert name(on()) == now
-    assert name(on(n_f=32)) == older["hash"]
+    assert name(on(n_f=32)) == older.hash
 
 
 def test_a_record_under_an_older_name_is_found_while_the_files_are_the_same(here: Path) -> None:
@@ -182,7 +183,7 @@ def test_a_record_under_an_older_name_is_found_while_the_files_are_the_same(here
     for spelt in ("sim", "./sim", str(here / "sim")):
         assert name(on(spelt)) == "a3aef8015712" and name(on(spelt, **OFF)) == "f336fd8f7d88"
         record = run_and_record(on(spelt), results, here / "cache", CPU)
-        assert record["hash"] == "a3aef8015712" and record["result"] == {"miou": 0.5}
+        assert record.hash == "a3aef8015712" and record.result == {"miou": 0.5}
     Image.new("RGB", (48, 32)).save(here / "real/train/images/0.png")
     assert name(on()) not in results.names()
     assert name(on(**OFF)) == "f336fd8f7d88"
@@ -229,8 +230,7 @@ def test_the_control_finds_the_trials_that_are_named_by_their_files(
     raw = ablation_renaming(Results(here / "results"), here / "cache")(trials["STvM_Raw"])
     assert raw.hash() != trials["STvM_Raw"].hash()
     result = {"miou": 0.5, "curve": [], "parts": {"reliability": 0.25}}
-    record = {"hash": raw.hash(), "status": "done", "settings": raw.flat(), "result": result}
-    Results(here / "results").write(record)
+    Results(here / "results").write(Record(raw.hash(), "done", raw.flat(), result))
     assert ablation.main(given) == 0
     assert "  Control seed 0" in capsys.readouterr().out
 
@@ -280,13 +280,15 @@ def test_a_record_under_the_path_of_its_checkpoint_is_found(here: Path) -> None:
     assert older.hash() == "52420fed2418"
     results = Results(here / "results")
     results.write(
-        {"hash": older.hash(), "status": "done", "settings": older.flat(), "failure": None}
-        | {
-            "result": {"miou": 0.5},
-            "run": {
+        Record(
+            older.hash(),
+            "done",
+            older.flat(),
+            {"miou": 0.5},
+            run={
                 "source_sha256": "9a129038d9a00aed0cf6a7ea059ca50a813449061ab87848cf1a13eafdf33b2c"
             },
-        }
+        )
     )
     for path in ("a.pth", "./a.pth", str(here / "a.pth")):
         assert name(tiny(source_checkpoint=path)) == older.hash()
@@ -308,9 +310,7 @@ def test_rows_that_train_nothing_have_one_name_whatever_training_passes_do(here:
     # Without a checkpoint the source model itself was trained in those passes.
     assert name(tiny(**OFF)) != name(tiny(**OFF, precision="bfloat16"))
     older = tiny(**given, **OFF, precision="bfloat16").canonical()
-    Results(here / "results").write(
-        {"hash": older.hash(), "status": "done", "settings": older.flat(), "run": {}}
-    )
+    Results(here / "results").write(Record(older.hash(), "done", older.flat(), {"miou": 0.5}))
     for precision in ("float32", "bfloat16"):
         assert name(tiny(**given, **OFF, precision=precision)) == older.hash()
     assert name(tiny(**given, **OFF, precision="tf32")) != older.hash()
@@ -461,13 +461,13 @@ def test_the_networks_of_a_replayed_trial_are_kept_under_its_older_name(
     here: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     now = run_and_record(on(**OFF), Results(here / "a"), here / "cache", CPU)
-    older = now | older_name(on(**OFF).canonical(), False) | {"result": now["result"]}
-    older["run"] = now["run"] | older["run"]
-    assert older["hash"] != now["hash"]
+    named_by_place = older_name(on(**OFF).canonical(), False)
+    older = replace(named_by_place, result=now.result, run=now.run | named_by_place.run)
+    assert older.hash != now.hash
     Results(here / "b").write(older)
-    given = ["replay", older["hash"], "--results", "b", "--cache", "cache", "--keep-model"]
+    given = ["replay", older.hash, "--results", "b", "--cache", "cache", "--keep-model"]
     assert commands(given) == 0
-    path = Results(here / "b").model_path(older["hash"])
+    path = Results(here / "b").model_path(older.hash)
     assert path.is_file() and f"its network lies in {path}" in capsys.readouterr().out
     assert commands(given) == 0
     assert f"is left as it is: {path}" in capsys.readouterr().err

@@ -33,7 +33,7 @@ from stvm.records.results import Results
 from stvm.search.storage import open_storage, results_id
 from stvm.training.resume import TrainingCheckpoint
 from stvm.trial.run_and_record import run_and_record
-from tests.helpers.command_output import NAMES, put, synthetic
+from tests.helpers.command_output import NAMES, manifest, put, synthetic
 from tests.helpers.tiny_settings import ASSIGNMENTS, tiny
 
 CPU = torch.device("cpu")
@@ -51,7 +51,8 @@ def test_every_kind_of_file_is_as_open_as_the_umask_says(shared: None, tmp_path:
     results, cache = Results(tmp_path / "results"), tmp_path / "cache"
     record = run_and_record(tiny(keep_model=True), results, cache, CPU)
     TrainingCheckpoint(results.state_path("0" * 12), {}).save({"iteration": 1}, CPU)
-    write_json(results.root / "studies" / "ablation-x.json", {"schema": 1, "trials": []})
+    made = manifest(tmp_path / "made", "ablation-x", {})
+    write_json(results.root / "studies" / made.name, json.loads(made.read_text()))
     results_id(results)
     open_storage(None, results.root, "search").create_new_study([])
     open_storage(str(tmp_path / "journal.log"), results.root, "s").create_new_study([])
@@ -59,7 +60,7 @@ def test_every_kind_of_file_is_as_open_as_the_umask_says(shared: None, tmp_path:
     files = [path for path in tmp_path.rglob("*") if path.is_file()]
     kinds = {path.suffix for path in files}
     assert kinds >= {".json", ".npz", ".safetensors", ".pt", ".npy", ".db", ".log", ".jsonl"}
-    assert kinds >= {".parquet", ".lock"} and results.record_path(record["hash"]) in files
+    assert kinds >= {".parquet", ".lock"} and results.record_path(record.hash) in files
     modes = {path: stat.S_IMODE(path.stat().st_mode) for path in files}
     assert {path: mode for path, mode in modes.items() if mode != 0o640} == {}
     folders = {p: stat.S_IMODE(p.stat().st_mode) for p in tmp_path.rglob("*") if p.is_dir()}

@@ -37,7 +37,10 @@ def manifest(root: Path, study: str, rows: dict[str, str]) -> Path:
     ]
     path = root / "studies" / f"{study}.json"
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps({"schema": 1, "title": f"title of {study}", "trials": entries}))
+    kind, _, base = study.partition("-")
+    head = {"schema": 1, "study": kind, "base": base, "preset": "demo", "rule": "the last one"}
+    head |= {"title": f"title of {study}", "updated": "2026-01-01T00:00:00+00:00"}
+    path.write_text(json.dumps(head | {"trials": entries}))
     return path
 
 

@@ -9,6 +9,7 @@ from optuna.storages import BaseStorage
 from optuna.trial import TrialState
 
 from stvm.records.label_free_objectives import find_objective
+from stvm.records.record import Record
 from stvm.records.results import Results
 from stvm.search.plan import Plan, Suggestion
 from stvm.search.search import Search
@@ -64,12 +65,9 @@ class Bench:
         failure = {"error": "loss is nan at iteration 3", "iteration": 3, "seed": 1000}
         scores = {SCORE: value, "entropy": value}
         self.results.write(
-            {
-                "hash": suggestion.trial.hash,
-                "status": status,
-                "result": {"miou": 0.5, "scores": scores} if status == "done" else None,
-                "failure": None if status == "done" else failure,
-            }
+            Record(suggestion.trial.hash, "done", result={"miou": 0.5, "scores": scores})
+            if status == "done"
+            else Record(suggestion.trial.hash, "failed", failure=failure)
         )
 
     def run(self, search: Search, most: int = 100) -> list[Suggestion]:

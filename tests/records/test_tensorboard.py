@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from studies.ablation import main
+from stvm.records.record import Record
 from stvm.records.results import Results
 from stvm.records.tensorboard_events import EVALUATION, strips, write_missing, write_trial
 from stvm.trial.run_and_record import run_and_record
@@ -20,16 +21,16 @@ def test_event_files_hold_the_records_numbers_and_pictures(tmp_path: Path) -> No
     results = Results(tmp_path / "results")
     record = run_and_record(tiny(), results, tmp_path / "cache", torch.device("cpu"), "STvM")
     write_trial(results, record)
-    folder = results.root / "tensorboard" / record["hash"]
+    folder = results.root / "tensorboard" / record.hash
     before = sorted(folder.iterdir())
-    write_missing(results, [record["hash"], "0" * 12])
+    write_missing(results, [record.hash, "0" * 12])
     assert sorted(folder.iterdir()) == before and len(before) == 1
     events = accumulator.EventAccumulator(str(folder))
     events.Reload()
     (miou,) = events.Scalars(f"{EVALUATION}/miou")
-    assert (miou.step, miou.value) == (6, pytest.approx(record["result"]["miou"], abs=1e-6))
+    assert (miou.step, miou.value) == (6, pytest.approx(record.result["miou"], abs=1e-6))
     losses = [(e.step, e.value) for e in events.Scalars("training/loss")]
-    curve = [(p["iteration"], pytest.approx(p["loss"])) for p in record["result"]["curve"]]
+    curve = [(p["iteration"], pytest.approx(p["loss"])) for p in record.result["curve"]]
     assert losses == curve and curve
     assert len(events.Tags()["images"]) == 4
 
@@ -41,7 +42,7 @@ def test_what_is_watched_without_labels_is_written_and_what_is_missing_is_not(
     watch = [{"iteration": i, "shares": [0.5, 0.5], "entropy": 0.1 * i} for i in range(3)]
     scores = {"entropy": 0.5, "silhouette": None}
     result: dict[str, Any] = {"iteration": 2, "watch": watch, "scores": scores}
-    record = {"hash": "abc", "status": "done", "settings": {"alpha": 2}, "result": result}
+    record = Record("abc", "done", {"alpha": 2}, {"miou": 0.5} | result)
     results = Results(tmp_path)
     write_trial(results, record)
     events = accumulator.EventAccumulator(str(tmp_path / "tensorboard" / "abc"))
@@ -49,6 +50,7 @@ def test_what_is_watched_without_labels_is_written_and_what_is_missing_is_not(
     assert set(events.Tags()["scalars"]) == {
         "target without labels/entropy",
         "label-free scores/entropy",
+        f"{EVALUATION}/miou",
     }
 
 
@@ -74,7 +76,7 @@ def test_without_the_package_nothing_is_started(
 
 def test_a_trial_that_ran_again_is_not_shown_by_the_files_of_its_failure(tmp_path: Path) -> None:
     results, name = Results(tmp_path), "0" * 12
-    results.write({"hash": name, "status": "failed", "settings": {}})
+    results.write(Record(name, "failed"))
     (tmp_path / "tensorboard" / name).mkdir(parents=True)
     (tmp_path / "tensorboard" / name / "events").write_text("failed")
     results.set_aside(name)

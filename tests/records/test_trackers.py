@@ -12,6 +12,7 @@ from studies.__main__ import main
 from stvm.errors import StvmError
 from stvm.files.sqlite import sqlite_url
 from stvm.records import trackers
+from stvm.records.record import Record
 from stvm.records.results import Results
 from tests.helpers.command_output import NAMES, refused
 
@@ -27,14 +28,13 @@ def results(tmp_path: Path) -> Results:
     result |= {"split": "test"}
     record: dict[str, Any] = {"hash": NAMES[1], "status": "done", "settings": {"alpha": 2.0}}
     record |= {"result": result, "failure": None, "variant": "STvM seed 0", "run": RUN}
-    results.write(record)
+    results.write(Record.from_dict(record))
     label = np.zeros((1, 4, 6), np.uint8)
     sample = {"images": np.full((1, 4, 6, 3), 7, np.uint8), "labels": label, "predictions": label}
     results.write_sample(NAMES[1], sample | {"palette": np.array([[1, 2, 3]], np.uint8)})
     failure = {"error": "loss is nan", "iteration": 3, "seed": 1}
-    results.write(
-        record | {"hash": NAMES[2], "status": "failed", "result": None, "failure": failure}
-    )
+    failed = {"hash": NAMES[2], "status": "failed", "result": None, "failure": failure}
+    results.write(Record.from_dict(record | failed))
     return results
 
 

@@ -3,7 +3,6 @@
 import math
 from dataclasses import FrozenInstanceError, replace
 from pathlib import Path
-from typing import Any
 
 import optuna
 import pytest
@@ -11,6 +10,7 @@ from optuna.trial import TrialState
 
 from stvm.errors import StvmError
 from stvm.records.label_free_objectives import find_objective
+from stvm.records.record import Record
 from stvm.search import space
 from stvm.search.plan import Suggestion, best_trial, format_value, objective_value
 from stvm.search.space import find_parameters, search_split
@@ -110,11 +110,11 @@ def test_a_search_looks_at_val_where_there_is_one(tmp_path: Path) -> None:
 def test_miou_is_shown_in_per_cent_and_what_is_not_finite_has_no_value() -> None:
     miou, entropy = find_objective("miou"), find_objective("entropy")
     assert (format_value(0.54321, miou), format_value(0.54321, entropy)) == ("54.3", "0.5432")
-    done: dict[str, Any] = {"status": "done", "result": {"miou": math.nan, "scores": {}}}
-    assert objective_value(done, miou) == (None, "failed: its record has no mIoU (oracle)")
-    done["result"]["miou"] = 0.25
+    scores = {"entropy": math.nan, "agreement": None}
+    done = Record("0" * 12, "done", result={"miou": 0.25, "scores": scores})
     assert objective_value(done, miou) == (0.25, "mIoU (oracle) 25.0")
-    assert objective_value(done, entropy)[0] is None
+    assert objective_value(done, entropy) == (None, "failed: its record has no mean entropy")
+    assert objective_value(done, find_objective("agreement"))[0] is None
 
 
 def test_where_no_trial_has_a_value_the_last_reason_is_named() -> None:

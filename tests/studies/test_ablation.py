@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from studies.ablation import build_study, main
+from stvm.records.record import Record
 from stvm.records.results import Results
 from tests.helpers.tiny_settings import ASSIGNMENTS, TINY
 
@@ -83,8 +84,8 @@ def test_list_missing_names_exactly_the_trials_without_a_record(
 ) -> None:
     results = Results(tmp_path)
     hashes = [t.hash for t in build_study("demo", SMALL, [0], None).trials]
-    results.write({"hash": hashes[0], "status": "done", "result": {"miou": 0.5}})
-    results.write({"hash": hashes[5], "status": "failed", "failure": {"error": "loss is nan"}})
+    results.write(Record(hashes[0], "done", result={"miou": 0.5}))
+    results.write(Record(hashes[5], "failed", failure={"error": "loss is nan"}))
     arguments = ["--results", str(tmp_path), *ASSIGNMENTS, "--seeds", "0"]
 
     def listed(*more: str) -> list[str]:

@@ -159,7 +159,7 @@ def test_failed_trials_are_run_again_and_their_records_set_aside(
     assert "failed: STvM realisation 0 seed 0: loss is" in ran.stderr
     assert content(root / "studies") == before
     now = Results(root).read(mended.hash)
-    assert now and now["status"] == "done" and now["variant"] == mended.label
+    assert now and now.is_done and now.variant == mended.label
     for record in records:
         aside = root / "retried" / f"{record['hash']}-1.json"
         assert json.loads(aside.read_text()) == record

@@ -76,7 +76,7 @@ def test_where_the_teacher_is_reported_it_is_the_network_that_labels(
     """Then labels and reliability equal those of the record at every pixel."""
     results = Results(tmp_path / "results")
     settings = tiny(keep_model=True, evaluated="teacher", ema_period=2, ema_momentum=0.3)
-    name = run_and_record(settings, results, cache, torch.device("cpu"))["hash"]
+    name = run_and_record(settings, results, cache, torch.device("cpu")).hash
     with np.load(results.sample_path(name)) as sample:
         arrays = dict(sample)
     Image.fromarray(arrays["images"][0]).save(tmp_path / "a.png")

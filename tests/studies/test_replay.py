@@ -11,6 +11,7 @@ import studies.commands.export
 import studies.commands.replay
 from studies.__main__ import main
 from studies.commands.replay import compare
+from stvm.records.record import Record
 from tests.helpers.command_output import DIVERGING, NAMES, content, put, refused, synthetic
 from tests.helpers.tiny_settings import tiny
 
@@ -89,9 +90,9 @@ def test_the_recorded_number_of_threads_is_used(
     put(tmp_path, record)
     seen = []
 
-    def run(*_: Any, **__: Any) -> dict[str, Any]:
+    def run(*_: Any, **__: Any) -> Record:
         seen.append(torch.get_num_threads())
-        return record
+        return Record.from_dict(record)
 
     monkeypatch.setattr(studies.commands.replay, "run_and_record", run)
     before = torch.get_num_threads()

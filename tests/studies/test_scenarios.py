@@ -126,8 +126,8 @@ def test_every_scenario_runs_to_its_table(
         assert scenarios.main(line) == 0, capsys.readouterr().err
     results = Results(tmp_path / "results")
     records = [results.read(name) for name in results.names()]
-    assert all(record and record["status"] == "done" for record in records)
-    sizes = {tuple(record["result"]["protocol"]["label_size"]) for record in records if record}
+    assert all(record and record.status == "done" for record in records)
+    sizes = {tuple(record.result["protocol"]["label_size"]) for record in records if record}
     assert sizes == {(64, 128), (1024, 2048)}
     assert make_tables.main(["--results", places[1], "--tables", "1", "2", "3"]) == 0
     for number, figures in ((1, 20), (2, 18), (3, 2)):

@@ -28,6 +28,7 @@ from studies.search_report import (
     search_study,
 )
 from stvm.errors import StvmError
+from stvm.records.record import Record
 from stvm.records.results import Results
 from stvm.search.plan import Suggestion
 from stvm.search.search import Search
@@ -95,8 +96,8 @@ def test_a_search_whose_images_were_exchanged_is_refused_before_it_runs(
     results = Results(tmp_path / "r")
     search = Search(made, open_storage(None, results.root, made.name), "here", results, 1)
     trial = next_of(search).trial
-    results.write({"hash": trial.hash, "status": "failed", "failure": {"error": "loss is nan"}}
-                  | {"run": {"images_sha256": images_of(trial.settings)}})  # fmt: skip
+    run = {"images_sha256": images_of(trial.settings)}
+    results.write(Record(trial.hash, "failed", failure={"error": "loss is nan"}, run=run))
     search.finish(Suggestion(0, {}, trial))
     refuse_other_files_of_search(made, search.study, results, tmp_path)
     (tmp_path / "target" / "train" / "images" / "3.png").unlink()
@@ -130,13 +131,12 @@ def write_report(bench: Bench, seeds: list[int], realisations: list[int]) -> tup
 def write_record(bench: Bench, trial: Trial, miou: float) -> None:
     scores = {SCORE: 2 * miou, "entropy": 1 - miou}
     bench.results.write(
-        {
-            "hash": trial.hash,
-            "status": "done",
-            "settings": trial.settings.flat(),
-            "result": {"miou": miou, "scores": scores, "split": "test"},
-            "failure": None,
-        }
+        Record(
+            trial.hash,
+            "done",
+            trial.settings.flat(),
+            {"miou": miou, "scores": scores, "split": "test"},
+        )
     )
 
 

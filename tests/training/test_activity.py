@@ -65,7 +65,7 @@ def test_a_trial_that_never_banks_says_so_in_its_record_and_in_status(
     results, cpu = Results(tmp_path), torch.device("cpu")
     for tau, nothing in ((1e-6, True), (4.0, False)):
         record = run_and_record(tiny(tau_mocm=tau), results, cache, cpu, f"tau {tau}")
-        found = record["result"]
+        found = record.result
         assert ("MOCM pasted nothing" in found["idle"]) == nothing
         assert (found["parts"]["pasted"] == 0) == (sum(found["banked"][-1]) == 0) == nothing
         assert found["curve"][-1]["banked"] == sum(found["banked"][-1])

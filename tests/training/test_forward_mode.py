@@ -117,15 +117,15 @@ def test_channels_last_lays_out_weights_and_maps() -> None:
 
 NARROW = """
 import torch
-from stvm.networks.forward_mode import Passes
+from stvm.networks.forward_mode import ForwardMode
 from stvm.settings import ComputeSettings
 from stvm.networks import build_network
 torch.set_num_threads(1)
 torch.manual_seed(0)
-passes = Passes(channels_last=True)
-network = passes.prepare(build_network("small_deeplab", 16, 5).train())
+mode = ForwardMode(channels_last=True)
+network = mode.prepare(build_network("small_deeplab", 16, 5).train())
 for size in (64, 512):
-    passes.predict(network)(torch.rand(1, 3, size, size)).sum().backward()
+    mode.predict(network)(torch.rand(1, 3, size, size)).sum().backward()
 print("done")
 """
 
@@ -207,13 +207,13 @@ def test_a_deterministic_trial_is_the_same_trial_under_another_name(
 ) -> None:
     plain = run_and_record(tiny(), Results(tmp_path), cache, CPU)
     strict = run_and_record(tiny(deterministic=True), Results(tmp_path), cache, CPU)
-    assert strict["hash"] != plain["hash"]
-    assert strict["result"] == plain["result"]
+    assert strict.hash != plain.hash
+    assert strict.result == plain.result
     assert not torch.are_deterministic_algorithms_enabled()
 
 
 def test_determinism_and_the_fastest_algorithm_exclude_each_other() -> None:
-    with pytest.raises(StvmError, match="cudnn_benchmark picks algorithms by their time"):
+    with pytest.raises(StvmError, match="cudnn_benchmark chooses algorithms by their time"):
         Settings().replace(deterministic=True, cudnn_benchmark=True)
 
 
@@ -297,7 +297,7 @@ def test_a_trial_whose_memory_ran_out_stays_to_be_run(
         with pytest.raises(StvmError, match="memory of the GPU ran out"):
             run_and_record(tiny(), Results(tmp_path), cache, CPU)
     assert Results(tmp_path).read(tiny().hash()) is None
-    assert run_and_record(tiny(), Results(tmp_path), cache, CPU)["status"] == "done"
+    assert run_and_record(tiny(), Results(tmp_path), cache, CPU).status == "done"
 
 
 def test_another_error_stays_what_it_is() -> None:

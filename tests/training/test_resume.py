@@ -122,8 +122,8 @@ def test_every_variant_resumes_alike(changes: dict[str, Any], cache: Path, tmp_p
     with pytest.raises(Stop):
         run_and_record(settings, interrupted, cache, CPU, progress=stop_at(7), every_s=0)
     resumed = run_and_record(settings, interrupted, cache, CPU)
-    assert resumed["run"]["resumed_from"] == 7
-    assert resumed["result"] == whole["result"]
+    assert resumed.run["resumed_from"] == 7
+    assert resumed.result == whole.result
     assert not list((tmp_path / "b" / "checkpoints").glob("*.pt"))
 
 
@@ -146,7 +146,7 @@ def test_an_interrupted_source_model_and_oracle_end_the_same_to_the_bit(
     with pytest.raises(Stop):
         run_and_record(oracle, Results(tmp_path / "b"), cache, CPU, "", False, stop_at(11), 0)
     resumed = run_and_record(oracle, Results(tmp_path / "b"), cache, CPU)
-    assert resumed["run"]["resumed_from"] == 11 and resumed["result"] == expected["result"]
+    assert resumed.run["resumed_from"] == 11 and resumed.result == expected.result
 
 
 def everything(training: Training) -> dict[str, Any]:
@@ -220,9 +220,9 @@ def test_a_state_of_another_shape_is_moved_aside_and_the_trial_begins_afresh(
     torch.save(kept, path)
     afresh = run_and_record(settings, results, cache, CPU)
     whole = run_and_record(settings, Results(tmp_path / "a"), cache, CPU)
-    assert afresh["result"] == whole["result"]
-    assert "resumed_from" not in afresh["run"]
-    assert Path(afresh["run"]["state_set_aside"]).exists()
+    assert afresh.result == whole.result
+    assert "resumed_from" not in afresh.run
+    assert Path(afresh.run["state_set_aside"]).exists()
 
 
 def test_a_worker_tells_of_a_state_that_it_could_not_go_on_from(
@@ -261,11 +261,11 @@ def test_a_metric_network_alongside_changes_nothing_but_what_is_measured(
     with_metric = run_and_record(
         tiny(**ALL, **off, metric_alongside=True), Results(tmp_path / "b"), cache, CPU
     )
-    assert plain["hash"] != with_metric["hash"]
-    assert plain["result"]["student"] == with_metric["result"]["student"]
-    assert plain["result"]["teacher"] == with_metric["result"]["teacher"]
-    assert plain["result"]["silhouette"] is None
-    assert set(with_metric["result"]["silhouette"]) == {"truth", "prediction"}
+    assert plain.hash != with_metric.hash
+    assert plain.result["student"] == with_metric.result["student"]
+    assert plain.result["teacher"] == with_metric.result["teacher"]
+    assert plain.result["silhouette"] is None
+    assert set(with_metric.result["silhouette"]) == {"truth", "prediction"}
 
 
 class Failing(io.BufferedReader):

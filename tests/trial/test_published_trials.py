@@ -44,11 +44,11 @@ def test_a_source_model_is_trained_and_scored(
     settings, results = on(made, dataset, **OFF), Results(tmp_path / "results")
     check_inputs([settings])
     record = run_and_record(settings, results, tmp_path, torch.device("cpu"), "Source")
-    assert record["status"] == "done"
-    assert len(record["result"]["class_names"]) == len(record["result"]["iou"]) == classes
+    assert record.status == "done"
+    assert len(record.result["class_names"]) == len(record.result["iou"]) == classes
     # GTA5 without its split file has no held-out images; Cityscapes has.
-    assert (record["result"]["source_val_miou"] is None) == (dataset == "gta5_cityscapes")
-    assert record["run"]["images_sha256"]
+    assert (record.result["source_val_miou"] is None) == (dataset == "gta5_cityscapes")
+    assert record.run["images_sha256"]
     refuse_other_files([settings], results, Contents(tmp_path))
     # Where the images lie does not name a trial; which they are is still looked at.
     elsewhere = on(made, dataset, **OFF).replace(target_root=str(made / "elsewhere"))
@@ -74,7 +74,7 @@ def test_the_method_runs_from_prepared_images_as_from_the_originals(
         run_and_record(settings, Results(folder / "results"), folder, device, "STvM")
         for folder in (cache, tmp_path / "decoded")
     ]
-    assert records[0]["result"] == records[1]["result"]
+    assert records[0].result == records[1].result
 
 
 def test_what_cannot_be_is_refused_before_anything_runs(made: Path) -> None:

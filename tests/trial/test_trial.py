@@ -14,6 +14,7 @@ from safetensors.torch import load_file
 
 from stvm.errors import StvmError
 from stvm.pretrained import open_checkpoint
+from stvm.records.record import Record
 from stvm.records.results import Results
 from stvm.settings import Settings
 from stvm.source_model.ensure import ensure_source
@@ -29,12 +30,14 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("cache")
 
 
-def run(settings: Settings, root: Path, cache: Path, **options: Any) -> dict[str, Any]:
+def run(settings: Settings, root: Path, cache: Path, **options: Any) -> Record:
     return run_and_record(settings, Results(root), cache, CPU, **options)
 
 
-def without_run(record: dict[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in record.items() if name != "run"}
+def without_run(record: Record) -> dict[str, Any]:
+    """The record as it stands in its file, without the circumstances of its run."""
+    whole: dict[str, Any] = json.loads(json.dumps(record.as_dict()))
+    return {name: value for name, value in whole.items() if name != "run"}
 
 
 def test_the_same_seed_gives_the_same_record_and_another_seed_another(
@@ -43,10 +46,10 @@ def test_the_same_seed_gives_the_same_record_and_another_seed_another(
     first = run(tiny(), tmp_path / "a", cache)
     second = run(tiny(), tmp_path / "b", cache)
     other = run(tiny(seed=1), tmp_path / "c", cache)
-    assert first["status"] == "done"
+    assert first.status == "done"
     assert without_run(first) == without_run(second)
-    assert first["result"]["curve"] != other["result"]["curve"]
-    assert first["run"]["source_sha256"] == other["run"]["source_sha256"]
+    assert first.result["curve"] != other.result["curve"]
+    assert first.run["source_sha256"] == other.run["source_sha256"]
 
 
 def test_a_source_model_trained_anew_is_the_same_to_the_bit(tmp_path: Path, cache: Path) -> None:
@@ -59,13 +62,13 @@ def test_a_record_says_what_a_table_and_a_reader_need(tmp_path: Path, cache: Pat
     settings = tiny(evaluated="teacher", lr=0.02, source_iterations=150, source_lr=0.02)
     record = run(settings, tmp_path, cache, label="STvM")
     on_disk = json.loads((tmp_path / "records" / f"{settings.hash()}.json").read_text())
-    assert on_disk == {"schema": 1} | record
-    result = record["result"]
+    assert on_disk == json.loads(json.dumps(record.as_dict())) and on_disk["schema"] == 1
+    result = record.result
     assert result["miou"] == result["teacher"]["miou"] != result["student"]["miou"]
     assert len(result["iou"]) == len(result["class_names"]) == 19
     assert (result["iteration"], result["split"], result["evaluated"]) == (6, "test", "teacher")
     assert set(result["auroc"]) == {"confidence", "reliability"}
-    assert Settings().replace(**record["settings"]).hash() == record["hash"]
+    assert Settings().replace(**record.settings).hash() == record.hash
     sample = np.load(tmp_path / "samples" / f"{settings.hash()}.npz")
     assert sample["predictions"].shape == sample["reliability"].shape == (4, 64, 128)
 
@@ -77,21 +80,21 @@ def test_yardsticks_are_recorded_without_a_seed(
     off = {"st": False, "aug": False, "mt": False, "mgs": False, "mocm": False}
     record = run(tiny(procedure=procedure, seed=3, **off), tmp_path, cache)
     again = run(tiny(procedure=procedure, seed=4, **off), tmp_path, cache)
-    assert record == again | {"schema": 1} or again == record | {"schema": 1}
-    assert record["result"]["iteration"] == 0
-    assert ("source_val_miou" in record["result"]) == (procedure == "adapt")
+    assert record.as_dict() == again.as_dict()
+    assert record.result["iteration"] == 0
+    assert ("source_val_miou" in record.result) == (procedure == "adapt")
 
 
 def test_a_nan_loss_is_a_failed_record_with_iteration_and_seed(tmp_path: Path, cache: Path) -> None:
     settings = tiny(lr=1e30, seed=2, iterations=60)
     record = run(settings, tmp_path, cache)
-    assert record["status"] == "failed" and record["result"] is None
-    assert record["failure"]["seed"] == 2
-    assert 1 <= record["failure"]["iteration"] <= 10
-    assert "lower lr" in record["failure"]["error"]
-    assert run(settings, tmp_path, cache)["run"] == record["run"]
+    assert record.status == "failed" and record.as_dict()["result"] is None
+    assert record.failure["seed"] == 2
+    assert 1 <= record.failure["iteration"] <= 10
+    assert "lower lr" in record.failure["error"]
+    assert run(settings, tmp_path, cache).run == record.run
     again = run(settings, tmp_path, cache, retry_failed=True)
-    assert again["failure"] == record["failure"]
+    assert again.failure == record.failure
     assert len(list((tmp_path / "retried").glob("*.json"))) == 1
     starts = [json.loads(line) for line in (tmp_path / "events.jsonl").read_text().splitlines()]
     assert [event["event"] for event in starts] == ["start", "failed"] * 2
@@ -101,8 +104,8 @@ def test_weights_that_are_nan_after_the_last_update_are_a_failed_record(
     tmp_path: Path, cache: Path
 ) -> None:
     record = run(tiny(lr=1e30, iterations=1), tmp_path, cache)
-    assert record["status"] == "failed"
-    assert record["failure"]["iteration"] == 1 and "lower lr" in record["failure"]["error"]
+    assert record.status == "failed"
+    assert record.failure["iteration"] == 1 and "lower lr" in record.failure["error"]
 
 
 def test_an_event_after_a_torn_line_is_kept(tmp_path: Path) -> None:
@@ -118,9 +121,9 @@ def test_an_event_after_a_torn_line_is_kept(tmp_path: Path) -> None:
 
 def test_a_recorded_trial_is_not_run_again_and_not_overwritten(tmp_path: Path, cache: Path) -> None:
     record = run(tiny(), tmp_path, cache)
-    path = Results(tmp_path).record_path(record["hash"])
+    path = Results(tmp_path).record_path(record.hash)
     before = path.read_bytes()
-    assert without_run(run(tiny(), tmp_path, cache)) == {"schema": 1} | without_run(record)
+    assert without_run(run(tiny(), tmp_path, cache)) == without_run(record)
     with pytest.raises(StvmError, match="exists and is not overwritten"):
         Results(tmp_path).write(record)
     assert path.read_bytes() == before
@@ -150,8 +153,8 @@ def test_a_full_disk_leaves_no_record_and_says_so(
         with pytest.raises(StvmError, match="No space left on device; make room"):
             run(tiny(), tmp_path, cache)
     names = [p.name for p in (tmp_path / "records").iterdir()] if (tmp_path / "records") else []
-    assert names == [f"{done['hash']}.json"]
-    assert run(tiny(), tmp_path, cache)["status"] == "done"
+    assert names == [f"{done.hash}.json"]
+    assert run(tiny(), tmp_path, cache).status == "done"
 
 
 def test_checkpoints_that_do_not_fit_are_refused_by_name(tmp_path: Path, cache: Path) -> None:
@@ -177,7 +180,7 @@ def test_checkpoints_that_do_not_fit_are_refused_by_name(tmp_path: Path, cache: 
     torch.save({"state_dict": state}, tmp_path / "nested.pt")
     nested = run(tiny(source_checkpoint=str(tmp_path / "nested.pt")), tmp_path / "n", cache)
     plain = run(tiny(), tmp_path / "p", cache)
-    assert nested["result"] == plain["result"]
+    assert nested.result == plain.result
 
 
 class Evil:
@@ -227,9 +230,9 @@ def test_other_images_below_the_same_path_are_another_trial(tmp_path: Path) -> N
     first = run(settings, tmp_path / "results", tmp_path / "cache")
     (tmp_path / "target" / "train" / "images" / "3.png").unlink()
     second = run(settings, tmp_path / "results", tmp_path / "cache")
-    assert sorted(results.names()) == sorted({first["hash"], second["hash"]})
-    assert len(results.names()) == 2 and first["result"]["curve"] != second["result"]["curve"]
-    assert first["run"]["images_content"] != second["run"]["images_content"]
+    assert sorted(results.names()) == sorted({first.hash, second.hash})
+    assert len(results.names()) == 2 and first.result["curve"] != second.result["curve"]
+    assert first.run["images_content"] != second.run["images_content"]
 
 
 def test_a_split_without_a_labelled_pixel_is_refused_before_training(tmp_path: Path) -> None:
@@ -247,7 +250,7 @@ def test_folders_of_ones_own_run_and_target_training_needs_no_labels(tmp_path: P
     make_folder(tmp_path / "target", "train", 4, False, 1)
     make_folder(tmp_path / "target", "test", 2, True, 2)
     record = run(folder_settings(tmp_path), tmp_path / "results", tmp_path / "cache")
-    assert record["result"]["class_names"] == ["road", "sidewalk"]
+    assert record.result["class_names"] == ["road", "sidewalk"]
     off = {"st": False, "aug": False, "mt": False, "mgs": False, "mocm": False}
     oracle = folder_settings(tmp_path, procedure="oracle", **off)
     with pytest.raises(StvmError, match="image has no label"):
@@ -259,18 +262,18 @@ def test_a_trial_keeps_the_network_it_reports_and_says_where_it_began(
 ) -> None:
     settings = tiny(keep_model=True, evaluated="student")
     record = run(settings, tmp_path, cache)
-    assert record["hash"] == tiny(evaluated="student").hash()
-    path = tmp_path / "models" / f"{record['hash']}.safetensors"
-    metric = f"{record['hash']}.metric.safetensors"
+    assert record.hash == tiny(evaluated="student").hash()
+    path = tmp_path / "models" / f"{record.hash}.safetensors"
+    metric = f"{record.hash}.metric.safetensors"
     assert sorted(p.name for p in path.parent.iterdir()) == [metric, path.name]
     kept = open_checkpoint(path)
-    assert kept.class_names == tuple(record["result"]["class_names"])
-    sample = np.load(tmp_path / "samples" / f"{record['hash']}.npz")
+    assert kept.class_names == tuple(record.result["class_names"])
+    sample = np.load(tmp_path / "samples" / f"{record.hash}.npz")
     images = torch.from_numpy(sample["images"]).permute(0, 3, 1, 2).float() / 255
     with torch.no_grad():
         assert np.array_equal(kept.build()(images).argmax(1).numpy(), sample["predictions"])
-    source = record["run"]["source"]
-    assert source.pop("sha256") == record["run"]["source_sha256"]
+    source = record.run["source"]
+    assert source.pop("sha256") == record.run["source_sha256"]
     assert source == {
         **{"family": "stvm", "network": "small_deeplab", "classes": 19},
         **{"auxiliary": False, "normalisation": "rgb_imagenet"},
@@ -287,4 +290,4 @@ def test_a_source_model_that_an_earlier_version_cached_is_not_trained_again(
     assert ensure_source(tiny(), tmp_path, CPU) == older
     assert [p.name for p in older.parent.iterdir()] == [older.name]
     first = run(tiny(), tmp_path / "a", cache)
-    assert first["result"] == run(tiny(), tmp_path / "b", tmp_path)["result"]
+    assert first.result == run(tiny(), tmp_path / "b", tmp_path).result

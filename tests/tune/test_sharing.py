@@ -19,15 +19,14 @@ import pytest
 import torch
 from ray.tune.search import Searcher
 
-import stvm.trial.run_and_record
 from stvm.data.published import cache_writer
 from stvm.data.streets.street_images import open_streets
 from stvm.errors import StvmError
 from stvm.files.locks import Held, is_held, locked
 from stvm.records import results as results_module
+from stvm.records.record import Record
 from stvm.records.results import Results
-from stvm.settings import Settings
-from stvm.trial.run_and_record import run_and_record
+from stvm.trial.run_and_record import _NewTrial, run_and_record
 from stvm.tune import sharing
 from stvm.tune.progress import LineProgress
 from stvm.tune.sharing import FREE, HELD, Shared, Standing, standing, sweep
@@ -40,13 +39,15 @@ FORK = multiprocessing.get_context("fork")
 NUMBER = 18
 
 
-def stub(seconds: float, **content: Any) -> Callable[..., dict[str, Any]]:
+def stub(seconds: float, error: str = "") -> Callable[..., Record]:
     """In place of a trial's work."""
 
-    def run(settings: Settings, *rest: Any) -> dict[str, Any]:
+    def run(trial: _NewTrial, *rest: Any) -> Record:
         time.sleep(seconds)
-        outcome = {"status": "done", "result": {"miou": 0.5}, "failure": None, "run": {}}
-        return {"hash": settings.hash(), "settings": settings.flat()} | outcome | content
+        name, flat = trial.settings.hash(), trial.settings.flat()
+        if error:
+            return Record(name, "failed", flat, failure={"error": error})
+        return Record(name, "done", flat, {"miou": 0.5})
 
     return run
 
@@ -55,14 +56,14 @@ def driver(root: Path, together: Any, seconds: float, killed_at: int = -1) -> No
     """Runs what no other runs until all is recorded, as a driver's one worker does."""
     results, made = Results(root), 0
 
-    def run(settings: Settings, *rest: Any) -> dict[str, Any]:
+    def run(trial: _NewTrial, *rest: Any) -> Record:
         nonlocal made
         made += 1
         if made == killed_at:
             os.kill(os.getpid(), signal.SIGKILL)
-        return stub(seconds)(settings)
+        return stub(seconds)(trial)
 
-    stvm.trial.run_and_record._run = run  # type: ignore[assignment]
+    _NewTrial._run = run  # type: ignore[method-assign]
     left = [tiny(seed=seed) for seed in range(NUMBER)]
     together.wait(60)
     while left:
@@ -116,8 +117,7 @@ def test_a_failed_trial_is_run_again_by_one_of_those_that_ask_for_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     results = Results(tmp_path)
-    failure = {"status": "failed", "result": None, "failure": {"error": "loss is nan"}}
-    monkeypatch.setattr(stvm.trial.run_and_record, "_run", stub(0, **failure))
+    monkeypatch.setattr(_NewTrial, "_run", stub(0, "loss is nan"))
     run_and_record(tiny(), results, tmp_path, CPU)
     stamp = results.stamp(tiny().hash())
     task = {"kind": "trial", "name": tiny().hash(), "results": str(tmp_path), "failed": stamp}
@@ -138,7 +138,7 @@ def test_where_a_task_stands(tmp_path: Path) -> None:
     assert standing(trial) == standing(source) == FREE
     with results.lock(name), locked(tmp_path / "s.lock"):
         assert standing(trial) == standing(source) == HELD
-    results.write({"hash": name, "status": "done", "result": {"miou": 0.25}})
+    results.write(Record(name, "done", result={"miou": 0.25}))
     (tmp_path / "s.safetensors").touch()
     assert standing(trial) == Standing("ended", {"status": "done", "miou": 0.25})
     assert standing(source).state == "ended"
@@ -256,7 +256,7 @@ def test_what_killed_processes_said_of_recorded_trials_is_taken_away(tmp_path: P
     (tmp_path / "running").mkdir()
     for name in ("a", "b"):
         results.running_path(name).write_text("{}")
-    results.write({"hash": "a", "status": "done"})
+    results.write(Record("a", "failed"))
     sweep(results)
     assert [path.name for path in (tmp_path / "running").iterdir()] == ["b.json"]
 
@@ -322,5 +322,5 @@ def test_a_record_that_another_machine_has_written_meanwhile_is_not_replaced(
 
     monkeypatch.setattr(results_module, "look_afresh", look)
     with pytest.raises(StvmError, match="is not overwritten"):
-        results.write({"hash": name, "status": "done", "result": {"miou": 0.75}})
+        results.write(Record(name, "done", result={"miou": 0.75}))
     assert results.record_path(name).read_text() == theirs
