@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from stvm.data.crops import TargetCrops, batches
-from stvm.data.datasets import labelling_of, open_target_images
+from stvm.data.datasets import open_target_images
 from stvm.settings import Settings, parse_assignments
 from stvm.settings.presets import find_preset
 from stvm.source_model.ensure import ensure_source
@@ -43,7 +43,7 @@ def uncovered(settings: Settings, cache: Path) -> list[float]:
     device = torch.device("cpu")
     source = load_source(settings, ensure_source(settings, cache, device), device)
     images = open_target_images(settings.data, cache)
-    training = Training(settings, source, images, labelling_of(settings.data).num_classes)
+    training = Training(settings, source, images, images.labelling.num_classes)
     bank: Any = training.adaptation.step.bank
     shares: list[float] = []
     bank.paste = counting(bank.paste, shares)

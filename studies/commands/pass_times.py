@@ -16,7 +16,6 @@ from stvm.evaluation.trial_evaluator import open_evaluation_images
 from stvm.networks import SegmentationNetwork
 from stvm.networks.segmentation_network import StagedFeatures
 from stvm.settings import PUBLISHED, Settings
-from stvm.settings.protocols import find_protocol
 from stvm.trial.inputs import SOURCE_IMAGES
 from stvm.trial.sample import SAMPLE_IMAGES
 
@@ -27,9 +26,9 @@ _EXTRACTORS: tuple[type[nn.Module], ...] = (StagedFeatures,)
 
 def planned_pixels(settings: Settings, cache: Path) -> int:
     """Pixels that pass a network whose mIoU is measured as it is: the trial of the row Source."""
-    data, protocol = settings.data, find_protocol(settings.evaluation.protocol)
+    data, images = settings.data, open_evaluation_images(settings, cache)
+    protocol, graded = images.protocol, len(images)
     (height, width), _ = protocol.sizes(data.height, data.width)
-    graded = len(open_evaluation_images(settings, cache))
     passes = height * width
     if settings.evaluation.multi_scale:
         scaled = sum(round(s * height) * round(s * width) for s in protocol.scales)

@@ -7,9 +7,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from stvm.data.classes import IGNORE_INDEX
 from stvm.data.image_files import Uint8Array
-from stvm.data.images import LabelledImages
+from stvm.data.images import LabelledImages, OpenedLabelledImages
 from stvm.errors import StvmError
 from stvm.evaluation.batches import as_input, batch_size
 from stvm.evaluation.miou import Score, confusion_matrix, score
@@ -37,16 +36,17 @@ def labelled_batches(
             rows = []
 
 
-def check_labels(images: LabelledImages, split: str) -> None:
+def check_labels(images: OpenedLabelledImages, split: str) -> None:
     """Reads every label once, so that a faulty one is found before training.
 
     Raises:
         StvmError: A label that cannot be used, or no labelled pixel in the whole split.
     """
-    known = sum(int((images.label(i) != IGNORE_INDEX).sum()) for i in range(len(images)))
+    ignored = images.labelling.ignore_index
+    known = sum(int((images.label(i) != ignored).sum()) for i in range(len(images)))
     if not known:
         raise StvmError(
-            f"all pixels of the target's split '{split}' are labelled {IGNORE_INDEX}: "
+            f"all pixels of the target's split '{split}' are labelled {ignored}: "
             "evaluation needs labels; set eval_split to a split that has them"
         )
 

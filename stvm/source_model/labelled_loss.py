@@ -6,21 +6,22 @@ from torch.nn import functional as F
 
 from stvm.data.classes import IGNORE_INDEX
 from stvm.data.crops import class_pixels
-from stvm.data.images import LabelledImages
+from stvm.data.images import LabelledImages, OpenedLabelledImages
 from stvm.errors import StvmError
 from stvm.training.device import must_repeat
 
 
-def refuse_unlabelled(images: LabelledImages) -> None:
+def refuse_unlabelled(images: OpenedLabelledImages) -> None:
     """Refuses images without any labelled pixel; mostly only the first label is read.
 
     Raises:
         StvmError: No image has a labelled pixel.
     """
-    if not any((images.label(i) != IGNORE_INDEX).any() for i in range(len(images))):
+    ignored = images.labelling.ignore_index
+    if not any((images.label(i) != ignored).any() for i in range(len(images))):
         raise StvmError(
             f"none of the {len(images)} training labels has a pixel of a class (all are "
-            f"{IGNORE_INDEX}): check the label files, and the ids in classes=..."
+            f"{ignored}): check the label files, and the ids in classes=..."
         )
 
 

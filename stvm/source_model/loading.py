@@ -23,7 +23,8 @@ def new_network(settings: Settings) -> SegmentationNetwork:
     Raises:
         StvmError: An initialisation that cannot be read or does not fit.
     """
-    described, start = _architecture(settings), settings.source.source_init
+    start = settings.source.source_init
+    described = _architecture(settings, labelling_of(settings.data).num_classes)
     if not start:
         return assemble(described)
     if described.network == "small_deeplab":
@@ -52,7 +53,10 @@ def open_source_model(settings: Settings, path: Path) -> Checkpoint:
     """
     asked, classes = settings.network, labelling_of(settings.data).class_names
     checkpoint = open_checkpoint(
-        path, settings.source.checkpoint_family, asked.aspp_branches, _architecture(settings)
+        path,
+        settings.source.checkpoint_family,
+        asked.aspp_branches,
+        _architecture(settings, len(classes)),
     )
     described = checkpoint.architecture
     if described is None:
@@ -113,13 +117,13 @@ def source_facts(checkpoint: Checkpoint) -> dict[str, str | int | bool]:
     return facts | {name: value for name, value in kept.items() if value not in ("", "stvm")}
 
 
-def _architecture(settings: Settings) -> Architecture:
+def _architecture(settings: Settings, num_classes: int) -> Architecture:
     """Architecture that the settings alone describe."""
     network = settings.network
     return Architecture(
         network.network,
         network.channels,
-        labelling_of(settings.data).num_classes,
+        num_classes,
         network.auxiliary,
         "two" if network.aspp_branches == "two" else "four",
         normalisation="bgr_caffe" if network.network == "deeplabv2_resnet101" else "rgb_imagenet",

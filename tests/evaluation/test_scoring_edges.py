@@ -9,6 +9,8 @@ import torch
 from sklearn.metrics import roc_auc_score, silhouette_samples
 from torch import Tensor, nn
 
+from stvm.data.images import OpenedLabelledImages
+from stvm.data.labelling import Labelling
 from stvm.data.streets.street_images import LabelledArrays
 from stvm.errors import StvmError
 from stvm.evaluation import batches
@@ -51,12 +53,17 @@ def test_the_larger_of_image_and_label_says_how_many_go_into_a_pass(
     assert [len(ids) for _, ids in labelled_batches(data, CPU, 3)] == [3, 2]
 
 
+def opened(pixels: np.ndarray, ids: np.ndarray) -> OpenedLabelledImages:
+    arrays = LabelledArrays(pixels, ids)
+    return OpenedLabelledImages(arrays, arrays, Labelling(("road",)))
+
+
 def test_labels_are_looked_for_until_one_pixel_is_found() -> None:
     pixels, ids = np.zeros((2, 4, 4, 3), np.uint8), np.full((2, 4, 4), 255, np.uint8)
     with pytest.raises(StvmError, match="all pixels of the target's split 'val' are labelled 255"):
-        check_labels(LabelledArrays(pixels, ids), "val")
+        check_labels(opened(pixels, ids), "val")
     ids[1, 2, 3] = 0
-    check_labels(LabelledArrays(pixels, ids), "val")
+    check_labels(opened(pixels, ids), "val")
 
 
 def test_evaluation_keeps_no_graph_and_right_or_wrong_throughout_has_no_auroc() -> None:
