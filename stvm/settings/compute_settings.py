@@ -40,7 +40,7 @@ class ComputeSettings(SettingsGroup):
     def _deterministic_chooses_no_algorithms(self) -> Self:
         if self.deterministic and self.cudnn_benchmark:
             raise ValueError(
-                "cudnn_benchmark chooses algorithms by their time, and deterministic forbids that: "
+                "cudnn_benchmark picks algorithms by their time, and deterministic forbids that: "
                 "set one of the two to false"
             )
         return self
