@@ -170,3 +170,7 @@ def test_the_examples_of_the_page_run(
 def test_the_page_has_three_short_examples() -> None:
     assert len(EXAMPLES) == 3
     assert all(len(code.splitlines()) <= 22 for _, code in EXAMPLES)
+
+
+def test_a_step_banks_patches_of_clean_images_where_nothing_else_is_said() -> None:
+    assert defaults("AdaptationStep")["bank_augmented"] is False
