@@ -67,17 +67,17 @@ class Study:
     """Trials that belong to one table.
 
     Attributes:
-        name: of the kind of study.
-        table: of the paper.
+        name: name of the kind of study.
+        table: number of the paper's table.
         preset: it started from.
         base: hash of what its trials have in common.
         title: one line for people.
         rule: which network is measured, where and when.
         dataset: setting of its trials; realisations mean something for "streets" alone.
         trials: in the order in which they run.
-        facts: what reports of this kind of study need beside the trials.
+        facts: further values that reports of this kind of study need.
         replaces: rows of which the manifest keeps no trial that is not listed here.
-        shared: what its trials have in common, where `base` was made from it.
+        shared: settings that its trials share, if `base` was made from them.
         varied: settings that are not part of `base`.
     """
 

@@ -1,4 +1,4 @@
-"""What a file of weights is: family, heads, rates that count, classes, input; and whether it fits.
+"""Facts about a file of weights: family, heads, branches, classes, input; whether it fits.
 
 With --preset the checkpoint must fit the preset's network and classes, key by key, as it would
 when a study starts from it; with --score its mIoU on the target is measured too, and recorded as
@@ -83,8 +83,8 @@ def score(
     """Measure the source model and record it; 1 if it is far from what is expected.
 
     Args:
-        settings: of the preset.
-        options: of the command.
+        settings: settings of the preset.
+        options: options of the command.
         network: the source model, to be timed on a pass; None where the file does not say.
     """
     import torch

@@ -25,7 +25,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", type=Path, metavar="FILE", help="to be written; must not exist")
     parser.add_argument("--results", type=Path, default=Path("results"), metavar="DIR")
     parser.add_argument("--format", choices=("public", "plain", "onnx"), default="public")
-    parser.add_argument("--family", default="auto", help="of FILE, where it cannot be told")
+    parser.add_argument("--family", default="auto", help="family of FILE, if unclear")
 
 
 def run(options: argparse.Namespace) -> int:

@@ -1,4 +1,4 @@
-"""What an adapted network says of images of your own: labels, colours, overlay, reliability.
+"""Predictions of a network for your own images: labels, colours, overlay, reliability.
 
 MODEL is the HASH of a trial run with keep_model=true (a study's `--list` shows hashes; the demo
 keeps its networks), or a file of weights. For each image NAME the folder --out gets
@@ -48,7 +48,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--multi-scale", action="store_true", help="scales 0.75, 1, 1.25, mirrored")
     parser.add_argument("--mirrored", action="store_true", help="the image and its mirror image")
     parser.add_argument("--device", choices=("cpu", "cuda"), help="a GPU where there is one")
-    parser.add_argument("--family", default="auto", help="of FILE, where it cannot be told")
+    parser.add_argument("--family", default="auto", help="family of FILE, if unclear")
     parser.add_argument("--aspp-branches", default="auto", help="two or four, if it is asked for")
 
 

@@ -49,8 +49,8 @@ class Difference:
         field: dotted path without positions.
         count: values that differ.
         of: values in the field.
-        recorded: of the value that differs most.
-        replayed: of the same.
+        recorded: recorded number that differs most.
+        replayed: replayed number in its place.
         by: largest absolute difference; None where they are not numbers.
     """
 
@@ -243,7 +243,7 @@ def _by(difference: Difference) -> str:
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Options of the command."""
-    parser.add_argument("hash", metavar="HASH", help="of the trial, or how it begins")
+    parser.add_argument("hash", metavar="HASH", help="hash of the trial, or its first digits")
     parser.add_argument("--results", type=Path, default=Path("results"), metavar="DIR")
     parser.add_argument("--cache", type=Path, default=Path(".cache"), metavar="DIR")
     parser.add_argument("--device", choices=("cpu", "cuda"), help="the record's where left out")

@@ -1,4 +1,4 @@
-"""What runs now and what was interrupted, from locks and from what the processes said."""
+"""The work that runs or was interrupted, from locks and from files of the processes."""
 
 from collections.abc import Collection
 from dataclasses import dataclass

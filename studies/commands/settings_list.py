@@ -86,7 +86,7 @@ def list_all(preset: str | None = None) -> str:
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Options of the command."""
-    parser.add_argument("name", nargs="?", metavar="NAME", help="of one setting")
+    parser.add_argument("name", nargs="?", metavar="NAME", help="name of one setting")
     parser.add_argument("--preset", help=f"show its values too: {', '.join(PRESETS)}")
 
 

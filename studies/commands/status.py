@@ -1,4 +1,4 @@
-"""What is recorded, running, failed and why, by study."""
+"""The state of each study: trials that are recorded, running or failed, and why."""
 
 import argparse
 from collections import Counter
@@ -30,7 +30,7 @@ class State:
         detail: why it failed, since when it runs, that its process died, what is wrong with its
             record.
         collapsed: its student came to predict few classes.
-        sign: what the process that works or worked on it said last; None where it said nothing.
+        sign: last message of the process that works or worked on it; None if there is none.
         idle: its parts that were on and did nothing.
     """
 
@@ -55,8 +55,8 @@ class Overview:
     """All that is known of a results folder.
 
     Attributes:
-        states: of each trial that is listed, recorded or running, by hash.
-        manifests: of its studies.
+        states: state of each trial that is listed, recorded or running, by hash.
+        manifests: manifests of its studies.
         troubles: by hash.
         unreadable: one line for each manifest or lock that cannot be used.
         sources: source models that are trained, or whose process died, by name.

@@ -1,4 +1,4 @@
-"""What is known of each trial, on disk: one record a trial, written whole or not at all."""
+"""Records on disk: one for each trial, written whole or not at all."""
 
 import hashlib
 import json

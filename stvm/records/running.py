@@ -1,4 +1,4 @@
-"""What runs now: a small file of each task at work, which says where it runs and how far it is."""
+"""Tasks that run now: a small file for each, which says where it runs and how far it is."""
 
 import os
 import platform
@@ -78,9 +78,9 @@ def signed(
     The file is for people: where it cannot be written, the task goes on.
 
     Args:
-        path: of the file; it goes when the block ends, and stays when the process is killed. None
+        path: the file; it goes when the block ends, and stays when the process is killed. None
             writes none.
-        label: of the task, for people.
+        label: label of the task, for people.
         lock: that the task holds.
         progress: told the same.
     """

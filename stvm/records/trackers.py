@@ -52,8 +52,8 @@ def write(results: Results, hashes: Iterable[str], names: Iterable[str]) -> dict
 
     Args:
         results: with the records.
-        hashes: of trials.
-        names: of trackers.
+        hashes: hashes of trials.
+        names: names of trackers.
 
     Returns:
         New runs by tracker.

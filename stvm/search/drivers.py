@@ -22,8 +22,8 @@ class Drivers:
 
     Args:
         results: that all of them write to.
-        name: of the search.
-        me: of this driver, from `driving`; empty for one that no other must tell from the dead.
+        name: name of the search.
+        me: name of this driver, from `driving`; empty if no other driver has to know it.
     """
 
     def __init__(self, results: Results, name: str, me: str = "") -> None:

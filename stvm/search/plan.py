@@ -1,4 +1,4 @@
-"""What a search is, as a value: its settings, its name, and what a record is worth to it."""
+"""The plan of a search as a value: its settings, its name, and the value of a record."""
 
 import math
 import random
@@ -34,10 +34,10 @@ class Plan:
         sampler: name.
         sampler_seed: seed of the suggestions.
         pruner: name.
-        seed: of every search trial; none of the report's.
-        realisation: of the embedded benchmark, searched on.
+        seed: seed of every search trial, which is none of the report's.
+        realisation: draw of the embedded benchmark for the search trials.
         tuned: this realisation's labels were looked at before the search.
-        given_name: of the study; empty derives one.
+        given_name: name of the study; if empty, one is derived.
         rename: gives settings of a trial those whose hash is its name.
     """
 
@@ -107,9 +107,9 @@ class Suggestion:
     """Values to try.
 
     Attributes:
-        number: of Optuna's trial.
+        number: number of Optuna's trial.
         values: rounded.
-        trial: as every study has them.
+        trial: trial as in every study.
     """
 
     number: int

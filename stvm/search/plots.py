@@ -1,4 +1,4 @@
-"""What Optuna shows of a search: importances, and plots as files."""
+"""Optuna's importances and plots of a search."""
 
 import math
 import warnings
@@ -54,7 +54,7 @@ def write_plots(study: optuna.Study, target: str, folder: Path) -> list[str]:
     Args:
         study: with trials.
         target: label of the objective; "oracle" in it where it is one.
-        folder: of the files.
+        folder: folder of the files.
     """
     if _complete(study) < LEAST:
         return [f"plots missing: they need {LEAST} complete trials"]

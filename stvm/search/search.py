@@ -43,7 +43,7 @@ class Search:
     """Suggestions until enough trials are finished.
 
     Args:
-        plan: what is searched.
+        plan: plan of the search.
         storage: Optuna's.
         place: the storage as people may see it.
         results: records.

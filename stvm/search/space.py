@@ -23,7 +23,7 @@ class Parameter:
     """A setting to search.
 
     Attributes:
-        name: of the setting.
+        name: name of the setting.
         low: least value.
         high: greatest value.
         log: the range spans a decade or more and is searched by its logarithm.
@@ -59,12 +59,12 @@ class Parameter:
 
 
 def searchable() -> list[str]:
-    """Settings that have a search range, in the order of `stvm/groups/`."""
+    """Settings that have a search range, in the order of `stvm/settings/`."""
     return [name for name in Settings().flat() if _extra(name).get("search")]
 
 
 def find_parameters(names: Sequence[str], base: Settings) -> tuple[Parameter, ...]:
-    """Parameters by name, in the order of `stvm/groups/`, so that one search has one name.
+    """Parameters by name, in the order of `stvm/settings/`, so that one search has one name.
 
     Raises:
         StvmError: an unknown setting, one without range, or one that `base` makes idle.
@@ -74,7 +74,7 @@ def find_parameters(names: Sequence[str], base: Settings) -> tuple[Parameter, ..
         if name not in searchable():
             raise StvmError(
                 f"'{name}' has no search range: choose from {', '.join(searchable())}, "
-                "or add a range beside its default in stvm/groups/"
+                "or add a range beside its default in stvm/settings/"
             )
     found = tuple(_parameter(name) for name in searchable() if name in names)
     for p in found:

@@ -43,7 +43,7 @@ def storage_faults(place: str, kinds: tuple[type[Exception], ...] = (Exception,)
     """Failures of the database in one line, without the URL's password.
 
     Args:
-        place: of the storage, as shown to people.
+        place: place of the storage, as shown to people.
         kinds: taken as such; all, around what uses nothing but the storage.
 
     Raises:
@@ -112,9 +112,9 @@ def open_study(
     """The study of a search, made or continued.
 
     Args:
-        storage: where it is kept.
-        name: of the study.
-        identity: what must be equal for trials to be compared; JSON values.
+        storage: Optuna's storage that keeps it.
+        name: name of the study.
+        identity: values that must be equal for trials to be compared, as JSON.
         maximise: direction of the objective.
         owner: id of the results folder that holds the records, from `results_id`.
 
@@ -193,8 +193,8 @@ def make_sampler(name: str, seed: int, number: int) -> optuna.samplers.BaseSampl
 
     Args:
         name: one of `SAMPLERS`.
-        seed: of the search's sampler.
-        number: of the trial to come.
+        seed: seed of the search's sampler.
+        number: number of the next trial.
     """
     mixed = (seed * 1_000_003 + number) % 2**31
     if name == "random" or name == "grid":

@@ -1,4 +1,4 @@
-"""What trials read, looked at before anything is started."""
+"""The files that trials read, checked before anything is started."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -20,7 +20,7 @@ def check_inputs(trials: Iterable[Settings], cache: Path | None = None) -> list[
 
     Args:
         trials: to be started.
-        cache: of prepared images, and of what was looked at before; None for neither.
+        cache: folder of prepared images and of earlier checks; None to use neither.
 
     Returns:
         What each public checkpoint was found to be and what is odd, a line each.

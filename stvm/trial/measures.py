@@ -1,4 +1,4 @@
-"""What an adapted network is measured by beside mIoU: its labels, its metric features, scores."""
+"""Measures of an adapted network beside mIoU: its labels, its metric features, its scores."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -25,7 +25,7 @@ class AdaptedPredictor:
     """Reads images with the networks of a finished adaptation, in eval mode.
 
     Attributes:
-        settings: of the trial.
+        settings: settings of the trial.
         adaptation: after its last iteration.
     """
 
@@ -113,11 +113,11 @@ def measure_adaptation(
     """All of them, for a record.
 
     Args:
-        reader: of the adaptation.
+        reader: predictor of the adaptation.
         held_out: labelled target images; for evaluation only.
         unlabelled: target training images (N, 3, H, W) for the scores without labels.
         num_classes: C.
-        device: of the networks.
+        device: device of the networks.
     """
     adaptation = reader.adaptation
     network = adaptation.reported(reader.settings.training.evaluated)

@@ -79,7 +79,7 @@ def open_metric(
     """What `save_metric` wrote.
 
     Args:
-        path: of the file.
+        path: path of the file.
         reported: network that stands beside it, on the device to read on.
         labeller: another of the same architecture; it takes the labelling network's weights.
 

@@ -1,4 +1,4 @@
-"""What a network says of any image: labels and, where a metric network was kept, reliability."""
+"""The predictions of a network for any image: labels and, with a metric network, reliability."""
 
 from dataclasses import dataclass, replace
 from typing import Any

@@ -31,9 +31,9 @@ def named(settings: Settings, results: Results, contents: Contents) -> Settings:
     """The settings whose hash is the trial's name in these results.
 
     Args:
-        settings: of the trial.
-        results: where it is or will be recorded.
-        contents: of files.
+        settings: settings of the trial.
+        results: folder in which it is or will be recorded.
+        contents: digests of files.
 
     Returns:
         Those that name files by their content; by their place where a record made from the same

@@ -48,7 +48,7 @@ class Outcome:
     Attributes:
         result: goes into the record.
         sample: arrays for pictures.
-        source: what the source model is, with the "sha256" of its file.
+        source: description of the source model, with the "sha256" of its file.
         network: the one reported.
         labelling: Class names, colours and ignored id of the target.
         adaptation: all networks after the last iteration; None for rows that do not adapt.
@@ -72,8 +72,8 @@ def run_trial(
     """Run one trial; labels of the target serve evaluation and, if asked for, the oracle.
 
     Args:
-        settings: of the trial.
-        cache: of rendered data and source models.
+        settings: settings of the trial.
+        cache: folder of rendered data and source models.
         device: to train on.
         progress: told how far it is.
         checkpoint: keeps the state of the training, from which an interrupted one goes on.

@@ -1,4 +1,4 @@
-"""What a study asks for before it starts: days on a processor, and a network begun from nothing.
+"""Questions before a study starts: days on a CPU, or a network from random weights?
 
 Known without torch and Ray, which take seconds to import.
 """
@@ -58,7 +58,7 @@ def refuse_random_source(trials: Iterable[Settings], cache: Path, from_scratch: 
 
     Args:
         trials: that are to run.
-        cache: where a source model may stand already.
+        cache: folder in which a source model may be already.
         from_scratch: it was asked for.
 
     Raises:

@@ -1,4 +1,4 @@
-"""What a study's command is told about the machine; known without Ray, which takes seconds."""
+"""The resources and permissions of a run; this module loads no Ray, which takes seconds."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,8 +11,8 @@ class RunOptions:
     Attributes:
         cpus: cores a trial; None for one core, or a GPU's share of the cores.
         gpus: GPUs a trial; None for one where there are any.
-        address: of a running Ray cluster; None starts Ray on this machine.
-        cache: of rendered data and source models.
+        address: address of a running Ray cluster; None starts Ray on this machine.
+        cache: folder of rendered data and source models.
         tensorboard: each trial also leaves event files.
         keep_every: seconds between the states from which an interrupted trial goes on.
         on_cpu: run on the CPU what takes days there.

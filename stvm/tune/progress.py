@@ -1,4 +1,4 @@
-"""What a person sees while a study runs: lines, or on a terminal a live table."""
+"""The progress of a study for people: lines, or a live table on a terminal."""
 
 import math
 import sys

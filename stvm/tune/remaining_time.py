@@ -24,7 +24,7 @@ class Running:
 
     Attributes:
         label: for people.
-        kinds: of the task.
+        kinds: kinds of the task.
         since: monotonic seconds at its start.
         iteration: done so far.
         of: iterations in all; 0 while it has not said.

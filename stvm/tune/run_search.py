@@ -35,8 +35,8 @@ def run_search(search: Search, results: Results, run_options: RunOptions) -> Run
 
     Args:
         search: opened.
-        results: where records go.
-        run_options: what a trial may use.
+        results: folder of the records.
+        run_options: resources and permissions of a trial.
 
     Raises:
         StvmError: an input is missing, no trial fits the machine, or the storage fails.

@@ -35,7 +35,7 @@ class Standing:
 
     Attributes:
         state: nobody's, another's, or with its outcome.
-        outcome: of a recorded trial as a worker would report it.
+        outcome: outcome of a recorded trial as a worker would report it.
     """
 
     state: Literal["free", "held", "ended"]
@@ -87,7 +87,7 @@ class Shared(Searcher):
         tasks: in the order in which a driver that is alone runs them.
         at_once: how many of them this driver is expected to run at a time.
         shown: hears of what others have done.
-        stands: where a task stands.
+        stands: state of a task.
     """
 
     def __init__(

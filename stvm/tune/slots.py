@@ -42,10 +42,10 @@ def plan_slots(
     what the nodes with GPUs can give: as many as leave no GPU without a trial.
 
     Args:
-        nodes: of each node, resources by Ray's names (CPU, GPU).
+        nodes: resources of each node by Ray's names (CPU, GPU).
         cpus: asked for; None for one core, or with GPUs an equal share of up to 8.
         gpus: asked for; None for one where there are any.
-        free: what of each node others have left; None for all of it. Where no trial fits now the
+        free: resources of each node that others have left; None for all. If no trial fits now, the
             first one waits for room, so one slot is the least.
 
     Raises:

@@ -1,4 +1,4 @@
-"""What Ray Tune runs: the source model or a trial, in a worker process."""
+"""Ray Tune's trainable: the source model or a trial, in a worker process."""
 
 import os
 import platform
@@ -129,7 +129,7 @@ class _Reporter:
         Args:
             done: iterations.
             total: iterations.
-            watch: what is seen at this iteration without labels; its `information` is reported.
+            watch: values without labels at this iteration; its `information` is reported.
         """
         # An oracle's source model may come first, with a count of its own.
         if self.begun is None or done <= self.begun:

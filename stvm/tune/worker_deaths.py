@@ -5,7 +5,7 @@ def reason_of_death(error: str) -> str:
     """One line for a worker that did not end by itself, and what to do.
 
     Args:
-        error: as Ray gives it.
+        error: error as Ray gives it.
     """
     text = " ".join(error.split())
     low = text.lower()
