@@ -17,12 +17,16 @@ from reports.tables.chosen_studies import ChosenStudies
 from reports.tables.table4 import build_table
 from stvm.errors import StvmError
 from stvm.records.manifest import choose_manifest
-from stvm.records.record import read_records
+from stvm.records.record import RecordReader, read_records
 
 
 def _grid(results: Path, study: str | None) -> Figure:
     manifest = choose_manifest(results, KNOWN, study)
     trials = choose_trials(results, manifest.trials)
+    # The records tell the version: one with a later schema is refused here.
+    reader = RecordReader(results)
+    for trial in trials.values():
+        reader.record(trial.hash)
     samples = {
         row: read_sample(results / "samples" / f"{trial.hash}.npz") for row, trial in trials.items()
     }

@@ -143,20 +143,20 @@ class Studies:
     """Studies that run as one, each with a manifest of its own.
 
     Attributes:
-        parts: in the order in which they run.
-        title: one line for people.
+        parts: studies in the order in which they run.
+        title: title in one line for people.
     """
 
     parts: tuple[Study, ...]
     title: str
 
     def renamed(self, rename: Rename) -> "Studies":
-        """Each as `Study.renamed`."""
+        """The same studies, each renamed by `Study.renamed`."""
         return replace(self, parts=tuple(part.renamed(rename) for part in self.parts))
 
     @property
     def trials(self) -> tuple[Trial, ...]:
-        """Of all."""
+        """The trials of all studies."""
         return tuple(trial for part in self.parts for trial in part.trials)
 
     def missing(self, results: Results, retry_failed: bool = False) -> list[Trial]:
@@ -171,7 +171,7 @@ class Studies:
 
 
 def base_of(settings: Settings, varied: Iterable[str]) -> str:
-    """Name of what the trials of a study have in common."""
+    """Hash of the settings that the trials of a study share."""
     left_out = set(varied)
     return digest({k: v for k, v in settings.naming().items() if k not in left_out})
 

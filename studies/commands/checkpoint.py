@@ -35,7 +35,9 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("file", type=Path, metavar="FILE")
     parser.add_argument("--preset", help=f"check against it: {', '.join(PRESETS)}")
     parser.add_argument("--score", action="store_true", help="measure its mIoU; needs --preset")
-    parser.add_argument("--expect", type=float, metavar="MIOU", help="in per cent; with --score")
+    parser.add_argument(
+        "--expect", type=float, metavar="MIOU", help="expected mIoU in per cent; with --score"
+    )
     parser.add_argument("--results", type=Path, default=Path("results"), metavar="DIR")
     parser.add_argument("--cache", type=Path, default=Path(".cache"), metavar="DIR")
     parser.add_argument(

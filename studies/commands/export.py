@@ -159,12 +159,33 @@ def _guessed(values: Sequence[Any]) -> pa.Array:
         return pa.array([None if v is None else json.dumps(v) for v in values], _TEXT)
 
 
+_SIGNS = {"hash", "status", "variant", "studies", "rows"}
+"""Columns by which an export is known."""
+
+
+def _refuse_other_file(out: Path) -> None:
+    """Refuse to replace a file that is no export of records.
+
+    Raises:
+        StvmError: it is none.
+    """
+    if not out.exists():
+        return
+    try:
+        names = set(pq.read_schema(out).names)
+    except (pa.ArrowException, OSError):
+        names = set()
+    if not names >= _SIGNS:
+        raise StvmError(f"{out}: exists and is no export of records; name another file with --out")
+
+
 def export(results: Results, out: Path) -> pa.Table:
     """Write the table whole or not at all.
 
     Raises:
-        StvmError: as `table_of`; or the file cannot be written.
+        StvmError: as `table_of`; the file stands and is no export, or cannot be written.
     """
+    _refuse_other_file(out)
     table = table_of(results)
     with writing(out.parent), replacing(out) as temporary:
         pq.write_table(table, temporary, compression="zstd")

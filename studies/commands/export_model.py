@@ -22,7 +22,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     """Options of the command."""
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.add_argument("model", metavar="FILE-or-HASH")
-    parser.add_argument("--out", type=Path, metavar="FILE", help="to be written; must not exist")
+    parser.add_argument("--out", type=Path, metavar="FILE", help="file to write; it must not exist")
     parser.add_argument("--results", type=Path, default=Path("results"), metavar="DIR")
     parser.add_argument("--format", choices=("public", "plain", "onnx"), default="public")
     parser.add_argument("--family", default="auto", help="family of FILE, if unclear")

@@ -1,4 +1,4 @@
-"""How long the passes of a network over whole images take, told before and while they go on."""
+"""Time that the passes of a network over whole images take, told before and during them."""
 
 import time
 from collections.abc import Callable, Iterator

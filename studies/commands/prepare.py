@@ -44,10 +44,10 @@ class Need:
     """A split that a study reads.
 
     Attributes:
-        role: for people.
+        role: name of the part for people.
         part: the split.
         size: height and width at which it is read.
-        labelled: with its labels.
+        labelled: whether its labels are read too.
     """
 
     role: str
@@ -57,7 +57,7 @@ class Need:
 
 
 def needs(settings: Settings, cache: Path) -> list[Need]:
-    """What a study of these settings reads again and again.
+    """The files that a study of these settings reads again and again.
 
     The source is left alone where its model is there already. Held-out source images are read
     once, and labels of target training images, which only the oracle reads, are not touched.
@@ -125,7 +125,7 @@ def look_at_labels(need: Need, trust: bool) -> None:
 
 
 def check_all(found: Sequence[Need], cache: Path, trust: bool = False) -> list[DecodedArray] | None:
-    """As `check` of each; None where any is refused, after all were looked at."""
+    """The results of `check` for all; None where one is refused, after all were looked at."""
     stores: list[DecodedArray] = []
     refused: dict[str, str] = {}
     for need in found:

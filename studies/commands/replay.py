@@ -36,7 +36,7 @@ CIRCUMSTANCES = (
     *("device", "threads", "stvm", "torch", "python"),
     *("source_sha256", "images_sha256", "images_content"),
 )
-"""What a result may depend on beside its settings; when and how long do not count."""
+"""Fields of `run` that a result may depend on; time and duration do not count."""
 
 ABSENT = "absent"
 
@@ -187,7 +187,7 @@ def _keep(made: Results, as_made: str, results: Results, name: str) -> None:
 
 
 def device_for(record: Record, wanted: str | None) -> str:
-    """Where to run: as asked for, or on the kind of device that the record names.
+    """The device to run on: the one asked for, or the kind that the record names.
 
     Raises:
         StvmError: a GPU that is not there.

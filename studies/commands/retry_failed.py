@@ -2,11 +2,13 @@
 
 import argparse
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 
 from studies.cli import check_machine, print_errors, refuse_other_files_of
 from studies.commands.lookup import find_name, manifests_of, open_results, settings_of
 from studies.study_options import add_machine_options, options_of
+from stvm.errors import StvmError
 from stvm.records.manifest import Trial as ListedTrial
 from stvm.records.record import Record
 from stvm.records.results import Results
@@ -16,8 +18,15 @@ from stvm.study import Study, Trial
 from stvm.tune.options import RunOptions
 
 
+@dataclass(frozen=True)
 class Retry(Study):
-    """Trials of other studies once more; their manifests stay as they are."""
+    """Trials of other studies once more; their manifests stay as they are.
+
+    Attributes:
+        left_out: a line for each failed record whose trial this version cannot run again.
+    """
+
+    left_out: tuple[str, ...] = ()
 
     def write_manifest(self, results: Results) -> None:
         """Write none: the studies that list these trials have theirs."""
@@ -27,11 +36,12 @@ def build_retry(results: Results, study: str | None = None) -> Retry:
     """The failed trials, of one study or of all.
 
     Args:
-        results: with their records.
+        results: folder with their records.
         study: NAME-BASE of a manifest, or how it begins; None for all records.
 
     Raises:
-        StvmError: no such study, a record that cannot be read or is of another version.
+        StvmError: no such study, a record that cannot be read, or all that failed are of another
+            version.
     """
     manifests = manifests_of(results)
     if study is None:
@@ -41,11 +51,17 @@ def build_retry(results: Results, study: str | None = None) -> Retry:
         manifests = [by_name[find_name(study, sorted(by_name), "study")]]
         names = sorted({trial.hash for trial in manifests[0].trials})
     listed = {trial.hash: trial for manifest in manifests for trial in manifest.trials}
-    trials = tuple(
-        _trial(record, listed.get(name))
-        for name in names
-        if (record := results.read(name)) is not None and not record.is_done
-    )
+    trials, left_out = [], []
+    for name in names:
+        record = results.read(name)
+        if record is None or record.is_done:
+            continue
+        try:
+            trials.append(_trial(record, listed.get(name)))
+        except StvmError as error:
+            left_out.append(str(error))
+    if left_out and not trials:
+        raise StvmError(left_out[0])
     return Retry(
         name="retry",
         table=0,
@@ -54,7 +70,8 @@ def build_retry(results: Results, study: str | None = None) -> Retry:
         title="Failed trials again",
         rule="",
         dataset="",
-        trials=trials,
+        trials=tuple(trials),
+        left_out=tuple(left_out),
     )
 
 
@@ -79,6 +96,8 @@ def retry(study: Retry, results: Results, run_options: RunOptions) -> int:
     from stvm.tune.tasks import Interrupted
 
     check_machine(results, run_options)
+    for line in study.left_out:
+        print(f"left out: {line}", file=sys.stderr)
     print(f"{study.title}: {len(study.trials)}", flush=True)
     try:
         finished = execute(study, results, run_options, retry_failed=True)
@@ -96,7 +115,7 @@ def retry(study: Retry, results: Results, run_options: RunOptions) -> int:
         if record and not record.is_done:
             print(f"failed: {trial.label}: {record.reason}", file=sys.stderr)
     print(f"{done} of {len(records)} done now", flush=True)
-    return 0 if done == len(records) else 1
+    return 0 if done == len(records) and not study.left_out else 1
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:

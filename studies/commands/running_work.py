@@ -12,16 +12,16 @@ from stvm.records.results import Results
 from stvm.records.running import Sign, read_sign
 
 SILENT_S = 600.0
-"""Longer than a process that trains says nothing."""
+"""Silence in seconds that is longer than any of a process that trains."""
 _SOURCE = "source-"
 
 
 @dataclass(frozen=True)
 class AtWork:
-    """What is under way.
+    """Work in progress, and work that was interrupted.
 
     Attributes:
-        running: hashes of trials that a living process works on, with what it said.
+        running: hashes of trials that a living process works on, each with its sign.
         interrupted: trials whose process died before there was a record.
         sources: source models that are trained, by name.
         dead_sources: those whose process died.
@@ -72,7 +72,7 @@ def _lives(sign: Sign) -> bool:
 
 
 def words(sign: Sign, now: datetime | None = None) -> tuple[str, ...]:
-    """How far a running task is, where, since when, and whether it has fallen silent."""
+    """Progress of a running task, its machine, its start, and a silence if there is one."""
     silent = ((now or datetime.now(UTC)) - datetime.fromisoformat(sign.seen)).total_seconds()
     heard = f"not heard of for {duration(silent)}" if silent > SILENT_S else ""
     return share(sign), f"on {sign.holder}", f"since {sign.since}", heard
@@ -86,8 +86,12 @@ def share(sign: Sign) -> str:
 
 
 def epitaph(sign: Sign) -> str:
-    """What is known of a task whose process died, and what to do."""
+    """The last news of a task whose process died, and the remedy."""
     where = share(sign) or "before its first iteration was told"
+    if sign.stopped:
+        return (
+            f"stopped by its user at {sign.stopped}: {where}; the study's command goes on with it"
+        )
     return (
         f"its process on {sign.holder} died or was killed: {where}, last heard of {sign.seen}; "
         "the study's command goes on with it"

@@ -22,7 +22,7 @@ def shown(value: Any) -> str:
 
 
 def allowed(field: FieldInfo) -> str:
-    """What the field takes."""
+    """The values that the field takes."""
     if get_origin(field.annotation) is Literal:
         choices: tuple[str, ...] = get_args(field.annotation)
         return ", ".join(choices)
@@ -39,7 +39,7 @@ def allowed(field: FieldInfo) -> str:
 
 
 def facts(name: str, field: FieldInfo, preset: str | None) -> dict[str, str]:
-    """What there is to say of a setting, by heading; what does not apply is empty."""
+    """The facts about a setting, by heading; a heading that does not apply is empty."""
     extra: Any = field.json_schema_extra or {}
     facts = {"default": shown(field.default)}
     if preset:

@@ -1,6 +1,8 @@
 """The state of each study: trials that are recorded, running or failed, and why."""
 
 import argparse
+import shutil
+import sys
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
@@ -18,16 +20,19 @@ from stvm.records.manifest import Manifest, read_manifest
 from stvm.records.results import Results
 from stvm.records.running import Sign
 
+_LEAST_TITLE = 20
+"""Least characters to which the titles of studies are wrapped."""
+
 
 @dataclass(frozen=True)
 class State:
-    """Where one trial stands.
+    """The state of one trial.
 
     Attributes:
-        state: a record that is damaged, or that cannot be read although it may be sound, counts
+        state: state of the trial. A damaged record, or a sound one that cannot be read now, counts
             neither as recorded nor as missing.
-        label: for people.
-        detail: why it failed, since when it runs, that its process died, what is wrong with its
+        label: label of the trial for people.
+        detail: reason of its failure, time of its start, news of its dead process, or fault of its
             record.
         collapsed: its student came to predict few classes.
         sign: last message of the process that works or worked on it; None if there is none.
@@ -174,7 +179,7 @@ def counts(overview: Overview) -> dict[str, Any]:
 
 
 def as_dict(overview: Overview) -> dict[str, Any]:
-    """For scripts: the counts, and what is known of each trial by hash."""
+    """The overview for scripts: the counts, and the state of each trial by hash."""
     return counts(overview) | {
         "trials": {name: asdict(state) for name, state in sorted(overview.states.items())},
         "troubles": {name: asdict(trouble) for name, trouble in overview.troubles.items()},
@@ -183,20 +188,14 @@ def as_dict(overview: Overview) -> dict[str, Any]:
     }
 
 
-def as_text(overview: Overview) -> str:
-    """For people: a table of the studies, then the trials that are worth a line."""
-    data = counts(overview)
-    rows = [(study["study"], study) for study in data["studies"]]
-    if data["unlisted"]["trials"]:
-        rows.append(("in no study", data["unlisted"]))
-    rows.append(("all, each once", data["total"]))
-    rare = ("damaged", "unreadable", "collapsed")
-    shown = [key for key in data["total"] if key not in rare]
-    shown += [key for key in rare if data["total"][key]]
-    table = [
-        [name, *(counted[key] for key in shown), counted.get("title")] for name, counted in rows
-    ]
-    parts = [tabulate(table, ["study", *shown, ""], tablefmt="simple")]
+def as_text(overview: Overview, columns: int | None = None) -> str:
+    """The overview for people: a table of the studies, then the trials that need attention.
+
+    Args:
+        overview: overview of the results.
+        columns: width of the terminal, to which titles are wrapped; None wraps nothing.
+    """
+    parts = [_table(counts(overview), columns)]
     states = sorted(overview.states.items())
     under_way = sorted(overview.sources.items()) + states
     parts += _section(
@@ -230,6 +229,28 @@ def as_text(overview: Overview) -> str:
     return "\n\n".join(parts)
 
 
+def _table(data: dict[str, Any], columns: int | None) -> str:
+    """The table of the studies, its titles wrapped to the terminal."""
+    rows = [(study["study"], study) for study in data["studies"]]
+    if data["unlisted"]["trials"]:
+        rows.append(("in no study", data["unlisted"]))
+    rows.append(("all, each once", data["total"]))
+    rare = ("damaged", "unreadable", "collapsed")
+    shown = [key for key in data["total"] if key not in rare]
+    shown += [key for key in rare if data["total"][key]]
+    table = [
+        [name, *(counted[key] for key in shown), counted.get("title")] for name, counted in rows
+    ]
+    heads = ["study", *shown, ""]
+    whole: str = tabulate(table, heads, tablefmt="simple")
+    over = max(map(len, whole.splitlines())) - columns if columns else 0
+    if over <= 0:
+        return whole
+    longest = max(len(counted.get("title") or "") for _, counted in rows)
+    widths = [None] * (len(heads) - 1) + [max(_LEAST_TITLE, longest - over)]
+    return str(tabulate(table, heads, tablefmt="simple", maxcolwidths=widths))
+
+
 def _section(head: str, lines: Sequence[tuple[str, ...]]) -> list[str]:
     if not lines:
         return []
@@ -249,5 +270,6 @@ def run(options: argparse.Namespace) -> int:
     if options.json:
         print(orjson.dumps(as_dict(overview), option=orjson.OPT_INDENT_2).decode())
     else:
-        print(as_text(overview))
+        columns = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+        print(as_text(overview, columns))
     return 0

@@ -1,4 +1,4 @@
-"""Manifests of studies, read as typed values: which trials belong to a study."""
+"""Manifests of studies as typed values: the list of the trials that belong to a study."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -48,7 +48,7 @@ class Trial:
 
 @dataclass(frozen=True)
 class Manifest:
-    """One study: what belongs to it and by which rule it is evaluated.
+    """One study: its trials and the rule of their evaluation.
 
     Attributes:
         study: kind of study, such as "ablation".
@@ -162,7 +162,7 @@ _COMMANDS = {"search": "optuna_search"}
 
 
 def command(study: str) -> str:
-    """What makes a study of this kind."""
+    """The command that makes a study of this kind."""
     return f"python studies/{_COMMANDS.get(study, study)}.py"
 
 

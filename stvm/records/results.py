@@ -43,36 +43,36 @@ class Results:
         return self.root / folder / f"{name}{ending}"
 
     def record_path(self, name: str) -> Path:
-        """Where the record of the trial with this hash stands or will stand."""
+        """The file of the trial's record."""
         return self._path("records", name, ".json")
 
     def model_path(self, name: str) -> Path:
-        """Where the network that the trial with this hash reports is kept, if it is asked for."""
+        """The file of the network that the trial reports, if it is kept."""
         return self._path("models", name, ".safetensors")
 
     def metric_path(self, name: str) -> Path:
-        """Where the metric network of that trial is kept beside it, if it has one."""
+        """The file of the trial's metric network, if it has one and keeps it."""
         return self.root / "models" / f"{name}.metric.safetensors"
 
     def state_path(self, name: str) -> Path:
-        """Where the trial with this hash keeps its state while it runs."""
+        """The file of the trial's state while it runs."""
         return self._path("checkpoints", name, ".pt")
 
     def sample_path(self, name: str) -> Path:
-        """Where the predictions of the trial with this hash on a few images are kept."""
+        """The file of the trial's predictions on a few images."""
         return self._path("samples", name, ".npz")
 
     def drop_unfinished(self, name: str) -> None:
-        """Remove what kills left of files of a trial; only for who holds its lock."""
+        """Remove unfinished files that a kill left; only for the holder of the trial's lock."""
         for path in (self.record_path(name), self.sample_path(name), self.model_path(name)):
             drop_unfinished(path)
 
     def events_path(self, name: str) -> Path:
-        """Folder of the TensorBoard event files of the trial with this hash."""
+        """The folder of the trial's TensorBoard event files."""
         return self._path("tensorboard", name, "")
 
     def error_path(self, name: str) -> Path:
-        """Where the traceback of a task that ended in trouble is kept."""
+        """The file of the traceback of a task that ended with an error."""
         return self._path("errors", name, ".txt")
 
     def last_error(self, name: str) -> str:
@@ -115,7 +115,7 @@ class Results:
         write_json(path, record.as_dict())
 
     def stamp(self, name: str) -> str:
-        """Tells a record from one that was written in its place later; empty for none."""
+        """A text that differs for a record written in its place later; empty without a record."""
         path = self.record_path(name)
         retried = len(list((self.root / "retried").glob(f"{name}-*.json")))
         with suppress(FileNotFoundError):
@@ -142,11 +142,11 @@ class Results:
             np.savez_compressed(file, allow_pickle=False, **arrays)
 
     def lock_path(self, name: str) -> Path:
-        """The lock of the trial with this hash, held while it runs."""
+        """The file of the trial's lock, held while it runs."""
         return self.root / "locks" / f"{name}.lock"
 
     def running_path(self, name: str) -> Path:
-        """Where the trial with this hash says how far it is, while it runs."""
+        """The file of the trial's sign, which shows its progress while it runs."""
         return self._path("running", name, ".json")
 
     @contextmanager

@@ -13,6 +13,7 @@ import orjson
 
 from stvm.errors import StvmError
 from stvm.files import now, write_json
+from stvm.files.locks import is_held
 
 WRITE_EVERY_S = 10.0
 """Least seconds between two writings of how far a task is."""
@@ -25,14 +26,15 @@ class Sign:
     """A task at work.
 
     Attributes:
-        label: for people.
-        host: machine it runs on.
-        pid: its process there.
-        since: time at its start.
-        seen: time at which this was written.
-        iteration: done.
-        of: iterations in all; 0 while it has not said.
+        label: label of the task for people.
+        host: machine on which it runs.
+        pid: number of its process there.
+        since: time of its start.
+        seen: time at which the sign was written.
+        iteration: iterations done.
+        of: iterations in all; 0 before the first progress.
         lock: file of the lock that it holds.
+        stopped: time at which a user stopped it; empty unless that happened.
     """
 
     label: str
@@ -43,6 +45,7 @@ class Sign:
     iteration: int = 0
     of: int = 0
     lock: str = ""
+    stopped: str = ""
 
     @property
     def holder(self) -> str:
@@ -50,21 +53,54 @@ class Sign:
         return f"{self.host}:{self.pid}"
 
     def progress(self) -> str:
-        """How far it is, for people; empty while it has not said."""
+        """Progress for people; empty before the first one."""
         return f"iteration {self.iteration} of {self.of}" if self.of else ""
 
 
 def read_sign(path: Path) -> Sign | None:
-    """What a task says of itself; None where there is nothing that can be read."""
+    """The sign in a file; None where there is none that can be read."""
     try:
         found = orjson.loads(path.read_bytes())
+        # Earlier versions wrote no `stopped`.
+        found = {"stopped": ""} | found
         return Sign(**{field.name: found[field.name] for field in fields(Sign)})
     except (OSError, ValueError, TypeError, KeyError):
         return None
 
 
+def mark_stopped(folder: Path, since: str, wait_s: float = 2.0) -> None:
+    """Note on the signs of this machine that a user stopped their tasks.
+
+    Args:
+        folder: folder of the signs.
+        since: start of the command; older signs are of other commands.
+        wait_s: longest time in seconds for workers to end; one that runs on is another command's.
+    """
+    until, left = time.monotonic() + wait_s, list(folder.glob("*.json"))
+    while left:
+        left = [path for path in left if not _marked(path, since)]
+        if time.monotonic() >= until:
+            return
+        time.sleep(0.1 if left else 0)
+
+
+def _marked(path: Path, since: str) -> bool:
+    """Mark a sign whose task has ended; False while its task still runs."""
+    sign = read_sign(path)
+    if sign is None or sign.host != platform.node() or sign.since < since:
+        return True
+    try:
+        if is_held(Path(sign.lock)):
+            return False
+    except OSError:
+        return True
+    sign.stopped = now()
+    _write(path, sign)
+    return True
+
+
 def holder_of(path: Path) -> str:
-    """Who works on a task, for people; empty where it does not say."""
+    """Machine and process of a task for people; empty without a sign."""
     sign = read_sign(path)
     return sign.holder if sign else ""
 
@@ -73,7 +109,7 @@ def holder_of(path: Path) -> str:
 def signed(
     path: Path | None, label: str, lock: Path, progress: Progress | None = None
 ) -> Iterator[Progress]:
-    """A task is at work within the block; gives what it is to call with how far it is.
+    """Show that a task is at work within the block; gives the callback for its progress.
 
     The file is for people: where it cannot be written, the task goes on.
 

@@ -1,4 +1,4 @@
-"""The drivers of one search: each is known by a lock that it holds, and they take turns."""
+"""Drivers of one search: each is known by a lock that it holds, and they take turns."""
 
 import os
 import platform

@@ -18,20 +18,20 @@ from stvm.study import Rename, Trial
 
 
 def as_they_are(settings: Settings) -> Settings:
-    """For trials whose names say nothing of files."""
+    """The same settings, for trials whose names do not depend on files."""
     return settings
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What is searched, by what.
+    """A search: its settings, its objective and its method.
 
     Attributes:
         preset: name of the preset it started from.
         base: settings before the search; with them the default is reported.
-        parameters: searched.
-        objective: to choose by.
-        sampler: name.
+        parameters: settings that are searched.
+        objective: objective of the search.
+        sampler: name of the sampler.
         sampler_seed: seed of the suggestions.
         pruner: name.
         seed: seed of every search trial, which is none of the report's.
@@ -55,7 +55,7 @@ class Plan:
     rename: Rename = field(default=as_they_are, compare=False, repr=False)
 
     def identity(self) -> dict[str, Any]:
-        """What must be equal for two trials to belong to one search."""
+        """Values that must be equal for two trials to belong to one search."""
         settings = self.base.naming()
         return {
             "settings": settings,
@@ -86,11 +86,11 @@ class Plan:
 
     @property
     def name(self) -> str:
-        """Of the study in Optuna's storage."""
+        """Name of the study in Optuna's storage."""
         return self.given_name or f"{self.preset}-{self.objective.name}-{self.hash}"
 
     def settings(self, values: Values) -> Settings:
-        """Of a search trial."""
+        """Settings of a search trial."""
         here = self.base.on_realisation(self.realisation)
         split = search_split(self.base)
         return self.rename(here.replace(seed=self.seed, eval_split=split, **values))
@@ -118,12 +118,12 @@ class Suggestion:
 
     @property
     def label(self) -> str:
-        """For people."""
+        """The suggestion's label for people."""
         return f"trial {self.number}: {format_assignments(self.values)}"
 
 
 def objective_value(record: Record, objective: Objective) -> tuple[float | None, str]:
-    """A record's value by an objective, and the words for it; None where it has no value."""
+    """A record's value by an objective, or None, and a text that names it or says why not."""
     if not record.is_done:
         return None, f"failed: {record.reason}"
     value = objective.value(record)

@@ -52,7 +52,7 @@ def write_plots(study: optuna.Study, target: str, folder: Path) -> list[str]:
     """History, slice, importance and parallel coordinates as PNG; a line for each.
 
     Args:
-        study: with trials.
+        study: Optuna's study.
         target: label of the objective; "oracle" in it where it is one.
         folder: folder of the files.
     """

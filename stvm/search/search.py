@@ -46,10 +46,10 @@ class Search:
         plan: plan of the search.
         storage: Optuna's.
         place: the storage as people may see it.
-        results: records.
-        trials: finished trials wanted, with those of earlier runs.
-        told: hears of suggestions that need no run.
-        drivers: who else works on it; None for nobody.
+        results: folder of the records.
+        trials: number of finished trials wanted, with those of earlier runs.
+        told: callback that hears of suggestions that need no run.
+        drivers: drivers that work on the search; None for this one alone.
 
     Raises:
         StvmError: the storage fails, or holds another search or another folder's under this name.
@@ -86,7 +86,7 @@ class Search:
             tell_again(self.study, self.results, self.plan.objective)
 
     def next(self) -> Suggestion | None:
-        """What to run now; None when nothing more is to be started.
+        """The next suggestion to run; None when nothing more is to be started.
 
         Suggestions that are recorded, pruned earlier or under way are dealt with on the spot.
         What another driver or study runs with equal settings is looked at again later.
@@ -111,7 +111,7 @@ class Search:
         return None
 
     def others(self) -> list[str]:
-        """What others run that this driver waits for: labels; empty once it need not wait."""
+        """Labels of trials of others that this driver waits for; empty once it need not wait."""
         if self.strikes >= MOST_STRIKES:
             return []
         with storage_faults(self.place):
@@ -125,7 +125,7 @@ class Search:
         """Tell a label-free value of a running trial; whether to stop the trial.
 
         Args:
-            suggestion: that runs.
+            suggestion: suggestion that runs.
             iteration: iterations done.
             of: iterations in all.
             intermediate: higher is better, whatever the direction of the objective.
@@ -170,7 +170,7 @@ class Search:
         return news
 
     def counts(self) -> dict[str, int]:
-        """How many trials are in each of Optuna's states that occurs."""
+        """Number of trials in each of Optuna's states that occurs."""
         with storage_faults(self.place):
             return dict(Counter(t.state.name for t in self.study.get_trials(deepcopy=False)))
 

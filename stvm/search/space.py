@@ -40,7 +40,7 @@ class Parameter:
 
     @property
     def distribution(self) -> FloatDistribution | IntDistribution:
-        """For Optuna."""
+        """The range as Optuna's distribution."""
         if self.integer:
             return IntDistribution(int(self.low), int(self.high), log=self.log)
         return FloatDistribution(self.low, self.high, log=self.log)
@@ -54,7 +54,7 @@ class Parameter:
         return self.low <= value <= self.high
 
     def as_dict(self) -> dict[str, Any]:
-        """For a manifest and for Optuna's storage."""
+        """The range in a manifest and in Optuna's storage."""
         return {"low": self.low, "high": self.high, "log": self.log, "integer": self.integer}
 
 
@@ -87,7 +87,7 @@ def find_parameters(names: Sequence[str], base: Settings) -> tuple[Parameter, ..
 
 
 def default_values(parameters: Sequence[Parameter], base: Settings) -> Values:
-    """What `base` has for the parameters, which may lie outside their ranges."""
+    """The values of the parameters in `base`, which may lie outside their ranges."""
     flat = base.flat()
     return {p.name: flat[p.name] for p in parameters}
 

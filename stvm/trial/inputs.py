@@ -23,7 +23,7 @@ def check_inputs(trials: Iterable[Settings], cache: Path | None = None) -> list[
         cache: folder of prepared images and of earlier checks; None to use neither.
 
     Returns:
-        What each public checkpoint was found to be and what is odd, a line each.
+        A line for each public checkpoint with its family and form, and for each odd file.
 
     Raises:
         StvmError: one is missing, cannot be used or does not fit.
@@ -62,7 +62,7 @@ def check_inputs(trials: Iterable[Settings], cache: Path | None = None) -> list[
 
 
 def _reads(settings: Settings) -> list[Reads]:
-    """What a trial and its source model read; target labels as far as they do."""
+    """The splits that a trial and its source model read, with or without target labels."""
     data, method = settings.data, settings.method
     found = []
     if not settings.source.source_checkpoint:

@@ -110,7 +110,7 @@ def measure_adaptation(
     num_classes: int,
     device: torch.device,
 ) -> dict[str, Any]:
-    """All of them, for a record.
+    """All measures, as a record keeps them.
 
     Args:
         reader: predictor of the adaptation.

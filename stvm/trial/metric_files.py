@@ -76,7 +76,7 @@ def save_metric(
 def open_metric(
     path: Path, reported: SegmentationNetwork, labeller: SegmentationNetwork
 ) -> ReliabilityReader:
-    """What `save_metric` wrote.
+    """The metric network that `save_metric` wrote.
 
     Args:
         path: path of the file.

@@ -24,7 +24,7 @@ LEAST_SIDE = 16
 
 @dataclass(frozen=True)
 class Prediction:
-    """What a network says of one image.
+    """The prediction for one image.
 
     Attributes:
         labels: class ids (H, W) at the image's own size.
@@ -42,12 +42,12 @@ class Predictor:
     """A network and how images enter it.
 
     Attributes:
-        network: in eval mode.
+        network: network in eval mode.
         height: pixels to which an image's height is resized, its width in proportion; 0 for the
             image's own size, or as much of it as one pass takes.
         multi_scale: sum the softmax over the scales of `protocol`, mirrored too, as in evaluation.
         mirrored: sum the softmax of the image and its mirror image.
-        reliability: from `open_metric`.
+        reliability: reader from `open_metric`; None for no reliability.
         protocol: scales, and how logits are enlarged.
     """
 

@@ -1,7 +1,7 @@
-"""Under which name a trial that reads a user's files is recorded; known without torch.
+"""The name of a recorded trial that reads a user's files, found without torch.
 
-Its name says what the files hold. Before it did, names had the paths instead: a record under such
-a name is still the trial's, as long as it was made from the files that are there now.
+The name depends on the content of the files; in earlier versions it depended on their paths. A
+record under such a name is still the trial's if it was made from the files that are there now.
 """
 
 import os

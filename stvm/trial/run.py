@@ -43,7 +43,7 @@ from stvm.trial.sample import predict_sample
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a trial found.
+    """The findings of a trial.
 
     Attributes:
         result: goes into the record.

@@ -100,7 +100,7 @@ def alive() -> list[dict[str, Any]]:
 
 
 def free_resources() -> list[dict[str, float]]:
-    """Of each living node, what is not taken by others now."""
+    """Free resources of each living node."""
     by_node = ray._private.state.available_resources_per_node()  # type: ignore[no-untyped-call]
     return [by_node.get(node["NodeID"], {}) for node in alive()]
 
@@ -117,7 +117,7 @@ def check_nodes(folders: Sequence[Path]) -> None:
     """Every node with cores sees these folders and runs the same code as this process.
 
     Args:
-        folders: that all nodes must share; made where they are missing.
+        folders: folders that all nodes must share; made where they are missing.
 
     Raises:
         StvmError: names the node and the folder or the code.

@@ -89,11 +89,11 @@ def training_seconds(settings: Settings) -> float:
 
 
 def accept_cpu(trials: Sequence[Settings], asked_for: bool) -> str:
-    """What full-size trials take without a GPU, in one line; empty where that is nothing to ask.
+    """The time of full-size trials without a GPU, in one line; empty where it is short.
 
     Args:
-        trials: that are to run.
-        asked_for: to run them on the CPU.
+        trials: settings of the trials to run.
+        asked_for: whether the user asked for the CPU.
 
     Raises:
         StvmError: it was not, and one of them takes hours.

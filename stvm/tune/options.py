@@ -6,7 +6,7 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class RunOptions:
-    """What a trial may use and where the work goes.
+    """Resources of a trial, and folders.
 
     Attributes:
         cpus: cores a trial; None for one core, or a GPU's share of the cores.

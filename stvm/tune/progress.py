@@ -31,8 +31,8 @@ class LineProgress(Callback):
     """Counts the tasks of one phase and prints a line when one ends.
 
     Args:
-        total: tasks of the phase.
-        slots: how many run at a time.
+        total: number of tasks of the phase.
+        slots: number of tasks at a time.
         what: noun for the tasks.
         tasks: all of them where they are known beforehand; makes the time to go exact.
     """
@@ -143,7 +143,7 @@ class LineProgress(Callback):
         print(line, flush=True)
 
     def _tell(self, key: str) -> None:
-        """How far a long task is, now and then."""
+        """Tell the progress of a long task now and then."""
         task, now = self.estimate.task(key), time.monotonic()
         if task is None or now - self._told.get(key, now) < self.tell_every:
             return
@@ -181,11 +181,11 @@ class TableProgress(LineProgress):
     """LineProgress that scroll by above a live table of what is running; ends with its block.
 
     Args:
-        total: tasks of the phase.
-        slots: how many run at a time.
+        total: number of tasks of the phase.
+        slots: number of tasks at a time.
         what: noun for the tasks.
         tasks: all of them where they are known beforehand.
-        console: to show it on; None for the terminal.
+        console: console of the table; None for the terminal.
     """
 
     report_every = 2.0

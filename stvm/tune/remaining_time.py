@@ -1,4 +1,4 @@
-"""How long a study will still take, from what ended, what runs and what waits."""
+"""The remaining time of a study, from tasks that ended, that run and that wait."""
 
 import math
 import statistics
@@ -26,9 +26,9 @@ class Running:
         label: for people.
         kinds: kinds of the task.
         since: monotonic seconds at its start.
-        iteration: done so far.
-        of: iterations in all; 0 while it has not said.
-        begun: iterations done before, if it goes on from a state.
+        iteration: iterations done so far.
+        of: iterations in all; 0 before the first progress.
+        begun: iterations done before, if it resumes from a state.
     """
 
     label: str
@@ -52,8 +52,8 @@ class RemainingTime:
     that have ended, or of what those that run are heading for.
 
     Args:
-        total: tasks of the phase.
-        slots: how many run at a time.
+        total: number of tasks of the phase.
+        slots: number of tasks at a time.
         tasks: those known beforehand, with `name` and `kinds`.
     """
 
@@ -104,11 +104,11 @@ class RemainingTime:
         return now - task.since
 
     def task(self, key: str) -> Running | None:
-        """What runs under this key; None where nothing does."""
+        """The running task with this key; None where there is none."""
         return self._running.get(key)
 
     def running(self) -> Sequence[Running]:
-        """What runs now; a copy, for another thread."""
+        """The running tasks; a copy, for another thread."""
         return list(self._running.values())
 
     def expected(self, kinds: Kinds, now: float) -> float | None:

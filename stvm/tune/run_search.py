@@ -44,7 +44,7 @@ def run_search(search: Search, results: Results, run_options: RunOptions) -> Run
     """
     if run_options.tensorboard:
         require_tensorboard()
-    with interruptible():
+    with interruptible(results):
         first = _first(search)
         if first is None:
             return RunResult(())

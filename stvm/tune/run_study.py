@@ -18,7 +18,7 @@ from stvm.tune.tasks import _has_source, interruptible, missing_sources, run_tas
 
 @dataclass(frozen=True)
 class RunResult:
-    """What became of a study's run.
+    """The outcome of a study's run.
 
     Attributes:
         errors: one line for each task that could not be carried out.
@@ -53,7 +53,7 @@ def _execute(
         return RunResult(())
     refuse_random_source([t.settings for t in todo], run_options.cache, run_options.from_scratch)
     check_files(todo, run_options.cache)
-    with interruptible(), connected(run_options) as nodes:
+    with interruptible(results), connected(run_options) as nodes:
         slots = prepare_slots(run_options, nodes, results)
         if slots.gpus:
             show_memory(todo, slots.gpus)

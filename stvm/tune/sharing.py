@@ -31,7 +31,7 @@ Task = dict[str, Any]
 
 @dataclass(frozen=True)
 class Standing:
-    """Where a task stands, whoever runs it.
+    """The state of a task, whichever driver runs it.
 
     Attributes:
         state: nobody's, another's, or with its outcome.
@@ -46,7 +46,7 @@ FREE, HELD = Standing("free", {}), Standing("held", {})
 
 
 def standing(task: Task) -> Standing:
-    """Where a task stands now.
+    """The state of a task now.
 
     Raises:
         StvmError: its record cannot be read.

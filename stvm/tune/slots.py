@@ -1,4 +1,4 @@
-"""How many trials a cluster runs at a time, and with what: planned node by node."""
+"""Slots of a cluster: number and resources of the trials at a time, planned node by node."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -108,7 +108,7 @@ def _count(number: float, what: str) -> str:
 
 
 def _name(node: Resources, number: int) -> str:
-    """By its address, which Ray keeps among the resources."""
+    """The node by its address, which Ray keeps among the resources."""
     for key in node:
         if key.startswith("node:") and not key.startswith("node:__"):
             return f"node {key.removeprefix('node:')}"

@@ -9,8 +9,10 @@ from typing import Any, Literal
 
 from ray import tune
 
+from stvm.files import now
 from stvm.files.scratch import own_folder
 from stvm.records.results import Results
+from stvm.records.running import mark_stopped
 from stvm.settings import Settings
 from stvm.source_model.location import source_path
 from stvm.study import Trial
@@ -28,7 +30,7 @@ class Interrupted(Exception):
 
 
 def run_task(config: dict[str, Any]) -> None:
-    """What Tune runs; torch is imported by the worker alone."""
+    """Run one task for Tune; torch is imported by the worker alone."""
     from stvm.tune.trainable import trainable
 
     trainable(config)
@@ -103,7 +105,7 @@ def task_of(
     slots: Slots,
     retry_failed: bool,
 ) -> dict[str, Any]:
-    """What a worker is told of one source model or trial."""
+    """The description of one source model or trial for a worker."""
     label, sign = trial.label, trial.hash
     source = source_path(trial.settings, run_options.cache.resolve())
     if kind == "source":
@@ -131,7 +133,7 @@ def task_of(
 
 
 def _kinds(kind: str, settings: Settings) -> list[str]:
-    """What a task's duration depends on, narrowest first."""
+    """Kinds of a task, on which its duration depends, narrowest first."""
     if kind == "source":
         return ["source"]
     method = settings.method
@@ -146,16 +148,21 @@ def _groups(settings: Settings) -> dict[str, Any]:
 
 
 @contextlib.contextmanager
-def interruptible() -> Iterator[None]:
-    """Ctrl-C and SIGTERM end the block with `Interrupted`."""
+def interruptible(results: Results) -> Iterator[None]:
+    """End the block with `Interrupted` on Ctrl-C and SIGTERM, and say so on the tasks' signs.
+
+    Args:
+        results: folder of the records and signs.
+    """
 
     def stop(number: int, frame: object) -> None:
         raise KeyboardInterrupt
 
-    before = signal.signal(signal.SIGTERM, stop)
+    begun, before = now(), signal.signal(signal.SIGTERM, stop)
     try:
         yield
     except KeyboardInterrupt:
+        mark_stopped(results.root / "running", begun)
         raise Interrupted from None
     finally:
         signal.signal(signal.SIGTERM, before)

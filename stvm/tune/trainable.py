@@ -31,7 +31,7 @@ def trainable(config: dict[str, Any]) -> None:
     reason nor tries again.
 
     Args:
-        config: with the key `task`, made by `stvm.tune.tasks.task_of`.
+        config: dictionary with the key `task`, made by `stvm.tune.tasks.task_of`.
     """
     task = config["task"]
     try:
@@ -48,7 +48,7 @@ def trainable(config: dict[str, Any]) -> None:
 
 
 def _keep_traceback(path: Path) -> str:
-    """Where the traceback of the error in hand can be read."""
+    """Keep the traceback of the current error; a text that names its file."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(traceback.format_exc(), encoding="utf-8")

@@ -1,4 +1,4 @@
-"""Why a worker did not end by itself, in words."""
+"""Reasons why a worker did not end by itself, in words."""
 
 
 def reason_of_death(error: str) -> str:

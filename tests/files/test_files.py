@@ -194,17 +194,25 @@ def test_records_of_a_later_schema_are_refused_by_every_reader_in_the_same_words
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     from benchmarks.study_results import make_study
+    from reports.make_figure import main as figure
     from reports.make_report import main as page
     from reports.make_tables import main as tables
     from stvm.records.tensorboard_events import write_missing
 
     make_study(tmp_path, "ablation", seeds=[0])
+    (tmp_path / "samples").mkdir()
+    images, maps = np.zeros((1, 4, 6, 3), np.uint8), np.zeros((1, 4, 6), np.uint8)
+    arrays = {"images": images, "labels": maps, "predictions": maps}
+    for path in (tmp_path / "records").glob("*.json"):
+        sample = tmp_path / "samples" / f"{path.stem}.npz"
+        np.savez(sample, palette=np.zeros((1, 3), np.uint8), miou=np.float64(0.5), **arrays)
+    assert figure(["--results", str(tmp_path)]) == 0
     for path in (tmp_path / "records").glob("*.json"):
         path.write_text(json.dumps(json.loads(path.read_text()) | {"schema": 2}))
     name = min((tmp_path / "records").iterdir()).stem
     where = ["--results", str(tmp_path)]
     words = "written with schema 2, and this version of stvm reads 1: use the version that wrote it"
-    for run in (tables, page):
+    for run in (tables, page, figure):
         assert run(where) == 2 and words in capsys.readouterr().err
     for given in (["export"], ["replay", name], ["retry-failed"]):
         assert commands([*given, *where]) == 2 and words in capsys.readouterr().err

@@ -122,6 +122,15 @@ def test_a_failed_record_of_another_version_is_named(
     assert f"{NAMES[2]}.json: recorded by" in said
 
 
+def test_one_failed_record_of_another_version_keeps_no_other_from_running(tmp_path: Path) -> None:
+    put(tmp_path, failed_record(tiny(), "STvM realisation 0 seed 0"))
+    put(tmp_path, failed_record(tiny(seed=1), "") | {"hash": NAMES[2]})
+    found = build_retry(Results(tmp_path))
+    assert [trial.hash for trial in found.trials] == [tiny().hash()]
+    (line,) = found.left_out
+    assert f"{NAMES[2]}.json: recorded by" in line
+
+
 def test_without_failed_trials_nothing_is_run(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

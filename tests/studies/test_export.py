@@ -114,6 +114,21 @@ def test_a_damaged_record_an_empty_folder_and_a_wrong_type_are_named(
     assert not (tmp_path / "records.parquet").exists()
 
 
+def test_a_file_that_is_no_export_is_not_replaced(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    put(tmp_path, synthetic(NAMES[0]))
+    out = tmp_path / "mine.parquet"
+    command = ["export", "--results", str(tmp_path), "--out", str(out)]
+    pd.DataFrame({"hash": ["a"], "status": ["b"]}).to_parquet(tmp_path / "other.parquet")
+    for mine in (b"notes of mine", (tmp_path / "other.parquet").read_bytes()):
+        out.write_bytes(mine)
+        assert f"{out}: exists and is no export of records" in refused(capsys, *command)
+        assert out.read_bytes() == mine
+    out.unlink()
+    assert main(command) == main(command) == 0
+
+
 def test_a_full_disk_leaves_the_old_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -1,6 +1,7 @@
 """`python -m studies status` counts and names correctly, and changes nothing."""
 
 import json
+import platform
 import subprocess
 import sys
 import time
@@ -11,7 +12,9 @@ import pytest
 from filelock import FileLock
 
 from studies.__main__ import main
+from studies.commands.status import as_text, look
 from stvm.records.results import Results
+from stvm.records.running import mark_stopped
 from tests.helpers.command_output import NAMES, content, manifest, put, synthetic
 
 
@@ -149,6 +152,33 @@ def test_a_running_trial_shows_how_far_it_is_and_one_whose_process_died_is_named
     assert data["trials"][done]["sign"] is None and data["total"]["running"] == 1
     after = status(results, capsys)["trials"]
     assert "process on node7:4711 died" in after[missing]["detail"]
+
+
+def test_a_trial_that_its_user_stopped_is_told_so(
+    results: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    stopped, killed, held = NAMES[4], NAMES[6], NAMES[7]
+    here = {"host": platform.node(), "since": "2026-01-02T00:00:00+00:00"}
+    for name, more in ((stopped, here), (killed, here | {"since": "2026-01-01"}), (held, here)):
+        said(results, name, results / "locks" / f"{name}.lock", 40_000, **more)
+    (results / "locks").mkdir(exist_ok=True)
+    with FileLock(results / "locks" / f"{held}.lock"):
+        mark_stopped(results / "running", "2026-01-02T00:00:00+00:00", wait_s=0)
+    trials = status(results, capsys)["trials"]
+    assert trials[stopped]["detail"].startswith("stopped by its user at 20")
+    assert "iteration 40000 of 80000, 50 %; the study's command" in trials[stopped]["detail"]
+    for name in (killed, held):
+        assert "died or was killed" in trials[name]["detail"]
+
+
+def test_long_titles_are_wrapped_to_the_terminal(results: Path) -> None:
+    manifest(results, "long-d", {"A": NAMES[0]})
+    path = results / "studies" / "long-d.json"
+    path.write_text(path.read_text().replace("title of long-d", "many words " * 20))
+    found = look(Results(results))
+    lines = as_text(found, 110).split("\n\n")[0].splitlines()
+    assert max(map(len, lines)) <= 110 < max(map(len, as_text(found).splitlines()))
+    assert sum(line.count("words") for line in lines) == 20
 
 
 def test_trouble_is_told_while_no_record_follows(
