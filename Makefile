@@ -1,11 +1,11 @@
-.PHONY: demo test test-all check gpu mutants
+.PHONY: demo test test-all check docs gpu mutants
 
 PYTHON = .venv/bin/python
 CODE = stvm studies reports benchmarks
 
 .venv/ready: pyproject.toml constraints.txt
 	python3.11 -m venv .venv
-	.venv/bin/pip install --quiet -c constraints.txt -e ".[dev,corrupt,tensorboard,onnx,mlflow,wandb]"
+	.venv/bin/pip install --quiet -c constraints.txt -e ".[dev,corrupt,tensorboard,onnx,mlflow,wandb,docs]"
 	touch .venv/ready
 
 demo: .venv/ready
@@ -24,6 +24,10 @@ check: .venv/ready
 	.venv/bin/ruff check .
 	.venv/bin/mypy $(CODE)
 	OMP_NUM_THREADS=1 $(PYTHON) -m pytest -q -n 2 -m "not slow"
+
+docs: .venv/ready
+	$(PYTHON) -m sphinx -W --keep-going -q docs/reference docs/reference/html
+	@echo "the reference is docs/reference/html/index.html"
 
 gpu: .venv/ready
 	$(PYTHON) benchmarks/gpu.py

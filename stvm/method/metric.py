@@ -115,7 +115,8 @@ class MetricLearner(nn.Module):
         q_m: Share of a class's pixels that become metric pseudo-labels (eq. 1).
         threshold_momentum: Weight of the past in the thresholds of eq. 1.
         pixels_per_class: Largest number of pixels that a class gives to one step.
-        balance: Rule for equal numbers of pixels, "rarest" or "repeat"; see `balanced_sample`.
+        balance: Rule for equal numbers of pixels: "rarest" takes as many of each class as the
+            rarest one has; "repeat" takes `pixels_per_class` of each, some of them several times.
         floor: Least number of pixels of a class that takes part in a step.
         lr: Learning rate of Adam.
         seed: Seed of the pixel draws.

@@ -103,6 +103,9 @@ class SegmentationNetwork(nn.Module):
 
         Section III-C: the metric network "utilizes the same architecture with the classifier". If
         only two branches of the classifier are active, the head has those two.
+
+        Args:
+            out_channels: Number of outputs, N_f for a metric network.
         """
         return self._head(out_channels)
 
