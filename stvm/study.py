@@ -72,9 +72,9 @@ class Study:
         preset: it started from.
         base: hash of what its trials have in common.
         title: one line for people.
-        rule: which network is measured, where and when.
+        rule: sentence on which network is measured, where and when.
         dataset: setting of its trials; realisations mean something for "streets" alone.
-        trials: in the order in which they run.
+        trials: trials in the order in which they run.
         facts: further values that reports of this kind of study need.
         replaces: rows of which the manifest keeps no trial that is not listed here.
         shared: settings that its trials share, if `base` was made from them.

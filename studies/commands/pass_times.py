@@ -21,7 +21,7 @@ from stvm.trial.sample import SAMPLE_IMAGES
 
 SAY_EVERY_S = 30.0
 _EXTRACTORS: tuple[type[nn.Module], ...] = (StagedFeatures,)
-"""Of the full-size networks; the small one is measured in seconds."""
+"""Feature extractors of the full-size networks; the small network takes only seconds."""
 
 
 def planned_pixels(settings: Settings, cache: Path) -> int:

@@ -62,7 +62,7 @@ class Overview:
     Attributes:
         states: state of each trial that is listed, recorded or running, by hash.
         manifests: manifests of its studies.
-        troubles: by hash.
+        troubles: troubles by hash.
         unreadable: one line for each manifest or lock that cannot be used.
         sources: source models that are trained, or whose process died, by name.
     """

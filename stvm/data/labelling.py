@@ -12,7 +12,7 @@ Colour = tuple[int, int, int]
 
 @dataclass(frozen=True)
 class Labelling:
-    """What the values of a label map stand for.
+    """The meaning of the values of a label map.
 
     Attributes:
         class_names: Class names, in the order of the train ids 0, 1, ...

@@ -9,7 +9,7 @@ from stvm.errors import StvmError
 TORCH, SAFETENSORS = "torch", "safetensors"
 _HEAD = 4096
 _LEGACY = b"\x80\x02\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19."
-"""What files of torch.save began with before version 1.6."""
+"""First bytes of files of torch.save before version 1.6."""
 _AGAIN = "download or copy it again"
 _SAVE = "save network.state_dict() alone with torch.save"
 _ENDINGS = (".pth", ".pt", ".tar", ".ckpt", ".safetensors", ".bin")

@@ -117,7 +117,7 @@ def signed(
         path: the file; it goes when the block ends, and stays when the process is killed. None
             writes none.
         label: label of the task, for people.
-        lock: that the task holds.
+        lock: lock that the task holds.
         progress: told the same.
     """
     begun = now()

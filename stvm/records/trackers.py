@@ -51,7 +51,7 @@ def write(results: Results, hashes: Iterable[str], names: Iterable[str]) -> dict
     """Write the recorded ones among these trials that are not written yet.
 
     Args:
-        results: with the records.
+        results: results with the records.
         hashes: hashes of trials.
         names: names of trackers.
 

@@ -18,10 +18,10 @@ _DRIVER = "driver-"
 
 
 class Drivers:
-    """Those who work on a search, seen by one of them.
+    """The drivers of one search, as one of them sees them.
 
     Args:
-        results: that all of them write to.
+        results: results to which all of them write.
         name: name of the search.
         me: name of this driver, from `driving`; empty if no other driver has to know it.
     """

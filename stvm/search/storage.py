@@ -35,7 +35,7 @@ optuna.logging.set_verbosity(optuna.logging.ERROR)
 
 
 DATABASE_ERRORS = (SQLAlchemyError, optuna.exceptions.StorageInternalError)
-"""What a database raises by itself."""
+"""Errors that a database raises itself."""
 
 
 @contextlib.contextmanager

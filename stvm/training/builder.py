@@ -32,7 +32,7 @@ class Adaptation:
         student: the trained network.
         teacher: its moving average; without MT the student itself.
         metric: metric network and proxies; none where neither MGS nor MOCM needs them.
-        optimizers: to be scheduled.
+        optimizers: optimizers to be scheduled.
     """
 
     step: AdaptationStep
@@ -80,7 +80,7 @@ def build_adaptation(
     network, proxies) come from torch's global generator; draws from a CPU generator of the seed.
 
     Args:
-        settings: with st on.
+        settings: Settings with st on.
         source: read only.
         num_classes: C.
     """
@@ -144,7 +144,7 @@ def build_teacher(
 
 
 def isolated_rng(device: torch.device) -> AbstractContextManager[None]:
-    """What is drawn in the block leaves torch's generators where they were."""
+    """A block whose random draws leave torch's generators unchanged."""
     return torch.random.fork_rng([device] if device.type == "cuda" else [])
 
 
@@ -207,7 +207,7 @@ def build_reliability(method: MethodSettings) -> Callable[[Tensor], Tensor]:
 def build_selection(
     method: MethodSettings, num_classes: int
 ) -> Callable[[Tensor, Tensor, Tensor], Tensor]:
-    """Which pseudo-labels are trained on: all, or a most confident share."""
+    """The selection of pseudo-labels for training: all, or the most confident share."""
     share, by = method.pseudo_label_share, method.pseudo_label_by
     if share == 1.0:
         return select_all
@@ -248,7 +248,7 @@ def build_bank(settings: Settings, num_classes: int, device: torch.device) -> Ba
 def no_metric(
     features: Tensor, pseudo_labels: Tensor, confidence: Tensor, doubt: Tensor
 ) -> MetricOutput:
-    """What stands where neither MGS nor MOCM is on: every distance 0, nothing trained."""
+    """The metric step if MGS and MOCM are off: every distance is 0, and nothing is trained."""
     zero = confidence.new_zeros(())
     return MetricOutput(torch.zeros_like(confidence), zero, zero, zero)
 

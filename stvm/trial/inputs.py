@@ -19,7 +19,7 @@ def check_inputs(trials: Iterable[Settings], cache: Path | None = None) -> list[
     """Look at folders, files, labels and checkpoint before anything is started, each once.
 
     Args:
-        trials: to be started.
+        trials: trials to be started.
         cache: folder of prepared images and of earlier checks; None to use neither.
 
     Returns:

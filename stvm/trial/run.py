@@ -74,7 +74,7 @@ def run_trial(
     Args:
         settings: settings of the trial.
         cache: folder of rendered data and source models.
-        device: to train on.
+        device: device to train on.
         progress: told how far it is.
         checkpoint: keeps the state of the training, from which an interrupted one goes on.
 

@@ -57,7 +57,7 @@ def refuse_random_source(trials: Iterable[Settings], cache: Path, from_scratch: 
     """Refuse to train a full-size source model from random weights, unless it was asked for.
 
     Args:
-        trials: that are to run.
+        trials: trials that are to run.
         cache: folder in which a source model may be already.
         from_scratch: it was asked for.
 

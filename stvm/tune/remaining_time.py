@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 Kinds = tuple[str, ...]
-"""What a task's duration depends on, from the narrowest to the widest sense."""
+"""Kinds of a task, on which its duration depends, from the narrowest to the widest."""
 
 ANY = "any"
 
@@ -23,7 +23,7 @@ class Running:
     """A task at work.
 
     Attributes:
-        label: for people.
+        label: label for people.
         kinds: kinds of the task.
         since: monotonic seconds at its start.
         iteration: iterations done so far.

@@ -203,7 +203,7 @@ class SearchLines(LineProgress):
     asker: OptunaSearcher
 
     def watch(self, asker: OptunaSearcher) -> None:
-        """Whose trials these are."""
+        """Show the trials of this searcher."""
         self.asker = asker
         asker.search.told = self.told
 

@@ -84,8 +84,8 @@ class Shared(Searcher):
     """Tune's view of the tasks of one phase.
 
     Args:
-        tasks: in the order in which a driver that is alone runs them.
-        at_once: how many of them this driver is expected to run at a time.
+        tasks: tasks in the order in which a single driver runs them.
+        at_once: number of tasks that this driver is expected to run at a time.
         shown: hears of what others have done.
         stands: state of a task.
     """
@@ -164,7 +164,7 @@ class Shared(Searcher):
 
 
 def _who(task: Task) -> str:
-    """Who runs a task and how far it is, for people."""
+    """The holder of a task and its progress, for people."""
     sign = read_sign(Path(task["sign"]))
     if sign is None:
         return ""
