@@ -1,1 +1,1 @@
-"""From recorded trials to the paper's tables and figures; imports no torch and no ray."""
+"""Tables, figures and a page from recorded trials; nothing here imports torch or ray."""

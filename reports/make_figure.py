@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from reports.figures.curves import draw_sensitivity
 from reports.figures.dots import draw_bars, draw_silhouette, draw_variance
 from reports.figures.png import save
-from reports.figures.samples import SHOWN, choose_trials, draw_grid, read_sample
+from reports.figures.samples import caption, choose_trials, draw_grid, read_sample, sample_path
 from reports.tables import table5
 from reports.tables.ablation_rows import KNOWN
 from reports.tables.chosen_studies import ChosenStudies
@@ -27,13 +27,8 @@ def _grid(results: Path, study: str | None) -> Figure:
     reader = RecordReader(results)
     for trial in trials.values():
         reader.record(trial.hash)
-    samples = {
-        row: read_sample(results / "samples" / f"{trial.hash}.npz") for row, trial in trials.items()
-    }
-    last = trials[SHOWN[-1]]
-    mark = "used for tuning" if last.tuned else "fresh"
-    drawn = f"realisation {last.realisation} ({mark}), " if last.drawn else ""
-    return draw_grid(samples, f"{manifest.title}: {drawn}seed {last.seed}")
+    samples = {row: read_sample(sample_path(results, trial)) for row, trial in trials.items()}
+    return draw_grid(samples, f"{manifest.title}: {caption(trials)}")
 
 
 def _bars(results: Path, study: str | None) -> Figure:
@@ -64,7 +59,7 @@ FIGURES = {
     "variance": ("Table VI as dots", _variance),
     "silhouette": ("Table VII over mIoU", _silhouette),
 }
-"""Option to what it draws."""
+"""Help text and function of each option."""
 
 
 def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
@@ -83,7 +78,7 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Returns 0, or 2 after one line on stderr."""
+    """Run the command; returns 0, or 2 after one line on stderr."""
     arguments = _arguments(argv)
     results, study, out = arguments.results, arguments.study, arguments.out
     wanted = {name: path for name in FIGURES if (path := getattr(arguments, name))}

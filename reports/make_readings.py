@@ -13,7 +13,7 @@ from stvm.records.record import read_records
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Returns 0, or 2 after one line on stderr."""
+    """Run the command; returns 0, or 2 after one line on stderr."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--results", type=Path, default=Path("results"), metavar="DIR")
     parser.add_argument("--out", type=Path, metavar="DIR", help="default: RESULTS/tables")

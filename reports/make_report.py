@@ -25,7 +25,7 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Returns 0, or 2 after one line on stderr."""
+    """Run the command; returns 0, or 2 after one line on stderr."""
     arguments = _arguments(argv)
     out = arguments.out or arguments.results / "report.html"
     try:

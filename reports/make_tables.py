@@ -24,7 +24,7 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
         "--tables",
         nargs="+",
         metavar="TABLE",
-        help=f"of {' '.join(KEYS)}; default: all. Those that have no study are named",
+        help=f"{' '.join(KEYS)}; default: all. Those that have no study are named",
     )
     parser.add_argument(
         "--study",
@@ -51,7 +51,7 @@ def _draw(chosen: ChosenStudies, out: Path) -> None:
 
 
 def write_sheets(sheets: Sequence[Sheet], out: Path) -> None:
-    """Write each sheet as .md, .tex and .csv into `out`, and all of them as tables.tex.
+    """Write each sheet as .md, .tex and .csv into `out`, and all sheets as tables.tex.
 
     Raises:
         StvmError: `out` cannot be written.
@@ -67,9 +67,9 @@ def make(results: Path, out: Path, tables: Sequence[str] | None, bases: Sequence
 
     Args:
         results: folder of records and manifests.
-        out: made where it does not exist.
-        tables: among `KEYS`; None for all. Those that have no study are named on stderr.
-        bases: of studies to take in place of those updated last.
+        out: folder for the files; it is made where it does not exist.
+        tables: names among `KEYS`, None for all; those that have no study are named on stderr.
+        bases: bases of studies to take in place of those updated last.
 
     Raises:
         StvmError: nothing or something unreadable to read, or no table that has a study.
@@ -88,7 +88,7 @@ def make(results: Path, out: Path, tables: Sequence[str] | None, bases: Sequence
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Returns 0, or 2 after one line on stderr."""
+    """Run the command; returns 0, or 2 after one line on stderr."""
     arguments = _arguments(argv)
     results = arguments.results
     out = arguments.out or results / "tables"

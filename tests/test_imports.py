@@ -24,7 +24,7 @@ LAYERS = (
 """Rooms, the lowest first: folders and modules of `stvm`, then the commands."""
 
 REPORTS = ("stvm.errors", "stvm.durations", "stvm.files", "stvm.settings", "stvm.statistics")
-REPORTS += ("stvm.records", "stvm.data.cityscapes", "reports")
+REPORTS += ("stvm.records", "stvm.data.cityscapes", "stvm.data.classes", "reports")
 """All that reports may import."""
 
 NEEDS_NO_TORCH = (

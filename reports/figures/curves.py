@@ -1,4 +1,4 @@
-"""Curves with the spread of seeds, readable in black and white: Fig. 1 and Table V."""
+"""Curves with the range of trials, readable in black and white: Fig. 1 and Table V."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -29,7 +29,7 @@ _PAPER: dict[str, Any] = {
 
 
 def _band(axes: Axes, x: Sequence[float], values: Sequence[Sequence[float]], label: str) -> None:
-    """Lowest to highest value, and every value."""
+    """Draw the range from the lowest to the highest value, and every value."""
     full = [(at, 100 * min(ys), 100 * max(ys)) for at, ys in zip(x, values, strict=True) if ys]
     if full:
         at, low, high = zip(*full, strict=True)

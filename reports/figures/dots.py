@@ -68,9 +68,9 @@ def draw_variance(
     """Every trial of each row about its realisation's mean, and published sds about 0.
 
     Args:
-        manifest: of a variance study.
-        records: of its trials.
-        ablation: of the same settings; its rows with two seeds or more stand above.
+        manifest: list of the trials of a variance study.
+        records: record of each trial; None where there is none.
+        ablation: ablation with the same settings; its rows with two seeds or more stand above.
     """
     row = collect(pool(records).records, names=(table6.NAME,))[table6.NAME]
     rows = [*(table6.beside(row, ablation[1]).values() if ablation else ()), row]

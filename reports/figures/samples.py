@@ -1,6 +1,6 @@
-"""Sample predictions of trials: their files, which trials are shown, and the grid of pictures."""
+"""Sample predictions: reading their files, choosing trials to show, and the grid of pictures."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from zipfile import BadZipFile
@@ -9,14 +9,16 @@ import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+from stvm.data.classes import IGNORE_INDEX
 from stvm.errors import StvmError
 from stvm.files import unreadable
 from stvm.records.manifest import Trial
 from stvm.statistics import sort_key
 
 SHOWN = ("Source", "ST_MT", "STvM")
+"""Rows of the ablation that pictures show."""
 IMAGES = 3
-IGNORE_INDEX = 255
+"""Most test images that pictures show."""
 
 
 @dataclass(frozen=True)
@@ -24,12 +26,12 @@ class Sample:
     """Predictions of one trial on a few images; k images of H x W pixels.
 
     Attributes:
-        images: (k, H, W, 3) uint8.
-        labels: (k, H, W) uint8, 255 ignored; for evaluation only.
-        predictions: (k, H, W) uint8.
-        palette: (C, 3) uint8.
-        miou: fraction, of the trial and not of these images.
-        reliability: (k, H, W) from 0 to 1; None for a trial without metric network.
+        images: colours (k, H, W, 3), uint8.
+        labels: class of each pixel (k, H, W), uint8, 255 for none; for evaluation only.
+        predictions: predicted class of each pixel (k, H, W), uint8.
+        palette: colour of each class (C, 3), uint8.
+        miou: mIoU of the trial over the whole split, as a fraction.
+        reliability: weights (k, H, W) from 0 to 1; None for a trial without metric network.
     """
 
     images: NDArray[np.uint8]
@@ -40,11 +42,16 @@ class Sample:
     reliability: NDArray[np.float32] | None
 
 
+def sample_path(results: Path, trial: Trial) -> Path:
+    """File with the samples of a trial; it may be missing."""
+    return results / "samples" / f"{trial.hash}.npz"
+
+
 def read_sample(path: Path) -> Sample:
-    """One file of samples.
+    """Samples in a file.
 
     Raises:
-        StvmError: unreadable, an array missing or of another shape than the images.
+        StvmError: the file is unreadable, or an array is missing or has another shape.
     """
     try:
         with np.load(path, allow_pickle=False) as file:
@@ -69,7 +76,7 @@ def read_sample(path: Path) -> Sample:
 
 
 def choose_trials(results: Path, trials: Sequence[Trial]) -> dict[str, Trial]:
-    """The trial of each shown row: fresh realisations first, then the lowest numbers.
+    """The trial to show of each row: fresh realisations first, then the lowest numbers.
 
     Raises:
         StvmError: no realisation and seed for which every shown row has samples.
@@ -77,7 +84,7 @@ def choose_trials(results: Path, trials: Sequence[Trial]) -> dict[str, Trial]:
     have = {
         (t.variant, t.realisation, t.seed): t
         for t in trials
-        if t.variant in SHOWN and (results / "samples" / f"{t.hash}.npz").exists()
+        if t.variant in SHOWN and sample_path(results, t).exists()
     }
     last = [t for t in have.values() if t.variant == SHOWN[-1]]
     for t in sorted(last, key=lambda t: (t.tuned, sort_key((t.realisation, t.seed)))):
@@ -89,6 +96,14 @@ def choose_trials(results: Path, trials: Sequence[Trial]) -> dict[str, Trial]:
         f"no samples of {', '.join(SHOWN)} with one realisation and seed in {results / 'samples'}: "
         "run `python studies/ablation.py` first"
     )
+
+
+def caption(trials: Mapping[str, Trial]) -> str:
+    """Realisation and seed of the chosen trials, for people."""
+    last = trials[SHOWN[-1]]
+    state = "used for tuning" if last.tuned else "fresh"
+    drawn = f"realisation {last.realisation} ({state}), " if last.drawn else ""
+    return f"{drawn}seed {last.seed}"
 
 
 def _coloured(labels: NDArray[np.uint8], palette: NDArray[np.uint8]) -> NDArray[np.uint8]:

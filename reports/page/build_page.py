@@ -13,7 +13,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from reports.page.recorded_studies import Recorded, read_results
-from reports.page.sections import KINDS, build_sections
+from reports.page.sections import SECTIONS, build_sections
 from reports.page.svg import style
 from reports.page.trial_list import TrialGroup, list_trials
 from reports.tables.chosen_studies import choose_studies
@@ -27,14 +27,23 @@ TITLE = "STvM: measured results"
 
 @dataclass(frozen=True)
 class Link:
-    """Where a figure leads: one trial, or a list of several."""
+    """Target of a figure's link.
+
+    Attributes:
+        one: hash of the trial; empty for several trials.
+        set: id of the list of trials; empty for a single trial.
+    """
 
     one: str = ""
     set: str = ""
 
 
 class Links:
-    """The trials behind figures; equal lists stand in the page once."""
+    """Links from figures to the trials behind them; equal lists stand in the page once.
+
+    Args:
+        groups: all trials of the page.
+    """
 
     def __init__(self, groups: Iterable[TrialGroup]) -> None:
         self._items = {item.entry.hash: item for group in groups for item in group.items}
@@ -48,7 +57,7 @@ class Links:
 
     @property
     def sets(self) -> list[dict[str, Any]]:
-        """Every list that a figure has asked for, in the order of asking."""
+        """Every list of trials that a figure links to, in the order of first use."""
         return [
             {"id": name, "trials": [(t, self._items[t].label, self._items[t].miou) for t in trials]}
             for trials, name in self._sets.items()
@@ -56,8 +65,8 @@ class Links:
 
 
 def _in_order(studies: Sequence[Manifest]) -> list[Manifest]:
-    """Those updated last of each kind in the page's order, then the others."""
-    places = {kind.study: place for place, kind in enumerate(KINDS)}
+    """The study of each kind that was updated last, in the page's order; then the others."""
+    places = {section.study: place for place, section in enumerate(SECTIONS)}
     seen: Counter[str] = Counter()
     keys = {}
     for study in studies:
@@ -100,7 +109,7 @@ def build_page(results: Path, bases: Sequence[str] = ()) -> str:
 
     Args:
         results: folder of records and manifests.
-        bases: of studies to show in place of those updated last.
+        bases: bases of studies to show in place of those updated last.
 
     Raises:
         StvmError: nothing to read, or something unreadable.
@@ -133,7 +142,7 @@ def build_page(results: Path, bases: Sequence[str] = ()) -> str:
 
 
 def write_page(page: str, out: Path) -> None:
-    """Write the page, making its folder.
+    """Write the page; its folder is made where it does not exist.
 
     Raises:
         StvmError: it cannot be written.

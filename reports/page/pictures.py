@@ -7,7 +7,15 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from reports.figures.samples import IMAGES, SHOWN, choose_trials, picture_columns, read_sample
+from reports.figures.samples import (
+    IMAGES,
+    SHOWN,
+    caption,
+    choose_trials,
+    picture_columns,
+    read_sample,
+    sample_path,
+)
 from reports.page.recorded_studies import Recorded
 from reports.page.svg import data_url, to_png
 from stvm.errors import StvmError
@@ -22,9 +30,11 @@ class Picture:
     """An image in the page.
 
     Attributes:
-        url: data URL.
-        title: above it.
-        alt: what it shows.
+        url: the image itself, as a data URL.
+        title: text above the image.
+        alt: description for readers who do not see it.
+        width: width in pixels.
+        height: height in pixels.
     """
 
     url: str
@@ -36,7 +46,12 @@ class Picture:
 
 @dataclass(frozen=True)
 class Swatch:
-    """A class and its colour in the maps, as in "#804080"."""
+    """A class in the legend of the maps.
+
+    Attributes:
+        name: name of the class.
+        colour: colour in the maps, as in "#804080".
+    """
 
     name: str
     colour: str
@@ -44,13 +59,13 @@ class Swatch:
 
 @dataclass(frozen=True)
 class Pictures:
-    """What some trials predict on test images.
+    """Predictions of some trials on test images.
 
     Attributes:
-        caption: which trials.
-        trials: one of each shown row.
-        images: for each test image, its pictures.
-        classes: those that occur, with their colours.
+        caption: sentence that names realisation and seed.
+        trials: one trial of each shown row.
+        images: pictures of each test image.
+        classes: classes that occur, with their colours.
     """
 
     caption: str
@@ -88,7 +103,7 @@ def predictions(recorded: Recorded, study: Manifest) -> Pictures | None:
         trials = choose_trials(recorded.root, listed)
     except StvmError:
         return None
-    paths = {row: recorded.root / "samples" / f"{t.hash}.npz" for row, t in trials.items()}
+    paths = {row: sample_path(recorded.root, trial) for row, trial in trials.items()}
     samples = {row: read_sample(path) for row, path in paths.items()}
     first, last = samples[SHOWN[0]], trials[SHOWN[-1]]
     for row, sample in samples.items():
@@ -110,18 +125,16 @@ def predictions(recorded: Recorded, study: Manifest) -> Pictures | None:
         for c in seen
         if c < len(names) and c < len(first.palette)
     )
-    tuned = "used for tuning" if last.tuned else "fresh"
-    drawn = f"Realisation {last.realisation} ({tuned}), seed" if last.drawn else "Seed"
-    caption = f"{drawn} {last.seed}."
-    return Pictures(caption, tuple(trials.values()), images, swatches)
+    text = caption(trials)
+    return Pictures(f"{text[:1].upper()}{text[1:]}.", tuple(trials.values()), images, swatches)
 
 
 def search_plots(results: Path, name: object) -> tuple[Picture, ...]:
-    """The PNG files that a search left in the results; none where its manifest has no name.
+    """Plots that a search wrote as PNG files; none where its manifest has no name.
 
     Args:
-        results: folder.
-        name: of the search in Optuna's storage.
+        results: results folder.
+        name: name of the search in Optuna's storage.
 
     Raises:
         StvmError: one is no image.

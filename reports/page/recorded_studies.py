@@ -1,4 +1,4 @@
-"""What the page is made of: the studies of a results folder and what is recorded of each trial."""
+"""Studies of a results folder, and the record of each trial: all that the page is made of."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -17,10 +17,11 @@ Points = Sequence[Mapping[str, Any]]
 
 @dataclass(frozen=True)
 class Entry:
-    """A trial and what is recorded of it.
+    """A trial with its record.
 
     Attributes:
-        record: None when the trial is missing.
+        hash: name of the trial.
+        record: record of the trial; None when it is missing.
     """
 
     hash: str
@@ -32,17 +33,17 @@ class Entry:
 
     @property
     def settings(self) -> dict[str, Any]:
-        """By name; empty when the trial is missing."""
+        """Settings by name; empty when the trial is missing."""
         return self.record.settings if self.record else {}
 
     @property
     def result(self) -> Mapping[str, Any]:
-        """Of the record; empty unless the trial is done."""
+        """Result in the record; empty unless the trial is done."""
         return self.record.result if self.record else {}
 
     @property
     def run(self) -> Mapping[str, Any]:
-        """When, where and how long."""
+        """Start, device, duration and versions of the run."""
         return self.record.run if self.record else {}
 
     @property
@@ -52,7 +53,7 @@ class Entry:
 
     @property
     def variant(self) -> str:
-        """Label that the record gives itself."""
+        """Label in the record."""
         return self.record.variant if self.record else ""
 
     @property
@@ -61,7 +62,7 @@ class Entry:
 
     @property
     def idle(self) -> tuple[str, ...]:
-        """Parts that are on and did nothing."""
+        """Parts that were on and did nothing."""
         return self.record.idle if self.record else ()
 
     @property
@@ -80,12 +81,12 @@ def reported(study: Manifest) -> tuple[Trial, ...]:
 
 @dataclass(frozen=True)
 class Recorded:
-    """A results folder, read.
+    """Content of a results folder.
 
     Attributes:
-        root: the folder.
-        studies: every study, the one updated last of each kind first, kinds by name.
-        entries: every trial that a study lists, by hash; then recorded trials of no study.
+        root: results folder.
+        studies: all studies by kind; those of one kind by time, the one updated last first.
+        entries: trials by hash, first those that a study lists, then recorded trials of no study.
     """
 
     root: Path
@@ -93,7 +94,7 @@ class Recorded:
     entries: dict[str, Entry]
 
     def done(self, study: Manifest, row: str) -> list[tuple[Trial, Entry]]:
-        """The done trials behind the reported figures of a row, by realisation and seed."""
+        """Done trials behind the reported figures of a row, by realisation and seed."""
         trials = [t for t in reported(study) if t.variant == row]
         trials.sort(key=lambda t: sort_key((t.realisation, t.seed)))
         return [(t, self.entries[t.hash]) for t in trials if self.is_done(t.hash)]
@@ -111,10 +112,10 @@ def read_results(reader: RecordReader) -> Recorded:
     """Every manifest and every record of a folder.
 
     Args:
-        reader: of its records, with their curves.
+        reader: reader of its records that keeps their curves.
 
     Raises:
-        StvmError: no such folder, or a file that is not what its name says.
+        StvmError: there is no such folder, or a file is unreadable.
     """
     results = reader.results
     if not results.is_dir():

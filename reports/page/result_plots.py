@@ -22,7 +22,7 @@ _COMPARED = ("Source", "ST_MT", "STvM", "Oracle")
 
 
 def _mean_iou(results: Sequence[Mapping[str, Any]]) -> dict[str, float]:
-    """Per cent by class, over the trials in which the class occurs."""
+    """Mean IoU of each class in per cent, over the trials in which the class occurs."""
     found: dict[str, list[float]] = {}
     for result in results:
         pairs = zip(result.get("class_names") or [], result.get("iou") or [], strict=False)
@@ -101,11 +101,11 @@ def sensitivity(table: table5.Table) -> Plot | None:
 
 
 Points = list[tuple[float, float]]
-"""(score, higher is better; mIoU) of trials."""
+"""Score (higher is better) and mIoU of trials."""
 
 
 def _draw_points(axes: Axes, sign: int, points: Points, label: str, **style: Any) -> None:
-    """mIoU in per cent against the score as it is recorded."""
+    """Draw mIoU in per cent against the score as it is recorded."""
     x, y = [sign * score for score, _ in points], [100 * miou for _, miou in points]
     if points:
         axes.plot(x, y, linestyle="none", label=label, **style)

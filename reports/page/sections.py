@@ -1,4 +1,4 @@
-"""The page's sections, in the paper's order: what each asks, its tables, plots and pictures."""
+"""Sections of the page in the paper's order, each with its question, tables, plots and pictures."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -14,15 +14,21 @@ from reports.tables import fig1, reading_costs, scenario_studies, score_ranking,
 from reports.tables.catalogue import build_tables
 from reports.tables.chosen_studies import ChosenStudies
 from stvm.errors import StvmError
-from stvm.records.manifest import Manifest, command
+from stvm.records.manifest import command
 
 
 @dataclass(frozen=True)
 class Part:
-    """A piece of a section under a heading of its own, if it has one.
+    """A piece of a section.
 
     Attributes:
-        fault: why what belongs here cannot be shown.
+        title: heading; empty for none.
+        about: sentence below the heading; empty for none.
+        sheet: table.
+        plots: plots.
+        predictions: predictions on test images.
+        pictures: other pictures.
+        fault: reason why the piece cannot be shown; empty where it can.
     """
 
     title: str = ""
@@ -44,8 +50,11 @@ class Section:
     """A section of the page.
 
     Attributes:
-        about: the question it answers.
-        command: that would fill it; empty where it is filled.
+        id: id in the page.
+        title: heading.
+        about: question that the section answers.
+        command: command that would fill the section; empty where it is filled.
+        parts: pieces from top to bottom.
     """
 
     id: str
@@ -55,70 +64,25 @@ class Section:
     parts: tuple[Part, ...]
 
     def shown_rule(self, place: int) -> str:
-        """The rule that stands above the part at `place` already."""
+        """Rule of evaluation that the page has shown above the part at `place`."""
         rules = [part.sheet.rule for part in self.parts[:place] if part.sheet]
         return rules[-1] if rules else ""
 
 
-@dataclass(frozen=True)
-class Kind:
-    """A kind of study in the page.
-
-    Attributes:
-        study: its name in manifests.
-        sheets: what the names of its tables begin with.
-    """
-
-    study: str
-    title: str
-    about: str
-    sheets: str | tuple[str, ...]
-
-
-_SCORES = "scores"
-"""Not a study of its own: it looks at the trials of all."""
-
-KINDS = (
-    Kind(scenario_studies.STUDY, "Tables I to III: beside published methods",
-         "The scenarios of the paper, measured here and as published. Published figures compete "
-         "for bold and underline in these tables.",
-         ("table1", "table2", "table3")),
-    Kind("ablation", "Table IV: what each part adds",
-         "The source model, then self-training with one part more in each row.",
-         "table4"),
-    Kind("hparam_grid", "Table V: hyperparameters",
-         "Seven hyperparameters, one at a time around the preset's values; all else is fixed.",
-         "table5"),
-    Kind("variance", "Table VI: spread over seeds",
-         "STvM with everything fixed but the seed.", "table6"),
-    Kind("silhouette", "Table VII: silhouette of the metric features",
-         "How well the metric features separate the classes, over every pixel of every image.",
-         "table7"),
-    Kind("pseudo_labels", "Fig. 1: how many pseudo-labels",
-         "Plain self-training on the most confident part of the predictions.",
-         "fig1"),
-    Kind(_SCORES, "Choosing without labels",
-         "How well scores that need no target label would choose among the recorded trials. "
-         "mIoU itself is computed from target labels: to choose by it is an oracle.",
-         "scores"),
-    Kind("search", "Search by Optuna",
-         "Settings suggested by Optuna; the best are run again on seeds the search never saw.",
-         "search"),
-    Kind("readings", "Readings of the paper",
-         "Where the paper is silent: each reading beside the default.",
-         "readings"),
-)  # fmt: skip
+SCORES = "scores"
+"""Id of the section on scores, which has no study of its own."""
 
 
 def _pictured(title: str, make: Callable[[], dict[str, Any]]) -> Part:
-    """A part of pictures; a file of theirs that is damaged is named in their place."""
+    """A part with pictures; where a file is damaged, the part names it in place of them."""
     try:
         return Part(title, **make())
     except StvmError as error:
         return Part(title, fault=str(error))
 
 
-def _ablation(recorded: Recorded, study: Manifest) -> list[Part]:
+def _ablation(recorded: Recorded, chosen: ChosenStudies) -> list[Part]:
+    study = chosen["ablation"][0]
     dots = class_dots(recorded, study)
     return [
         Part("IoU of each class", plots=[dots] if dots else []),
@@ -133,8 +97,22 @@ def _ablation(recorded: Recorded, study: Manifest) -> list[Part]:
     ]
 
 
-def _scores(chosen: ChosenStudies) -> list[Part]:
-    """Of the group with the most trials."""
+def _hyperparameters(recorded: Recorded, chosen: ChosenStudies) -> list[Part]:
+    plot = sensitivity(table5.build_table(*chosen["hparam_grid"]))
+    return [Part("Measured beside published", plots=[plot] if plot else [])]
+
+
+def _silhouettes(recorded: Recorded, chosen: ChosenStudies) -> list[Part]:
+    return [Part("Training curves", plots=training_curves(recorded, chosen["silhouette"][0]))]
+
+
+def _shares(recorded: Recorded, chosen: ChosenStudies) -> list[Part]:
+    plot = share_curve(fig1.build_curve(*chosen["pseudo_labels"]))
+    return [Part(plots=[plot] if plot else [])]
+
+
+def _scores(recorded: Recorded, chosen: ChosenStudies) -> list[Part]:
+    """Plots of the group with the most trials."""
     found = score_ranking.groups(score_ranking.ranked_studies(chosen))
     largest = max(found, key=lambda group: len(group.done), default=None)
     if largest is None:
@@ -144,37 +122,77 @@ def _scores(chosen: ChosenStudies) -> list[Part]:
 
 
 def _search(recorded: Recorded, chosen: ChosenStudies) -> list[Part]:
-    if "search" not in chosen:
-        return []
     name = chosen["search"][0].facts.get("study")
     return [_pictured("Optuna's plots", lambda: {"pictures": search_plots(recorded.root, name)})]
 
 
-def _drawn(recorded: Recorded, chosen: ChosenStudies, kind: str) -> list[Part]:
-    """What a section shows beside its tables; some of it may be empty."""
-    if kind == _SCORES:
-        return _scores(chosen)
-    if kind == "search":
-        return _search(recorded, chosen)
-    if kind not in chosen:
-        return []
-    if kind == "readings":
-        return [Part(sheet=reading_costs.sheet(*chosen[kind]))]
-    if kind == "ablation":
-        return _ablation(recorded, chosen[kind][0])
-    if kind == "hparam_grid":
-        plot = sensitivity(table5.build_table(*chosen[kind]))
-        return [Part("Measured beside published", plots=[plot] if plot else [])]
-    if kind == "pseudo_labels":
-        plot = share_curve(fig1.build_curve(*chosen[kind]))
-        return [Part(plots=[plot] if plot else [])]
-    if kind == "silhouette":
-        return [Part("Training curves", plots=training_curves(recorded, chosen[kind][0]))]
+def _readings(recorded: Recorded, chosen: ChosenStudies) -> list[Part]:
+    return [Part(sheet=reading_costs.sheet(*chosen["readings"]))]
+
+
+def _nothing(recorded: Recorded, chosen: ChosenStudies) -> list[Part]:
     return []
 
 
+@dataclass(frozen=True)
+class SectionSpec:
+    """A section that the page may have.
+
+    Attributes:
+        study: kind of study that it shows, or `SCORES`; it is the section's id too.
+        title: heading.
+        about: question that the section answers.
+        tables: prefixes of the names of its tables.
+        draw: function that makes the pieces beside the tables; some of them may be empty.
+        drawn_first: whether these pieces stand above the tables.
+    """
+
+    study: str
+    title: str
+    about: str
+    tables: tuple[str, ...]
+    draw: Callable[[Recorded, ChosenStudies], list[Part]] = _nothing
+    drawn_first: bool = False
+
+    def is_run(self, chosen: ChosenStudies | None) -> bool:
+        """Whether the results hold a study for it."""
+        return self.study == SCORES or (chosen is not None and self.study in chosen)
+
+
+SECTIONS = (
+    SectionSpec(scenario_studies.STUDY, "Tables I to III: beside published methods",
+         "The scenarios of the paper, measured here and as published. Published figures compete "
+         "for bold and underline in these tables.",
+         ("table1", "table2", "table3")),
+    SectionSpec("ablation", "Table IV: what each part adds",
+         "The source model, then self-training with one part more in each row.",
+         ("table4",), _ablation),
+    SectionSpec("hparam_grid", "Table V: hyperparameters",
+         "Seven hyperparameters, one at a time around the preset's values; all else is fixed.",
+         ("table5",), _hyperparameters),
+    SectionSpec("variance", "Table VI: spread over seeds",
+         "STvM with everything fixed but the seed.", ("table6",)),
+    SectionSpec("silhouette", "Table VII: silhouette of the metric features",
+         "How well the metric features separate the classes, over every pixel of every image.",
+         ("table7",), _silhouettes),
+    SectionSpec("pseudo_labels", "Fig. 1: how many pseudo-labels",
+         "Plain self-training on the most confident part of the predictions.",
+         ("fig1",), _shares, drawn_first=True),
+    SectionSpec(SCORES, "Choosing without labels",
+         "How well scores that need no target label would choose among the recorded trials. "
+         "mIoU itself is computed from target labels: to choose by it is an oracle.",
+         ("scores",), _scores),
+    SectionSpec("search", "Search by Optuna",
+         "Settings suggested by Optuna; the best are run again on seeds the search never saw.",
+         ("search",), _search),
+    SectionSpec("readings", "Readings of the paper",
+         "Where the paper is silent: each reading beside the default.",
+         ("readings",), _readings),
+)  # fmt: skip
+
+
 def _table_parts(sheets: Sequence[Sheet]) -> list[Part]:
-    """A heading for each of several; for a single one only if its title warns."""
+    """A part for each table; a single one has a heading only if its title warns."""
     headed = len(sheets) > 1 or any("tuned on" in sheet.title for sheet in sheets)
     return [Part(sheet.title if headed else "", sheet=sheet) for sheet in sheets]
 
@@ -183,21 +201,21 @@ def build_sections(recorded: Recorded, chosen: ChosenStudies | None) -> tuple[Se
     """A section for each kind of study, run or not.
 
     Args:
-        recorded: the results folder.
-        chosen: its studies; None where there is none.
+        recorded: content of the results folder.
+        chosen: studies to show; None where there is none.
 
     Raises:
         StvmError: something unreadable.
     """
     sheets = build_tables(chosen)[0] if chosen else []
     sections = []
-    for kind in KINDS:
-        parts = _table_parts([s for s in sheets if s.name.startswith(kind.sheets)])
-        if chosen:
-            drawn = [part for part in _drawn(recorded, chosen, kind.study) if not part.empty]
-            parts = drawn + parts if kind.study == "pseudo_labels" else parts + drawn
-        listed = kind.study == _SCORES or (chosen is not None and kind.study in chosen)
-        wanted = "" if parts or listed else command(kind.study)
-        if parts or kind.study != _SCORES:
-            sections.append(Section(kind.study, kind.title, kind.about, wanted, tuple(parts)))
+    for spec in SECTIONS:
+        parts = _table_parts([s for s in sheets if s.name.startswith(spec.tables)])
+        run = spec.is_run(chosen)
+        if chosen and run:
+            drawn = [part for part in spec.draw(recorded, chosen) if not part.empty]
+            parts = drawn + parts if spec.drawn_first else parts + drawn
+        wanted = "" if parts or run else command(spec.study)
+        if parts or spec.study != SCORES:
+            sections.append(Section(spec.study, spec.title, spec.about, wanted, tuple(parts)))
     return tuple(sections)

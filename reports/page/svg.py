@@ -36,9 +36,9 @@ class Plot:
     """A figure in the page.
 
     Attributes:
-        html: the figure itself, described for those who do not see it.
-        caption: below it.
-        wide: it takes the page's whole width.
+        html: figure as inline SVG, with a description for readers who do not see it.
+        caption: text below the figure.
+        wide: whether it takes the whole width of the page.
     """
 
     html: Markup
@@ -48,7 +48,13 @@ class Plot:
 
 @dataclass(frozen=True)
 class Line:
-    """How a row is drawn: told apart by shape, and by colour only in addition."""
+    """Style of a row; rows differ in line and marker, and only in addition in colour.
+
+    Attributes:
+        colour: colour as in "#0b3c8c".
+        style: dashes as matplotlib takes them.
+        marker: marker as matplotlib takes it.
+    """
 
     colour: str
     style: str
@@ -69,12 +75,12 @@ _OTHER = tuple(LINES.values())
 
 
 def line(row: str, number: int = 0) -> Line:
-    """How to draw `row`; a row that the ablation does not have goes by its number."""
+    """Style of `row`; a row that the ablation does not have is styled by its number."""
     return LINES.get(row, _OTHER[number % len(_OTHER)])
 
 
 def style() -> AbstractContextManager[None]:
-    """The page's style for all that is drawn inside; a `$` in a name is a `$`."""
+    """Context in which figures have the page's style; a `$` in a name stays a `$`."""
     return matplotlib.rc_context(_STYLE)  # type: ignore[arg-type]
 
 
@@ -103,13 +109,13 @@ def legend_above(axes: Axes, columns: int) -> None:
 
 
 def to_svg(figure: Figure, name: str, alt: str, least: float = 0) -> Markup:
-    """The figure as inline SVG, the same bytes each time.
+    """The figure as inline SVG; the same figure gives the same bytes.
 
     Args:
-        figure: drawn.
-        name: unique in the page; keeps ids of figures apart.
-        alt: what it shows.
-        least: width below which it scrolls, as a share of its own.
+        figure: drawn figure.
+        name: name that is unique in the page; it keeps the ids of figures apart.
+        alt: description for readers who do not see it.
+        least: least width on the screen as a share of its own; below it the figure scrolls.
     """
     stream = io.StringIO()
     with matplotlib.rc_context({"svg.hashsalt": name}):

@@ -31,7 +31,15 @@ _APART = 0.06
 
 @dataclass(frozen=True)
 class Band:
-    """A measure over the iterations, of several trials: mean, lowest and highest."""
+    """A measure over the iterations, of several trials.
+
+    Attributes:
+        x: iterations.
+        mean: mean over the trials at each iteration.
+        low: lowest value at each iteration.
+        high: highest value at each iteration.
+        trials: number of trials that have the measure.
+    """
 
     x: list[int]
     mean: list[float]
@@ -41,7 +49,7 @@ class Band:
 
 
 def band(curves: Iterable[Iterable[tuple[int, float]]]) -> Band:
-    """The band of curves of (iteration, value); an iteration counts the curves that have it."""
+    """Band of curves of (iteration, value); at an iteration the curves count that have it."""
     at: dict[int, list[float]] = defaultdict(list)
     curves = [list(curve) for curve in curves]
     for curve in curves:
@@ -59,14 +67,14 @@ def band(curves: Iterable[Iterable[tuple[int, float]]]) -> Band:
 
 
 def effective_classes(shares: Iterable[float]) -> float:
-    """exp of the entropy of shares that sum to 1: C for C equal shares, 1 for a single class."""
+    """Effective number of classes, exp of the entropy of the shares; k for k equal shares."""
     array = np.asarray(list(shares), dtype=np.float64)
     array = array[array > 0]
     return float(np.exp(-(array * np.log(array)).sum()))
 
 
 def _curve(entry: Entry, measure: str) -> list[tuple[int, float]]:
-    """The points of a measure; none of one that stands still because its part is off."""
+    """Points of a measure; none where it never changes because its part is off."""
     curve = [(p["iteration"], p[measure]) for p in entry.curve if p.get(measure) is not None]
     still = len({value for _, value in curve}) == 1 and curve[0][1] in (0, 1)
     return [] if still else curve
@@ -132,7 +140,7 @@ def _plot(recorded: Recorded, study: Manifest, name: str, label: str) -> Plot | 
 
 
 def training_curves(recorded: Recorded, study: Manifest) -> list[Plot]:
-    """A plot for each measure that some trial of the study has; rows by line and marker."""
+    """A plot for each measure that a trial of the study has; a row has its line and marker."""
     plots = [_plot(recorded, study, name, label) for name, label in _MEASURES.items()]
     return [plot for plot in plots if plot]
 
@@ -140,7 +148,7 @@ def training_curves(recorded: Recorded, study: Manifest) -> list[Plot]:
 def collapse_watch(recorded: Recorded, study: Manifest) -> list[Plot]:
     """Effective number of predicted classes, then the shares of one trial and of a collapsed one.
 
-    The trial shown is the first of STvM, or of the last row that has been watched.
+    The trial is the first of STvM, or else the last one that has been watched.
     """
     summary = _plot(recorded, study, "watch", "effective number of classes")
     if summary is None:
@@ -160,7 +168,7 @@ def collapse_watch(recorded: Recorded, study: Manifest) -> list[Plot]:
 def _largest(
     shares: NDArray[np.float64], names: list[str]
 ) -> tuple[NDArray[np.float64], list[str]]:
-    """The classes with the largest mean share, largest first, and all others as one."""
+    """Shares and names of the largest classes, largest first, and of all others as one."""
     order = np.argsort(-shares.mean(axis=1), kind="stable")
     kept, others = order[:_NAMED], order[_NAMED:]
     parts, labels = shares[kept], [names[c] for c in kept]

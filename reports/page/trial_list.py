@@ -1,4 +1,4 @@
-"""The page's list of trials: what each was, how it went, and the command that replays it."""
+"""List of trials in the page: settings and result of each, and the command that replays it."""
 
 import shlex
 from collections.abc import Sequence
@@ -22,13 +22,14 @@ class TrialItem:
     """A trial in the page.
 
     Attributes:
+        entry: trial with its record.
         label: row, realisation and seed.
-        also: other cells that share it, a text for each study.
-        miou: per cent; empty unless done.
-        facts: seconds, device and the like, as (name, text).
-        changed: settings that differ from the preset, as (name, text).
-        others: all further settings.
-        command: that replays it; of a missing trial, the study that runs it.
+        also: other rows with the same trial, a text for each study.
+        miou: mIoU in per cent; empty unless the trial is done.
+        facts: names and texts of the start, the device and the like.
+        changed: names and texts of the settings that differ from the preset.
+        others: names and texts of all further settings.
+        command: command that replays the trial; for a missing one, that runs its study.
     """
 
     entry: Entry
@@ -43,7 +44,13 @@ class TrialItem:
 
 @dataclass(frozen=True)
 class TrialGroup:
-    """Trials of a study, each in the first study that lists it."""
+    """Trials of a study; a trial stands in the first study that lists it.
+
+    Attributes:
+        title: heading.
+        name: id in the page.
+        items: trials in the order of the study.
+    """
 
     title: str
     name: str
@@ -51,20 +58,15 @@ class TrialGroup:
 
 
 def show(value: object) -> str:
-    """A setting as a command line takes it."""
+    """Value of a setting as a command line takes it."""
     if isinstance(value, float) and value.is_integer() and abs(value) < 1e15:
         return str(int(value))
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
-def cell_label(trial: Trial) -> str:
-    """Row, realisation and seed of a trial."""
-    return trial.label(", ")
-
-
 @cache
 def _expected(preset: str, parts: tuple[tuple[str, Any], ...]) -> dict[str, Any]:
-    """Settings of a trial that has the preset's values and these parts, flat."""
+    """Settings by name of a trial with the preset's values and these parts."""
     changes = PRESETS[preset].changes if preset in PRESETS else {}
     try:
         return Settings().replace(**(changes | dict(parts))).canonical().flat()
@@ -105,7 +107,7 @@ def _facts(entry: Entry) -> tuple[tuple[str, str], ...]:
 
 
 def _command(results: Path, entry: Entry, study: str) -> str:
-    """That replays a recorded trial, or runs the study of one that is missing."""
+    """Command that replays a recorded trial, or runs the study of a missing one."""
     where = "" if str(results) == "results" else f" --results {shlex.quote(str(results))}"
     if entry.status == "missing":
         return f"{command(study)}{where}"
@@ -117,7 +119,7 @@ def _item(recorded: Recorded, entry: Entry, cells: Sequence[tuple[Manifest, Tria
     miou = f"{100 * float(entry.result['miou']):.1f}" if entry.status == "done" else ""
     return TrialItem(
         entry,
-        cell_label(cells[0][1]) if cells else entry.variant or entry.hash,
+        cells[0][1].label(", ") if cells else entry.variant or entry.hash,
         _also(cells),
         miou,
         _facts(entry),
@@ -128,7 +130,7 @@ def _item(recorded: Recorded, entry: Entry, cells: Sequence[tuple[Manifest, Tria
 
 
 def _cells(studies: Sequence[Manifest]) -> dict[str, list[tuple[Manifest, Trial]]]:
-    """Every cell of every study by the trial in it."""
+    """Study and listed trial of every row, by the hash of the trial."""
     found: dict[str, list[tuple[Manifest, Trial]]] = {}
     for study in studies:
         for trial in study.trials:
@@ -137,7 +139,7 @@ def _cells(studies: Sequence[Manifest]) -> dict[str, list[tuple[Manifest, Trial]
 
 
 def _also(cells: Sequence[tuple[Manifest, Trial]]) -> tuple[str, ...]:
-    """The other cells of a trial, a text for each study."""
+    """Other rows with the same trial, a text for each study."""
     rows: dict[str, list[str]] = {}
     for study, trial in cells[1:]:
         rows.setdefault(study.title, []).append(trial.variant)
@@ -145,7 +147,7 @@ def _also(cells: Sequence[tuple[Manifest, Trial]]) -> tuple[str, ...]:
 
 
 def list_trials(recorded: Recorded, studies: Sequence[Manifest]) -> tuple[TrialGroup, ...]:
-    """Every trial once, in the first of `studies` that lists it; then those of no study."""
+    """Every trial once, in the first of `studies` that lists it; then trials of no study."""
     cells = _cells(studies)
     left = dict(recorded.entries)
     groups = []

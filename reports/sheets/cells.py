@@ -1,4 +1,4 @@
-"""Figures as cells of a sheet: rounding, signs, intervals, and what is best among rows."""
+"""Figures as cells of a sheet: rounding, signs, intervals, and marks for the best row."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
@@ -9,13 +9,13 @@ from reports.sheets.sheet import Cell, Column
 from stvm.statistics import Estimate
 
 COLLAPSED = "‡"
-"""Stands behind a mean of which a trial has collapsed."""
+"""Sign behind a mean over trials of which one has collapsed."""
 IDLE = "§"
-"""Stands behind a mean of which a trial had a part that is on and did nothing."""
+"""Sign behind a mean over trials of which one had a part that was on and did nothing."""
 
 
 def number(value: float | None, scale: float = 100, sign: bool = False, digits: int = 1) -> str:
-    """Empty for None; a rounded zero has no sign."""
+    """Text of a number, empty for None; a rounded zero has no sign."""
     if value is None:
         return ""
     rounded = round(value * scale, digits) + 0.0
@@ -29,7 +29,7 @@ def figure(
     sign: bool = False,
     digits: int = 1,
 ) -> Cell:
-    """A number, empty for None; fractions become per cent unless `scale` says otherwise."""
+    """Cell of a number, empty for None; fractions become per cent with the usual `scale`."""
     if value is None:
         return Cell("")
     return Cell(number(value, scale, sign, digits), value * scale, trials=tuple(trials))
@@ -43,7 +43,7 @@ def interval(
     sign: bool = False,
     digits: int = 1,
 ) -> Cell:
-    """'[low, high]', empty where an end does not exist."""
+    """Cell with '[low, high]', empty where an end does not exist."""
     if low is None or high is None:
         return Cell("")
     texts = [number(end, scale, sign, digits) for end in (low, high)]
@@ -52,14 +52,14 @@ def interval(
 
 
 def mean(row: Row, digits: int = 1) -> Cell:
-    """Mean over the trials, with signs where one collapsed or a part of one did nothing."""
+    """Cell of the mean; it has a sign where a trial collapsed or a part did nothing."""
     cell = figure(row.estimate.mean, row.trials, digits=digits)
     signs = [sign for sign, has in ((COLLAPSED, row.collapsed), (IDLE, row.idle)) if has]
     return replace(cell, text=" ".join([cell.text, *signs])) if signs else cell
 
 
 def count(row: Row) -> Cell:
-    """'3', or '2 of 3, 1 failed' where trials are missing; the CSV file has the number."""
+    """Cell with '3', or with '2 of 3, 1 failed' where trials are missing."""
     n = row.estimate.n
     failed = f", {row.failed} failed" if row.failed else ""
     text = str(n) if n == row.listed else f"{n} of {row.listed}{failed}"
@@ -67,7 +67,7 @@ def count(row: Row) -> Cell:
 
 
 def difference(delta: Estimate, *rows: Row, digits: int = 1) -> tuple[Cell, Cell]:
-    """A paired difference and its interval; `rows` are the rows it is taken between."""
+    """Cells of a paired difference and its interval; `rows` are the two rows."""
     trials = tuple(dict.fromkeys(name for row in rows for name in row.trials))
     return (
         figure(delta.mean, trials, sign=True, digits=digits),
@@ -78,14 +78,14 @@ def difference(delta: Estimate, *rows: Row, digits: int = 1) -> tuple[Cell, Cell
 def mark(
     rows: Sequence[tuple[Cell, ...]], column: int, among: Iterable[int], lowest: bool = False
 ) -> list[tuple[Cell, ...]]:
-    """The rows with the best and second figure of `column` marked, by what is printed.
+    """The rows, with the best and the second figure of `column` marked as printed.
 
     Args:
-        rows: of a sheet.
-        column: from 0.
-        among: rows that compete; figures that print alike share a mark. Of two rows only the
-            best is marked, of one none.
-        lowest: the lowest is the best.
+        rows: rows of a sheet.
+        column: number of the column, from 0.
+        among: numbers of the rows that compete, from 0; figures that print alike share a mark.
+            Of two rows only the best is marked, of one none.
+        lowest: whether the lowest figure is the best.
     """
     marked = list(rows)
     texts = {i: rows[i][column].text.partition(" ")[0] for i in among}
@@ -105,7 +105,7 @@ def mark(
 
 
 def measured_columns(what: str = "mIoU", key: str = "miou") -> tuple[Column, ...]:
-    """Mean, sd and number of trials."""
+    """Columns for mean, sd and number of trials."""
     return (
         Column(what, "right", f"{key}_mean"),
         Column("sd", "right", f"{key}_std"),
@@ -119,7 +119,7 @@ def measured_cells(row: Row, digits: int = 1) -> tuple[Cell, ...]:
 
 
 def difference_columns(head: str = "Δ") -> tuple[Column, ...]:
-    """Difference and interval."""
+    """Columns for a difference and its interval."""
     return (
         Column(head, "right", "delta"),
         Column("95 % interval", "right", "delta", interval=True),

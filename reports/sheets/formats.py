@@ -25,7 +25,7 @@ def _markdown_cell(cell: Cell) -> str:
 
 
 def to_markdown(sheet: Sheet) -> str:
-    """Title, study, rule, table and notes."""
+    """Title, study, rule, table and notes as Markdown."""
     table = tabulate(
         [[_markdown_cell(cell) for cell in row] for row in sheet.rows],
         headers=[_plain(column_title(column)) for column in sheet.columns],
@@ -52,7 +52,7 @@ def _csv_cells(column: Column, cell: Cell) -> list[str]:
 
 
 def to_csv(sheet: Sheet) -> str:
-    """Figures unrounded, as printed in per cent; an empty cell is one that does not exist."""
+    """Figures in per cent, unrounded, as CSV; a figure that does not exist is empty."""
     names = [[f"{c.key}_low", f"{c.key}_high"] if c.interval else [c.key] for c in sheet.columns]
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
@@ -64,7 +64,7 @@ def to_csv(sheet: Sheet) -> str:
 
 
 def files_of(sheet: Sheet) -> dict[str, str]:
-    """Name and text of its files: .md, .tex and .csv."""
+    """Text of the files of a sheet (.md, .tex and .csv) by name."""
     return {
         f"{sheet.name}.md": to_markdown(sheet),
         f"{sheet.name}.tex": to_latex(sheet),
@@ -73,7 +73,7 @@ def files_of(sheet: Sheet) -> dict[str, str]:
 
 
 def write_files(files: Mapping[str, str], out: Path) -> None:
-    """Write texts by name into `out`, which is made where it does not exist.
+    """Write texts by name into the folder `out`; it is made where it does not exist.
 
     Raises:
         StvmError: `out` cannot be written.

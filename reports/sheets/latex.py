@@ -35,17 +35,17 @@ _LATEX = str.maketrans(
 )
 _SIGNED = re.compile(r"[+-][\d.]+|\[[+\d., -]+\]")
 _LONGEST = 40
-"""Rows that fit a page; more become a `longtable`."""
+"""Most rows on a page; more become a `longtable`."""
 _UPRIGHT = (
     (95, r"\small\setlength{\tabcolsep}{3pt}"),
     (118, r"\footnotesize\setlength{\tabcolsep}{2pt}"),
 )
-"""Characters that fit a line of an upright page, by size."""
+"""Most characters in a line of an upright page, with the size of the text."""
 _ASIDE = ((142, _UPRIGHT[0][1]), (177, _UPRIGHT[1][1]))
-"""Characters that fit a line of a page that lies on its side."""
+"""Most characters in a line of a page on its side, with the size of the text."""
 _SMALLEST = r"\scriptsize\setlength{\tabcolsep}{2pt}"
 _TALLEST = 30
-"""Rows that fit a page that lies on its side."""
+"""Most rows on a page that lies on its side."""
 _NUMBERED = re.compile(r"(Table|Fig\.) ([IVX]+|\d+)\b[:,]? *(.*)", re.DOTALL)
 PACKAGES = ("booktabs", "longtable", "rotating")
 
@@ -55,7 +55,7 @@ def _known(character: str) -> str:
 
 
 def escape_latex(text: str) -> str:
-    """Plain text for LaTeX, in one line; what pdflatex cannot set becomes a question mark."""
+    """Plain text for LaTeX, in one line; a sign that pdflatex cannot set becomes `?`."""
     line = "".join(map(_known, " ".join(text.split())))
     # Hyphens first: a dash of the table's own must survive.
     return line.replace("--", "-\0-").translate(_LATEX).replace("\0", "{}")
@@ -79,7 +79,7 @@ def _latex_rows(sheet: Sheet) -> list[str]:
 
 
 def _width(sheet: Sheet) -> int:
-    """Characters of its widest line."""
+    """Number of characters in the widest line of a table."""
     widths = [
         max([len(column_title(column)), *(len(row[i].text) for row in sheet.rows)])
         for i, column in enumerate(sheet.columns)
@@ -88,7 +88,7 @@ def _width(sheet: Sheet) -> int:
 
 
 def _setting(sheet: Sheet) -> tuple[str, bool]:
-    """Size of the text, and whether the table lies on its side: rather that than very small."""
+    """Size of the text, and whether the table lies on its side, which spares very small text."""
     width = _width(sheet)
     aside = width > _UPRIGHT[-1][0] and len(sheet.rows) <= _TALLEST
     for most, style in _ASIDE if aside else _UPRIGHT:
@@ -98,9 +98,9 @@ def _setting(sheet: Sheet) -> tuple[str, bool]:
 
 
 def _caption(sheet: Sheet) -> tuple[list[str], str]:
-    """What stands before the caption, and the caption with its label.
+    """Lines before the caption, and the caption with its label.
 
-    A table of the paper keeps its number, which LaTeX would count anew.
+    A table of the paper keeps its number; without these lines LaTeX would count anew.
     """
     numbered = _NUMBERED.fullmatch(sheet.title)
     title, before = sheet.title, []
@@ -148,7 +148,7 @@ def _one_page_table(
 def to_latex(sheet: Sheet) -> str:
     """A booktabs table with rule and notes; more than a page of rows become a `longtable`.
 
-    One too wide for a page lies on its side.
+    A table that is too wide for a page lies on its side.
     """
     spec = "".join(column.align[0] for column in sheet.columns)
     before, caption = _caption(sheet)

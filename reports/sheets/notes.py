@@ -1,4 +1,4 @@
-"""Sentences that stand below a table: what was pooled, what is missing, what the signs mean."""
+"""Sentences below a table, on pooled realisations, missing trials and the signs of figures."""
 
 from collections.abc import Iterable
 
@@ -17,7 +17,7 @@ _NAMED = 10
 
 
 def pool_note(pool: Pool, dataset: str) -> str:
-    """Which realisations the figures are of."""
+    """Sentence that names the realisations behind the figures."""
     if dataset != "streets":
         return "One data set and one source model; the trials of a row differ in the seed."
     names = ", ".join(map(str, pool.realisations))
@@ -42,7 +42,7 @@ def _ordered(records: Records) -> list[Trial]:
 
 
 def split_note(records: Records) -> list[str]:
-    """The split of all trials, or a warning where there are several."""
+    """Sentence that names the split of all trials, or warns of several."""
     splits = sorted({r.split for r in records.values() if r is not None and r.split})
     if len(splits) > 1:
         return [f"WARNING: trials of different splits are mixed: {', '.join(splits)}."]
@@ -50,9 +50,9 @@ def split_note(records: Records) -> list[str]:
 
 
 def gap_notes(records: Records) -> list[str]:
-    """Trials that failed, are not recorded, collapsed or had a part that did nothing.
+    """Sentences on trials that failed, are missing, collapsed or had a part that did nothing.
 
-    Each stands there once, by the first row it is in.
+    A trial is named once, by the first row that it is in.
     """
     found: dict[str, list[str]] = {"failed": [], "missing": [], "collapsed": [], "idle": []}
     named: set[str] = set()
@@ -81,7 +81,7 @@ def gap_notes(records: Records) -> list[str]:
 
 
 def other_note(manifest: Manifest) -> list[str]:
-    """Which study this is where there are others of its kind."""
+    """Sentence that names the study, where there are others of its kind."""
     if not manifest.others:
         return []
     options = ", ".join(f"--study {base}" for base in manifest.others)
@@ -90,12 +90,12 @@ def other_note(manifest: Manifest) -> list[str]:
 
 
 def study_notes(manifest: Manifest, records: Records, *middle: str) -> tuple[str, ...]:
-    """The notes that every table has, around those of its own."""
+    """Notes that every table has, after those in `middle`."""
     return (*middle, *split_note(records), *gap_notes(records), *other_note(manifest))
 
 
 def heading(manifest: Manifest) -> str:
-    """Title with the name of the study."""
+    """Title of a study with its base and preset."""
     return f"{manifest.title} (study {manifest.base}, preset {manifest.preset})"
 
 
@@ -105,6 +105,6 @@ def tuned_mark(title: str, pool: Pool) -> str:
 
 
 def unlisted_note(names: Iterable[str], why: str = "") -> list[str]:
-    """Rows of the table that the study does not list."""
+    """Sentence that names the rows of the table that the study does not list."""
     text = ", ".join(names)
     return [f"Not part of this study: {text}{why}."] if text else []

@@ -1,4 +1,4 @@
-"""The trials of a study by row: which realisations are pooled, and the figures of each row."""
+"""Trials of a study by row: the realisations that are pooled, and the figures of each row."""
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from stvm.records.record import Record, outcome
 from stvm.statistics import Estimate, TrialKey, estimate, sort_key
 
 Records = Mapping[Trial, Record | None]
-"""What is recorded of each listed trial; None where nothing is."""
+"""Record of each listed trial; None where there is none."""
 
 
 @dataclass(frozen=True)
@@ -17,9 +17,9 @@ class Pool:
     """Trials whose realisations are all tuned on or all fresh.
 
     Attributes:
-        records: of these trials alone.
-        realisations: ascending.
-        tuned: settings were chosen on them.
+        records: record of each of these trials; None where there is none.
+        realisations: numbers of their realisations, ascending.
+        tuned: whether settings were chosen on these realisations.
         left_out: realisations of the study that are not pooled.
     """
 
@@ -29,10 +29,10 @@ class Pool:
     left_out: tuple[int, ...] = ()
 
     def named(self, before: str = "") -> str:
-        """Which realisations, for a title; empty for data that have none.
+        """Words for a title that name the realisations; empty for data that have none.
 
         Args:
-            before: put before the words, where there are any.
+            before: text before the words, where there are any.
         """
         if not all(trial.drawn for trial in self.records):
             return ""
@@ -41,7 +41,7 @@ class Pool:
 
 
 def pool(records: Records) -> Pool:
-    """The fresh realisations; those tuned on where there is no fresh one."""
+    """Trials on fresh realisations; on those tuned on where there is no fresh one."""
     tuned = {trial.realisation for trial in records if trial.tuned}
     everything = {trial.realisation for trial in records}
     chosen = everything - tuned or tuned
@@ -51,7 +51,7 @@ def pool(records: Records) -> Pool:
 
 
 def by_realisation(records: Records) -> list[Pool]:
-    """One pool a realisation, ascending."""
+    """One pool for each realisation, ascending."""
     parts: dict[int, dict[Trial, Record | None]] = {}
     for trial, record in records.items():
         parts.setdefault(trial.realisation, {})[trial] = record
@@ -66,12 +66,13 @@ class Row:
     """One figure of the trials of a row.
 
     Attributes:
-        values: of each trial that has the figure, by realisation and seed, in this order.
-        trials: their hashes.
-        listed: trials that the study lists.
-        failed: how many of them failed.
-        collapsed: how many of `trials` have collapsed.
-        idle: how many of `trials` had a part that is on and did nothing.
+        name: name of the row.
+        values: figure of each trial that has it, sorted by realisation and seed.
+        trials: hashes of the trials in `values`.
+        listed: number of trials that the study lists.
+        failed: number of listed trials that failed.
+        collapsed: number of `trials` that have collapsed.
+        idle: number of `trials` with a part that was on and did nothing.
     """
 
     name: str
@@ -84,12 +85,12 @@ class Row:
 
     @cached_property
     def estimate(self) -> Estimate:
-        """Mean, sd and interval over the trials."""
+        """Mean, sd and t interval over the trials."""
         return estimate(self.values.values())
 
 
 def miou(record: Record) -> float | None:
-    """The figure of most tables; None of a failed trial."""
+    """mIoU of a trial, the figure of most tables; None when it failed."""
     return record.miou
 
 
@@ -98,7 +99,7 @@ def collect(
     figure: Callable[[Record], float | None] = miou,
     names: Iterable[str] = (),
 ) -> dict[str, Row]:
-    """The rows by name: those of `names`, listed or not, then the others as they are listed."""
+    """Rows by name: first `names`, listed or not, then the others in the order of the study."""
     members: dict[str, list[Trial]] = {name: [] for name in names}
     for trial in records:
         members.setdefault(trial.variant, []).append(trial)

@@ -1,4 +1,4 @@
-"""A table as a value: what every format (Markdown, LaTeX, CSV, HTML) is made from."""
+"""A table as a value, from which every format is made: Markdown, LaTeX, CSV and HTML."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -9,11 +9,11 @@ class Column:
     """A column of a sheet.
 
     Attributes:
-        head: plain text.
-        align: of its cells.
-        published: figures of the paper and not measured here.
+        head: plain text above the column.
+        align: alignment of its cells.
         key: name in the CSV file.
-        interval: the CSV file has KEY_low and KEY_high in its place.
+        published: whether its figures are the paper's.
+        interval: whether its cells are intervals, for which the CSV file has KEY_low and KEY_high.
     """
 
     head: str
@@ -34,11 +34,11 @@ class Cell:
 
     Attributes:
         text: plain text as people read it; empty for a figure that does not exist.
-        value: the figure unrounded, for the CSV file; None writes `text`.
-        mark: among the measured rows of its column.
-        trials: hashes of the records behind the figure.
-        ends: of an interval, unrounded.
-        key: in the CSV file in place of the text.
+        value: unrounded figure for the CSV file; None writes `text`.
+        mark: place among the measured rows of its column, "best", "second" or none.
+        trials: hashes of the trials behind the figure.
+        ends: ends of an interval, unrounded.
+        key: text for the CSV file in place of `text`.
     """
 
     text: str
@@ -54,15 +54,15 @@ class Sheet:
     """A table.
 
     Attributes:
-        name: of its files, as in "table5".
+        name: name of its files, as in "table5".
         title: heading.
-        caption: which study, one line.
-        rule: which network is measured, where and when.
-        columns: left to right.
-        rows: each as long as `columns`.
-        breaks: rows (from 0) above which a line is drawn.
+        caption: line that names the study.
+        rule: rule of evaluation: the measured network, its images and its iteration.
+        columns: columns from left to right.
+        rows: rows of cells, each as long as `columns`.
+        breaks: numbers of the rows above which a line is drawn, from 0.
         notes: plain sentences below the table.
-        published_rows: rows (from 0) of the paper and not measured here.
+        published_rows: numbers of the rows that are the paper's, from 0.
     """
 
     name: str

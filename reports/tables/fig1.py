@@ -64,7 +64,7 @@ _COLUMNS = (
 
 
 def sheet(curve: Curve) -> Sheet:
-    """Source, then a row for each share."""
+    """A row for Source, then one for each share."""
     source = curve.source
     none = difference(Estimate(0), source)
     rows: list[tuple[Cell, ...]] = [(Cell("none (Source)", 0), *measured_cells(source), *none)]

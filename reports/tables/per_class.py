@@ -1,4 +1,4 @@
-"""IoU of each class, and how well scores tell right labels from wrong, by row of Table IV."""
+"""IoU of each class by row of Table IV, and AUROC of the scores that tell wrong labels."""
 
 from collections.abc import Callable
 
@@ -28,8 +28,8 @@ def _different(manifest: Manifest, pooled: Pool) -> str:
 def sheet(manifest: Manifest, pooled: Pool) -> Sheet | None:
     """A line for each class and a column for each row that has a trial; None without any.
 
-    Mean IoU in per cent, empty where a class occurs in no trial of the row; then the AUROC of
-    confidence and reliability for right against wrong labels of the labelling network.
+    Figures are means of the IoU in per cent, empty where a class occurs in no trial of the row.
+    The last lines are the AUROC of confidence and reliability, right labels against wrong ones.
 
     Raises:
         StvmError: the records of the study have different classes.

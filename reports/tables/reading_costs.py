@@ -1,4 +1,4 @@
-"""What each reading of the paper's open points costs, beside the row it departs from."""
+"""Cost of each reading of the paper's open points, beside the row that it changes."""
 
 from reports.sheets import notes
 from reports.sheets.cells import difference, difference_columns, measured_cells, measured_columns
@@ -8,7 +8,7 @@ from stvm.records.manifest import Manifest
 from stvm.statistics import paired_difference
 
 TITLES = {"readings": "Readings of the paper", "teacher": "The mean teacher's schedule"}
-"""Study to the title of its table."""
+"""Title of the table by kind of study."""
 
 _COLUMNS = (
     Column("reading", "left", "row"),
@@ -18,7 +18,7 @@ _COLUMNS = (
 
 
 def _cells(row: Row, reference: Row | None) -> tuple[Cell, ...]:
-    """The row itself where it is no reading of another."""
+    """Cells of a reading; `reference` is the row that it changes, None for such a row itself."""
     if reference is None:
         label, delta = row.name, (Cell(""), Cell(""))
     else:
@@ -31,8 +31,9 @@ def sheet(manifest: Manifest, records: Records) -> Sheet:
     """Each row of Table IV and the readings tried on it, below a line of their own.
 
     Args:
-        manifest: of a study in `TITLES`; its rows are "ROW" and "ROW, SETTING=VALUE ...".
-        records: of its trials.
+        manifest: list of the trials of a study in `TITLES`; its rows are "ROW" and "ROW,
+            SETTING=VALUE ...".
+        records: record of each trial; None where there is none.
     """
     pooled = pool(records)
     rows = collect(pooled.records)

@@ -43,8 +43,8 @@ class Blocks:
 
     Attributes:
         rows: rows of cells; the published ones of a network stand above its measured ones.
-        breaks: rows (from 0) above which a line is drawn.
-        published: published rows (from 0).
+        breaks: numbers of the rows above which a line is drawn, from 0.
+        published: numbers of the published rows, from 0.
     """
 
     rows: tuple[tuple[Cell, ...], ...]
@@ -64,7 +64,7 @@ def stack_networks(
         studies: studies of the table.
         published: published rows of a network.
         measured: measured rows of a network; none where it has no study.
-        columns: columns (from 0) in which the best figures are marked.
+        columns: numbers of the columns in which the best figures are marked, from 0.
     """
     rows: list[tuple[Cell, ...]] = []
     breaks: set[int] = set()

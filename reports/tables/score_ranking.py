@@ -1,4 +1,4 @@
-"""How well scores without target labels rank trials, and what choosing by them loses."""
+"""Rank correlation of label-free scores with mIoU, and the loss of choosing trials by them."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -38,7 +38,7 @@ class Group:
     lost: int
 
     def scored(self, score: Objective) -> list[tuple[Trial, float, float]]:
-        """Trial, score (higher is better) and mIoU of those that have the score."""
+        """Trial, score (higher is better) and mIoU of the trials that have the score."""
         sign = 1 if score.higher_is_better else -1
         return [
             (trial, sign * value, record.miou)
@@ -51,9 +51,9 @@ Listed = list[tuple[Trial, Record | None]]
 
 
 def _training(trial: Trial, record: Record | None) -> str:
-    """Hash of the trial, of its twin where a metric network was trained alongside, unused.
+    """Hash of a training: of the trial, or of its twin where an unused metric network was trained.
 
-    Twins have bit-equal results but for the silhouette, which only this trial has.
+    Twins have bit-equal results, but only this trial has a silhouette.
     """
     if record is None or not record.settings.get("metric_alongside"):
         return trial.hash
@@ -67,14 +67,14 @@ def _training(trial: Trial, record: Record | None) -> str:
 
 
 def _known(record: Record | None) -> int:
-    """How many scores a trial has; a trial without a result has less than none."""
+    """Number of scores of a trial; -1 for a trial without a result."""
     if record is None or record.miou is None:
         return -1
     return sum(score.value(record) is not None for score in SCORES)
 
 
 def _once(records: Listed) -> Listed:
-    """Each training once, as the trial that has the most scores, or else the first."""
+    """Each training once: the trial with the most scores, among equals the first."""
     found: dict[str, tuple[Trial, Record | None]] = {}
     for trial, record in records:
         name = _training(trial, record)
@@ -84,7 +84,7 @@ def _once(records: Listed) -> Listed:
 
 
 def _groups(label: str, records: Listed) -> dict[str, Group]:
-    """A group for each split: figures of different images are not compared."""
+    """A group for each split, since figures of different images are not compared."""
     once = _once(records)
     lost = sum(record is None or record.error is not None for _, record in once)
     splits: dict[str, list[tuple[Trial, Record]]] = {}
@@ -103,7 +103,7 @@ def _groups(label: str, records: Listed) -> dict[str, Group]:
 
 
 def groups(studies: Studies) -> list[Group]:
-    """Each study by itself, then together those of one preset, data set and split."""
+    """Groups of each study, then of all studies with one preset, data set and split."""
     found: list[Group] = []
     shared: dict[tuple[str, str], list[Listed]] = {}
     for manifest, records in studies:
@@ -133,7 +133,7 @@ _RHO, _LOST = 2, 4
 
 
 def by_realisation(scored: list[tuple[Trial, float, float]]) -> dict[int, list[ScoredTrial]]:
-    """(score, mIoU) of the trials of each realisation."""
+    """Score and mIoU of the trials of each realisation."""
     found: dict[int, list[ScoredTrial]] = {}
     for trial, value, miou in scored:
         found.setdefault(trial.realisation, []).append((value, miou))

@@ -1,4 +1,4 @@
-"""What a search found, as a sheet: its best setting beside the default, on seeds of their own."""
+"""Result of a search: its best setting beside the default, on seeds that it has not seen."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -38,7 +38,7 @@ def _objective(facts: Mapping[str, Any]) -> Objective | None:
 
 
 def _judged(objective: Objective, row: Row) -> Cell:
-    """Mean of the objective over the report's trials, as the search shows it."""
+    """Cell with the mean of the objective over the report's trials, as the search shows it."""
     scale, digits = (100, 1) if objective.oracle else (1, 4)
     return figure(row.estimate.mean, row.trials, scale=scale, digits=digits)
 
@@ -67,7 +67,7 @@ def _how(facts: Mapping[str, Any]) -> list[str]:
 
 
 def sheet(manifest: Manifest, records: Records) -> Sheet | None:
-    """The best setting and the default over the report's seeds; None where neither is listed."""
+    """The default and the best setting over the report's seeds; None where neither is listed."""
     reported = {trial: record for trial, record in records.items() if trial.variant in _ROWS}
     if not reported:
         return None
@@ -107,10 +107,10 @@ def sheet(manifest: Manifest, records: Records) -> Sheet | None:
 
 
 def importance_sheet(manifest: Manifest) -> Sheet | None:
-    """Share of each searched setting in the objective's variation; None where it is not known.
+    """Share of each setting in the variation of the objective; None where it is not known.
 
     Raises:
-        StvmError: the shares are no figures.
+        StvmError: a share or a setting is no figure.
     """
     facts = manifest.facts
     shares, best, default = (facts.get(k) or {} for k in ("importances", "best", "defaults"))

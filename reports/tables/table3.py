@@ -139,7 +139,7 @@ def sheet(studies: Sequence[ScenarioStudy]) -> Sheet:
 
 
 def class_sheet(studies: Sequence[ScenarioStudy]) -> Sheet | None:
-    """The measured rows class by class, which the paper does not print; None without any."""
+    """Measured rows class by class, which the paper does not print; None without any."""
     rows: list[tuple[Cell, ...]] = []
     breaks: list[int] = []
     for study in studies:

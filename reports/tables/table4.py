@@ -174,7 +174,7 @@ def _notes(table: Table) -> tuple[str, ...]:
 
 
 def sheet(table: Table) -> Sheet:
-    """The pooled rows."""
+    """Rows of the pooled trials."""
     return Sheet(
         "table4",
         notes.tuned_mark("Table IV", table.pooled),
@@ -188,7 +188,7 @@ def sheet(table: Table) -> Sheet:
 
 
 def realisation_sheet(table: Table) -> Sheet | None:
-    """Every realisation by itself; None where there is only one."""
+    """Rows of each realisation by itself; None where there is only one."""
     parts = by_realisation(table.records)
     if len(parts) < 2:
         return None

@@ -23,9 +23,9 @@ from stvm.records.manifest import Manifest
 from stvm.statistics import Estimate, estimate, matched_pairs
 
 PARAMETERS = ("tau_mocm", "n_mocm", "n_f", "temperature", "q_m", "alpha", "beta")
-"""In the order of the paper."""
+"""Hyperparameters in the order of the paper."""
 Value = tuple[str, float]
-"""A hyperparameter and its value."""
+"""Name of a hyperparameter and its value."""
 
 
 @dataclass(frozen=True)

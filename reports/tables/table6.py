@@ -1,4 +1,4 @@
-"""Table VI: how much the result depends on the seed."""
+"""Table VI: variation of the result over seeds."""
 
 from dataclasses import dataclass
 
@@ -14,7 +14,7 @@ from stvm.statistics import SeedVariance, pooled_seed_variance, variance_ratio
 
 NAME = "STvM"
 OTHERS = ("ST", "ST_Aug", "ST_MT", "STvM_Raw")
-"""Rows of the ablation that have a trial a seed."""
+"""Rows of the ablation that have a trial for each seed."""
 
 
 @dataclass(frozen=True)

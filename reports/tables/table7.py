@@ -37,7 +37,7 @@ class SilhouetteKind:
     label: str
 
     def of(self, record: Record) -> float | None:
-        """Between -1 and 1; None where the trial has none."""
+        """Silhouette of a trial, between -1 and 1; None where it has none."""
         value = record.silhouette(self.labels).get(self.mean)
         return None if value is None else float(value)
 

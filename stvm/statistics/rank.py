@@ -30,11 +30,11 @@ class RankCorrelation:
 
 @dataclass(frozen=True)
 class Regret:
-    """Figure of the best trial less that of a chosen one, the mean over realisations.
+    """Loss of choosing a trial: figure of the best trial less that of the chosen one.
 
     Attributes:
-        chosen: regret of the trial with the highest score.
-        random: regret of a trial drawn at random.
+        chosen: loss of choosing the trial with the highest score, the mean over realisations.
+        random: loss of choosing a trial at random, the mean over realisations.
     """
 
     chosen: float
@@ -83,10 +83,10 @@ def _regret(trials: Sequence[ScoredTrial]) -> tuple[float, float]:
 
 
 def selection_regret(groups: Mapping[int, Sequence[ScoredTrial]]) -> Regret | None:
-    """Loss of choosing by the score, and of choosing at random; None without two trials.
+    """Loss of choosing by the score, and of choosing at random.
 
-    Each is the mean over the groups of at least two trials. Trials that tie for the highest score
-    count with their mean.
+    Each is the mean over the groups of at least two trials; None without such a group. Trials that
+    tie for the highest score count with their mean.
 
     Args:
         groups: scored trials by realisation.
