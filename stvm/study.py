@@ -76,7 +76,7 @@ class Study:
         dataset: setting of its trials; realisations mean something for "streets" alone.
         trials: trials in the order in which they run.
         facts: further values that reports of this kind of study need.
-        replaces: rows of which the manifest keeps no trial that is not listed here.
+        replaces: variants of which the manifest keeps only the trials listed here.
         shared: settings that its trials share, if `base` was made from them.
         varied: settings that are not part of `base`.
     """

@@ -59,7 +59,7 @@ def refuse_random_source(trials: Iterable[Settings], cache: Path, from_scratch: 
     Args:
         trials: trials that are to run.
         cache: folder in which a source model may be already.
-        from_scratch: it was asked for.
+        from_scratch: whether the user asked for it.
 
     Raises:
         StvmError: a trial has nothing to start from.
