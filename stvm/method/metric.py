@@ -189,9 +189,6 @@ class MetricLearner(nn.Module):
             confidence: Largest softmax share of each pixel, (N, H, W).
             doubt: log(1 - confidence), (N, H, W); computed from `confidence` if left out.
 
-        Returns:
-            Distances, loss and the numbers of pixels that were used.
-
         Raises:
             StvmError: The metric network does not give `embedding_size` channels.
         """
@@ -256,14 +253,11 @@ class MetricLearner(nn.Module):
 
     @torch.no_grad()
     def distances(self, features: Tensor, labels: Tensor) -> Tensor:
-        """Distances of the pixels to the proxies of their classes (eq. 3), in eval mode.
+        """Distances (N, H, W) to the proxies of the labels (eq. 3), in eval mode, no gradient.
 
         Args:
             features: Features of the labelling network, (N, D, h, w).
             labels: Predicted classes, (N, H, W).
-
-        Returns:
-            Distances in [0, 4], (N, H, W), without gradient.
         """
         return distance_to_predicted(self.embed(features), self.proxies, labels)
 
