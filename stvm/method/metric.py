@@ -23,19 +23,15 @@ _WITH_MODES = (nn.Dropout, nn.Dropout2d, nn.modules.batchnorm._BatchNorm)
 def proxy_nca_loss(
     features: Tensor, labels: Tensor, proxies: Tensor, temperature: float = 0.25
 ) -> Tensor:
-    """Proxy NCA loss with temperature (eq. 2), averaged over the pixels.
+    """Proxy NCA loss with temperature (eq. 2), averaged over the pixels; a scalar.
 
-    The paper sums over the pixels. Adam's step does not depend on the scale of the loss, so that
-    sum and mean train alike.
+    The paper sums over the pixels. Adam's step does not depend on the scale of the loss.
 
     Args:
         features: Metric features of the pixels, (P, N_f).
         labels: Classes of the pixels, (P,).
         proxies: Proxy of each class, (C, N_f).
         temperature: Temperature T.
-
-    Returns:
-        The loss, a scalar.
     """
     return F.cross_entropy(-normalized_squared_distance(features, proxies) / temperature, labels)
 
@@ -56,9 +52,8 @@ def balanced_sample(
         labels: Predicted classes, (N, H, W).
         num_classes: Number of classes, C.
         limit: Largest number of pixels of a class.
-        balance: Rule for the number: "rarest" takes as many of each class as the rarest present
-            one has, without replacement; "repeat" takes `limit` of each, some of them several
-            times if a class has fewer.
+        balance: "rarest" takes as many of each class as the rarest present one has; "repeat"
+            takes `limit` of each, some of them several times if a class has fewer.
         generator: CPU generator of the draws, so that they do not depend on the device.
         floor: Least number of pixels of a class that takes part; smaller classes are left out.
 
@@ -179,9 +174,8 @@ class MetricLearner(nn.Module):
     ) -> MetricOutput:
         """One step of eq. 2; the distances are those before the update.
 
-        The paper trains all networks concurrently and gives no order, so that one pass gives both
-        distances and loss. If the network has dropout or batch norm, the distances come from a
-        second pass in eval mode.
+        The paper gives no order, so one pass gives both distances and loss. If the network has
+        dropout or batch norm, the distances come from a second pass in eval mode.
 
         Args:
             features: Features of the labelling network, without gradient, (N, D, h, w).
