@@ -21,7 +21,7 @@ from stvm.records.tensorboard_events import require_tensorboard
 from stvm.settings import Settings, parse_assignments
 from stvm.source_model.location import uses_local_files
 from stvm.study import Rename, Studies, Study, Trial
-from stvm.tune.consent import missing_folders, refuse_missing_files
+from stvm.tune.confirmations import missing_folders, refuse_missing_files
 from stvm.tune.options import RunOptions
 
 Builder = Callable[[str, dict[str, str], Sequence[int], Sequence[int] | None], Study]

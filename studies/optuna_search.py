@@ -55,11 +55,7 @@ from stvm.records.results import Results
 from stvm.search.drivers import driving
 from stvm.search.plan import NoBest, Plan, Suggestion
 from stvm.search.search import Search
-from stvm.search.space import (
-    default_values,
-    format_assignments,
-    search_split,
-)
+from stvm.search.space import default_values, format_assignments, search_split
 from stvm.search.storage import (
     DATABASE_ERRORS,
     open_storage,
@@ -69,7 +65,7 @@ from stvm.search.storage import (
 )
 from stvm.settings.presets import find_preset
 from stvm.study import Study, Trial
-from stvm.tune.consent import refuse_missing_files
+from stvm.tune.confirmations import refuse_missing_files
 
 
 def search(options: argparse.Namespace, changes: dict[str, str]) -> int:

@@ -12,11 +12,12 @@ if TYPE_CHECKING:
     from stvm.evaluation.miou import confusion_matrix, miou
     from stvm.evaluation.silhouette_score import silhouette_score
     from stvm.method.adabn import adapt_batch_norm
-    from stvm.method.losses import reliability, weighted_cross_entropy
+    from stvm.method.losses import weighted_cross_entropy
     from stvm.method.mean_teacher import Labeller, MeanTeacher
-    from stvm.method.metric import MetricLearner, MetricOutput, proxy_nca_loss
+    from stvm.method.metric_network import MetricLearner, MetricOutput, proxy_nca_loss
     from stvm.method.patches import NoPatches, PatchBank
     from stvm.method.photometric import PhotometricAugmentation
+    from stvm.method.reliability import reliability
     from stvm.method.step import AdaptationStep, StepReport
     from stvm.method.thresholds import ClassThresholds
     from stvm.networks.segmentation_network import SegmentationNetwork
@@ -29,8 +30,8 @@ _MODULES = {
     "ClassThresholds": "stvm.method.thresholds",
     "Labeller": "stvm.method.mean_teacher",
     "MeanTeacher": "stvm.method.mean_teacher",
-    "MetricLearner": "stvm.method.metric",
-    "MetricOutput": "stvm.method.metric",
+    "MetricLearner": "stvm.method.metric_network",
+    "MetricOutput": "stvm.method.metric_network",
     "NoPatches": "stvm.method.patches",
     "PatchBank": "stvm.method.patches",
     "PhotometricAugmentation": "stvm.method.photometric",
@@ -40,7 +41,7 @@ _MODULES = {
     "adapt_batch_norm": "stvm.method.adabn",
     "confusion_matrix": "stvm.evaluation.miou",
     "miou": "stvm.evaluation.miou",
-    "proxy_nca_loss": "stvm.method.metric",
+    "proxy_nca_loss": "stvm.method.metric_network",
     "reliability": "stvm.method.losses",
     "silhouette_score": "stvm.evaluation.silhouette_score",
     "weighted_cross_entropy": "stvm.method.losses",

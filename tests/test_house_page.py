@@ -1,4 +1,4 @@
-"""docs/house.md names the rooms, the order of imports and the places of the code."""
+"""docs/architecture.md names the rooms, the order of imports and the places of the code."""
 
 import re
 from pathlib import Path
@@ -6,7 +6,7 @@ from pathlib import Path
 from tests.test_imports import LAYERS
 
 ROOT = Path(__file__).resolve().parents[1]
-PAGE = (ROOT / "docs" / "house.md").read_text(encoding="utf-8")
+PAGE = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
 
 
 def test_the_order_of_imports_is_the_one_that_is_tested() -> None:

@@ -97,7 +97,7 @@ def open_predictor(options: argparse.Namespace) -> "tuple[Predictor, tuple[str, 
 
     from stvm.networks import assemble
     from stvm.pretrained import open_checkpoint
-    from stvm.trial.metric_files import open_metric
+    from stvm.trial.metric_network_files import open_metric
     from stvm.trial.predictor import Predictor
 
     device = torch.device(options.device or ("cuda" if torch.cuda.is_available() else "cpu"))

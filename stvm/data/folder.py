@@ -14,7 +14,7 @@ from PIL import Image
 from stvm.data.classes import IGNORE_INDEX, ClassList
 from stvm.data.image_files import Uint8Array, is_turned, read_ids, read_rgb, read_size, size_text
 from stvm.data.label_encoding import look_alike
-from stvm.data.nearby_files import composed, did_you_mean, near
+from stvm.data.path_hints import composed, did_you_mean, near
 from stvm.errors import StvmError
 
 DEFAULT_CACHE_BYTES = 2**30

@@ -1,7 +1,6 @@
 """Files and folders: written whole or not at all, locked, and named; errors are one line."""
 
-from stvm.files.json_files import SCHEMA, find_json, now, read_json, write_json
-from stvm.files.whole_files import (
+from stvm.files.atomic_files import (
     Unreadable,
     checked_name,
     drop_unfinished,
@@ -14,6 +13,7 @@ from stvm.files.whole_files import (
     write_whole,
     writing,
 )
+from stvm.files.json_files import SCHEMA, find_json, now, read_json, write_json
 
 __all__ = [
     "SCHEMA",

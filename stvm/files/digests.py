@@ -18,8 +18,8 @@ from pathlib import Path
 from typing import Any
 
 from stvm.errors import StvmError
+from stvm.files.atomic_files import file_sha256, unreadable
 from stvm.files.json_files import SCHEMA, read_json, write_json
-from stvm.files.whole_files import file_sha256, unreadable
 
 Signature = list[int]
 Digest = Callable[[Path], str]

@@ -9,7 +9,7 @@ from typing import Any
 import orjson
 
 from stvm.errors import StvmError
-from stvm.files.whole_files import Unreadable, replacing, unreadable, writing
+from stvm.files.atomic_files import Unreadable, replacing, unreadable, writing
 
 SCHEMA = 1
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from filelock import BaseFileLock, FileLock, SoftFileLock, Timeout
 
-from stvm.files.whole_files import writing
+from stvm.files.atomic_files import writing
 
 _NO_LOCKS = {ENOLCK, ENOSYS, ENOTSUP, EOPNOTSUPP}
 _PATIENCE_S = 0.05

@@ -28,7 +28,7 @@ from stvm.memory.tensors import (
     state_of,
     values_of,
 )
-from stvm.method.metric import MetricLearner, MetricOutput
+from stvm.method.metric_network import MetricLearner, MetricOutput
 from stvm.method.patches import NoPatches
 from stvm.method.photometric import no_augmentation
 from stvm.networks import SegmentationNetwork, preserve_modes, upsample

@@ -1,26 +1,10 @@
-"""Reliability of pseudo-labels and the loss that it weights: equations 4 and 5 of the paper."""
+"""The loss that reliability weighs: equation 5 of the paper."""
 
 from collections.abc import Callable, Iterator
 from typing import Literal
 
-import torch
 from torch import Tensor
 from torch.nn import functional as F
-
-
-def reliability(distances: Tensor, alpha: float = 2.0, beta: float = 0.6) -> Tensor:
-    """Reverse sigmoid 1 / (1 + exp(-alpha (beta - d))) of the distances d: eq. 4.
-
-    Args:
-        distances: Distances between metric features and proxies (eq. 3), in [0, 4], any shape.
-        alpha: Sharpness of the sigmoid.
-        beta: Distance at which the reliability is 0.5.
-
-    Returns:
-        Reliability in (0, 1), in the shape of `distances`; in [0.001, 0.77] for the default values.
-    """
-    return torch.sigmoid(alpha * (beta - distances))
-
 
 Norm = Literal["pixels", "weights"]
 

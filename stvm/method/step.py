@@ -7,11 +7,12 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from stvm.method.descent import descend
-from stvm.method.losses import Norm, losses_of_parts, reliability
+from stvm.method.losses import Norm, losses_of_parts
 from stvm.method.mean_teacher import Labeller
-from stvm.method.metric import MetricOutput
+from stvm.method.metric_network import MetricOutput
+from stvm.method.optimizer_step import descend
 from stvm.method.photometric import PhotometricAugmentation
+from stvm.method.reliability import reliability
 
 
 class Bank(Protocol):

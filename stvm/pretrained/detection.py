@@ -8,7 +8,7 @@ from torch import Tensor
 
 from stvm.errors import StvmError
 from stvm.networks import FORMS, NORMALISATIONS, RESNET101, Architecture, Branches, ResNetSize
-from stvm.pretrained.branches import detect_active_branches
+from stvm.pretrained.aspp_branches import detect_active_branches
 from stvm.pretrained.families import FAMILIES, LAYOUTS, Family
 from stvm.pretrained.source_checkpoint import Checkpoint
 from stvm.pretrained.unknown_networks import KNOWN, network_of, parts_beside, resnet_of

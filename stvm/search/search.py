@@ -19,7 +19,7 @@ from stvm.files.locks import is_held
 from stvm.records.results import Results
 from stvm.search.drivers import DRIVER, Drivers
 from stvm.search.plan import Plan, Suggestion, first_points, objective_value
-from stvm.search.retold import tell_again, told_again
+from stvm.search.retried_trials import tell_again, told_again
 from stvm.search.storage import (
     STEPS,
     make_pruner,

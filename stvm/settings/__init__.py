@@ -5,11 +5,11 @@ reason. Beside a default, `grid` holds the values of the paper's Table V, and `s
 of a search.
 """
 
+from stvm.settings.batch_norm_limits import most_parts, needs_two_images
 from stvm.settings.compute_settings import ComputeSettings
 from stvm.settings.data_settings import PUBLISHED, DataSettings
 from stvm.settings.evaluation_settings import EvaluationSettings
 from stvm.settings.fields import SettingsGroup, is_hashed_if_changed
-from stvm.settings.lone_images import most_parts, needs_two_images
 from stvm.settings.method_settings import MethodSettings
 from stvm.settings.naming import digest
 from stvm.settings.network_settings import NetworkSettings

@@ -7,11 +7,11 @@ from pydantic import ValidationError, model_validator
 from pydantic.fields import FieldInfo
 
 from stvm.errors import StvmError
+from stvm.settings.batch_norm_limits import refuse_lone_images
 from stvm.settings.compute_settings import ComputeSettings
 from stvm.settings.data_settings import PUBLISHED, DataSettings
 from stvm.settings.evaluation_settings import EvaluationSettings
 from stvm.settings.fields import SettingsGroup, is_hashed_if_changed
-from stvm.settings.lone_images import refuse_lone_images
 from stvm.settings.method_settings import MethodSettings
 from stvm.settings.naming import (
     _NOT_NAMED,

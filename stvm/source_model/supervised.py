@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from stvm.data.crops import LabelledCrops
 from stvm.data.datasets import open_source
 from stvm.data.images import OpenedLabelledImages
-from stvm.method.descent import descend
+from stvm.method.optimizer_step import descend
 from stvm.method.photometric import PhotometricAugmentation, no_augmentation
 from stvm.networks import SegmentationNetwork, upsample
 from stvm.settings import Settings

@@ -14,11 +14,11 @@ from stvm.evaluation.label_free import WATCHED_IMAGES, load_even_subset
 from stvm.method.step import StepReport
 from stvm.networks import SegmentationNetwork
 from stvm.settings import Settings
-from stvm.training.activity import Tally, describe_activity, effective_rate
 from stvm.training.builder import Adaptation, build_adaptation
 from stvm.training.divergence import DivergenceMonitor
 from stvm.training.loop import Progress, run_training
 from stvm.training.optim import PolynomialDecay
+from stvm.training.part_activity import Tally, describe_activity, effective_rate
 from stvm.training.resume import TrainingCheckpoint
 from stvm.training.seeding import random_states, seed_everything
 

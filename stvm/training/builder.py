@@ -9,17 +9,17 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from stvm.method.losses import reliability
 from stvm.method.mean_teacher import Labeller, MeanTeacher, batch_norms, frozen_copy, no_update
-from stvm.method.metric import MetricLearner, MetricOutput
+from stvm.method.metric_network import MetricLearner, MetricOutput
 from stvm.method.patches import NoPatches, PatchBank
 from stvm.method.photometric import PhotometricAugmentation, no_augmentation
+from stvm.method.reliability import reliability
 from stvm.method.step import AdaptationStep, Bank, select_all
 from stvm.method.thresholds import most_confident
 from stvm.networks import SegmentationNetwork
 from stvm.settings import MethodSettings, Settings
 from stvm.training.device import forward_mode_of
-from stvm.training.metric_state import load_metric_state, metric_state
+from stvm.training.metric_network_state import load_metric_state, metric_state
 from stvm.training.optim import sgd
 
 

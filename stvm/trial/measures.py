@@ -13,8 +13,8 @@ from stvm.evaluation.evaluate import labelled_batches
 from stvm.evaluation.label_free import label_free_scores
 from stvm.evaluation.label_quality import pseudo_label_auroc
 from stvm.evaluation.silhouette_score import Batch, silhouettes
-from stvm.method.losses import reliability
 from stvm.method.mean_teacher import Labeller
+from stvm.method.reliability import reliability
 from stvm.networks import upsample
 from stvm.settings import Settings
 from stvm.training.builder import Adaptation

@@ -14,7 +14,7 @@ from stvm.evaluation.batches import PIXELS, as_input
 from stvm.evaluation.evaluate import enlarged_logits, multi_scale_scores
 from stvm.networks import SegmentationNetwork
 from stvm.settings.protocols import IMAGE, Protocol, Size
-from stvm.trial.metric_files import ReliabilityReader
+from stvm.trial.metric_network_files import ReliabilityReader
 
 MOST_PIXELS = 8_000_000
 """Largest map of scores: those of 19 classes take 600 MB. A larger image gets labels of this size,

@@ -11,12 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from stvm.data.datasets import (
-    has_source_val,
-    open_source,
-    open_target_images,
-    open_target_labelled,
-)
+from stvm.data.datasets import has_source_val, open_source, open_target_images, open_target_labelled
 from stvm.data.images import EvenSubset, OpenedLabelledImages
 from stvm.data.labelling import Labelling
 from stvm.errors import DivergenceError

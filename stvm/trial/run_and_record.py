@@ -21,7 +21,7 @@ from stvm.records.schema import Failure, Run, SourceModel, StateOf
 from stvm.settings import Settings
 from stvm.training.loop import Progress
 from stvm.training.resume import FORMAT, SAVE_INTERVAL_S, SUPERVISED_FORMAT, TrainingCheckpoint
-from stvm.trial.metric_files import save_metric
+from stvm.trial.metric_network_files import save_metric
 from stvm.trial.recorded_name import images_of, named
 from stvm.trial.run import Outcome, run_trial
 

@@ -14,7 +14,7 @@ from stvm.records.tensorboard_events import require_tensorboard
 from stvm.search.plan import Suggestion, objective_value
 from stvm.search.search import Search
 from stvm.tune.cluster import connected
-from stvm.tune.consent import refuse_random_source
+from stvm.tune.confirmations import refuse_random_source
 from stvm.tune.options import RunOptions
 from stvm.tune.progress import LineProgress, TableProgress, on_terminal
 from stvm.tune.run_study import RunResult, check_files, prepare_slots, show_cpu

@@ -9,7 +9,7 @@ from stvm.records.tensorboard_events import require_tensorboard, write_missing
 from stvm.source_model.location import uses_local_files
 from stvm.study import Studies, Study, Trial
 from stvm.tune.cluster import check_nodes, connected, free_resources
-from stvm.tune.consent import accept_cpu, refuse_random_source
+from stvm.tune.confirmations import accept_cpu, refuse_random_source
 from stvm.tune.options import RunOptions
 from stvm.tune.sharing import sweep
 from stvm.tune.slots import Resources, Slots, plan_slots

@@ -4,13 +4,7 @@ import numpy as np
 import pytest
 
 from stvm.data.cityscapes import CITYSCAPES, PALETTE
-from stvm.data.streets import (
-    SOURCE_STYLE,
-    TARGET_STYLE,
-    Style,
-    interpolate,
-    render_scene,
-)
+from stvm.data.streets import SOURCE_STYLE, TARGET_STYLE, Style, interpolate, render_scene
 
 
 @pytest.mark.parametrize("style", [SOURCE_STYLE, TARGET_STYLE], ids=["source", "target"])

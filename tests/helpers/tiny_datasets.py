@@ -17,13 +17,7 @@ from PIL import Image
 from scipy.io import savemat
 
 from stvm.data.cityscapes import CITYSCAPES, PALETTE
-from stvm.data.streets import (
-    SOURCE_STYLE,
-    TARGET_STYLE,
-    Style,
-    interpolate,
-    render_scene,
-)
+from stvm.data.streets import SOURCE_STYLE, TARGET_STYLE, Style, interpolate, render_scene
 
 Bytes = NDArray[np.uint8]
 Scene = tuple[Bytes, Bytes]

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from stvm.method.mean_teacher import Labeller
-from stvm.method.metric import balanced_sample
+from stvm.method.metric_network import balanced_sample
 from stvm.method.patches import PatchBank
 from stvm.method.photometric import PhotometricAugmentation
 from stvm.method.regions import region_statistics

@@ -13,7 +13,7 @@ from studies.__main__ import main
 from stvm.errors import StvmError
 from stvm.networks import Architecture, ResNetSize, assemble, build_network
 from stvm.pretrained import open_backbone, open_checkpoint, save_network
-from stvm.pretrained.branches import detect_active_branches, is_untrained
+from stvm.pretrained.aspp_branches import detect_active_branches, is_untrained
 from stvm.settings import Settings
 from stvm.source_model.loading import new_network, open_source_model
 from tests.helpers import public_checkpoints as public

@@ -110,7 +110,7 @@ def test_reliability_is_equations_3_and_4_of_the_teachers_features(kept: Path) -
 
     from stvm.networks import assemble
     from stvm.pretrained import open_checkpoint
-    from stvm.trial.metric_files import open_metric
+    from stvm.trial.metric_network_files import open_metric
 
     results = Results(kept)
     name = results.names()[0]

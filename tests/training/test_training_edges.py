@@ -15,7 +15,7 @@ from stvm.data.streets.street_images import ArrayImages, LabelledArrays
 from stvm.errors import DivergenceError
 from stvm.evaluation.batches import full_batches
 from stvm.method.adabn import adapt_batch_norm
-from stvm.method.descent import descend
+from stvm.method.optimizer_step import descend
 from stvm.networks import SegmentationNetwork, build_network
 from stvm.settings import TrainingSettings
 from stvm.source_model import supervised

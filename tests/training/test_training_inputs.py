@@ -13,7 +13,7 @@ from stvm.data.cityscapes import CITYSCAPES
 from stvm.data.images import OpenedLabelledImages
 from stvm.data.labelling import Labelling
 from stvm.data.streets.street_images import ArrayImages, LabelledArrays
-from stvm.method.descent import descend
+from stvm.method.optimizer_step import descend
 from stvm.method.step import StepReport
 from stvm.settings import TrainingSettings
 from stvm.source_model.supervised import SupervisedTraining, train_oracle

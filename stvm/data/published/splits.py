@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from stvm.data.nearby_files import did_you_mean, near
+from stvm.data.path_hints import did_you_mean, near
 from stvm.data.published.dataset_layouts import DatasetLayout, Split
 from stvm.errors import StvmError
 

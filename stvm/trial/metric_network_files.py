@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from stvm.errors import StvmError
 from stvm.files import write_whole
 from stvm.method.distance import distance_to_predicted
-from stvm.method.losses import reliability
+from stvm.method.reliability import reliability
 from stvm.networks import SegmentationNetwork, load_weights
 from stvm.pretrained.weight_files import read_file
 from stvm.settings import MethodSettings

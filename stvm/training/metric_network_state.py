@@ -4,7 +4,7 @@ from typing import Any
 
 import torch
 
-from stvm.method.metric import MetricLearner
+from stvm.method.metric_network import MetricLearner
 
 
 def metric_state(metric: MetricLearner) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from stvm.errors import StvmError
 from stvm.method.step import StepReport
 from stvm.records.results import Results
 from stvm.settings import Settings
-from stvm.training.activity import Tally, idle_parts
+from stvm.training.part_activity import Tally, idle_parts
 from stvm.trial.run_and_record import run_and_record
 from tests.helpers.tiny_settings import ASSIGNMENTS, tiny
 

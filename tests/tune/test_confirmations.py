@@ -20,7 +20,7 @@ from stvm.source_model.loading import open_source_model
 from stvm.source_model.location import source_path
 from stvm.study import Trial
 from stvm.tune import run_search, run_study, tasks
-from stvm.tune.consent import accept_cpu, refuse_random_source
+from stvm.tune.confirmations import accept_cpu, refuse_random_source
 from stvm.tune.slots import Slots
 from tests.helpers.tiny_settings import tiny
 
