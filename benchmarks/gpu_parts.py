@@ -16,9 +16,10 @@ from torch.nn import functional as F
 from stvm.evaluation.silhouette_score import ClusterSums
 from stvm.method.distance import distance_to_predicted, sample_bilinear, upsampled_square_norm
 from stvm.method.losses import weighted_cross_entropy
-from stvm.method.metric_network import MetricLearner, balanced_sample, proxy_nca_loss
+from stvm.method.metric_network import MetricLearner
 from stvm.method.patches import PatchBank
 from stvm.method.photometric import PhotometricAugmentation
+from stvm.method.proxy_loss import balanced_sample, proxy_nca_loss
 from stvm.method.regions import label_regions, region_statistics
 from stvm.method.reliability import reliability
 from stvm.method.thresholds import ClassThresholds, class_quantiles, most_confident

@@ -20,7 +20,13 @@ SEARCH_SEED = 1000
 def search_parser(about: str) -> argparse.ArgumentParser:
     """The options of every study and those of a search; --help shows `about` first."""
     options = study_parser(about, REPORT_SEEDS)
-    add = options.add_argument_group("search").add_argument
+    _add_choices(options.add_argument_group("search"))
+    return options
+
+
+def _add_choices(group: argparse._ArgumentGroup) -> None:
+    """How the search chooses, on which trials, and where it keeps what it knows."""
+    add = group.add_argument
     add(
         "--trials",
         type=positive,
@@ -68,7 +74,6 @@ def search_parser(about: str) -> argparse.ArgumentParser:
         help="Optuna's storage: a URL, or a .db or .log file (RESULTS/searches/NAME.db)",
     )
     add("--name", default="", help="name of the search (made from what is searched)")
-    return options
 
 
 def build_plan(options: argparse.Namespace, changes: dict[str, str]) -> Plan:

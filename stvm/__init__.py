@@ -14,9 +14,10 @@ if TYPE_CHECKING:
     from stvm.method.adabn import adapt_batch_norm
     from stvm.method.losses import weighted_cross_entropy
     from stvm.method.mean_teacher import Labeller, MeanTeacher
-    from stvm.method.metric_network import MetricLearner, MetricOutput, proxy_nca_loss
+    from stvm.method.metric_network import MetricLearner, MetricOutput
     from stvm.method.patches import NoPatches, PatchBank
     from stvm.method.photometric import PhotometricAugmentation
+    from stvm.method.proxy_loss import proxy_nca_loss
     from stvm.method.reliability import reliability
     from stvm.method.step import AdaptationStep, StepReport
     from stvm.method.thresholds import ClassThresholds

@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 from stvm.method.distance import distance_to_predicted, normalized_squared_distance, sample_bilinear
 from stvm.method.losses import weighted_cross_entropy
-from stvm.method.metric_network import balanced_sample, proxy_nca_loss
+from stvm.method.proxy_loss import balanced_sample, proxy_nca_loss
 from stvm.method.reliability import reliability
 from stvm.method.thresholds import ClassThresholds, most_confident
 

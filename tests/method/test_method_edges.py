@@ -7,9 +7,9 @@ import pytest
 import torch
 
 from stvm.method.mean_teacher import Labeller
-from stvm.method.metric_network import balanced_sample
 from stvm.method.patches import PatchBank
 from stvm.method.photometric import PhotometricAugmentation
+from stvm.method.proxy_loss import balanced_sample
 from stvm.method.regions import region_statistics
 from stvm.method.thresholds import ClassThresholds, class_quantiles, doubt_of, most_confident
 from stvm.networks import SegmentationNetwork, build_network

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from stvm.method.metric_network import balanced_sample
+from stvm.method.proxy_loss import balanced_sample
 from stvm.networks import build_network
 from stvm.settings import Settings
 from stvm.training.builder import build_adaptation

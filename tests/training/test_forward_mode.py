@@ -213,7 +213,7 @@ def test_a_deterministic_trial_is_the_same_trial_under_another_name(
 
 
 def test_determinism_and_the_fastest_algorithm_exclude_each_other() -> None:
-    with pytest.raises(StvmError, match="cudnn_benchmark chooses algorithms by their time"):
+    with pytest.raises(StvmError, match="cudnn_benchmark picks algorithms by their time"):
         Settings().replace(deterministic=True, cudnn_benchmark=True)
 
 

@@ -16,7 +16,7 @@ from stvm.networks import SegmentationNetwork
 from stvm.settings import Settings
 from stvm.source_model.ensure import ensure_source
 from stvm.source_model.supervised import load_source
-from stvm.training import adaptation
+from stvm.training import adaptation, loop
 from stvm.training.adaptation import adapt
 from stvm.trial.run import run_trial
 from tests.helpers.tiny_settings import tiny
@@ -118,7 +118,7 @@ def test_images_are_loaded_by_as_many_processes_as_asked_for(
         asked.append(workers)
         return iter([torch.stack([crops[k] for k in range(batch)])])
 
-    monkeypatch.setattr(adaptation, "batches", batches)
+    monkeypatch.setattr(loop, "batches", batches)
     settings = trial(workers=3)
     images = open_target_images(settings.data, cache)
     adapt(settings, source_of(settings, cache), images, 19)
