@@ -123,6 +123,7 @@ def answer(program: str) -> str:
     return done.stdout.strip()
 
 
+@pytest.mark.slow
 def test_a_part_is_imported_in_little_more_time_than_torch() -> None:
     ratios = []
     for _ in range(5):
@@ -134,12 +135,14 @@ def test_a_part_is_imported_in_little_more_time_than_torch() -> None:
     assert min(ratios) < 1.3
 
 
+@pytest.mark.slow
 def test_no_public_name_loads_settings_opencv_ray_or_optuna() -> None:
     assert answer("import stvm, sys; print(*[m for m in sys.modules if 'torch' in m])") == ""
     program = "import stvm, sys; [getattr(stvm, n) for n in stvm.__all__]; "
     assert answer(program + f"print(*({BANNED!r} & set(sys.modules)))") == ""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("title", "code"), EXAMPLES, ids=[title for title, _ in EXAMPLES])
 def test_the_examples_of_the_page_run(
     title: str, code: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

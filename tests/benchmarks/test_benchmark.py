@@ -34,6 +34,7 @@ def test_the_step_benchmark_prints_ratios_memory_and_every_part(tmp_path: Path) 
     assert re.search(r"estimated +[\d.]+ GiB", shown)
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_five_steps_resume_to_the_bit_and_the_table_says_so() -> None:
     small = ["crop_height=65", "crop_width=65", "height=65", "width=65", "n_f=16"]

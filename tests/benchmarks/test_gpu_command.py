@@ -33,6 +33,7 @@ def said(out: Path, *words: str, **environment: str) -> tuple[int, str]:
     return done.returncode, done.stdout + done.stderr
 
 
+@pytest.mark.slow
 def test_without_a_gpu_it_says_so_in_one_line_and_writes_nothing(tmp_path: Path) -> None:
     code, told = said(tmp_path / "out", CUDA_VISIBLE_DEVICES="")
     assert (code, told) == (0, "no GPU that torch can use: nothing was run, nothing was written\n")

@@ -62,6 +62,7 @@ def test_a_start_after_the_record_was_written_counts_though_its_end_was_not_note
     assert audit(results) == (1, 1)
 
 
+@pytest.mark.slow
 def test_a_search_is_compared_with_its_storage(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -80,6 +80,7 @@ def test_crops_do_not_depend_on_workers_or_batches(tmp_path: Path) -> None:
     torch.testing.assert_close(torch.cat(list(batches(crops, 2, workers=2))), alone)
 
 
+@pytest.mark.slow
 def test_rare_crops_hold_each_class_about_equally_often(tmp_path: Path) -> None:
     images = open_source(DATA.model_copy(update={"source_images": 60}), "train", tmp_path)
 

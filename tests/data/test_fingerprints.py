@@ -414,6 +414,7 @@ def test_the_end_of_a_png_tells_its_pixels_apart(tmp_path: Path) -> None:
     assert len(ends) == 4
 
 
+@pytest.mark.slow
 def test_a_list_of_recorded_trials_on_folders_loads_no_torch(here: Path) -> None:
     for changes in (OFF, {}):
         Results(here / "results").write(older_name(on(**changes).canonical(), not changes))
@@ -437,6 +438,7 @@ def test_the_source_row_of_a_trial_is_the_one_that_a_study_lists(here: Path) -> 
     assert contents.identified(source_row(adapted)).hash() == listed.hash()
 
 
+@pytest.mark.slow
 def test_a_checkpoint_that_changes_after_its_trial_was_named_gives_no_record(
     here: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

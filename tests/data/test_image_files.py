@@ -178,6 +178,7 @@ def test_files_that_are_no_picture_of_the_kind_say_what_they_are(
     assert "image mode I;16 is not supported" in refused(path)
 
 
+@pytest.mark.slow
 def test_a_picture_of_200_megapixels_says_its_size(tmp_path: Path) -> None:
     path = saved(tmp_path / "a.png", Image.new("1", (20_000, 10_000)))
     for read in (read_rgb, read_size, check_intact):

@@ -157,6 +157,7 @@ def test_a_memory_that_cannot_be_read_is_made_anew(root: Path) -> None:
     assert check_inputs([trial(root)], cache) == []
 
 
+@pytest.mark.slow
 def test_processes_find_the_same_and_progress_is_told(
     root: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -54,6 +54,7 @@ def prepare(trees: Path, *options: str) -> int:
     return main(["prepare", *given, "--cache", cache, "--workers", "1", *options])
 
 
+@pytest.mark.slow
 def test_train_ids_in_files_of_label_ids_are_told_before_anything_is_decoded(
     trees: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -56,6 +56,7 @@ class Deadly(TargetCrops):
         return super().__getitem__(position)
 
 
+@pytest.mark.slow
 def test_a_loading_process_that_is_killed_is_one_line(root: Path) -> None:
     crops = Deadly(FolderImages(root, "train", 32, 32), (16, 16), 0, 8)
     with pytest.raises(StvmError, match=r"loads images was killed: .*lower workers=1$"):

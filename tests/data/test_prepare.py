@@ -95,6 +95,7 @@ def assert_equal(one: list[list[np.ndarray]], other: list[list[np.ndarray]]) -> 
             np.testing.assert_array_equal(left, right)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dataset", ["gta5_cityscapes", "synthia_cityscapes"])
 def test_what_is_prepared_equals_what_is_decoded(made: Path, tmp_path: Path, dataset: str) -> None:
     given = assignments(made, dataset)
@@ -114,6 +115,7 @@ def test_what_is_prepared_equals_what_is_decoded(made: Path, tmp_path: Path, dat
     np.testing.assert_array_equal(large.image(0), decoded[2][0])
 
 
+@pytest.mark.slow
 def test_the_count_is_reported_beside_the_published_one(
     made: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -131,6 +133,7 @@ def test_the_count_is_reported_beside_the_published_one(
     assert again.count("there already") == 5 and "decoded" not in again
 
 
+@pytest.mark.slow
 def test_processes_write_the_same(made: Path, tmp_path: Path) -> None:
     given = assignments(made, "gta5_cityscapes")
     assert prepare(tmp_path / "one", given) == 0
@@ -237,6 +240,7 @@ sys.exit(main(sys.argv[1:]))
 """
 
 
+@pytest.mark.slow
 def test_a_kill_within_an_image_costs_that_image(
     made: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -19,6 +19,7 @@ def test_the_same_seed_gives_the_same_bytes_and_another_seed_others(style: Style
     assert (image != other).any()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("style", [SOURCE_STYLE, TARGET_STYLE], ids=["source", "target"])
 def test_each_of_the_19_classes_is_in_15_per_cent_of_the_images(style: Style) -> None:
     labels = [render_scene(seed, style)[1] for seed in range(200)]

@@ -16,6 +16,7 @@ from stvm.evaluation.label_free import (
 )
 from stvm.networks import build_network
 from stvm.records.label_free_objectives import OBJECTIVES, find_objective
+from stvm.records.record import Record
 
 PIXELS = torch.rand(5, 3, 32, 48, generator=torch.Generator().manual_seed(0))
 
@@ -98,9 +99,11 @@ def test_the_same_images_are_taken_each_time() -> None:
 def test_only_miou_is_an_oracle_and_a_wrong_name_gets_the_nearest() -> None:
     assert [o.name for o in OBJECTIVES.values() if o.oracle] == ["miou"]
     result = {"miou": 0.5, "scores": {"entropy": 0.1, "silhouette": None}}
-    assert find_objective("miou").value(result) == 0.5
-    assert find_objective("entropy").value(result) == 0.1
-    assert find_objective("silhouette").value(result) is None
-    assert find_objective("agreement").value({"miou": 0.5}) is None
+    whole = {"hash": "0" * 12, "status": "done", "settings": {}, "result": result}
+    record, old = (Record.from_dict(whole | {"result": r}) for r in (result, {"miou": 0.5}))
+    assert find_objective("miou").value(record) == 0.5
+    assert find_objective("entropy").value(record) == 0.1
+    assert find_objective("silhouette").value(record) is None
+    assert find_objective("agreement").value(old) is None
     with pytest.raises(Exception, match="did you mean 'entropy'"):
         find_objective("entrpy")

@@ -39,6 +39,7 @@ def test_the_rule_above_a_table_names_protocol_and_scales() -> None:
     assert "MST" not in plain and plain.endswith("nothing is selected by target labels.")
 
 
+@pytest.mark.slow
 def test_a_record_holds_protocol_means_and_multi_scale_figures(tmp_path: Path) -> None:
     off = dict.fromkeys(("st", "aug", "mt", "mgs", "mocm"), False)
     result = run_trial(tiny(multi_scale=True, **off), tmp_path, CPU).result
@@ -56,6 +57,7 @@ def test_a_record_holds_protocol_means_and_multi_scale_figures(tmp_path: Path) -
     assert "multi_scale" not in plain and plain["miou"] == result["miou"]
 
 
+@pytest.mark.slow
 def test_a_published_target_is_measured_at_the_protocols_sizes(tmp_path: Path) -> None:
     off: dict[str, Any] = dict.fromkeys(("st", "aug", "mt", "mgs", "mocm"), False)
     roots = {

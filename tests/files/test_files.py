@@ -47,6 +47,7 @@ def shared() -> Iterator[None]:
     os.umask(before)
 
 
+@pytest.mark.slow
 def test_every_kind_of_file_is_as_open_as_the_umask_says(shared: None, tmp_path: Path) -> None:
     results, cache = Results(tmp_path / "results"), tmp_path / "cache"
     record = run_and_record(tiny(keep_model=True), results, cache, CPU)
@@ -115,6 +116,7 @@ def test_what_kills_left_beside_a_file_goes_and_nothing_else(tmp_path: Path) -> 
     assert not left.exists() and sorted(tmp_path.iterdir()) == sorted([path, other])
 
 
+@pytest.mark.slow
 def test_a_trial_removes_what_a_kill_left_of_its_files(tmp_path: Path) -> None:
     results, settings = Results(tmp_path / "results"), tiny(iterations=1)
     name = settings.canonical().hash()
@@ -125,6 +127,7 @@ def test_a_trial_removes_what_a_kill_left_of_its_files(tmp_path: Path) -> None:
     assert not list(results.root.rglob(".*"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "folder", ["run?1", "x%20y", "z%", "a#b", "a b", "ü", "a:b@c", "a&b=c", "{x}"]
 )

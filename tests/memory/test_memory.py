@@ -48,6 +48,7 @@ def bytes_of(tensors: Iterator[Tensor]) -> int:
     return sum(t.numel() * t.element_size() for t in tensors)
 
 
+@pytest.mark.slow
 def test_weights_states_and_gradients_are_those_of_a_real_step() -> None:
     settings = tiny(**SMALL)
     source, adaptation = real(settings)
@@ -64,6 +65,7 @@ def test_weights_states_and_gradients_are_those_of_a_real_step() -> None:
     assert parts["gradients"] == bytes_of(p.grad for p in trained if p.grad is not None)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("changes", [{}, {"precision": "bfloat16"}, {"channels_last": True}])
 def test_saved_activations_are_those_of_a_real_pass(changes: dict[str, Any]) -> None:
     """Counted here by address and size of real tensors."""
@@ -89,6 +91,7 @@ def test_saved_activations_are_those_of_a_real_pass(changes: dict[str, Any]) -> 
     assert expected > 2**20 and abs(found - expected) <= slack
 
 
+@pytest.mark.slow
 def test_the_peak_is_near_what_the_allocator_gives_a_real_step() -> None:
     """All that torch's allocator gave and took back in a step of a full-sized batch for its size.
 
@@ -131,6 +134,7 @@ def test_live_counts_what_lives_and_its_most() -> None:
         assert (live.now, live.peak) == (1024, 2048)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("changes", "pixel"), [({}, 8), ({"patch_image": "augmented"}, 17), ({"patches_on": "cpu"}, 0)]
 )
@@ -154,6 +158,7 @@ def test_a_bank_that_is_full_takes_what_is_counted() -> None:
     assert bytes_of(iter(kept)) == estimate.largest_bank(settings)
 
 
+@pytest.mark.slow
 def test_phases_follow_the_trial() -> None:
     off = dict.fromkeys(("st", "aug", "mt", "mgs", "mocm"), False)
     names = [found.name for found in estimate.phases(tiny())]
@@ -164,6 +169,7 @@ def test_phases_follow_the_trial() -> None:
     assert plain.peak > plain.counted + sum(estimate.ALLOWANCES.values())
 
 
+@pytest.mark.slow
 def test_an_estimate_leaves_generators_and_modules_as_they_were() -> None:
     before = torch.get_rng_state()
     estimate.phases(tiny())
@@ -172,6 +178,7 @@ def test_an_estimate_leaves_generators_and_modules_as_they_were() -> None:
     assert module.weight.dtype == torch.float64 and type(module.weight.data) is Tensor
 
 
+@pytest.mark.slow
 def test_a_gpu_that_is_too_small_is_warned_of_with_what_to_change(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -210,6 +217,7 @@ def test_the_memory_of_a_gpu_is_asked_of_nvidia_smi(
     assert memory_report.gpu_memory() is None
 
 
+@pytest.mark.slow
 def test_the_command_prints_the_estimate(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["memory", "--gib", "24", "crop_height=32", "crop_width=32", "channels=16"]) == 0
     said = capsys.readouterr().out

@@ -123,6 +123,7 @@ def test_adabn_averages_the_statistics_of_the_batches() -> None:
     assert not network.training and norm.momentum == 0.1
 
 
+@pytest.mark.slow
 def test_the_papers_network_takes_the_step_and_reads_distances_without_dropout() -> None:
     torch.manual_seed(0)
     source = build_network("deeplabv3_resnet50", 64, 3)
@@ -142,6 +143,7 @@ def test_the_papers_network_takes_the_step_and_reads_distances_without_dropout()
     assert 0 <= evaluate(built.student, one, 3, torch.device("cpu")).miou <= 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("channels_last", [False, True])
 def test_convolutions_that_two_passes_share_are_computed_once_and_change_nothing(
     channels_last: bool,

@@ -129,6 +129,7 @@ def test_a_network_whose_statistics_are_followed_by_hooks_is_not_compiled(track:
     assert asked == [not track] * 2
 
 
+@pytest.mark.slow
 def test_a_teacher_goes_on_from_its_own_weights_and_not_from_the_source() -> None:
     first, second = (build_adaptation(tiny(), source(), 5) for _ in range(2))
     with torch.no_grad():

@@ -46,6 +46,7 @@ def small_v2(branches: Branches = "four", auxiliary: bool = False) -> Segmentati
     return assemble(described, SIZE)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("auxiliary", "layout", "keys", "millions"),
     [(True, "multi", 640, 44.60), (False, "single", 632, 43.90)],
@@ -88,6 +89,7 @@ def test_deeplabv3_is_torchvisions() -> None:
     assert round(count_parameters(network) / 1e6, 1) == 42.0
 
 
+@pytest.mark.slow
 def test_sizes_of_the_output() -> None:
     with torch.device("meta"):
         caffe = build_network("deeplabv2_resnet101", 0, 19)
@@ -113,6 +115,7 @@ def test_every_form_computes_what_its_twin_does(form: str) -> None:
     torch.testing.assert_close(last, found[1])
 
 
+@pytest.mark.slow
 def test_the_torchvision_form_is_torchvisions_own() -> None:
     theirs = resnet.ResNet(
         resnet.Bottleneck, [1, 2, 1, 2], replace_stride_with_dilation=[False, True, True]

@@ -9,6 +9,7 @@ import stvm
 from tests.helpers.small_torchvision import mobile
 
 
+@pytest.mark.slow
 def test_a_wrapped_torchvision_network_computes_what_it_did() -> None:
     model = mobile()
     network = stvm.wrap_network(features=model.backbone, classifier=model.classifier).eval()

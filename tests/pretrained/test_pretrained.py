@@ -184,6 +184,7 @@ def test_a_family_loads_and_gives_its_logits(name: str, images: Tensor, tmp_path
     assert own.keys() == theirs.keys() and all(torch.equal(own[k], theirs[k]) for k in own)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("auxiliary", [False, True])
 def test_torchvisions_deeplabv3_loads(auxiliary: bool, tmp_path: Path) -> None:
     from torchvision.models.segmentation import deeplabv3_resnet50

@@ -294,6 +294,7 @@ def test_what_holds_no_network_or_several_is_named(
     assert re.search(message, said), said
 
 
+@pytest.mark.slow
 def test_a_network_of_this_project_is_known_without_a_description(tmp_path: Path) -> None:
     path = tmp_path / "file.pth"
     for prefix in ("", "module."):

@@ -16,6 +16,7 @@ from stvm.trial.run_and_record import run_and_record
 from tests.helpers.tiny_settings import ASSIGNMENTS, tiny
 
 
+@pytest.mark.slow
 def test_event_files_hold_the_records_numbers_and_pictures(tmp_path: Path) -> None:
     accumulator = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
     results = Results(tmp_path / "results")

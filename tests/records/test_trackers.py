@@ -38,6 +38,7 @@ def results(tmp_path: Path) -> Results:
     return results
 
 
+@pytest.mark.slow
 def test_mlflow_holds_what_the_records_hold(results: Results) -> None:
     pytest.importorskip("mlflow", reason="needs the extra mlflow")
     from mlflow.tracking import MlflowClient
@@ -87,6 +88,7 @@ def logged(path: Path) -> list[Any]:
     return found
 
 
+@pytest.mark.slow
 def test_an_offline_run_holds_what_the_record_holds(
     results: Results, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -67,6 +67,7 @@ def test_latex_escapes_every_special_character():
     assert "?" not in escape_latex(SPECIAL.replace("漢", ""))
 
 
+@pytest.mark.slow
 def test_environments_balance_in_every_table_and_in_the_document(tmp_path):
     sheets = [*build_sheets(make_results(tmp_path)), sheet(2), sheet(60)]
     for made in sheets:
@@ -132,6 +133,7 @@ def test_the_sensitivity_figure_has_a_panel_for_each_hyperparameter(tmp_path):
     assert list(lines["default of the preset"].get_xdata()) == [1]
 
 
+@pytest.mark.slow
 def test_figures_are_the_same_bytes_twice_and_grey(tmp_path):
     make_results(tmp_path, ["hparam_grid", "pseudo_labels"])
     for name in ("a", "b"):
@@ -152,6 +154,7 @@ def test_no_grid_is_one_line(tmp_path, capsys):
     assert len(error) == 1 and "run `python studies/hparam_grid.py` first" in error[0]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("option", ["--bars", "--variance", "--silhouette"])
 def test_a_figure_of_each_table_is_drawn_and_a_missing_study_named(tmp_path, capsys, option):
     picture = tmp_path / "figure.png"
@@ -220,6 +223,7 @@ def test_a_wide_table_lies_down_before_its_text_becomes_very_small():
     assert "sideways" not in wide(130, 35)
 
 
+@pytest.mark.slow
 def test_the_name_of_a_study_with_many_changes_stays_inside_the_figure(tmp_path):
     chosen = ChosenStudies(make_results(tmp_path))
     changes = " ".join(f"setting_number_{i}={i}" for i in range(20))

@@ -60,6 +60,7 @@ def test_tables_asked_for_that_have_no_study_at_all_are_an_error_of_one_line(tmp
     assert "unknown table '8'" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_only_the_tables_asked_for_are_written(results):
     assert main(["--results", str(results), "--tables", "6", "fig1"]) == 0
     names = {p.name for p in (results / "tables").iterdir()}
@@ -82,6 +83,7 @@ def test_the_study_updated_last_is_taken_unless_another_is_named(tmp_path, capsy
     assert "no study 'ffffffffffff'" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_every_file_has_the_same_bytes_twice(results):
     assert main(["--results", str(results)]) == 0
     first = {p.name: p.read_bytes() for p in (results / "tables").iterdir()}

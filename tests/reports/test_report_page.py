@@ -87,6 +87,7 @@ class Elements(HTMLParser):
         return [value for _, attrs in self.tags if (value := attrs.get(name))]
 
 
+@pytest.mark.slow
 def test_nothing_comes_from_elsewhere(page: str) -> None:
     tags = Elements(page)
     assert all(url.startswith("data:image/png;base64,") for url in tags.all("src"))
@@ -105,6 +106,7 @@ def test_every_link_has_one_place_to_lead_to(page: str) -> None:
     assert wanted <= set(ids)
 
 
+@pytest.mark.slow
 def test_every_listed_trial_has_its_entry_and_its_replay(results: Path, page: str) -> None:
     listed = {
         trial["hash"]
@@ -119,6 +121,7 @@ def test_every_listed_trial_has_its_entry_and_its_replay(results: Path, page: st
     assert page.count(f">python studies/hparam_grid.py --results {results}<") == 1
 
 
+@pytest.mark.slow
 def test_every_table_stands_in_the_page_once(results: Path, page: str) -> None:
     names = [made.name for made in build_sheets(results)] + ["readings"]
     shown = [name.removeprefix("sheet-") for name in re.findall(r'<table id="([^"]+)"', page)]
@@ -127,6 +130,7 @@ def test_every_table_stands_in_the_page_once(results: Path, page: str) -> None:
     assert "patch_order=random</th>" in section
 
 
+@pytest.mark.slow
 def test_published_rows_are_those_that_the_sheet_names(tmp_path: Path) -> None:
     make_study(tmp_path, "variance", seeds=[0, 1])
     (made,) = [s for s in build_sheets(tmp_path) if s.name == "table6"]
@@ -137,6 +141,7 @@ def test_published_rows_are_those_that_the_sheet_names(tmp_path: Path) -> None:
     assert all("(published †)" in text and "href" not in text for text in grey)
 
 
+@pytest.mark.slow
 def test_each_record_is_read_once(results: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     read: list[str] = []
     plain = record.find_json
@@ -213,6 +218,7 @@ def test_old_records_without_scores_and_watch_are_enough(tmp_path: Path) -> None
     assert "Watch for collapse" not in page and "Choosing without labels" not in page
 
 
+@pytest.mark.slow
 def test_settings_that_differ_from_the_preset_come_first(tmp_path: Path) -> None:
     manifest = make_study(tmp_path, "ablation", seeds=[0])
     name = next(t["hash"] for t in manifest["trials"] if t["row"] == "STvM")
@@ -261,6 +267,7 @@ def test_another_study_of_a_kind_is_shown_by_its_base(tmp_path: Path) -> None:
         build_page(tmp_path, ["cccccccccccc"])
 
 
+@pytest.mark.slow
 def test_a_table_that_was_tuned_on_says_so(tmp_path: Path) -> None:
     make_study(tmp_path, "variance", seeds=[0, 1], tuned=[0])
     assert "<h3>Table VI (tuned on)</h3>" in build_page(tmp_path)
@@ -327,6 +334,7 @@ def test_a_browser_opens_the_page_without_complaint(results: Path, tmp_path: Pat
     assert re.search(rf'<details class="trial" id="{name}" open', done.stdout)
 
 
+@pytest.mark.slow
 def test_a_damaged_picture_is_named_in_its_place_and_blocks_nothing(
     results: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

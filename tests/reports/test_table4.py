@@ -48,6 +48,7 @@ def read(results):
         return {row["name"]: row for row in csv.DictReader(file)}
 
 
+@pytest.mark.slow
 def test_mean_spread_and_paired_interval_are_scipys(results):
     assert make_tables(results).returncode == 0
     row = read(results)["ST_Aug"]
@@ -58,6 +59,7 @@ def test_mean_spread_and_paired_interval_are_scipys(results):
     np.testing.assert_allclose(ours, expected, atol=1e-3)
 
 
+@pytest.mark.slow
 def test_missing_shows_as_missing_and_a_rerun_is_identical(results):
     (results / "records/000001000001.json").unlink()
     first = make_tables(results)
@@ -76,6 +78,7 @@ def test_a_truncated_record_is_one_line_that_names_it(results):
     assert len(done.stderr.strip().splitlines()) == 1
 
 
+@pytest.mark.slow
 def test_iou_of_each_class_is_the_mean_over_the_fresh_trials(results):
     make_tables(results)
     text = (results / "tables/table4_per_class.md").read_text()
@@ -84,6 +87,7 @@ def test_iou_of_each_class_is_the_mean_over_the_fresh_trials(results):
     assert [cell.strip() for cell in lines[2]] == ["road", "33.3", "37.7"]
 
 
+@pytest.mark.slow
 def test_readings_are_compared_with_the_row_they_depart_from(results):
     manifest = json.loads(next((results / "studies").glob("ablation-*.json")).read_text())
     rows = {"ST": "STvM", "ST_Aug": "STvM, patch_order=random"}
@@ -134,6 +138,7 @@ def many(tmp_path, tuned_on):
     return tmp_path, rows
 
 
+@pytest.mark.slow
 def test_realisations_tuned_on_are_never_pooled_with_fresh_ones(tmp_path):
     results, rows = many(tmp_path, tuned_on=7)
     done = make_tables(results)
@@ -148,6 +153,7 @@ def test_realisations_tuned_on_are_never_pooled_with_fresh_ones(tmp_path):
     assert found == [("0", "0", 55.5), ("7", "1", 65.5)]
 
 
+@pytest.mark.slow
 def test_fresh_realisations_are_pooled_and_a_row_without_seed_pairs_with_every_seed(tmp_path):
     results, _ = many(tmp_path, tuned_on=None)
     make_tables(results)
@@ -158,6 +164,7 @@ def test_fresh_realisations_are_pooled_and_a_row_without_seed_pairs_with_every_s
     assert float(table["AdaBN"]["delta"]) == 30 and table["Oracle"]["delta"] == ""
 
 
+@pytest.mark.slow
 def test_latex_is_booktabs_with_escaped_text_and_every_row(tmp_path):
     results, rows = many(tmp_path, tuned_on=None)
     make_tables(results)

@@ -187,6 +187,7 @@ def test_shares_of_fig1_ascend_as_numbers_after_source(results):
     assert made.rows[1][4].text[0] in "+-" and made.rows[1][1].trials
 
 
+@pytest.mark.slow
 def test_a_collapsed_trial_is_marked_and_named_in_every_table_that_has_it(results):
     name = record("STvM", {}, 0, 1)["hash"]
     change(results, name, collapsed=True)
@@ -208,6 +209,7 @@ def test_failed_and_missing_trials_show_in_table5(results):
     assert any("not recorded yet (1): alpha=8" in note for note in made.notes)
 
 
+@pytest.mark.slow
 def test_records_without_the_new_fields_make_every_table_but_the_scores(results):
     new = dict.fromkeys(("scores", "silhouette", "watch", "collapsed", "auroc", "student"))
     for path in (results / "records").glob("*.json"):
@@ -269,6 +271,7 @@ def test_a_trial_that_several_rows_share_is_named_once(results):
     assert len(notes) == 1 and notes[0].count(name) == 1 and "(1): tau_mocm=0.6" in notes[0]
 
 
+@pytest.mark.slow
 def test_realisations_tuned_on_stay_out_of_every_table_but_the_scores(tmp_path):
     kinds = [kind for kind in KINDS if kind not in ("ablation", "search")]
     make_results(tmp_path, kinds, realisations=(0, 100), tuned=(100,))

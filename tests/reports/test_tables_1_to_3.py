@@ -37,6 +37,7 @@ def cell(made: Sheet, row: str, column: str, network: str = NETWORKS[0]) -> Cell
     return found[0][keys.index(column)]
 
 
+@pytest.mark.slow
 def test_published_rows_stand_as_printed_in_the_papers_order_and_groups(results: Path) -> None:
     for table, count in (("1", 20), ("2", 19), ("3", 6)):
         made, paper = sheet_of(results, f"table{table}"), published_methods(table)

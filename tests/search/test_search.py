@@ -55,6 +55,7 @@ def test_a_larger_number_goes_on_and_the_default_is_not_queued_again(tmp_path: P
     assert len({s.trial.hash for s in first + more}) == 4
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sampler", [s for s in SAMPLERS if s != "cmaes"])
 def test_reopened_after_each_trial_it_suggests_what_one_process_would(
     sampler: str, tmp_path: Path

@@ -70,6 +70,7 @@ def test_two_drivers_draw_each_number_once_and_end_together(tmp_path: Path) -> N
     assert not list((tmp_path / "locks").glob("driver-*.lock"))
 
 
+@pytest.mark.slow
 def test_what_a_killed_driver_ran_goes_on_under_its_number(tmp_path: Path) -> None:
     codes, bench = driven(tmp_path, {"killed_at": 2}, {})
     assert codes == [-signal.SIGKILL, 0] and bench.states() == {"COMPLETE": NUMBER}

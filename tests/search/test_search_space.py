@@ -55,6 +55,7 @@ def test_versions_are_kept(tmp_path: Path) -> None:
     assert versions[0]["optuna"] == optuna.__version__ and set(versions[0]) > {"ray", "torch"}
 
 
+@pytest.mark.slow
 def test_storages(tmp_path: Path) -> None:
     for storage in (str(tmp_path / "a.log"), str(tmp_path / "b.db"), f"sqlite:///{tmp_path}/c.db"):
         search = Search(plan(), open_storage(storage, tmp_path, "x"), storage, Results(tmp_path), 2)
@@ -103,6 +104,7 @@ def test_the_grid_is_table_fives_and_ends(tmp_path: Path) -> None:
     assert {s.values["alpha"] for s in done} == {1, 2, 4, 8}
 
 
+@pytest.mark.slow
 def test_plots_and_importances(tmp_path: Path) -> None:
     bench = Bench(tmp_path, trials=8)
     bench.run(bench.search, most=1)

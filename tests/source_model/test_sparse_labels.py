@@ -77,6 +77,7 @@ def test_a_batch_without_a_label_moves_weights_by_their_decay_alone(auxiliary: f
         torch.testing.assert_close(now, before * (1 - rate * decay * 1.9))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("balance", [0.0, 1.0])
 def test_labels_in_an_eighth_of_each_image_train_a_network(balance: float) -> None:
     torch.manual_seed(0)

@@ -74,6 +74,7 @@ def test_one_realisation_has_scipys_correlation_ties_included():
     assert found.rho == pytest.approx(stats.spearmanr(*pairs.T).statistic)
 
 
+@pytest.mark.slow
 def test_the_interval_of_the_correlation_covers_it_19_times_of_20():
     rng = np.random.default_rng(4)
     r = 0.6

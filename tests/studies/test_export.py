@@ -33,6 +33,7 @@ def nested(tree: Any, path: str) -> Any:
     return tree
 
 
+@pytest.mark.slow
 def test_every_value_of_the_records_is_in_the_file(recorded: Path, tmp_path: Path) -> None:
     root = tmp_path / "results"
     shutil.copytree(recorded, root)

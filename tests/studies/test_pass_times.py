@@ -16,6 +16,7 @@ from tests.helpers.tiny_settings import ASSIGNMENTS, tiny
 OFF = dict.fromkeys(("st", "aug", "mt", "mgs", "mocm"), False)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("multi_scale", [False, True])
 def test_the_pixels_foreseen_are_those_that_pass(
     multi_scale: bool, cache: Path, monkeypatch: pytest.MonkeyPatch

@@ -36,6 +36,7 @@ def kept(tmp_path_factory: pytest.TempPathFactory, cache: Path) -> Path:
     return root
 
 
+@pytest.mark.slow
 def test_the_images_of_the_record_get_its_labels_and_reliability(
     kept: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -70,6 +71,7 @@ def test_the_images_of_the_record_get_its_labels_and_reliability(
     assert rows[1] == ["0", "road", "128", "64", "128"] and len(rows) == 20
 
 
+@pytest.mark.slow
 def test_where_the_teacher_is_reported_it_is_the_network_that_labels(
     cache: Path, tmp_path: Path
 ) -> None:
@@ -237,6 +239,7 @@ def test_bad_input_is_one_line(
     assert said in error and len(error.splitlines()) == 1
 
 
+@pytest.mark.slow
 def test_a_trial_without_network_names_the_command_that_makes_it(
     recorded: Path, with_source: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -255,6 +258,7 @@ def test_a_trial_without_network_names_the_command_that_makes_it(
     assert (tmp_path / "o" / "a_reliability.png").is_file()
 
 
+@pytest.mark.slow
 def test_an_onnx_file_computes_what_the_network_computes(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -288,6 +292,7 @@ def test_a_plain_state_dict_is_named_tensors_and_nothing_else(tmp_path: Path) ->
     assert main(["export-model", str(weights), "--format", "plain", "--out", str(out)]) == 2
 
 
+@pytest.mark.slow
 def test_an_exported_trial_is_named_by_the_beginning_of_its_hash(
     kept: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -20,6 +20,7 @@ def replay(root: Path, cache: Path, name: str, *more: str) -> int:
     return main(["replay", name, "--results", str(root), "--cache", str(cache), *more])
 
 
+@pytest.mark.slow
 def test_a_replayed_trial_is_equal_to_the_bit_and_touches_nothing(
     recorded: Path, cache: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -30,6 +31,7 @@ def test_a_replayed_trial_is_equal_to_the_bit_and_touches_nothing(
     assert content(recorded) == before and torch.get_num_threads() == threads
 
 
+@pytest.mark.slow
 def test_a_trial_that_failed_fails_again_in_the_same_iteration(
     recorded: Path, cache: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -44,6 +46,7 @@ def test_a_trial_that_failed_fails_again_in_the_same_iteration(
     assert row.split()[-1] == "1"
 
 
+@pytest.mark.slow
 def test_what_differs_is_shown_with_how_much_and_under_what_circumstances(
     recorded: Path, cache: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -112,6 +115,7 @@ def test_a_trial_is_named_by_the_beginning_of_its_hash(
     assert "no record of trial ''" in refused(capsys, "replay", "", *place)
 
 
+@pytest.mark.slow
 def test_a_record_of_another_version_is_refused_unless_anyway(
     recorded: Path, cache: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

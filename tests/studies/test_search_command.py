@@ -83,6 +83,7 @@ def test_bad_input_is_one_line_and_code_2(
     assert not (tmp_path / "r").exists()
 
 
+@pytest.mark.slow
 def test_a_search_whose_images_were_exchanged_is_refused_before_it_runs(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -211,6 +212,7 @@ def study_of(folder: Path) -> optuna.Study:
     return optuna.load_study(study_name=database.stem, storage=f"sqlite:///{database}")
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_a_killed_search_goes_on_without_zombies_and_repeats(
     tmp_path: Path, with_source: Path

@@ -129,6 +129,7 @@ def test_accumulation_names_its_trials_and_no_others() -> None:
     assert Settings().replace(batch=2, accumulate=2, **frozen).training.accumulate == 2
 
 
+@pytest.mark.slow
 def test_the_estimate_counts_the_activations_of_one_part() -> None:
     sizes: dict[str, Any] = {"crop_height": 64, "crop_width": 64, "channels": 32, "batch": 4}
     kept = []

@@ -45,6 +45,7 @@ def deeplabv3_like(architecture: Architecture) -> SegmentationNetwork:
     return SegmentationNetwork(architecture, features, make(architecture.num_classes), make)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("head", ["deeplabv2", "deeplabv3"])
 def test_a_gpu_refuses_nothing_of_any_row(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, head: str

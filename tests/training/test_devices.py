@@ -92,6 +92,7 @@ def on_the_gpu(adaptation: Adaptation) -> bool:
     return len(tensors) > 50 and {t.device for t in tensors} == {GPU}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "changes",
     [
@@ -109,6 +110,7 @@ def test_every_tensor_of_a_step_is_on_the_gpu(changes: dict[str, Any]) -> None:
         assert on_the_gpu(adaptation)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("network", ["deeplabv3_resnet50", "deeplabv2_resnet101"])
 def test_every_tensor_of_a_step_of_the_papers_networks_is_on_the_gpu(network: str) -> None:
     with fake_gpu(65):
@@ -204,6 +206,7 @@ def may_not_repeat(name: str, args: tuple[Any, ...]) -> bool:
     return name.startswith(_MAY_NOT_REPEAT)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "network", ["small_deeplab", pytest.param("deeplabv3_resnet50", marks=pytest.mark.slow)]
 )

@@ -130,6 +130,7 @@ print("done")
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("instructions", ["AVX2", "DEFAULT"])
 def test_narrow_convolutions_with_a_stride_crash_no_process(instructions: str) -> None:
     """oneDNN's issue 6035; with AVX2 it shows on small maps, with AVX-512 on large ones."""
@@ -162,6 +163,7 @@ def test_only_narrow_convolutions_with_a_stride_are_given_the_pixels_they_take()
     assert kept.stride == (2, 2)
 
 
+@pytest.mark.slow
 def test_compiled_passes_change_neither_keys_nor_values(monkeypatch: pytest.MonkeyPatch) -> None:
     """With a backend that compiles nothing: what is looked at is the capture and the wrapping."""
     monkeypatch.setattr(forward_mode, "BACKEND", "eager")
@@ -202,6 +204,7 @@ def test_a_cublas_workspace_of_the_users_own_is_kept(monkeypatch: pytest.MonkeyP
     assert os.environ[device.CUBLAS] == ":16:8"
 
 
+@pytest.mark.slow
 def test_a_deterministic_trial_is_the_same_trial_under_another_name(
     tmp_path: Path, cache: Path
 ) -> None:

@@ -84,6 +84,7 @@ def final_state(
 
 
 # With updates of the teacher at 4, 8 and 12: after one, between two, and before the last.
+@pytest.mark.slow
 @pytest.mark.parametrize("iteration", [4, 6, 11])
 def test_interrupted_and_resumed_ends_with_the_same_weights_to_the_bit(
     iteration: int, cache: Path, tmp_path: Path
@@ -105,6 +106,7 @@ def test_interrupted_and_resumed_ends_with_the_same_weights_to_the_bit(
     assert equal(resumed, whole)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "changes",
     [
@@ -127,6 +129,7 @@ def test_every_variant_resumes_alike(changes: dict[str, Any], cache: Path, tmp_p
     assert not list((tmp_path / "b" / "checkpoints").glob("*.pt"))
 
 
+@pytest.mark.slow
 def test_an_interrupted_source_model_and_oracle_end_the_same_to_the_bit(
     cache: Path, tmp_path: Path
 ) -> None:
@@ -207,6 +210,7 @@ def test_patches_come_back_on_the_device_of_the_networks() -> None:
     assert [t.device.type for t in tensors] == ["meta"] * 3
 
 
+@pytest.mark.slow
 def test_a_state_of_another_shape_is_moved_aside_and_the_trial_begins_afresh(
     cache: Path, tmp_path: Path
 ) -> None:
@@ -225,6 +229,7 @@ def test_a_state_of_another_shape_is_moved_aside_and_the_trial_begins_afresh(
     assert Path(afresh.run["state_set_aside"]).exists()
 
 
+@pytest.mark.slow
 def test_a_worker_tells_of_a_state_that_it_could_not_go_on_from(
     cache: Path, tmp_path: Path
 ) -> None:
@@ -253,6 +258,7 @@ def test_a_state_of_something_else_or_damaged_is_moved_aside(tmp_path: Path) -> 
     assert TrainingCheckpoint(path, {"hash": "a"}).load() is None and not path.exists()
 
 
+@pytest.mark.slow
 def test_a_metric_network_alongside_changes_nothing_but_what_is_measured(
     cache: Path, tmp_path: Path
 ) -> None:

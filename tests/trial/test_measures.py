@@ -70,6 +70,7 @@ def slow_features(reader: AdaptedPredictor, image: np.ndarray) -> tuple[Tensor, 
     return F.normalize(torch.stack(rows).double(), dim=1), classes
 
 
+@pytest.mark.slow
 def test_table_seven_equals_scikit_learn_over_every_pixel_of_every_image(
     reader: AdaptedPredictor,
 ) -> None:
@@ -103,6 +104,7 @@ def test_the_score_without_labels_is_the_silhouette_of_its_own_classes(
     assert unlabelled_silhouette(reader, pixels, 19) == pytest.approx(expected, abs=1e-9)
 
 
+@pytest.mark.slow
 def test_a_student_that_labels_for_itself_has_no_agreement(tmp_path: Path) -> None:
     held = Held()
     off = {"aug": False, "mt": False, "mgs": False, "mocm": False}

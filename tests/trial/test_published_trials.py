@@ -57,6 +57,7 @@ def test_a_source_model_is_trained_and_scored(
         refuse_other_files([elsewhere], results, Contents(tmp_path))
 
 
+@pytest.mark.slow
 def test_the_method_runs_from_prepared_images_as_from_the_originals(
     made: Path, tmp_path: Path
 ) -> None:

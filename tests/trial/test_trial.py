@@ -40,6 +40,7 @@ def without_run(record: Record) -> dict[str, Any]:
     return {name: value for name, value in whole.items() if name != "run"}
 
 
+@pytest.mark.slow
 def test_the_same_seed_gives_the_same_record_and_another_seed_another(
     tmp_path: Path, cache: Path
 ) -> None:
@@ -58,6 +59,7 @@ def test_a_source_model_trained_anew_is_the_same_to_the_bit(tmp_path: Path, cach
     assert all(torch.equal(states[0][k], states[1][k]) for k in states[0])
 
 
+@pytest.mark.slow
 def test_a_record_says_what_a_table_and_a_reader_need(tmp_path: Path, cache: Path) -> None:
     settings = tiny(evaluated="teacher", lr=0.02, source_iterations=150, source_lr=0.02)
     record = run(settings, tmp_path, cache, label="STvM")
@@ -85,6 +87,7 @@ def test_yardsticks_are_recorded_without_a_seed(
     assert ("source_val_miou" in record.result) == (procedure == "adapt")
 
 
+@pytest.mark.slow
 def test_a_nan_loss_is_a_failed_record_with_iteration_and_seed(tmp_path: Path, cache: Path) -> None:
     settings = tiny(lr=1e30, seed=2, iterations=60)
     record = run(settings, tmp_path, cache)
@@ -140,6 +143,7 @@ def test_a_damaged_record_is_named_and_kept(content: str, tmp_path: Path, cache:
     assert path.read_text() == content
 
 
+@pytest.mark.slow
 def test_a_full_disk_leaves_no_record_and_says_so(
     tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -157,6 +161,7 @@ def test_a_full_disk_leaves_no_record_and_says_so(
     assert run(tiny(), tmp_path, cache).status == "done"
 
 
+@pytest.mark.slow
 def test_checkpoints_that_do_not_fit_are_refused_by_name(tmp_path: Path, cache: Path) -> None:
     def refused(path: Path, message: str, **changes: Any) -> None:
         settings = tiny(source_checkpoint=str(path), **changes)
@@ -280,6 +285,7 @@ def test_a_trial_keeps_the_network_it_reports_and_says_where_it_began(
     }
 
 
+@pytest.mark.slow
 def test_a_source_model_that_an_earlier_version_cached_is_not_trained_again(
     tmp_path: Path, cache: Path
 ) -> None:

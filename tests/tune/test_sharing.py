@@ -90,6 +90,7 @@ def starts(root: Path) -> Counter[str]:
     return Counter(event["hash"] for event in events(root) if event["event"] == "start")
 
 
+@pytest.mark.slow
 def test_four_drivers_start_each_trial_once(tmp_path: Path) -> None:
     assert drivers(tmp_path, {}, {}, {}, {}) == [0, 0, 0, 0]
     names = {tiny(seed=seed).hash() for seed in range(NUMBER)}
@@ -100,6 +101,7 @@ def test_four_drivers_start_each_trial_once(tmp_path: Path) -> None:
     assert not list((tmp_path / "running").iterdir())
 
 
+@pytest.mark.slow
 def test_a_driver_that_is_killed_frees_what_it_held_and_nothing_finished_starts_again(
     tmp_path: Path,
 ) -> None:
