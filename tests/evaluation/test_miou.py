@@ -11,7 +11,7 @@ from sklearn.metrics import jaccard_score
 from studies.study_builder import evaluation_rule
 from stvm.data.cityscapes import CITYSCAPES, CROSS_CITY, SUBSETS, SYNTHIA
 from stvm.data.datasets import labelling_of, open_target_labelled
-from stvm.data.images import EvenSubset, OpenedLabelledImages
+from stvm.data.images import EvenSubset, OpenedLabelledImages, evenly_spaced
 from stvm.data.labelling import Labelling
 from stvm.settings import DataSettings
 from stvm.source_model.location import source_path
@@ -96,3 +96,20 @@ def test_evenly_spaced_images_are_some_of_all() -> None:
     assert [bytes(some.label(i)) for i in range(3)] == [bytes(data.label(i)) for i in (0, 2, 4)]
     assert len(EvenSubset(opened, 9)) == 5
     assert some.labelling.class_names == ("road", "sky")
+
+
+@pytest.mark.parametrize(
+    ("count", "most", "rows"),
+    [
+        (6, 4, [0, 2, 3, 5]),
+        (5, 3, [0, 2, 4]),
+        (10, 4, [0, 3, 6, 9]),
+        (4, 9, [0, 1, 2, 3]),
+        (7, 1, [0]),
+        (3, 2, [0, 2]),
+        (0, 4, []),
+    ],
+)
+def test_rows_are_rounded_to_the_nearest(count: int, most: int, rows: list[int]) -> None:
+    """Rows of recorded trials: 0, 1.67, 3.33, 5 become 0, 2, 3, 5."""
+    assert evenly_spaced(count, most) == rows

@@ -52,6 +52,20 @@ def test_a_metric_learner_moves_with_the_state_of_its_optimiser() -> None:
     assert {t.device.type for t in (*moved.parameters(), *moved.buffers())} == {"meta"}
 
 
+def test_a_metric_learner_begins_where_its_head_is() -> None:
+    head = nn.Conv2d(6, 5, 1, device="meta")
+    metric = stvm.MetricLearner(head, num_classes=3, embedding_size=5)
+    tensors = [*metric.parameters(), *metric.buffers()]
+    assert len(tensors) == 5 and {t.device.type for t in tensors} == {"meta"}
+
+
+@pytest.mark.parametrize("seed", [0, 7])
+def test_the_pixels_of_a_metric_learner_are_drawn_by_its_seed(seed: int) -> None:
+    assert torch.equal(
+        learner(seed).generator.get_state(), torch.Generator().manual_seed(seed).get_state()
+    )
+
+
 def test_channels_that_do_not_fit_are_told_in_a_line() -> None:
     metric = stvm.MetricLearner(nn.Conv2d(6, 7, 1), num_classes=3, embedding_size=5)
     with pytest.raises(stvm.StvmError, match="gives 7 channels and embedding_size is 5"):
@@ -80,6 +94,22 @@ def test_a_bank_goes_on_from_its_state_dict_and_moves() -> None:
         patches = [p for buffer in bank.to("meta").patches for p in buffer]
         assert len(patches) == 18
         assert {t.device.type for p in patches for t in (p.image, p.mask, p.reliability)} == {home}
+
+
+def test_patches_that_are_loaded_go_where_the_bank_is() -> None:
+    state = filled().state_dict()
+    for home, on_cpu in (("meta", False), ("cpu", True)):
+        bank = stvm.PatchBank(3, on_cpu=on_cpu).to("meta")
+        bank.load_state_dict(state)
+        patches = [p for buffer in bank.patches for p in buffer]
+        assert len(patches) == 18
+        assert {t.device.type for p in patches for t in (p.image, p.mask, p.reliability)} == {home}
+
+
+def test_the_state_of_a_bank_holds_nothing_but_patches_and_draws() -> None:
+    state = filled().state_dict()
+    assert list(state) == ["_extra_state"]
+    assert state["_extra_state"].keys() == {"buffers", "banked", "generator"}
 
 
 def test_a_bank_draws_by_its_seed_or_by_the_generator_it_is_given() -> None:
@@ -118,6 +148,19 @@ def test_a_teacher_of_any_module_follows_and_keeps_no_graph() -> None:
     torch.testing.assert_close(teacher.network[1].running_mean, 0.1 * mean)
     with pytest.raises(stvm.StvmError, match="Sequential, whose features are not known"):
         teacher.labeller()
+
+
+@pytest.mark.parametrize("bn", ["copy", "ema", "keep"])
+def test_a_teacher_that_does_not_track_keeps_its_statistics_when_it_is_called(bn: Any) -> None:
+    torch.manual_seed(0)
+    teacher = stvm.MeanTeacher(nn.Sequential(nn.Conv2d(3, 4, 1), nn.BatchNorm2d(4)), bn=bn)
+    before = copy.deepcopy(teacher.state_dict())
+    images = torch.rand(2, 3, 8, 8)
+    output = teacher(images)
+    # Fresh statistics are mean 0 and variance 1.
+    torch.testing.assert_close(output, teacher.network[0](images), rtol=1e-4, atol=1e-4)
+    after = teacher.state_dict()
+    assert all(torch.equal(before[name], after[name]) for name in before)
 
 
 def test_adabn_takes_any_network_and_any_batches() -> None:

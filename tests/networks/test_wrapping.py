@@ -37,3 +37,31 @@ def test_what_cannot_be_wrapped_is_told_in_a_line() -> None:
         features=nn.Identity(), classifier=nn.Flatten(), head=lambda n: nn.Conv2d(3, n, 1)
     )
     assert given.new_head(4).out_channels == 4
+
+
+def test_images_are_normalised_as_the_wrapped_network_wants_them() -> None:
+    mean, std = (0.1, 0.2, 0.4), (0.5, 0.25, 2.0)
+    parts = {"features": nn.Identity(), "classifier": nn.Conv2d(3, 2, 1)}
+    for bgr, expected in ((False, [0.8, 1.2, 0.05]), (True, [0.05, 1.2, 0.8])):
+        network = stvm.wrap_network(**parts, mean=mean, std=std, bgr=bgr)
+        pixels = network.extract(torch.full((1, 3, 1, 1), 0.5))
+        torch.testing.assert_close(pixels.flatten(), torch.tensor(expected))
+
+
+@pytest.mark.parametrize("bias", [True, False])
+def test_a_new_head_is_ready_to_be_trained_whatever_the_classifier_is(bias: bool) -> None:
+    last = nn.Conv2d(6, 5, 3, stride=2, padding=2, dilation=2, bias=bias)
+    classifier = nn.Sequential(nn.Conv2d(4, 6, 1), nn.BatchNorm2d(6), nn.ReLU(), last)
+    classifier.requires_grad_(False).eval()
+    head = stvm.wrap_network(features=nn.Identity(), classifier=classifier).new_head(9)
+    assert all(module.training for module in head.modules())
+    assert all(parameter.requires_grad for parameter in head.parameters())
+    shapes = {name: tuple(value.shape) for name, value in head.state_dict().items()}
+    expected = {name: tuple(value.shape) for name, value in classifier.state_dict().items()}
+    expected["3.weight"] = (9, 6, 3, 3)
+    if bias:
+        expected["3.bias"] = (9,)
+    assert shapes == expected
+    features = torch.rand(2, 4, 8, 8)
+    assert head(features).shape[2:] == classifier(features).shape[2:]
+    assert not any(module.training for module in classifier.modules())

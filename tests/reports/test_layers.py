@@ -2,6 +2,7 @@
 
 import ast
 import importlib
+import json
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ from benchmarks.study_results import make_results, make_study
 from reports.tables import score_ranking
 from reports.tables.catalogue import KEYS, TABLES
 from reports.tables.chosen_studies import ChosenStudies
-from reports.tables.published_rows import read_rows
+from reports.tables.published_rows import published_cells, read_rows
 from tests.test_imports import imported, modules
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -74,6 +75,28 @@ def test_studies_of_several_kinds_are_chosen_by_their_bases(tmp_path: Path) -> N
     manifest, records = chosen["variance"]
     assert manifest.base == "0123456789ab" and [trial.seed for trial in records] == [1]
     assert manifest.others == ("abcdefabcdef",)
+
+
+def test_the_chosen_ablation_stands_beside_a_study_of_the_same_trials(tmp_path: Path) -> None:
+    """Both ablations share the trials of row STvM with the study of its seeds."""
+    make_study(tmp_path, "variance")
+    make_study(tmp_path, "ablation", base="0123456789ab")
+    newer = make_study(tmp_path, "ablation") | {"updated": "2026-02-01T00:00:00+00:00"}
+    (tmp_path / "studies" / "ablation-abcdefabcdef.json").write_text(json.dumps(newer))
+    for given, base in (({}, "abcdefabcdef"), ({"ablation": "0123456789ab"}, "0123456789ab")):
+        chosen = ChosenStudies(tmp_path, given)
+        found = chosen.ablation_of(chosen["variance"][0])
+        assert found and found[0].base == base
+
+
+def test_published_figures_are_per_cent_as_they_are_and_differences_have_a_sign() -> None:
+    for given, texts in (
+        ((43.7, 2.05), ("43.7", "+2.0")),
+        ((50.0, -0.9), ("50.0", "-0.9")),
+        ((36.6, None), ("36.6", "")),
+        ((None, 0.0), ("", "0.0")),
+    ):
+        assert tuple(cell.text for cell in published_cells(*given)) == texts
 
 
 @pytest.mark.parametrize(("table", "rows"), [("1", 20), ("2", 19), ("3", 6), ("4", 6), ("6", 5)])

@@ -1,0 +1,123 @@
+"""Manifests, and the records that they list, as reports read them."""
+
+import json
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from stvm.errors import StvmError
+from stvm.records.manifest import choose_manifest, read_manifest
+from stvm.records.record import RecordReader, read_records
+from stvm.records.trial_label import has_seed, label_parts, variant_of
+from tests.helpers.command_output import NAMES, manifest, put, synthetic
+
+BASES = ("aaaaaaaaaaaa", "bbbbbbbbbbbb")
+
+
+def changed(path: Path, **changes: Any) -> Path:
+    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+    return path
+
+
+def entry(number: int, **changes: Any) -> dict[str, Any]:
+    made = {"hash": NAMES[number], "row": "A", "seed": number, "realisation": 4, "tuned": False}
+    return made | changes
+
+
+@pytest.mark.parametrize(
+    ("second", "words"),
+    [
+        ({"seed": 0}, f"A realisation 4 seed 0 ({NAMES[1]}) is listed twice"),
+        ({"tuned": True}, "realisation 4 is both tuned on and fresh"),
+        ({"row": "B"}, "unknown row 'B'; rows are A, C"),
+        ({"hash": "ABC"}, "hash 'ABC' is not 12 hex digits"),
+        ({"seed": True}, "'seed' is True, not of type int"),
+        ({"tuned": 0}, "'tuned' is 0, not of type bool"),
+    ],
+)
+def test_trials_that_contradict_each_other_are_one_line(
+    second: dict[str, Any], words: str, tmp_path: Path
+) -> None:
+    path = changed(manifest(tmp_path, "one-a", {}), trials=[entry(0), entry(1)])
+    assert [trial.seed for trial in read_manifest(path, rows=("A", "C")).trials] == [0, 1]
+    changed(path, trials=[entry(0), entry(1, **second)])
+    with pytest.raises(StvmError) as told:
+        read_manifest(path, rows=("A", "C"))
+    assert f"{path}: {words}" in str(told.value) and "\n" not in str(told.value)
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"updated": "yesterday"}, "'updated' is 'yesterday', not an ISO time"),
+        ({"base": "b"}, "'base' is 'b', which is not the base in the file's name"),
+        ({"rule": None}, "'rule' is None, not of type str"),
+        ({"trials": []}, "lists no trial: run `python studies/optuna_search.py` again"),
+        ({"trials": ["A"]}, "an entry of 'trials' is not an object"),
+    ],
+)
+def test_a_manifest_that_cannot_be_used_is_one_line(
+    changes: dict[str, Any], words: str, tmp_path: Path
+) -> None:
+    path = changed(manifest(tmp_path, "search-a", {"A": NAMES[0]}), **changes)
+    with pytest.raises(StvmError) as told:
+        read_manifest(path)
+    assert f"{path}: {words}" in str(told.value) and "\n" not in str(told.value)
+
+
+@pytest.mark.parametrize("field", ["seed", "realisation"])
+def test_a_record_of_another_seed_or_draw_than_the_study_lists_is_refused(
+    field: str, tmp_path: Path
+) -> None:
+    listed = read_manifest(changed(manifest(tmp_path, "one-a", {}), trials=[entry(1)]))
+    whole = synthetic(NAMES[1])
+    whole["settings"] = {"seed": 1, "realisation": 4}
+    path = put(tmp_path, whole)
+    ((trial, record),) = read_records(tmp_path, listed).items()
+    assert record and (trial.seed, record.miou) == (1, 0.5)
+    whole["settings"][field] = 3
+    put(tmp_path, whole)
+    with pytest.raises(StvmError) as told:
+        RecordReader(tmp_path).records(listed)
+    assert f"{path}: {field} is 3, the study lists" in str(told.value)
+
+
+def test_the_study_updated_last_is_taken_whatever_the_time_zone(tmp_path: Path) -> None:
+    """A time without a zone is in UTC."""
+    early, late = (manifest(tmp_path, f"one-{base}", {"A": NAMES[0]}) for base in BASES)
+    for first, second in (
+        ("2026-01-01T11:00:00+00:00", "2026-01-01T12:00:00"),
+        ("2026-01-01T12:00:00+03:00", "2026-01-01T10:00:00+00:00"),
+    ):
+        changed(early, updated=first), changed(late, updated=second)
+        found = choose_manifest(tmp_path, None, study="one")
+        assert found.base == BASES[1] and found.others == (BASES[0],)
+    assert read_manifest(changed(late, updated="2026-01-01T12:00:00")).updated == datetime(
+        2026, 1, 1, 12, tzinfo=UTC
+    )
+    named = choose_manifest(tmp_path, None, BASES[0], "one")
+    assert named.base == BASES[0] and named.others == (BASES[1],)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "label"),
+    [
+        (("STvM", 0, 3), "STvM realisation 0 seed 3"),
+        (("Source", 2, None), "Source realisation 2"),
+        (("STvM w MST", None, 3, "taipei"), "STvM w MST taipei seed 3"),
+        (("AdaBN", None, None, "rome"), "AdaBN rome"),
+        (("AdaBN", None, None, "rio"), "AdaBN rio"),
+        (("AdaBN", None, None, "tokyo"), "AdaBN tokyo"),
+        (("AdaBN", None, None, "taipei"), "AdaBN taipei"),
+        (("alpha=4", None, 11), "alpha=4 seed 11"),
+        (("Source", None, None), "Source"),
+    ],
+)
+def test_a_label_is_made_of_its_parts_and_gives_them_back(
+    arguments: tuple[Any, ...], label: str
+) -> None:
+    assert " ".join(label_parts(*arguments)) == label
+    assert variant_of(label) == arguments[0]
+    assert has_seed(label) == (arguments[2] is not None)
