@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from stvm.errors import StvmError
 from stvm.networks import SegmentationNetwork, preserve_modes, upsample
-from stvm.networks.forward_mode import DEFAULT_FORWARD, ForwardMode
+from stvm.networks.forward_mode import DEFAULT_FORWARD, ForwardMode, Pass
 
 BnPolicy = Literal["copy", "ema", "track", "keep"]
 Network = TypeVar("Network", bound=nn.Module)
@@ -50,8 +50,23 @@ class Labeller:
         self.network = network
         self.bn = bn
         self.track = track
-        self.extract = forward_mode.wrap(network.extract, compiled=not track)
-        self.classify = forward_mode.wrap(network.classifier, compiled=not track)
+        self.forward_mode = forward_mode
+        self.extract, self.classify = self._passes()
+
+    def _passes(self) -> tuple[Pass, Pass]:
+        # Compiled code does not notice the hooks by which statistics follow.
+        compiled = not self.track
+        wrap = self.forward_mode.wrap
+        return wrap(self.network.extract, compiled), wrap(self.network.classifier, compiled)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """The labeller for a copy or a file, without the functions that its own network is in."""
+        return {k: v for k, v in vars(self).items() if k not in ("extract", "classify")}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Restore what `__getstate__` returned; a copy labels with its own network."""
+        vars(self).update(state)
+        self.extract, self.classify = self._passes()
 
     @torch.no_grad()
     def __call__(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:

@@ -1,4 +1,4 @@
-"""Metric network, proxies and their training: section III-C, equation 2 of the paper."""
+"""Metric network, proxies and their training: section III-C of the paper."""
 
 from collections.abc import Callable
 from contextlib import nullcontext
@@ -99,6 +99,7 @@ class MetricLearner(nn.Module):
         self.has_modes = any(isinstance(m, _WITH_MODES) for m in head.modules())
         # Compiled code would be compiled anew for modules that change.
         self.shares = self.has_modes and not forward_mode.compile
+        self.forward_mode = forward_mode
         # In a tuple: as an attribute it would become a second submodule with the same weights.
         self._wrapped = (forward_mode.wrap(head),)
 
@@ -195,6 +196,15 @@ class MetricLearner(nn.Module):
             labels: Predicted classes, (N, H, W).
         """
         return distance_to_predicted(self.embed(features), self.proxies, labels)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """The learner for a copy or a file, without the function that its own network is in."""
+        return {name: value for name, value in vars(self).items() if name != "_wrapped"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Restore what `__getstate__` returned; a copy passes features through its own network."""
+        super().__setstate__(state)  # type: ignore[no-untyped-call]
+        self._wrapped = (self.forward_mode.wrap(self.network),)
 
     def get_extra_state(self) -> dict[str, Any]:
         """State of the optimiser and of the draws, which `state_dict` includes."""

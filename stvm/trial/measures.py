@@ -49,7 +49,7 @@ class AdaptedPredictor:
             maps["reliability"] = reliability(distances, alpha=method.alpha, beta=method.beta)
         return maps
 
-    def directions(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
+    def normalised_embeddings(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
         """Normalised metric features (P, N_f) of every pixel, and their predicted classes (P,).
 
         Raises:
@@ -80,7 +80,7 @@ def metric_silhouette(
     def batches() -> Iterator[Batch]:
         # One image at a time: its features at full resolution may take a gigabyte.
         for pixels, labels in labelled_batches(images, device, most=1):
-            features, predicted = reader.directions(pixels)
+            features, predicted = reader.normalised_embeddings(pixels)
             yield features, {"truth": labels.flatten().long(), "prediction": predicted}
 
     return silhouettes(batches, num_classes, reader.settings.method.n_f, device)
@@ -96,7 +96,7 @@ def unlabelled_silhouette(
 
     def batches() -> Iterator[Batch]:
         for batch in pixels.split(1):
-            features, predicted = reader.directions(batch)
+            features, predicted = reader.normalised_embeddings(batch)
             yield features, {"prediction": predicted}
 
     found = silhouettes(batches, num_classes, reader.settings.method.n_f, pixels.device)

@@ -178,7 +178,7 @@ class LineProgress(Callback):
 
 
 class TableProgress(LineProgress):
-    """LineProgress that scroll by above a live table of what is running; ends with its block.
+    """Lines that scroll by above a live table of the running tasks; it ends with its block.
 
     Args:
         total: number of tasks of the phase.

@@ -1,6 +1,7 @@
 """Parts that hold state are modules: it moves with `.to` and is in `state_dict`."""
 
 import copy
+import io
 from typing import Any
 
 import pytest
@@ -8,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 import stvm
+from stvm.networks.forward_mode import ForwardMode
 
 
 def batch(seed: int = 0) -> tuple[Tensor, ...]:
@@ -64,6 +66,43 @@ def test_the_pixels_of_a_metric_learner_are_drawn_by_its_seed(seed: int) -> None
     assert torch.equal(
         learner(seed).generator.get_state(), torch.Generator().manual_seed(seed).get_state()
     )
+
+
+MODES = [ForwardMode(), ForwardMode(channels_last=True), ForwardMode(precision="bfloat16")]
+
+
+@pytest.mark.parametrize("mode", MODES, ids=["default", "channels_last", "bfloat16"])
+def test_a_copy_of_a_metric_learner_trains_its_own_network(mode: ForwardMode) -> None:
+    metric = learner(0, forward_mode=mode)
+    metric.train_step(*batch())
+    # A file is a copy too.
+    file = io.BytesIO()
+    torch.save(metric, file)
+    file.seek(0)
+    copies = [copy.deepcopy(metric), torch.load(file, weights_only=False)]
+    before = [p.detach().clone() for p in metric.parameters()]
+    for one in copies:
+        one.train_step(*batch(1))
+        pairs = zip(metric.parameters(), before, one.parameters(), strict=True)
+        assert all(torch.equal(p, old) and not torch.equal(p, new) for p, old, new in pairs)
+    metric.train_step(*batch(1))
+    for one in copies:
+        assert all(map(torch.equal, metric.parameters(), one.parameters()))
+
+
+@pytest.mark.parametrize("mode", MODES, ids=["default", "channels_last", "bfloat16"])
+@pytest.mark.parametrize("track", [False, True])
+def test_a_copy_of_a_labeller_labels_with_its_own_network(mode: ForwardMode, track: bool) -> None:
+    torch.manual_seed(0)
+    network = stvm.wrap_network(features=nn.Conv2d(3, 4, 1), classifier=nn.Conv2d(4, 3, 1))
+    labeller = stvm.Labeller(network, track=track, forward_mode=mode)
+    copied, images = copy.deepcopy(labeller), torch.rand(2, 3, 8, 8)
+    before = labeller(images)
+    assert all(map(torch.equal, before, copied(images)))
+    with torch.no_grad():
+        copied.network.classifier.bias += torch.tensor([0.0, 50.0, 0.0])
+    assert all(map(torch.equal, before, labeller(images)))
+    assert (copied(images)[0] == 1).all() and not (before[0] == 1).all()
 
 
 def test_channels_that_do_not_fit_are_told_in_a_line() -> None:
