@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from stvm.method.losses import weighted_cross_entropy
     from stvm.method.mean_teacher import Labeller, MeanTeacher
     from stvm.method.metric_network import MetricLearner, MetricOutput
-    from stvm.method.patches import NoPatches, PatchBank
+    from stvm.method.no_patches import NoPatches
+    from stvm.method.patches import PatchBank
     from stvm.method.photometric import PhotometricAugmentation
     from stvm.method.proxy_loss import proxy_nca_loss
     from stvm.method.reliability import reliability
@@ -33,7 +34,7 @@ _MODULES = {
     "MeanTeacher": "stvm.method.mean_teacher",
     "MetricLearner": "stvm.method.metric_network",
     "MetricOutput": "stvm.method.metric_network",
-    "NoPatches": "stvm.method.patches",
+    "NoPatches": "stvm.method.no_patches",
     "PatchBank": "stvm.method.patches",
     "PhotometricAugmentation": "stvm.method.photometric",
     "SegmentationNetwork": "stvm.networks.segmentation_network",

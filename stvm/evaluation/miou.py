@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from stvm.data.classes import IGNORE_INDEX
+from stvm.errors import StvmError
 
 
 @dataclass(frozen=True)
@@ -37,14 +38,32 @@ def confusion_matrix(labels: Tensor, predictions: Tensor, num_classes: int) -> T
         num_classes: Number of classes, C.
 
     Raises:
-        ValueError: A label that is neither.
+        ValueError: A label that is neither, or a prediction that is not below `num_classes`.
+        StvmError: Labels and predictions of different shapes.
     """
+    if labels.shape != predictions.shape:
+        raise StvmError(
+            f"confusion_matrix: labels {tuple(labels.shape)} and predictions "
+            f"{tuple(predictions.shape)}: give one predicted class for each label"
+        )
+    if not _within(labels, IGNORE_INDEX):
+        raise ValueError(f"a label is neither below {num_classes} nor {IGNORE_INDEX}")
+    if not _within(predictions, num_classes - 1):
+        raise ValueError(f"a prediction is not a class below {num_classes}")
     # A row for every possible byte: selecting the labelled pixels first would take longer.
     pairs = (labels.long() * num_classes + predictions).flatten()
     counts = torch.bincount(pairs, minlength=(IGNORE_INDEX + 1) * num_classes).view(-1, num_classes)
     if counts[num_classes:IGNORE_INDEX].any():
         raise ValueError(f"a label is neither below {num_classes} nor {IGNORE_INDEX}")
     return counts[:num_classes]
+
+
+def _within(classes: Tensor, largest: int) -> bool:
+    """Whether all classes are from 0 to `largest`."""
+    if not classes.numel():
+        return True
+    low, high = torch.stack(torch.aminmax(classes)).tolist()
+    return bool(low >= 0 and high <= largest)
 
 
 def score(confusion: Tensor) -> Score:

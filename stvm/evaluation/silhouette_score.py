@@ -18,6 +18,7 @@ from stvm.errors import StvmError
 Batch = tuple[Tensor, dict[str, Tensor]]
 """Features (P, D), and labels (P,) by the name of their labelling; 255 is left out."""
 
+_TWO_CLASSES = "silhouette_score needs features of two classes or more"
 
 _PART = {"cpu": 4096, "cuda": 65536}
 """Points per part: few enough for a processor's cache, enough to keep a GPU busy."""
@@ -95,15 +96,23 @@ def silhouette_score(
         The mean silhouette in [-1, 1].
 
     Raises:
-        StvmError: Fewer than two classes occur.
+        StvmError: Fewer than two classes occur, or the shapes are others.
     """
+    if features.ndim != 2 or labels.shape != features.shape[:1]:
+        raise StvmError(
+            f"silhouette_score: features {tuple(features.shape)} and labels "
+            f"{tuple(labels.shape)}: give features (P, D) and one label for each of them, (P,)"
+        )
+    labels = labels.long()
     points = F.normalize(features.detach(), dim=1) if normalise else features.detach()
     known = labels[labels != IGNORE_INDEX]
-    classes = int(known.max()) + 1 if len(known) else 0
+    if not len(known):
+        raise StvmError(_TWO_CLASSES)
+    classes = int(known.max()) + 1
     batches = [(points, {"labels": labels})]
     found = silhouettes(lambda: batches, classes, points.shape[1], points.device)["labels"]
     if found is None:
-        raise StvmError("silhouette_score needs features of two classes or more")
+        raise StvmError(_TWO_CLASSES)
     return float(found["overall_mean" if average == "points" else "class_mean"])
 
 

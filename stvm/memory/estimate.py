@@ -29,7 +29,7 @@ from stvm.memory.tensors import (
     values_of,
 )
 from stvm.method.metric_network import MetricLearner, MetricOutput
-from stvm.method.patches import NoPatches
+from stvm.method.no_patches import NoPatches
 from stvm.method.photometric import no_augmentation
 from stvm.networks import SegmentationNetwork, preserve_modes, upsample
 from stvm.settings import Settings

@@ -6,6 +6,9 @@ from typing import Literal
 from torch import Tensor
 from torch.nn import functional as F
 
+from stvm.errors import StvmError
+from stvm.method.checked_input import check_choice
+
 Norm = Literal["pixels", "weights"]
 
 
@@ -28,7 +31,16 @@ def weighted_cross_entropy(
 
     Returns:
         The loss, a scalar.
+
+    Raises:
+        StvmError: Labels and weights of different shapes, or another `norm`.
     """
+    check_choice("weighted_cross_entropy", "norm", norm, Norm)
+    if labels.shape != weights.shape:
+        raise StvmError(
+            f"weighted_cross_entropy: labels {tuple(labels.shape)} and weights "
+            f"{tuple(weights.shape)}: give one weight for each label"
+        )
     batch = weights if batch is None else batch
     losses = F.cross_entropy(logits, labels, reduction="none") * weights
     if norm == "pixels":

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from stvm.errors import StvmError
+from stvm.method.checked_input import check_choice
 from stvm.networks import SegmentationNetwork, preserve_modes, upsample
 from stvm.networks.forward_mode import DEFAULT_FORWARD, ForwardMode, Pass
 
@@ -22,9 +23,10 @@ def frozen_copy(network: Network) -> Network:
     return copy.deepcopy(network).requires_grad_(False).eval()
 
 
-def batch_norms(network: nn.Module) -> list[nn.BatchNorm2d]:
-    """All batch norms of a network."""
-    return [m for m in network.modules() if isinstance(m, nn.BatchNorm2d)]
+def batch_norms(network: nn.Module) -> list[nn.BatchNorm2d | nn.SyncBatchNorm]:
+    """All batch norms of a network that keep running statistics."""
+    kinds = (nn.BatchNorm2d, nn.SyncBatchNorm)
+    return [m for m in network.modules() if isinstance(m, kinds) and m.running_mean is not None]
 
 
 class Labeller:
@@ -139,6 +141,7 @@ class MeanTeacher(nn.Module, Generic[Network]):
         bn: BnPolicy = "track",
     ) -> None:
         super().__init__()
+        check_choice("MeanTeacher", "bn", bn, BnPolicy)
         self.network = frozen_copy(network)
         self.momentum = momentum
         self.period = period
@@ -207,9 +210,17 @@ def following_statistics(network: nn.Module, momentum: float = 0.1) -> Iterator[
     Args:
         network: Network in eval mode.
         momentum: Weight of a batch in the running statistics.
+
+    Raises:
+        StvmError: Within the block, if a batch norm gets a single value of each channel.
     """
 
     def follow(module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+        if inputs[0].numel() == inputs[0].shape[1]:
+            raise StvmError(
+                "a batch norm gets one value of each channel, which has no variance: give batches "
+                "of two images or more, or MeanTeacher(..., bn='copy')"
+            )
         kept_mean, kept_variance = (
             module.get_buffer("running_mean"),
             module.get_buffer("running_var"),

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from stvm.errors import StvmError
+from stvm.method.checked_input import check_choice
 from stvm.method.distance import distance_to_predicted, sample_bilinear
 from stvm.method.proxy_loss import balanced_sample, proxy_nca_loss
 from stvm.method.thresholds import ClassThresholds
@@ -16,6 +17,7 @@ from stvm.networks.forward_mode import DEFAULT_FORWARD, ForwardMode, Pass
 from stvm.networks.segmentation_network import preserve_modes
 from stvm.networks.shared_convolutions import share_convolutions
 
+Balance = Literal["rarest", "repeat"]
 _WITH_MODES = (nn.Dropout, nn.Dropout2d, nn.modules.batchnorm._BatchNorm)
 
 
@@ -39,8 +41,8 @@ class MetricOutput:
 class MetricLearner(nn.Module):
     """Metric network and proxies, trained on metric pseudo-labels (section III-C).
 
-    Everything begins on the device of `head` and moves with `.to`, the state of the optimiser
-    included. `state_dict` holds network, proxies, thresholds, optimiser and draws.
+    Everything begins on the device and in the precision of `head`. It moves with `.to`, the state
+    of the optimiser included. `state_dict` holds network, proxies, thresholds, optimiser and draws.
 
     Args:
         head: Metric network M, features (N, D, h, w) -> metric features (N, N_f, h, w). The paper
@@ -76,7 +78,7 @@ class MetricLearner(nn.Module):
         q_m: float = 0.2,
         threshold_momentum: float = 0.9,
         pixels_per_class: int = 64,
-        balance: Literal["rarest", "repeat"] = "rarest",
+        balance: Balance = "rarest",
         floor: int = 0,
         lr: float = 3e-4,
         seed: int = 0,
@@ -84,16 +86,17 @@ class MetricLearner(nn.Module):
         forward_mode: ForwardMode = DEFAULT_FORWARD,
     ) -> None:
         super().__init__()
-        device = next((p.device for p in head.parameters()), torch.device("cpu"))
+        like = next(head.parameters(), torch.empty(0))
         self.network = head
-        self.proxies = nn.Parameter(torch.randn(num_classes, embedding_size).to(device))
+        self.proxies = nn.Parameter(torch.randn(num_classes, embedding_size).to(like))
         self.thresholds = ClassThresholds(num_classes, q_m=q_m, momentum=threshold_momentum)
-        self.thresholds.to(device)
+        self.thresholds.to(like.device, like.dtype)
         trained = [*head.parameters(), self.proxies]
         self.optimizer = torch.optim.Adam(trained, lr=lr, fused=True)
         self.temperature = temperature
         self.pixels_per_class = pixels_per_class
-        self.balance: Literal["rarest", "repeat"] = balance
+        check_choice("MetricLearner", "balance", balance, Balance)
+        self.balance: Balance = balance
         self.floor = floor
         self.generator = generator or torch.Generator().manual_seed(seed)
         self.has_modes = any(isinstance(m, _WITH_MODES) for m in head.modules())

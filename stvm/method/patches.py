@@ -1,14 +1,19 @@
 """Metric-based online ClassMix (MOCM): reliable patches are banked and pasted, section III-D."""
 
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, Literal, Self
 
 import torch
 from torch import Tensor, nn
 
+from stvm.errors import StvmError
+from stvm.method.checked_input import check_choice, check_maps
 from stvm.method.regions import label_regions, region_statistics
+
+Unit = Literal["class", "component"]
+Order = Literal["large_first", "random"]
 
 
 @dataclass(frozen=True)
@@ -83,8 +88,8 @@ class PatchBank(nn.Module):
         buffer_size: int = 50,
         max_distance: float = 0.8,
         classes_per_image: int = 10,
-        unit: Literal["class", "component"] = "class",
-        order: Literal["large_first", "random"] = "large_first",
+        unit: Unit = "class",
+        order: Order = "large_first",
         max_cover: float = 1.0,
         seed: int = 0,
         generator: torch.Generator | None = None,
@@ -94,7 +99,9 @@ class PatchBank(nn.Module):
         self.patches: list[deque[Patch]] = [deque(maxlen=buffer_size) for _ in range(num_classes)]
         self.max_distance = max_distance
         self.classes_per_image = classes_per_image
-        self.unit: Literal["class", "component"] = unit
+        check_choice("PatchBank", "unit", unit, Unit)
+        check_choice("PatchBank", "order", order, Order)
+        self.unit: Unit = unit
         self.order = order
         self.max_cover = max_cover
         self.generator = generator or torch.Generator().manual_seed(seed)
@@ -110,6 +117,7 @@ class PatchBank(nn.Module):
         """The same as `paste`."""
         return self.paste(images, pseudo_labels, reliability)
 
+    @torch.no_grad()
     def store(
         self, images: Tensor, pseudo_labels: Tensor, reliability: Tensor, distances: Tensor
     ) -> None:
@@ -120,16 +128,28 @@ class PatchBank(nn.Module):
             pseudo_labels: Predicted classes below C, (N, H, W).
             reliability: Reliability of the pixels (eq. 4), (N, H, W).
             distances: Distances of the pixels (eq. 3), (N, H, W).
+
+        Raises:
+            StvmError: The images are bytes, the shapes are others, or a label is not below C.
         """
-        regions, owners = label_regions(pseudo_labels, len(self.patches), self.unit)
+        check_maps("PatchBank.store", images, (pseudo_labels, reliability, distances))
+        # A label of no class would count as a class of the next image.
+        labels = pseudo_labels.long().clamp(0, len(self.patches) - 1)
+        regions, owners = label_regions(labels, len(self.patches), self.unit)
         means, boxes = region_statistics(regions, distances, len(owners))
         codes, exact = as_bytes(images)
+        exact = torch.stack([(labels == pseudo_labels).all(), exact])
         rows = self._admitted(means, boxes, self.max_cover * pseudo_labels[0].numel(), exact)
+        if rows and not rows[0][-2]:
+            raise StvmError(
+                f"PatchBank.store: a label is not a class from 0 to {len(self.patches) - 1}: give "
+                "the bank num_classes of the labelling network, and no ignored pixels (255)"
+            )
         if rows and rows[0][-1]:
             images = codes
         if rows and self.on_cpu:
             images, regions, reliability = images.cpu(), regions.cpu(), reliability.cpu()
-        for region, top, bottom, left, right, area, _ in rows:
+        for region, top, bottom, left, right, area, *_ in rows:
             image, label = owners[region]
             self.banked[label] += 1
             window = (slice(top, bottom + 1), slice(left, right + 1))
@@ -147,10 +167,10 @@ class PatchBank(nn.Module):
     def _admitted(
         self, means: Tensor, boxes: Tensor, limit: float, exact: Tensor
     ) -> list[list[int]]:
-        """Number, box, area and `exact` of each region to bank, in one transfer to the CPU."""
+        """Number, box, area and `exact` (2,) of each region to bank, in one transfer to the CPU."""
         areas = boxes[:, 4]
         admitted = ((areas > 0) & (areas <= limit) & (means < self.max_distance)).nonzero()
-        column = exact.long().expand(len(admitted), 1)
+        column = exact.long().expand(len(admitted), -1)
         rows: list[list[int]] = torch.cat([admitted, boxes[admitted[:, 0]], column], 1).tolist()
         return rows
 
@@ -167,7 +187,12 @@ class PatchBank(nn.Module):
         Returns:
             Mixed images, labels and reliability in the shapes of the arguments, which stay as they
             are.
+
+        Raises:
+            StvmError: The images are bytes, the shapes are others, or a patch was banked from a
+                larger image.
         """
+        check_maps("PatchBank.paste", images, (pseudo_labels, reliability))
         mixed = images.clone(), pseudo_labels.clone(), reliability.clone()
         covered = torch.zeros_like(pseudo_labels, dtype=torch.bool)
         for index in range(len(images)):
@@ -176,6 +201,12 @@ class PatchBank(nn.Module):
                 height, width = patch.mask.shape
                 rows = slice(patch.top, patch.top + height)
                 columns = slice(patch.left, patch.left + width)
+                if rows.stop > images.shape[2] or columns.stop > images.shape[3]:
+                    raise StvmError(
+                        f"PatchBank.paste: a patch reaches row {rows.stop} and column "
+                        f"{columns.stop}, and the images are {tuple(images.shape[2:])}: give all "
+                        "images one size"
+                    )
                 pixels, labels, weights = (t[index][..., rows, columns] for t in mixed)
                 pixels.copy_(torch.where(patch.mask, patch.pixels(), pixels))
                 labels.masked_fill_(patch.mask, label)
@@ -194,6 +225,11 @@ class PatchBank(nn.Module):
 
     def set_extra_state(self, state: dict[str, Any]) -> None:
         """Restore what `get_extra_state` returned, on the device of the bank."""
+        if len(state["buffers"]) != len(self.patches):
+            raise StvmError(
+                f"PatchBank: the state has {len(state['buffers'])} classes and num_classes is "
+                f"{len(self.patches)}: make both equal"
+            )
         home = torch.device("cpu") if self.on_cpu else self._device_of.device
         for buffer, kept in zip(self.patches, state["buffers"], strict=True):
             buffer.clear()
@@ -233,28 +269,3 @@ def _on(device: torch.device, patch: Patch) -> Patch:
 def _moved(patch: Patch, fn: Callable[[Tensor], Tensor]) -> Patch:
     image, mask, reliability = map(fn, (patch.image, patch.mask, patch.reliability))
     return replace(patch, image=image, mask=mask, reliability=reliability)
-
-
-class NoPatches:
-    """Empty bank that takes the place of `PatchBank` if MOCM is off."""
-
-    banked: Sequence[int] = ()
-    pasted: Tensor | float = 0.0
-
-    def store(
-        self, images: Tensor, pseudo_labels: Tensor, reliability: Tensor, distances: Tensor
-    ) -> None:
-        """Bank nothing."""
-
-    def paste(
-        self, images: Tensor, pseudo_labels: Tensor, reliability: Tensor
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        """The arguments, unchanged."""
-        return images, pseudo_labels, reliability
-
-    def get_extra_state(self) -> dict[str, Any]:
-        """An empty state."""
-        return {}
-
-    def set_extra_state(self, state: dict[str, Any]) -> None:
-        """Nothing to restore."""

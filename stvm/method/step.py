@@ -7,6 +7,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
+from stvm.method.checked_input import check_images
 from stvm.method.losses import Norm, losses_of_parts
 from stvm.method.mean_teacher import Labeller
 from stvm.method.metric_network import MetricOutput
@@ -115,7 +116,11 @@ class AdaptationStep:
 
         Returns:
             Losses and other measurements of the iteration.
+
+        Raises:
+            StvmError: The images are bytes or no batch.
         """
+        check_images("AdaptationStep", images)
         pseudo_labels, confidence, doubt, features = self.label(images)
         metric = self.learn_metric(features, pseudo_labels, confidence, doubt)
         selected = self.select(confidence, pseudo_labels, doubt)

@@ -107,7 +107,7 @@ class ClassThresholds(nn.Module):
 
     def update(self, confidence: Tensor, labels: Tensor, doubt: Tensor | None = None) -> None:
         """Move the thresholds towards the quantiles of each image; shapes as in `forward`."""
-        doubt = doubt_of(confidence) if doubt is None else doubt
+        confidence, doubt = self._in_own_precision(confidence, doubt)
         for shares, doubts, classes in zip(confidence, doubt, labels, strict=True):
             self.values = self._moved(self.values, shares, classes, torch.lerp)
             self.doubts = self._moved(self.doubts, doubts, classes, mix_logs, descending=True)
@@ -127,13 +127,18 @@ class ClassThresholds(nn.Module):
         moved = torch.where(kept.isnan(), current, moved)
         return torch.where(current.isnan(), kept, moved)
 
+    def _in_own_precision(self, confidence: Tensor, doubt: Tensor | None) -> tuple[Tensor, Tensor]:
+        """Confidence and doubt, (N, H, W), in the precision of the thresholds."""
+        doubt = doubt_of(confidence) if doubt is None else doubt
+        return confidence.to(self.values.dtype), doubt.to(self.values.dtype)
+
     def select(self, confidence: Tensor, labels: Tensor, doubt: Tensor | None = None) -> Tensor:
         """Mask (N, H, W) of the metric pseudo-labels: confidence above the class's threshold.
 
         Eq. 1 also asks for p = max(p). This holds by construction, since `labels` are the arg max
         and `confidence` the maximum of the softmax. Shapes as in `forward`.
         """
-        doubt = doubt_of(confidence) if doubt is None else doubt
+        confidence, doubt = self._in_own_precision(confidence, doubt)
         least = self.values[labels]
         surer = doubt < self.doubts[labels]
         return torch.where(least > SATURATED, surer, confidence > least)

@@ -111,6 +111,7 @@ def _with_outputs(layer: nn.Module, out_channels: int) -> nn.Conv2d:
         layer.stride,  # type: ignore[arg-type]
         layer.padding,  # type: ignore[arg-type]
         layer.dilation,  # type: ignore[arg-type]
+        padding_mode=layer.padding_mode,
         bias=layer.bias is not None,
         device=layer.weight.device,
         dtype=layer.weight.dtype,

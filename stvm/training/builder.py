@@ -11,7 +11,8 @@ from torch import Tensor, nn
 
 from stvm.method.mean_teacher import Labeller, MeanTeacher, batch_norms, frozen_copy, no_update
 from stvm.method.metric_network import MetricLearner, MetricOutput
-from stvm.method.patches import NoPatches, PatchBank
+from stvm.method.no_patches import NoPatches
+from stvm.method.patches import PatchBank
 from stvm.method.photometric import PhotometricAugmentation, no_augmentation
 from stvm.method.reliability import reliability
 from stvm.method.step import AdaptationStep, Bank, select_all
