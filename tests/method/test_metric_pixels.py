@@ -32,6 +32,12 @@ def test_a_class_below_the_floor_gives_none_and_sets_no_number(
     assert torch.bincount(labels[pixels], minlength=4).tolist() == each
 
 
+def test_without_a_floor_a_single_pixel_takes_part() -> None:
+    labels = torch.tensor([[[0, 0, 1, 0]]])
+    pixels = balanced_sample(labels >= 0, labels, 2, 8, "repeat", torch.Generator())
+    assert torch.bincount(labels[pixels]).tolist() == [8, 8]
+
+
 def test_a_step_tells_how_many_pixels_a_class_gave() -> None:
     counts = []
     for floor in (0, 40, 10_000):

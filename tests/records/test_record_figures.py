@@ -18,6 +18,13 @@ def test_none_right_and_all_right_are_results(miou: float, tmp_path: Path) -> No
     assert record and record.miou == miou
 
 
+def test_a_field_that_is_null_is_as_one_that_was_never_written(tmp_path: Path) -> None:
+    whole = synthetic(NAME, auroc=None, scores={"agreement": None}, iteration=0)
+    record = read_record(put(tmp_path, whole))
+    assert record and record.result.keys() == {"miou", "iou", "scores", "iteration"}
+    assert record.auroc == {} and record.scores == {"agreement": None}
+
+
 @pytest.mark.parametrize("miou", [-0.001, 1.001, True, "0.5", None])
 def test_what_is_no_fraction_is_no_mean_iou(miou: Any, tmp_path: Path) -> None:
     whole = synthetic(NAME)

@@ -68,6 +68,21 @@ def test_latex_escapes_every_special_character():
 
 
 @pytest.mark.slow
+def test_two_hyphens_of_a_text_stay_two_and_a_dash_stays_a_dash():
+    """LaTeX sets `--` as a dash and `---` as a long one; an option is neither."""
+    assert escape_latex("--retry-failed") == "-{}-retry-failed"
+    assert escape_latex("0–1 — 2") == "0--1 --- 2"
+    assert escape_latex("a\n  b\t'c\"") == "a b 'c''"
+
+
+@pytest.mark.parametrize(("rows", "kind"), [(40, "table"), (41, "longtable")])
+def test_a_table_of_more_than_forty_rows_goes_over_several_pages(rows, kind):
+    text = to_latex(sheet(rows, "x"))
+    assert {name for _, name in environments(text) if name in ("table", "longtable")} == {kind}
+    # A line is drawn above the second row.
+    assert text.split(r"\midrule")[-1].count(r" \\") == rows - 1
+
+
 def test_environments_balance_in_every_table_and_in_the_document(tmp_path):
     sheets = [*build_sheets(make_results(tmp_path)), sheet(2), sheet(60)]
     for made in sheets:

@@ -161,6 +161,8 @@ def test_only_narrow_convolutions_with_a_stride_are_given_the_pixels_they_take()
         torch.testing.assert_close(again, gradients)
     kept = ForwardMode().prepare(nn.Conv2d(3, 4, 1, 2))
     assert kept.stride == (2, 2)
+    # Inductor chooses channels-last by itself.
+    assert ForwardMode(compile=True).prepare(nn.Conv2d(3, 4, 1, 2)).stride == (1, 1)
 
 
 @pytest.mark.slow

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from stvm.data.crops import Positions
 from stvm.errors import DivergenceError
+from stvm.training import loop
 from stvm.training.divergence import DivergenceMonitor
 from stvm.training.loop import run_training
 from stvm.training.resume import TrainingCheckpoint
@@ -101,3 +102,23 @@ def test_a_resumed_training_takes_the_rest_with_the_same_draws(tmp_path: Path) -
 def test_a_weight_that_is_not_finite_at_the_end_is_an_error() -> None:
     with pytest.raises(DivergenceError, match="iteration 5"):
         run_training(lambda: Sum(spoil_at=5), Squares(), 2, 0)
+
+
+@pytest.mark.parametrize("kind", ["cpu", "cuda"])
+def test_batches_lie_in_pinned_memory_for_a_gpu_alone(
+    kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[tuple[Any, ...]] = []
+
+    def loaded(crops: Squares, *given: Any, pinned: bool) -> list[Tensor]:
+        asked.append((*given, pinned))
+        return []
+
+    def made() -> Sum:
+        training = Sum()
+        training.device = torch.device(kind)
+        return training
+
+    monkeypatch.setattr(loop, "batches", loaded)
+    run_training(made, Squares(), 2, 3)
+    assert asked == [(2, 3, 0, kind == "cuda")]
