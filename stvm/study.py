@@ -10,7 +10,7 @@ from stvm.records.trial_label import label_parts
 from stvm.settings import Settings, digest
 
 Rename = Callable[[Settings], Settings]
-"""Settings to those whose hash is the trial's name."""
+"""A function from settings to the settings whose hash is the trial's name."""
 
 
 @dataclass(frozen=True)
@@ -69,11 +69,11 @@ class Study:
     Attributes:
         name: name of the kind of study.
         table: number of the paper's table.
-        preset: it started from.
-        base: hash of what its trials have in common.
+        preset: name of the preset it started from.
+        base: hash of the settings that its trials share.
         title: one line for people.
         rule: sentence on which network is measured, where and when.
-        dataset: setting of its trials; realisations mean something for "streets" alone.
+        dataset: value of the setting `dataset`; only "streets" has realisations.
         trials: trials in the order in which they run.
         facts: further values that reports of this kind of study need.
         replaces: variants of which the manifest keeps only the trials listed here.
@@ -95,9 +95,9 @@ class Study:
     varied: tuple[str, ...] = ()
 
     def renamed(self, rename: Rename) -> "Study":
-        """The same with its trials under other names, and so its base.
+        """The same study with its trials, and so its base, under other names.
 
-        A study of which a trial still has its old name goes on under its old base.
+        If one of its trials keeps its old name, the study keeps its old base.
         """
         trials = tuple(replace(t, settings=rename(t.settings)) for t in self.trials)
         same = any(new.hash == old.hash for new, old in zip(trials, self.trials, strict=True))

@@ -35,8 +35,8 @@ def _batches(pixels: Tensor) -> tuple[Tensor, ...]:
 
 
 @dataclass(frozen=True)
-class Prediction:
-    """Summary of the predictions on N images, from which the scores are computed.
+class PredictionSummary:
+    """Predictions on N images, as far as the scores need them.
 
     Attributes:
         mean: Mean softmax over all pixels, (C,).
@@ -52,7 +52,7 @@ class Prediction:
 
 
 @torch.no_grad()
-def predict(network: SegmentationNetwork, pixels: Tensor) -> Prediction:
+def predict(network: SegmentationNetwork, pixels: Tensor) -> PredictionSummary:
     """Predicts in eval mode; the network's modes and buffers stay unchanged."""
     generator = torch.Generator().manual_seed(0)
     drawn = torch.randperm(pixels.shape[-2] * pixels.shape[-1], generator=generator)[:PIXELS]
@@ -68,7 +68,7 @@ def predict(network: SegmentationNetwork, pixels: Tensor) -> Prediction:
             entropies.append(-(shares * logs).sum(1).mean() * weight)
             classes.append(logits.argmax(1))
             sampled.append(shares.flatten(2)[:, :, drawn.to(pixels.device)].transpose(1, 2))
-    return Prediction(
+    return PredictionSummary(
         torch.stack(means).sum(0),
         torch.stack(entropies).sum(),
         torch.cat(classes),
@@ -82,7 +82,7 @@ def entropy_of(shares: Tensor) -> Tensor:
     return entropy
 
 
-def information(prediction: Prediction) -> Tensor:
+def information(prediction: PredictionSummary) -> Tensor:
     """Entropy of the mean prediction minus the mean entropy, in nats (Bridle et al. 1991)."""
     return entropy_of(prediction.mean) - prediction.entropy
 

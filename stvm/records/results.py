@@ -94,7 +94,7 @@ class Results:
         return [path.stem for path in record_files(self.root) if is_hash(path.stem)]
 
     def strays(self) -> list[str]:
-        """A line for each file among the records that no hash names, as copies have it."""
+        """A line for each file among the records whose name is no hash, such as a copy."""
         return [
             f"{path}: not named by a trial's hash, so it is passed over"
             for path in record_files(self.root)

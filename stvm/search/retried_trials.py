@@ -11,7 +11,7 @@ _AGAIN = "again"
 
 
 def tell_again(study: optuna.Study, results: Results, objective: Objective) -> None:
-    """Add what failed and has a result by now: Optuna never changes a trial that has ended."""
+    """Add a trial for each failed one that has a result by now; Optuna changes no ended trial."""
     before = told_again(study)
     for t in study.get_trials(deepcopy=False, states=(TrialState.FAIL,)):
         record = results.read(t.user_attrs.get("hash", ""))

@@ -1,8 +1,8 @@
 """A search of settings by Optuna's ask and tell; its storage is the only memory.
 
-Nothing here knows Ray. A trial that a dead driver left RUNNING is continued under its number, a
-suggestion that is recorded is told from its record, and trouble with the machine is told nothing.
-Several drivers may share a search: they take turns at the storage, and each trial says whose it is.
+Ray is not used here. A trial that a dead driver left RUNNING is continued under its number. A
+suggestion that is recorded gets the value in its record. Trouble with the machine gives no value.
+Several drivers may share a search: they take turns at the storage, and a trial names its driver.
 """
 
 import math
@@ -36,7 +36,7 @@ MOST_ATTEMPTS = 3
 _ATTEMPTS = "attempts"
 
 Told = Callable[[Suggestion, str, TrialState], None]
-"""Called for a suggestion that is told without a run, with what is known of it and its state."""
+"""Called for a suggestion that needs no run, with a text about it and its state."""
 
 
 class Search:
@@ -142,7 +142,7 @@ class Search:
             return self.study.pruner.prune(self.study, self.storage.get_trial(number))
 
     def finish(self, suggestion: Suggestion, pruned: bool = False) -> str:
-        """Take note that a trial has ended; what is known of it.
+        """Tell Optuna that a trial has ended; returns a text about it.
 
         Its record is its result. Without one, and unless it was pruned, it is told nothing: it
         stays RUNNING in the storage and the next run continues it, until `MOST_ATTEMPTS` have

@@ -188,8 +188,8 @@ def find_name(name: str, names: tuple[str, ...], what: str) -> str:
 def make_sampler(name: str, seed: int, number: int) -> optuna.samplers.BaseSampler:
     """The sampler for one suggestion.
 
-    A sampler made anew for each trial from (seed, number) suggests after a kill what it would
-    have suggested without one; one that lived on would start its random numbers over.
+    It is made anew for each trial from (seed, number), so that it suggests the same values after a
+    kill as without one. A sampler for the whole search would begin its random numbers again.
 
     Args:
         name: one of `SAMPLERS`.

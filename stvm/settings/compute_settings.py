@@ -16,24 +16,24 @@ class ComputeSettings(SettingsGroup):
         "are float32.",
     )
     channels_last: bool = hashed_if_changed(
-        False, description="Keep images and weights in channels-last order."
+        False, description="Channels-last order of images and weights in memory."
     )
     compile: bool = hashed_if_changed(
-        False, description="Compile the networks of training passes with torch.compile."
+        False, description="Compilation of the networks of training passes by torch.compile."
     )
     deterministic: bool = hashed_if_changed(
-        False, description="Use only operations that repeat to the bit; others are an error."
+        False, description="Restriction to operations that repeat to the bit; others are an error."
     )
     cudnn_benchmark: bool = hashed_if_changed(
         False,
-        description="Let cuDNN try its algorithms and use the fastest, which is not always the "
+        description="Choice of the fastest of cuDNN's algorithms by trial, which is not always the "
         "same one.",
     )
     patches_on: Literal["device", "cpu"] = hashed_if_changed(
         "device", description="Memory that holds MOCM's patches: the device's or the CPU's."
     )
     keep_model: bool = hashed_if_changed(
-        False, description="Keep the reported network in a file beside the record."
+        False, description="File beside the record that keeps the reported network."
     )
 
     @model_validator(mode="after")

@@ -18,5 +18,5 @@ class EvaluationSettings(SettingsGroup):
     )
     multi_scale: bool = hashed_if_changed(
         False,
-        description="Also measure with the protocol's scales and flips (multi-scale testing, MST).",
+        description="Figures with the protocol's scales and flips too (multi-scale testing, MST).",
     )

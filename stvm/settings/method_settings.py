@@ -17,14 +17,14 @@ class MethodSettings(SettingsGroup):
     st: bool = Field(True, description="Self-training on pseudo-labels (Table IV, ST).")
     aug: bool = Field(True, description="Photometric noise on the student's input (Aug).")
     mt: bool = Field(
-        True, description="A mean teacher makes the labels (MT); without it see labeller."
+        True, description="Mean teacher that makes the labels (MT); without it see labeller."
     )
     mgs: bool = Field(True, description="Metric-based gradient scaling, eq. 4 and 5 (MGS).")
     mocm: bool = Field(True, description="Metric-based online ClassMix (MOCM).")
 
     metric_alongside: bool = Field(
         False,
-        description="Train a metric network that nothing uses, to measure it (Table VII).",
+        description="Metric network that is trained and measured but not used (Table VII).",
     )
     pseudo_label_share: float = Field(
         1.0,

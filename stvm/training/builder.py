@@ -26,13 +26,13 @@ from stvm.training.optim import sgd
 
 @dataclass
 class Adaptation:
-    """The step of a trial and what the trainer schedules, evaluates and saves.
+    """The step of a trial, with its networks and optimisers.
 
     Attributes:
-        step: one iteration.
+        step: iteration of the method.
         student: the trained network.
         teacher: its moving average; without MT the student itself.
-        metric: metric network and proxies; none where neither MGS nor MOCM needs them.
+        metric: metric network and proxies; None if neither MGS nor MOCM needs them.
         optimizers: optimizers to be scheduled.
     """
 
@@ -47,11 +47,11 @@ class Adaptation:
         return self.teacher if evaluated == "teacher" else self.student
 
     def networks(self) -> list[nn.Module]:
-        """All that are trained or follow."""
+        """Networks that are trained or follow."""
         return [self.student, self.teacher] + ([self.metric.network] if self.metric else [])
 
     def state_dict(self) -> dict[str, Any]:
-        """All that changes in a step; a frozen source model that labels does not."""
+        """State of everything that a step changes; a frozen source model that labels has none."""
         return {
             "student": self.student.state_dict(),
             "teacher": None if self.teacher is self.student else self.teacher.state_dict(),
@@ -61,7 +61,7 @@ class Adaptation:
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from what `state_dict` gave, in an adaptation built from the same settings."""
+        """Restore what `state_dict` returned, in an adaptation built from the same settings."""
         self.student.load_state_dict(state["student"])
         if self.teacher is not self.student:
             self.teacher.load_state_dict(state["teacher"])

@@ -24,7 +24,7 @@ _PASSES: dict[str, tuple[Any, ...]] = {
     "channels_last": (False, True),
     "compile": (False, True),
 }
-"""Settings of training passes, and the values that are one to a trial that trains nothing."""
+"""Settings of training passes, and values that are equal for a trial that trains nothing."""
 
 
 def named(settings: Settings, results: Results, contents: Contents) -> Settings:
@@ -36,11 +36,11 @@ def named(settings: Settings, results: Results, contents: Contents) -> Settings:
         contents: digests of files.
 
     Returns:
-        Those that name files by their content; by their place where a record made from the same
-        files has that name, or where the files are not there.
+        Settings that name files by their content. They name files by their path if a record made
+        from the same files has that name, or if the files are missing.
 
     Raises:
-        StvmError: the settings say of files what they do not hold, or a record cannot be read.
+        StvmError: digests in the settings are not those of the files, or a record is unreadable.
     """
     if not uses_local_files(settings):
         return settings
@@ -65,11 +65,11 @@ def images_of(settings: Settings, read: Callable[..., str | None] = fingerprint)
 
 
 def refuse_other_files(trials: Iterable[Settings], results: Results, contents: Contents) -> None:
-    """Refuse records of other files under a name that does not say what the files hold.
+    """Refuse records made from other files, under a name that does not depend on the content.
 
     Raises:
-        StvmError: a recorded trial read other files below the same path, or the settings say of
-            files what they do not hold.
+        StvmError: a recorded trial read other files below the same path, or digests in the settings
+            are not those of the files.
     """
     for settings in filter(uses_local_files, trials):
         contents.identified(settings)
@@ -85,7 +85,7 @@ def refuse_other_files(trials: Iterable[Settings], results: Results, contents: C
 
 
 def _by_place(settings: Settings, results: Results) -> Iterator[Settings]:
-    """The trial as it was named once, for each way to write its paths, where there is a record."""
+    """The trial under its earlier names, one for each spelling of its paths, if it is recorded."""
     recorded = set(results.names())
     if not recorded:
         return
@@ -109,9 +109,9 @@ def _trains_nothing(settings: Settings) -> bool:
 
 
 def _is_of(record: Record, settings: Settings, contents: Contents) -> bool:
-    """Whether a record was made from the files that are there now, as far as it says.
+    """Whether a record was made from the present files, as far as it tells.
 
-    Earlier ones know names and sizes of images alone, and of all files that lay in the folders.
+    Earlier records hold names and sizes of images only, the first ones of all files in the folders.
     """
     run = record.run
     checkpoint = settings.source.source_checkpoint
@@ -128,7 +128,7 @@ def _is_of(record: Record, settings: Settings, contents: Contents) -> bool:
 
 
 def _spellings(path: str) -> list[str]:
-    """The path as it is given and as else it may have been."""
+    """The path as given, and other spellings of it."""
     plain = os.path.normpath(path)
     near = [plain, os.path.relpath(plain), os.path.abspath(plain), os.path.realpath(plain)]
     near += [os.path.relpath(near[-1])]

@@ -70,8 +70,8 @@ def run_trial(
         settings: settings of the trial.
         cache: folder of rendered data and source models.
         device: device to train on.
-        progress: told how far it is.
-        checkpoint: keeps the state of the training, from which an interrupted one goes on.
+        progress: function that is told how far the trial is.
+        checkpoint: place of the saved state, from which an interrupted training resumes.
 
     Raises:
         StvmError: data or checkpoint that cannot be used, or memory of a GPU that ran out.
@@ -137,7 +137,7 @@ def _at_image_size(measure: TrialEvaluator, cache: Path) -> OpenedLabelledImages
 
 
 def _refuse_nan(settings: Settings, entropy: float) -> None:
-    """Weights may be finite and so large that the predictions are not.
+    """Refuse predictions that are not finite, as very large weights give them.
 
     Raises:
         DivergenceError: the mean entropy of the predictions is not finite.

@@ -1,6 +1,6 @@
-"""Questions before a study starts: days on a CPU, or a network from random weights?
+"""Confirmations that a run needs: for days on a CPU, and for training from random weights.
 
-Known without torch and Ray, which take seconds to import.
+This module loads neither torch nor Ray, which take seconds to import.
 """
 
 from collections.abc import Iterable, Sequence
@@ -37,7 +37,7 @@ def refuse_missing_files(trials: Iterable[Settings]) -> None:
 
 
 def missing_folders(trials: Iterable[Settings]) -> list[str]:
-    """A line for each folder that is not there: what files hold names the trials."""
+    """A line for each missing folder; without its files the trials have other names."""
     named = {
         (name, getattr(settings.data, name)): None
         for settings in trials

@@ -6,17 +6,17 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class RunOptions:
-    """Resources of a trial, and folders.
+    """Resources and permissions of a run.
 
     Attributes:
-        cpus: cores a trial; None for one core, or a GPU's share of the cores.
-        gpus: GPUs a trial; None for one where there are any.
+        cpus: cores for each trial; None for one core, or a GPU's share of the cores.
+        gpus: GPUs for each trial; None for one if there are any.
         address: address of a running Ray cluster; None starts Ray on this machine.
         cache: folder of rendered data and source models.
-        tensorboard: each trial also leaves event files.
-        keep_every: seconds between the states from which an interrupted trial goes on.
-        on_cpu: run on the CPU what takes days there.
-        from_scratch: train full-size source models from random weights.
+        tensorboard: whether each trial also writes event files.
+        keep_every: seconds between the states from which an interrupted trial resumes.
+        on_cpu: permission to run for hours or days on the CPU.
+        from_scratch: permission to train full-size source models from random weights.
     """
 
     cpus: int | None

@@ -101,8 +101,8 @@ def _fit(
 class OptunaSearcher(Searcher):
     """Tune's view of a search.
 
-    Tune asks for one trial more than it can run; the sampler would then not see the results of
-    those that run, so nothing is asked for before a slot is free.
+    Tune asks for one trial more than it can run. For that trial the sampler would not know the
+    results of the running ones. So nothing is suggested before a slot is free.
     """
 
     def __init__(
@@ -168,7 +168,7 @@ class OptunaSearcher(Searcher):
     def on_trial_complete(
         self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
     ) -> None:
-        """Tell the study what the trial's record says."""
+        """Tell Optuna the result in the trial's record."""
         suggestion = self.running.pop(trial_id)
         try:
             self.search.finish(suggestion, trial_id in self.pruned)
@@ -183,7 +183,7 @@ class OptunaSearcher(Searcher):
 
 
 class PrunerStopper(Stopper):
-    """Stops what the pruner gives up."""
+    """Stops the trials that the pruner gives up."""
 
     def __init__(self, asker: OptunaSearcher) -> None:
         self.asker = asker
@@ -193,7 +193,7 @@ class PrunerStopper(Stopper):
         return self.asker.stops(trial_id, result)
 
     def stop_all(self) -> bool:
-        """Never: what runs is finished."""
+        """False: trials that run are finished."""
         return False
 
 

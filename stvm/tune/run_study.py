@@ -33,7 +33,7 @@ def execute(
     """Run the trials of a study that are not recorded, source models first.
 
     Raises:
-        StvmError: no trial fits the machine, or the nodes of a cluster do not share what they must.
+        StvmError: no trial fits the machine, or the nodes of a cluster do not share the folders.
         Interrupted: Ctrl-C or a request to terminate.
     """
     if run_options.tensorboard:
@@ -72,7 +72,7 @@ def _execute(
 
 
 def check_files(trials: Iterable[Trial], cache: Path) -> None:
-    """Look at the images and checkpoints that the user brings; say what is to be known of them.
+    """Check the user's images and checkpoints; print a line for each that needs a remark.
 
     Raises:
         StvmError: one is missing or does not fit.
@@ -87,7 +87,7 @@ def check_files(trials: Iterable[Trial], cache: Path) -> None:
 
 
 def show_memory(trials: Sequence[Trial], gpus: float) -> None:
-    """Print what the largest of the trials is estimated to need of its GPU."""
+    """Print the GPU memory that the largest trial is estimated to need."""
     # Where there is a GPU, a study is longer than torch takes to import.
     from stvm.memory.memory_report import gpu_memory, largest, lines
 
@@ -100,10 +100,10 @@ def show_memory(trials: Sequence[Trial], gpus: float) -> None:
 
 
 def show_cpu(trials: Sequence[Trial], run_options: RunOptions) -> None:
-    """Print what the longest of the trials takes on the CPU.
+    """Print the time that the longest trial takes on the CPU.
 
     Raises:
-        StvmError: hours, and nobody asked for the CPU.
+        StvmError: it takes hours, and nobody asked for the CPU.
     """
     asked = run_options.on_cpu or run_options.gpus == 0
     told = accept_cpu([trial.settings for trial in trials], asked)

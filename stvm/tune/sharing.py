@@ -1,7 +1,7 @@
-"""Tasks that several drivers share, each taking what no other has, as Ray Tune asks for them.
+"""Tasks that several drivers share: each driver takes a free one when Ray Tune asks for a task.
 
-Nothing is agreed on: a task is free where it has neither a record nor a holder of its lock. What
-another driver runs is left for later; the driver that dies has let go of what it held.
+Drivers do not talk to each other. A task is free if it has no record and nobody holds its lock. A
+task that another driver runs is looked at again later. A driver that dies releases its locks.
 """
 
 import os
@@ -24,7 +24,7 @@ from stvm.source_model.location import source_lock
 from stvm.tune.progress import LineProgress
 
 LOOK_EVERY_S = 1.0
-"""Least seconds between two looks at what others do."""
+"""Least seconds between two looks at the tasks of other drivers."""
 
 Task = dict[str, Any]
 
@@ -86,7 +86,7 @@ class Shared(Searcher):
     Args:
         tasks: tasks in the order in which a single driver runs them.
         at_once: number of tasks that this driver is expected to run at a time.
-        shown: hears of what others have done.
+        shown: progress that is told what other drivers have done.
         stands: state of a task.
     """
 
@@ -172,7 +172,7 @@ def _who(task: Task) -> str:
 
 
 def sweep(results: Results) -> None:
-    """Take away what processes that were killed said of trials that have a record by now."""
+    """Remove the signs of killed processes on trials that have a record by now."""
     for path in (results.root / "running").glob("*.json"):
         if results.record_path(path.stem).exists():
             with suppress(OSError):

@@ -26,7 +26,7 @@ RETRIES = 2
 
 
 class Interrupted(Exception):
-    """The user stopped the study; what is recorded stays."""
+    """The user stopped the study; its records stay."""
 
 
 def run_task(config: dict[str, Any]) -> None:

@@ -16,7 +16,12 @@ from stvm.errors import StvmError
 from stvm.evaluation import batches
 from stvm.evaluation.collapse import CollapseMonitor, has_collapsed
 from stvm.evaluation.evaluate import check_labels, evaluate, labelled_batches
-from stvm.evaluation.label_free import Prediction, label_free_scores, load_even_subset, predict
+from stvm.evaluation.label_free import (
+    PredictionSummary,
+    label_free_scores,
+    load_even_subset,
+    predict,
+)
 from stvm.evaluation.label_quality import auroc, pseudo_label_auroc
 from stvm.evaluation.miou import score
 from stvm.evaluation.silhouette_score import ClusterSums, silhouettes
@@ -174,7 +179,7 @@ def test_32_pixels_of_an_image_are_sampled_and_no_graph_is_kept() -> None:
     assert not any(t.requires_grad for t in vars(found).values())
     with pytest.raises(FrozenInstanceError):
         found.entropy = found.mean  # type: ignore[misc]
-    assert isinstance(found, Prediction)
+    assert isinstance(found, PredictionSummary)
 
 
 class Pixels(nn.Module):
