@@ -10,8 +10,9 @@ import pytest
 from benchmarks.study_results import make_results, make_study
 from reports.tables import score_ranking
 from reports.tables.catalogue import KEYS, TABLES
-from reports.tables.chosen_studies import ChosenStudies
+from reports.tables.chosen_studies import ChosenStudies, bases_of
 from reports.tables.published_rows import published_cells, read_rows
+from stvm.errors import StvmError
 from tests.test_imports import imported, modules
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -75,6 +76,22 @@ def test_studies_of_several_kinds_are_chosen_by_their_bases(tmp_path: Path) -> N
     manifest, records = chosen["variance"]
     assert manifest.base == "0123456789ab" and [trial.seed for trial in records] == [1]
     assert manifest.others == ("abcdefabcdef",)
+
+
+def test_a_base_that_no_study_or_another_study_of_its_kind_has_is_refused(tmp_path: Path) -> None:
+    bases = ("abcdefabcdef", "0123456789ab")
+    for base in bases:
+        make_study(tmp_path, "variance", base=base)
+    make_study(tmp_path, "ablation", base=bases[0])
+    assert bases_of(tmp_path, bases[:1]) == ({"variance": bases[0], "ablation": bases[0]}, ())
+    with pytest.raises(StvmError, match=f"names two variance studies, {bases[0]} and {bases[1]}"):
+        bases_of(tmp_path, bases)
+    with pytest.raises(StvmError, match="no study '0' in .*: there are ablation abcdefabcdef, var"):
+        bases_of(tmp_path, ["0"])
+    with pytest.raises(StvmError, match=f"no ablation study '{bases[1]}' .*there are {bases[0]}"):
+        ChosenStudies(tmp_path, {"ablation": bases[1]})
+    with pytest.raises(StvmError, match="no scenarios study 'a' .*there are none"):
+        ChosenStudies(tmp_path, scenarios=["a"])
 
 
 def test_the_chosen_ablation_stands_beside_a_study_of_the_same_trials(tmp_path: Path) -> None:
