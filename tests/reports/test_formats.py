@@ -67,7 +67,6 @@ def test_latex_escapes_every_special_character():
     assert "?" not in escape_latex(SPECIAL.replace("漢", ""))
 
 
-@pytest.mark.slow
 def test_two_hyphens_of_a_text_stay_two_and_a_dash_stays_a_dash():
     """LaTeX sets `--` as a dash and `---` as a long one; an option is neither."""
     assert escape_latex("--retry-failed") == "-{}-retry-failed"
@@ -83,6 +82,7 @@ def test_a_table_of_more_than_forty_rows_goes_over_several_pages(rows, kind):
     assert text.split(r"\midrule")[-1].count(r" \\") == rows - 1
 
 
+@pytest.mark.slow
 def test_environments_balance_in_every_table_and_in_the_document(tmp_path):
     sheets = [*build_sheets(make_results(tmp_path)), sheet(2), sheet(60)]
     for made in sheets:
