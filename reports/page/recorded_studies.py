@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from stvm.errors import StvmError
-from stvm.records.manifest import FIRST, Manifest, Trial, read_manifest
+from stvm.records.manifest import FIRST, Manifest, Trial, manifest_files, read_manifest
 from stvm.records.record import Outcome, Record, RecordReader, outcome
 from stvm.records.results import Results
 from stvm.statistics import sort_key
@@ -120,7 +120,7 @@ def read_results(reader: RecordReader) -> Recorded:
     results = reader.results
     if not results.is_dir():
         raise StvmError(f"no results folder {results}: {FIRST}, or name another")
-    studies = _newest_first(read_manifest(path) for path in results.glob("studies/[!.]*-*.json"))
+    studies = _newest_first(map(read_manifest, manifest_files(results)))
     names = dict.fromkeys(trial.hash for study in studies for trial in study.trials)
     names |= dict.fromkeys(Results(results).names())
     entries = {name: Entry(name, reader.record(name)) for name in names}

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from stvm.errors import StvmError
-from stvm.records.manifest import Manifest, read_manifest
+from stvm.records.manifest import Manifest, manifest_files, read_manifest
 from stvm.records.record import Record
 from stvm.records.results import Results
 from stvm.settings import Settings
@@ -24,7 +24,7 @@ def open_results(root: Path) -> Results:
 
 def manifest_paths(results: Results) -> list[Path]:
     """Files of all manifests, sorted."""
-    return sorted((results.root / "studies").glob("[!.]*.json"))
+    return manifest_files(results.root)
 
 
 def manifests_of(results: Results) -> list[Manifest]:

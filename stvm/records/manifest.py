@@ -1,5 +1,6 @@
 """Manifests of studies as typed values: the list of the trials that belong to a study."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -10,6 +11,9 @@ from stvm.errors import StvmError
 from stvm.files import read_json
 from stvm.records.checked_values import field_of, is_hash
 from stvm.records.trial_label import label_parts
+
+_FILE = re.compile(r"\w+-\w+")
+"""Name of a manifest's file without its ending, STUDY-BASE."""
 
 
 @dataclass(frozen=True)
@@ -141,7 +145,10 @@ def read_manifest(path: Path, rows: tuple[str, ...] | None = None, empty: bool =
         for name in ("study", "base", "preset", "title", "rule", "updated")
     )
     if path.stem != f"{study}-{base}":
-        raise StvmError(f"{path}: 'base' is {base!r}, which is not the base in the file's name")
+        raise StvmError(
+            f"{path}: 'base' is {base!r}, which is not the base in the file's name; rename the "
+            f"file to {study}-{base}.json, or move it away"
+        )
     if not (trials or empty):
         raise StvmError(f"{path}: lists no trial: run `{command(study)}` again")
     return Manifest(
@@ -166,6 +173,11 @@ def command(study: str) -> str:
     return f"python studies/{_COMMANDS.get(study, study)}.py"
 
 
+def manifest_files(results: Path) -> list[Path]:
+    """Files of all manifests, sorted; a file of another name, such as a copy, is none of them."""
+    return sorted(p for p in results.glob("studies/*.json") if _FILE.fullmatch(p.stem))
+
+
 def find_manifests(results: Path) -> dict[str, dict[str, Path]]:
     """Paths of the manifests by kind of study and base.
 
@@ -175,7 +187,7 @@ def find_manifests(results: Path) -> dict[str, dict[str, Path]]:
     if not results.is_dir():
         raise StvmError(f"no results folder {results}: {FIRST}, or name another")
     found: dict[str, dict[str, Path]] = {}
-    for path in sorted(results.glob("studies/[!.]*-*.json")):
+    for path in manifest_files(results):
         study, _, base = path.stem.rpartition("-")
         found.setdefault(study, {})[base] = path
     if not found:

@@ -17,6 +17,7 @@ from stvm.errors import StvmError
 from stvm.files import drop_unfinished, now, replacing, write_json, writing
 from stvm.files.locks import locked, look_afresh
 from stvm.records.checked_values import is_hash
+from stvm.records.manifest import manifest_files
 from stvm.records.record import Record, find_record
 
 _NAME = re.compile(r"\w[\w.-]*")
@@ -94,11 +95,11 @@ class Results:
         return [path.stem for path in record_files(self.root) if is_hash(path.stem)]
 
     def strays(self) -> list[str]:
-        """A line for each file among the records whose name is no hash, such as a copy."""
-        return [
-            f"{path}: not named by a trial's hash, so it is passed over"
-            for path in record_files(self.root)
-            if not is_hash(path.stem)
+        """A line for each file whose name is that of no record or manifest, such as a copy."""
+        records = [path for path in record_files(self.root) if not is_hash(path.stem)]
+        others = set(self.root.glob("studies/[!.]*.json")) - set(manifest_files(self.root))
+        return [f"{p}: not named by a trial's hash, so it is passed over" for p in records] + [
+            f"{p}: not named STUDY-BASE.json, so it is passed over" for p in sorted(others)
         ]
 
     def write(self, record: Record) -> None:

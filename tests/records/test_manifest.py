@@ -5,11 +5,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 
+from studies.__main__ import main
 from stvm.errors import StvmError
 from stvm.records.manifest import choose_manifest, read_manifest
 from stvm.records.record import RecordReader, read_records
+from stvm.records.results import Results
 from stvm.records.trial_label import has_seed, label_parts, variant_of
 from tests.helpers.command_output import NAMES, manifest, put, synthetic
 
@@ -65,6 +68,25 @@ def test_a_manifest_that_cannot_be_used_is_one_line(
     with pytest.raises(StvmError) as told:
         read_manifest(path)
     assert f"{path}: {words}" in str(told.value) and "\n" not in str(told.value)
+
+
+@pytest.mark.parametrize("name", ["one-a (copy)", "one-a copy", "one-a - Copy", "one-a-copy"])
+def test_a_copy_of_a_manifest_blocks_nothing_and_is_named(
+    name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    put(tmp_path, synthetic(NAMES[0]))
+    copied = manifest(tmp_path, "one-a", {"A": NAMES[0]}).with_stem(name)
+    copied.write_text(copied.with_stem("one-a").read_text())
+    assert choose_manifest(tmp_path, None, study="one").others == ()
+    told = f"{copied}: not named STUDY-BASE.json, so it is passed over"
+    assert Results(tmp_path).strays() == [told]
+    out = tmp_path / "all.parquet"
+    assert main(["export", "--results", str(tmp_path), "--out", str(out)]) == 0
+    assert told in capsys.readouterr().err.splitlines()
+    assert pd.read_parquet(out)["studies"].tolist()[0].tolist() == ["one-a"]
+    for words in (["retry-failed"], ["status"]):
+        assert main([*words, "--results", str(tmp_path)]) == 0
+    assert told in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("field", ["seed", "realisation"])
