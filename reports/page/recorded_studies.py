@@ -119,7 +119,7 @@ def read_results(reader: RecordReader) -> Recorded:
     """
     results = reader.results
     if not results.is_dir():
-        raise StvmError(f"no results folder {results}: {FIRST}, or name another")
+        raise StvmError(f"no results folder {results}: {FIRST}, or name another --results")
     studies = _newest_first(map(read_manifest, manifest_files(results)))
     names = dict.fromkeys(trial.hash for study in studies for trial in study.trials)
     names |= dict.fromkeys(Results(results).names())

@@ -136,6 +136,19 @@ def read_manifest(path: Path, rows: tuple[str, ...] | None = None, empty: bool =
         StvmError: unreadable, a field missing or of the wrong type, a trial listed twice.
     """
     data = read_json(path)
+    try:
+        manifest = _manifest(data, path, rows)
+    except StvmError as error:
+        again = command(path.stem.rpartition("-")[0])
+        advice = "" if "move it away" in str(error) else f"; move it away and run `{again}` again"
+        raise StvmError(f"{error}{advice}") from None
+    if not (manifest.trials or empty):
+        raise StvmError(f"{path}: lists no trial: run `{command(manifest.study)}` again")
+    return manifest
+
+
+def _manifest(data: Mapping[str, Any], path: Path, rows: tuple[str, ...] | None) -> Manifest:
+    """The manifest that a JSON object holds; see `read_manifest`."""
     dataset = str(data.get("dataset", "streets"))
     listed = field_of(data, "trials", list, path)
     trials = tuple(_trial(item, path, dataset == "streets") for item in listed)
@@ -149,8 +162,6 @@ def read_manifest(path: Path, rows: tuple[str, ...] | None = None, empty: bool =
             f"{path}: 'base' is {base!r}, which is not the base in the file's name; rename the "
             f"file to {study}-{base}.json, or move it away"
         )
-    if not (trials or empty):
-        raise StvmError(f"{path}: lists no trial: run `{command(study)}` again")
     return Manifest(
         study,
         base,
@@ -185,7 +196,7 @@ def find_manifests(results: Path) -> dict[str, dict[str, Path]]:
         StvmError: no results, or no manifest.
     """
     if not results.is_dir():
-        raise StvmError(f"no results folder {results}: {FIRST}, or name another")
+        raise StvmError(f"no results folder {results}: {FIRST}, or name another --results")
     found: dict[str, dict[str, Path]] = {}
     for path in manifest_files(results):
         study, _, base = path.stem.rpartition("-")

@@ -9,11 +9,10 @@ from stvm.errors import StvmError
 from stvm.files import SCHEMA, find_json
 from stvm.records.checked_values import field_of
 from stvm.records.manifest import Manifest, Trial
-from stvm.records.record_figures import CURVES, check_figures, check_miou
+from stvm.records.record_figures import CURVES, MOVE, check_figures, check_miou
 from stvm.records.result_schema import CurvePoint, Result, WatchPoint
 from stvm.records.schema import Failure, Run, Status
 
-_MOVE = "move it away and run again"
 _PARTS = ("schema", "hash", "status", "settings", "result", "failure", "run", "variant")
 
 
@@ -75,7 +74,8 @@ class Record:
                 path,
             )
         except StvmError as error:
-            raise StvmError(f"{error}; {_MOVE}") from None
+            said = str(error)
+            raise StvmError(said if said.endswith(MOVE) else f"{said}; {MOVE}") from None
 
     def __post_init__(self) -> None:
         if self.is_done:
@@ -174,8 +174,7 @@ def find_record(path: Path) -> Record | None:
         return None
     if data.get("hash") != path.stem:
         raise StvmError(
-            f"{path}: hash is {data.get('hash')!r}, so it is no record of trial {path.stem}; "
-            f"{_MOVE}"
+            f"{path}: hash is {data.get('hash')!r}, so it is no record of trial {path.stem}; {MOVE}"
         )
     return Record.from_dict(data, path)
 

@@ -8,6 +8,8 @@ from typing import Any
 from stvm.errors import StvmError
 from stvm.records.result_schema import Result
 
+MOVE = "move it away and run again"
+"""Advice of a message about a record that cannot be used."""
 CURVES = ("curve", "watch")
 """Lists of points over the iterations, which are most of a record."""
 _SHOWN = ("iou", "class_names", "auroc", "scores", "silhouette", "means", "multi_scale", "protocol")
@@ -45,13 +47,13 @@ def check_miou(result: Mapping[str, Any], path: Path) -> None:
     """
     miou = result.get("miou")
     if isinstance(miou, bool) or not isinstance(miou, int | float) or not math.isfinite(miou):
-        raise StvmError(f"{path}: 'miou' is {miou!r}, not a number; move it away and run it again")
+        raise StvmError(f"{path}: 'miou' is {miou!r}, not a number; {MOVE}")
     if not 0 <= miou <= 1:
-        raise StvmError(f"{path}: 'miou' is {miou}, not a fraction between 0 and 1")
+        raise StvmError(f"{path}: 'miou' is {miou}, not a fraction between 0 and 1; {MOVE}")
 
 
 def _unsound(path: Path, name: str) -> StvmError:
-    return StvmError(f"{path}: '{name}' holds no figures; move it away and run it again")
+    return StvmError(f"{path}: '{name}' holds no figures; {MOVE}")
 
 
 def _is_figure(value: object) -> bool:

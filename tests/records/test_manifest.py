@@ -56,7 +56,11 @@ def test_trials_that_contradict_each_other_are_one_line(
     [
         ({"updated": "yesterday"}, "'updated' is 'yesterday', not an ISO time"),
         ({"base": "b"}, "'base' is 'b', which is not the base in the file's name"),
-        ({"rule": None}, "'rule' is None, not of type str"),
+        (
+            {"rule": None},
+            "'rule' is None, not of type str; move it away and run "
+            "`python studies/optuna_search.py` again",
+        ),
         ({"trials": []}, "lists no trial: run `python studies/optuna_search.py` again"),
         ({"trials": ["A"]}, "an entry of 'trials' is not an object"),
     ],

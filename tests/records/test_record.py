@@ -151,6 +151,7 @@ def test_a_damaged_record_is_one_line_for_every_reader(
         with pytest.raises(StvmError) as told:
             read(path)
         assert f"{path}: {words}" in str(told.value) and "\n" not in str(told.value)
+        assert str(told.value).count("move it away") == 1
         assert not isinstance(told.value, Unreadable)
 
 
