@@ -47,6 +47,22 @@ def test_each_way_to_open_a_folder_carries_its_class_list(tmp_path: Path) -> Non
     assert opened[3].image(2).shape == (8, 8, 3)
 
 
+def test_labels_have_the_size_of_the_images_unless_they_have_one_of_their_own(
+    tmp_path: Path,
+) -> None:
+    root = str(write_folder(tmp_path / "made"))
+    own = {"dataset": "folder", "source_root": root, "target_root": root, "classes": "mud"}
+    data = tiny(height=48, width=40, **own).data
+    for sizes, image, label in (
+        ((), (48, 40), (48, 40)),
+        (((32, 64),), (32, 64), (32, 64)),
+        (((32, 64), (8, 8)), (32, 64), (8, 8)),
+        ((None, (8, 8)), (48, 40), (8, 8)),
+    ):
+        opened = open_target_labelled(data, "val", tmp_path, *sizes)
+        assert (opened.image(0).shape, opened.label(0).shape) == ((*image, 3), label)
+
+
 def test_the_embedded_benchmark_carries_the_19_classes(tmp_path: Path) -> None:
     data = tiny(source_images=2, target_images=2, eval_images=5).data
     held_out = open_source(data, "val", tmp_path)

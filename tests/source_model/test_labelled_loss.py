@@ -15,14 +15,14 @@ WEIGHTS = torch.tensor([0.5, 2.0, 0.25])
 LOGITS = torch.randn(2, 3, 2, 2, generator=torch.Generator().manual_seed(0))
 
 
-def by_hand(labels: torch.Tensor) -> float:
+def by_hand(labels: torch.Tensor, weights: torch.Tensor = WEIGHTS) -> float:
     """One pixel at a time."""
     losses, total = 0.0, 0.0
     for n, y, x in np.ndindex(*labels.shape):
         if (label := int(labels[n, y, x])) != IGNORE_INDEX:
             shares = [math.exp(float(value)) for value in LOGITS[n, :, y, x]]
-            losses -= float(WEIGHTS[label]) * math.log(shares[label] / sum(shares))
-            total += float(WEIGHTS[label])
+            losses -= float(weights[label]) * math.log(shares[label] / sum(shares))
+            total += float(weights[label])
     return losses / total if total else 0.0
 
 
@@ -51,6 +51,18 @@ def test_the_losses_of_the_parts_of_a_batch_add_up_to_its_own(labels: torch.Tens
     assert float(mean_cross_entropy(LOGITS, labels, WEIGHTS)) == pytest.approx(
         by_hand(labels), abs=1e-6
     )
+
+
+@pytest.mark.parametrize("repeat", [True, False])
+@pytest.mark.parametrize("labels", SOME)
+def test_without_weights_each_labelled_pixel_counts_alike(
+    labels: torch.Tensor, repeat: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(labelled_loss, "must_repeat", lambda device: repeat)
+    expected = pytest.approx(by_hand(labels, torch.ones(3)), abs=1e-6)
+    assert float(mean_cross_entropy(LOGITS, labels, None)) == expected
+    parts = [mean_cross_entropy(LOGITS[n : n + 1], labels[n : n + 1], None, labels) for n in (0, 1)]
+    assert float(sum(parts)) == expected
 
 
 @pytest.mark.parametrize("labels", SOME)

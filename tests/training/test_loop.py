@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from stvm.data.crops import Positions
 from stvm.errors import DivergenceError
-from stvm.training import loop
+from stvm.training import loop, resume
 from stvm.training.divergence import DivergenceMonitor
 from stvm.training.loop import run_training
 from stvm.training.resume import TrainingCheckpoint
@@ -97,6 +97,37 @@ def test_a_resumed_training_takes_the_rest_with_the_same_draws(tmp_path: Path) -
     assert resumed.calls == ["4: [36.0, 49.0]", "5: [64.0, 81.0]"]
     assert resumed.drawn == whole.drawn[3:]
     assert resumed.network.weight.item() == 285
+
+
+class Picky(Sum):
+    """Refuses a state after it has taken its weight."""
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        super().load_state_dict(state)
+        raise KeyError("bank")
+
+
+def test_a_training_that_half_loaded_a_state_begins_anew(tmp_path: Path) -> None:
+    kept = TrainingCheckpoint(tmp_path / "state.pt", {}, every_s=0)
+    started = Sum()
+    started.network.weight.data.fill_(7.0)
+    kept.save(started.state_dict(3), CPU)
+    made = run_training(Picky, Squares(), 2, 0, None, kept)
+    assert made.calls[0] == "before" and len(made.calls) == 6
+    assert made.network.weight.item() == 285
+    assert kept.set_aside == tmp_path / "state.unusable" and kept.resumed == {}
+
+
+@pytest.mark.parametrize(("took", "wait"), [(0.5, 100.0), (2.0, 100.0), (6.0, 300.0)])
+def test_states_are_saved_at_their_interval_and_take_a_fiftieth_of_the_time(
+    took: float, wait: float, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    times = iter([1000.0, 2000.0, 2000.0 + took])
+    monkeypatch.setattr(resume.time, "monotonic", lambda: next(times))
+    kept = TrainingCheckpoint(tmp_path / "state.pt", {}, every_s=100)
+    assert kept.next == 1100
+    kept.save({"iteration": 1}, CPU)
+    assert kept.next == 2000 + took + wait
 
 
 def test_a_weight_that_is_not_finite_at_the_end_is_an_error() -> None:
