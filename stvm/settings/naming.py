@@ -149,18 +149,19 @@ def _default(name: str) -> Any:
     return fields[name].default
 
 
-_NOT_NAMED = ("workers", "keep_model", "patches_on")
+NOT_NAMED = ("workers", "keep_model", "patches_on")
 """Settings that change no result."""
 
 
-_TARGET_ONLY = (
+TARGET_ONLY = (
     *("target_images", "eval_images", "gap", "target_root", "city"),
     *("source_val_content", "target_train_content", "target_labels_content"),
     *("target_val_content", "target_test_content"),
 )
+"""Settings of the data on which the source model does not depend."""
 
 
-_SIZED_AS_TARGET = (
+SIZED_AS_TARGET = (
     *("source_height", "source_width"),
     *("source_crop_height", "source_crop_width"),
 )

@@ -14,11 +14,11 @@ from stvm.settings.evaluation_settings import EvaluationSettings
 from stvm.settings.fields import SettingsGroup, is_hashed_if_changed
 from stvm.settings.method_settings import MethodSettings
 from stvm.settings.naming import (
-    _NOT_NAMED,
-    _SIZED_AS_TARGET,
-    _TARGET_ONLY,
     CONTENTS,
+    NOT_NAMED,
+    SIZED_AS_TARGET,
     SOURCE_TRAINING,
+    TARGET_ONLY,
     digest,
     read_contents,
     without_idle,
@@ -124,7 +124,7 @@ class Settings(SettingsGroup):
             sized_by_target: use the earlier form of the name, which also had the target's size.
         """
         names = [*NetworkSettings.model_fields, *SourceSettings.model_fields]
-        names += [n for n in DataSettings.model_fields if n not in _TARGET_ONLY]
+        names += [n for n in DataSettings.model_fields if n not in TARGET_ONLY]
         names += [*SOURCE_TRAINING, *ComputeSettings.model_fields]
         naming = self.naming()
         named = {name: naming[name] for name in names if name in naming}
@@ -132,7 +132,7 @@ class Settings(SettingsGroup):
             size, crop = self.data.source_size(), self.source_crop()
             named |= dict(zip(("height", "width"), size, strict=True))
             named |= dict(zip(("crop_height", "crop_width"), crop, strict=True))
-            named = {k: v for k, v in named.items() if k not in _SIZED_AS_TARGET}
+            named = {k: v for k, v in named.items() if k not in SIZED_AS_TARGET}
         return digest(named | self._version())
 
     def naming(self) -> dict[str, Any]:
@@ -143,7 +143,7 @@ class Settings(SettingsGroup):
         by their path otherwise.
         """
         groups = self.model_dump()
-        left_out = {*_NOT_NAMED, *CONTENTS} - read_contents(groups)
+        left_out = {*NOT_NAMED, *CONTENTS} - read_contents(groups)
         published = self.data.dataset in PUBLISHED
         if published or self.data.source_train_content or self.source.checkpoint_content:
             left_out.add("source_root")

@@ -13,7 +13,7 @@ from stvm.tune.confirmations import accept_cpu, refuse_random_source
 from stvm.tune.options import RunOptions
 from stvm.tune.sharing import sweep
 from stvm.tune.slots import Resources, Slots, plan_slots
-from stvm.tune.tasks import _has_source, interruptible, missing_sources, run_tasks
+from stvm.tune.tasks import has_source, interruptible, missing_sources, run_tasks
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,7 @@ def _execute(
         errors: tuple[str, ...] = ()
         if sources:
             errors = run_tasks("source", sources, results, run_options, slots, retry_failed)
-            todo = [t for t in todo if _has_source(t, run_options.cache)]
+            todo = [t for t in todo if has_source(t, run_options.cache)]
         if todo:
             errors += run_tasks("trial", todo, results, run_options, slots, retry_failed)
         return RunResult(errors)

@@ -36,8 +36,8 @@ def run_task(config: dict[str, Any]) -> None:
     trainable(config)
 
 
-def _has_source(trial: Trial, cache: Path) -> bool:
-    """There is a file to start from, or the user has named one."""
+def has_source(trial: Trial, cache: Path) -> bool:
+    """Whether there is a file to start from, or the user has named one."""
     given = trial.settings.source.source_checkpoint
     return bool(given) or source_path(trial.settings, cache).exists()
 
@@ -46,7 +46,7 @@ def missing_sources(todo: Sequence[Trial], cache: Path) -> list[Trial]:
     """One trial for each source model that has no file yet."""
     wanted: dict[Path, Trial] = {}
     for trial in todo:
-        if not _has_source(trial, cache):
+        if not has_source(trial, cache):
             wanted.setdefault(source_path(trial.settings, cache), trial)
     return list(wanted.values())
 
