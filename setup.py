@@ -8,7 +8,7 @@ class BuildPy(build_py):
     """Leaves the commands out of a wheel, where their names would meet those of others."""
 
     def finalize_options(self) -> None:
-        """An editable installation maps `studies` and `reports` to the clone; a wheel does not."""
+        """An editable installation finds `studies` and `reports` too; a wheel leaves them out."""
         super().finalize_options()
         if not self.editable_mode and self.packages:
             self.packages = [name for name in self.packages if name.split(".")[0] == "stvm"]

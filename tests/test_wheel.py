@@ -47,5 +47,19 @@ def test_a_wheel_holds_every_module_of_the_library_and_no_command(tmp_path: Path
 @pytest.mark.slow
 def test_an_installation_of_the_clone_finds_library_and_commands(tmp_path: Path) -> None:
     held = build("build_editable", tmp_path)
-    found = "\n".join(text for name, text in held.items() if ".dist-info/" not in name)
-    assert all(f"'{tmp_path / 'clone' / name}'" in found for name in PACKAGES)
+    site, beside = tmp_path / "site", tmp_path / "beside"
+    site.mkdir()
+    for name in (name for name in held if ".dist-info/" not in name):
+        (site / name).write_text(held[name])
+    for name in PACKAGES:  # as a clone is named, or a folder of results
+        (beside / name).mkdir(parents=True)
+    names = ", ".join(PACKAGES)
+    program = f"import site; site.addsitedir({str(site)!r}); import {names}\n"
+    program += "\n".join(f"print({name}.__file__)" for name in PACKAGES)
+    plain = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    done = subprocess.run(
+        [sys.executable, "-S", "-c", program], cwd=beside, env=plain, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    files = [str(tmp_path / "clone" / name / "__init__.py") for name in PACKAGES]
+    assert done.stdout.splitlines() == files
