@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from stvm.data.crops import Positions
 from stvm.errors import DivergenceError
-from stvm.training import loop, resume
+from stvm.training import loop
 from stvm.training.divergence import DivergenceMonitor
 from stvm.training.loop import run_training
 from stvm.training.resume import TrainingCheckpoint
@@ -123,7 +123,7 @@ def test_states_are_saved_at_their_interval_and_take_a_fiftieth_of_the_time(
     took: float, wait: float, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     times = iter([1000.0, 2000.0, 2000.0 + took])
-    monkeypatch.setattr(resume.time, "monotonic", lambda: next(times))
+    monkeypatch.setattr("stvm.training.resume.time.monotonic", lambda: next(times))
     kept = TrainingCheckpoint(tmp_path / "state.pt", {}, every_s=100)
     assert kept.next == 1100
     kept.save({"iteration": 1}, CPU)
