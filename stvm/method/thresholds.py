@@ -11,6 +11,8 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
+from stvm.errors import StvmError
+
 SATURATED = 1 - 2**-20
 """Largest threshold that shares are compared with. Above it fewer than 16 float32 numbers are left
 below 1, and doubts are compared instead."""
@@ -123,6 +125,12 @@ class ClassThresholds(nn.Module):
         """Thresholds after a frame; doubt falls where confidence rises."""
         q = self.q_m if descending else 1.0 - self.q_m
         current = class_quantiles(values.flatten(), labels.flatten(), len(kept), q, mix)
+        if len(current) != len(kept):
+            raise StvmError(
+                f"ClassThresholds: a label is {len(current) - 1}, not a class from 0 to "
+                f"{len(kept) - 1}: give num_classes of the labelling network, and no ignored "
+                "pixels (255)"
+            )
         moved = mix(current, kept, self.momentum)
         moved = torch.where(kept.isnan(), current, moved)
         return torch.where(current.isnan(), kept, moved)

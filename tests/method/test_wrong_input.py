@@ -126,6 +126,10 @@ WRONG: dict[str, tuple[Callable[[], Any], str]] = {
         lambda: stvm.MeanTeacher(network(), bn="tracks"),
         "MeanTeacher bn 'tracks': did you mean 'track'",
     ),
+    "a threshold of no class": (
+        lambda: stvm.ClassThresholds(3)(maps()[2], maps()[1]),
+        "ClassThresholds: a label is 3, not a class from 0 to 2",
+    ),
     "unknown balance": (
         lambda: stvm.MetricLearner(nn.Conv2d(6, 5, 1), balance="rare"),
         "did you mean 'rarest'",
