@@ -78,8 +78,11 @@ def wrap_network(
 def head_like(classifier: nn.Module, out_channels: int) -> nn.Module:
     """A copy of a classifier with random weights and another number of outputs.
 
+    Weights of modules that have no `reset_parameters` stay copies of the classifier's.
+
     Args:
-        classifier: Module whose last `nn.Conv2d` gives the logits; it stays as it is.
+        classifier: Module whose last `nn.Conv2d`, in the order in which its modules were defined,
+            gives the logits; it stays as it is.
         out_channels: Number of outputs.
 
     Raises:
