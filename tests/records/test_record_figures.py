@@ -64,7 +64,7 @@ def test_each_field_that_tables_show_has_its_form(
     path = put(tmp_path, whole)
     with pytest.raises(StvmError) as told:
         read_record(path)
-    assert str(told.value) == f"{path}: '{field}' holds no figures; move it away and run it again"
+    assert str(told.value) == f"{path}: '{field}' holds no figures; move it away and run again"
     if field in ("curve", "watch"):
         plain = read_record(path, curves=False)
         assert plain and field not in plain.result

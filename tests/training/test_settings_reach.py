@@ -118,10 +118,12 @@ def test_images_are_loaded_by_as_many_processes_as_asked_for(
         asked.append(workers)
         return iter([torch.stack([crops[k] for k in range(batch)])])
 
-    monkeypatch.setattr(loop, "batches", batches)
     settings = trial(workers=3)
+    # Before the loader is replaced: the source model may have to be trained first.
+    source = source_of(settings, cache)
+    monkeypatch.setattr(loop, "batches", batches)
     images = open_target_images(settings.data, cache)
-    adapt(settings, source_of(settings, cache), images, 19)
+    adapt(settings, source, images, 19)
     assert asked == [3]
 
 
