@@ -21,27 +21,8 @@ from stvm.data.published.published_images import PublishedImages
 from stvm.errors import StvmError
 from stvm.settings import DataSettings, parse_assignments
 from stvm.settings.presets import find_preset
-from tests.helpers.tiny_datasets import make_cityscapes, make_crosscity, make_gta5, make_synthia
 
 ROOT = Path(__file__).resolve().parents[2]
-
-
-@pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """All four trees, which no test changes."""
-    root = tmp_path_factory.mktemp("made")
-    make_gta5(root / "gta5")
-    make_synthia(root / "synthia")
-    make_cityscapes(root / "cityscapes")
-    make_crosscity(root / "crosscity", "rome")
-    return root
-
-
-@pytest.fixture
-def trees(made: Path, tmp_path: Path) -> Path:
-    """The same, to be damaged."""
-    shutil.copytree(made, tmp_path / "trees")
-    return tmp_path / "trees"
 
 
 def assignments(root: Path, dataset: str, *changes: str) -> list[str]:

@@ -27,10 +27,7 @@ from stvm.settings import DataSettings
 from tests.helpers.tiny_datasets import (
     HEIGHT,
     WIDTH,
-    make_cityscapes,
-    make_crosscity,
     make_gta5,
-    make_synthia,
     png_of_16_bits,
     streets,
 )
@@ -38,24 +35,6 @@ from tests.helpers.tiny_datasets import (
 SIZE = {"height": HEIGHT, "width": WIDTH}
 SIXTEEN = [0, 1, 2, 3, 4, 5, 6, 7, 8, 10, 11, 12, 13, 15, 17, 18]
 THIRTEEN = [0, 1, 2, 6, 7, 8, 10, 11, 12, 13, 15, 17, 18]
-
-
-@pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """All four trees, which no test changes."""
-    root = tmp_path_factory.mktemp("made")
-    make_gta5(root / "gta5")
-    make_synthia(root / "synthia")
-    make_cityscapes(root / "cityscapes")
-    make_crosscity(root / "crosscity", "rome")
-    return root
-
-
-@pytest.fixture
-def trees(made: Path, tmp_path: Path) -> Path:
-    """The same, to be damaged."""
-    shutil.copytree(made, tmp_path / "trees")
-    return tmp_path / "trees"
 
 
 def settings(root: Path, dataset: str, **changes: Any) -> DataSettings:

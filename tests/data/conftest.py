@@ -1,0 +1,26 @@
+"""Trees of the published data sets, made once for each file of tests."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from tests.helpers.tiny_datasets import make_cityscapes, make_crosscity, make_gta5, make_synthia
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """All four trees, which no test changes."""
+    root = tmp_path_factory.mktemp("made")
+    make_gta5(root / "gta5")
+    make_synthia(root / "synthia")
+    make_cityscapes(root / "cityscapes")
+    make_crosscity(root / "crosscity", "rome")
+    return root
+
+
+@pytest.fixture
+def trees(made: Path, tmp_path: Path) -> Path:
+    """The same, to be damaged."""
+    shutil.copytree(made, tmp_path / "trees")
+    return tmp_path / "trees"
