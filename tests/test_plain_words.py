@@ -1,12 +1,13 @@
 """Plain words: a description stands alone, and a module says what it is.
 
-Looked at in `stvm`, `studies` and `reports`: the lines below `Attributes:` and `Args:`, the
-descriptions of settings, the help of options, and the first words of each module's docstring.
+Looked at in `stvm`, `studies` and `reports`: the lines below `Attributes:`, `Args:` and
+`Raises:`, the descriptions of settings, the help of options, and the first words of each module's
+docstring.
 """
 
 import ast
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -28,12 +29,12 @@ def modules() -> list[Path]:
     return sorted(path for tree in TREES for path in (ROOT / tree).rglob("*.py"))
 
 
-def entries(docstring: str) -> Iterator[tuple[str, str]]:
-    """Name and first line of each entry below `Args:` and `Attributes:`."""
+def entries(docstring: str, sections: Sequence[str] = SECTIONS) -> Iterator[tuple[str, str]]:
+    """Name and first line of each entry below some headings."""
     section, indent = False, 0
     for line in docstring.splitlines():
         text, depth = line.strip(), len(line) - len(line.lstrip())
-        if text in SECTIONS:
+        if text in sections:
             section, indent = True, 0
         elif text and section:
             indent = indent or depth
@@ -43,12 +44,14 @@ def entries(docstring: str) -> Iterator[tuple[str, str]]:
                 yield found[1], found[2]
 
 
-def descriptions(tree: ast.Module) -> Iterator[tuple[int, str, str]]:
+def descriptions(
+    tree: ast.Module, sections: Sequence[str] = SECTIONS
+) -> Iterator[tuple[int, str, str]]:
     """Line, name and text of every description in a module."""
     for node in ast.walk(tree):
         if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef):
             line = getattr(node, "lineno", 1)
-            for name, text in entries(ast.get_docstring(node) or ""):
+            for name, text in entries(ast.get_docstring(node) or "", sections):
                 yield line, name, text
         elif isinstance(node, ast.Call):
             for word in node.keywords:
@@ -74,7 +77,9 @@ def test_a_description_stands_alone() -> None:
     wrong = [
         f"{path.relative_to(ROOT)}:{line}: {name}: {text}"
         for path in modules()
-        for line, name, text in descriptions(ast.parse(path.read_text(encoding="utf-8")))
+        for line, name, text in descriptions(
+            ast.parse(path.read_text(encoding="utf-8")), (*SECTIONS, "Raises:")
+        )
         if first_word(text) in BARE
     ]
     assert not wrong, "\n".join(wrong)

@@ -87,7 +87,7 @@ class ChosenStudies:
         """Studies of one scenario, each of another network or city.
 
         Raises:
-            StvmError: as `scenarios`.
+            StvmError: a manifest is unreadable, or its facts do not name scenario and network.
         """
         return [study for study in self.scenarios if study.scenario == scenario]
 

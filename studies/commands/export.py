@@ -183,7 +183,8 @@ def export(results: Results, out: Path) -> pa.Table:
     """Write the table whole or not at all.
 
     Raises:
-        StvmError: as `table_of`; the file stands and is no export, or cannot be written.
+        StvmError: no records, a damaged one, or a value of another type; or a file that is no
+            export stands there, or it cannot be written.
     """
     _refuse_other_file(out)
     table = table_of(results)

@@ -189,7 +189,8 @@ def read_record(path: Path, curves: bool = True) -> Record | None:
         curves: keep the curves, which are most of a record.
 
     Raises:
-        StvmError: as `find_record`, or a figure is not what it should be.
+        StvmError: the file is damaged or belongs to another trial, or a figure has a wrong form.
+        Unreadable: a later version wrote it, or nothing is known to be wrong with it.
     """
     record = find_record(path)
     if record is None or not record.is_done:
@@ -233,7 +234,8 @@ class RecordReader:
         """The record of the trial with this hash; None when there is none.
 
         Raises:
-            StvmError: as `read_record`.
+            StvmError: a record is damaged, or one of its figures has a wrong form.
+            Unreadable: a later version wrote it, or nothing is known to be wrong with it.
         """
         if name not in self._read:
             self._read[name] = read_record(self.results / "records" / f"{name}.json", self.curves)
@@ -243,7 +245,8 @@ class RecordReader:
         """Records of the trials that `manifest` lists, and of no other.
 
         Raises:
-            StvmError: as `read_record`, or another seed or realisation than the study lists.
+            StvmError: a record is damaged, or its seed or realisation is not the study's.
+            Unreadable: a later version wrote it, or nothing is known to be wrong with it.
         """
         found = {}
         for trial in manifest.trials:

@@ -86,7 +86,8 @@ class Results:
         """The record of a trial; None when there is none.
 
         Raises:
-            StvmError: as `find_record`.
+            StvmError: the file is damaged, or belongs to another trial.
+            Unreadable: a later version wrote it, or nothing is known to be wrong with it.
         """
         return find_record(self.record_path(name))
 
