@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from gpu_rows import Row, Skipped, noted
 from gpu_steps import NETWORKS, adaptation_of, batches, free, in_turns, settings_of, source_of
+from tiny_trial import TINY_TRIAL
 from torch import Tensor
 from torch.utils._pytree import tree_leaves
 
@@ -19,22 +20,7 @@ from stvm.settings import Settings
 from stvm.settings.presets import find_preset
 from stvm.training.device import computing
 
-TINY: dict[str, Any] = {
-    "source_images": 8,
-    "target_images": 8,
-    "eval_images": 4,
-    "source_iterations": 4,
-    "source_batch": 2,
-    "channels": 16,
-    "iterations": 6,
-    "batch": 2,
-    "n_f": 16,
-    "ema_period": 1,
-    "ema_momentum": 0.1,
-    "tau_mocm": 4.0,
-    "multi_scale": True,
-    "deterministic": True,
-}
+TINY: dict[str, Any] = TINY_TRIAL | {"multi_scale": True, "deterministic": True}
 """A trial of all parts that takes seconds; its end measures everything, the silhouette too."""
 
 SHORT = {

@@ -2,24 +2,10 @@
 
 from typing import Any
 
+from benchmarks.tiny_trial import TINY_TRIAL
 from stvm.settings import Settings
 
-TINY: dict[str, Any] = {
-    "source_images": 8,
-    "target_images": 8,
-    "eval_images": 4,
-    "source_iterations": 4,
-    "source_batch": 2,
-    "channels": 16,
-    "iterations": 6,
-    "batch": 2,
-    "n_f": 16,
-    "ema_period": 1,
-    "ema_momentum": 0.1,
-    "tau_mocm": 4.0,
-    "crop_height": 32,
-    "crop_width": 32,
-}
+TINY: dict[str, Any] = TINY_TRIAL | {"crop_height": 32, "crop_width": 32}
 
 ASSIGNMENTS = [f"{name}={value}" for name, value in TINY.items()]
 
