@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
-from stvm.records.manifest import Trial
+from stvm.records.manifest import Manifest, Trial
 from stvm.records.record import Record, outcome
 from stvm.statistics import Estimate, TrialKey, estimate, sort_key
 
@@ -59,6 +59,21 @@ def by_realisation(records: Records) -> list[Pool]:
         Pool(part, (number,), any(trial.tuned for trial in part))
         for number, part in sorted(parts.items())
     ]
+
+
+@dataclass(frozen=True)
+class PooledStudy:
+    """A study with the trials from which a table of it is made.
+
+    Attributes:
+        manifest: list of the study's trials.
+        records: record of each trial; None where there is none.
+        pooled: trials on fresh realisations; those tuned on where there is no fresh one.
+    """
+
+    manifest: Manifest
+    records: Records
+    pooled: Pool
 
 
 @dataclass(frozen=True)

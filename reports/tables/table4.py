@@ -11,7 +11,7 @@ from reports.sheets.cells import (
     measured_cells,
     measured_columns,
 )
-from reports.sheets.rows import Pool, Records, Row, by_realisation, collect, pool
+from reports.sheets.rows import PooledStudy, Records, Row, by_realisation, collect, pool
 from reports.sheets.sheet import Cell, Column, Sheet
 from reports.tables import per_class
 from reports.tables.ablation_rows import ABOVE, CONTROL, ROWS, row_label
@@ -79,19 +79,13 @@ class Line:
 
 
 @dataclass(frozen=True)
-class Table:
+class Table(PooledStudy):
     """Table IV of one study.
 
     Attributes:
-        manifest: list of the study's trials.
-        records: record of each trial; None where there is none.
-        pooled: trials on fresh realisations; those tuned on where there is no fresh one.
         lines: rows of the pooled trials.
     """
 
-    manifest: Manifest
-    records: Records
-    pooled: Pool
     lines: tuple[Line, ...]
 
 

@@ -13,7 +13,7 @@ from reports.sheets.cells import (
     measured_cells,
     measured_columns,
 )
-from reports.sheets.rows import Pool, Records, Row, collect, pool
+from reports.sheets.rows import PooledStudy, Records, Row, collect, pool
 from reports.sheets.sheet import Cell, Column, Sheet
 from reports.tables.published_rows import COLUMNS as PUBLISHED_COLUMNS
 from reports.tables.published_rows import published_cells, read_rows
@@ -72,19 +72,13 @@ class Point:
 
 
 @dataclass(frozen=True)
-class Table:
+class Table(PooledStudy):
     """Table V of one study.
 
     Attributes:
-        manifest: list of the study's trials.
-        records: record of each trial; None where there is none.
-        pooled: trials on fresh realisations; those tuned on where there is no fresh one.
         points: values by hyperparameter, ascending.
     """
 
-    manifest: Manifest
-    records: Records
-    pooled: Pool
     points: tuple[Point, ...]
 
     def parameters(self) -> dict[str, list[Point]]:
