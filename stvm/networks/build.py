@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from stvm.errors import StvmError
 from stvm.networks.architecture import Architecture, Branches
 from stvm.networks.aspp import RATES, SummedAspp
+from stvm.networks.espnetv2 import espnetv2
 from stvm.networks.resnet import FORMS, RESNET101, ResNet, ResNetSize
 from stvm.networks.segmentation_network import SegmentationNetwork, StagedFeatures
 from stvm.networks.small import SMALL_RATES, small_features
@@ -60,9 +61,11 @@ def assemble(architecture: Architecture, size: ResNetSize = RESNET101) -> Segmen
         return _deeplabv2(architecture, size)
     if architecture.network == "deeplabv3_resnet50":
         return _deeplabv3(architecture)
+    if architecture.network == "espnetv2":
+        return espnetv2(architecture)
     raise StvmError(
-        f"unknown network '{architecture.network}': use small_deeplab, deeplabv2_resnet101 or "
-        "deeplabv3_resnet50"
+        f"unknown network '{architecture.network}': use small_deeplab, deeplabv2_resnet101, "
+        "deeplabv3_resnet50 or espnetv2"
     )
 
 
