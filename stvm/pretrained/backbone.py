@@ -1,4 +1,4 @@
-"""Weights of a backbone, from which source training starts."""
+"""Weights of a backbone or of all of F, from which source training starts."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from stvm.errors import StvmError
-from stvm.networks import SegmentationNetwork
+from stvm.networks import Architecture, SegmentationNetwork
 from stvm.networks.weights import faults
 from stvm.pretrained.detection import open_checkpoint
 from stvm.pretrained.families import LAYOUTS
@@ -15,17 +15,18 @@ from stvm.pretrained.fitting import refuse_non_finite
 from stvm.pretrained.unknown_networks import network_of
 from stvm.pretrained.unwrapping import UnwrappedCheckpoint, unwrap
 
+ESPNETV2 = "espnetv2"
 _HEADS = ("fc.", "layer5.", "layer6.")
 
 
 @dataclass(frozen=True)
 class Backbone:
-    """Weights of a backbone and the form in which they were trained.
+    """Weights of a feature extractor and the form in which they were trained.
 
     Attributes:
         path: Path of the file.
-        state: State dict with the keys of torchvision or mmsegmentation.
-        form: Name in `stvm.networks.FORMS`.
+        state: State dict with the keys of torchvision, mmsegmentation or EdgeNets.
+        form: Name in `stvm.networks.FORMS`; "espnetv2" for encoder and decoder of one.
         normalisation: Name in `stvm.networks.NORMALISATIONS`.
     """
 
@@ -48,8 +49,9 @@ class Backbone:
                 state.setdefault(name, torch.zeros_like(value))
         wrong = faults(own, state)
         if wrong:
+            whose = "F" if self.form == ESPNETV2 else "the backbone"
             raise StvmError(
-                f"source_init={self.path} does not fit the backbone of "
+                f"source_init={self.path} does not fit {whose} of "
                 f"{network.architecture.network}: keys {wrong}"
             )
         network.features.load_state_dict({prefix + name: value for name, value in state.items()})
@@ -59,7 +61,8 @@ def open_backbone(path: Path, family: str = "auto") -> Backbone:
     """Read an initialisation, or the backbone of a whole checkpoint.
 
     It knows torchvision's ImageNet files, Pytorch-Deeplab's (keys begin with Scale.),
-    mmsegmentation's ResNetV1c, and every checkpoint that `open_checkpoint` knows.
+    mmsegmentation's ResNetV1c, and every checkpoint that `open_checkpoint` knows. Of an ESPNetv2 it
+    takes encoder and decoder, all that does not depend on the number of classes.
 
     Args:
         path: Path of the file.
@@ -71,8 +74,9 @@ def open_backbone(path: Path, family: str = "auto") -> Backbone:
     found = unwrap(path)
     if found.layout == "unknown":
         raise StvmError(
-            f"source_init={path} holds no ResNet but {network_of(found.state) or 'other keys'} "
-            f"({', '.join(list(found.state)[:3])}): use an initialisation of one"
+            f"source_init={path} holds no ResNet or ESPNetv2 but "
+            f"{network_of(found.state) or 'other keys'} ({', '.join(list(found.state)[:3])}): use "
+            "an initialisation of one"
         )
     if found.layout == "backbone":
         form, normalisation = _form(found)
@@ -80,7 +84,11 @@ def open_backbone(path: Path, family: str = "auto") -> Backbone:
     else:
         architecture = open_checkpoint(path, family).architecture
         if architecture is None or architecture.network == "small_deeplab":
-            raise StvmError(f"source_init={path} holds no ResNet: use an initialisation of one")
+            raise StvmError(
+                f"source_init={path} holds no ResNet or ESPNetv2: use an initialisation of one"
+            )
+        if architecture.network == ESPNETV2:
+            return _espnetv2(found, architecture)
         prefix = LAYOUTS[found.layout].backbone
         if found.layout == "stvm" and architecture.network == "deeplabv3_resnet50":
             prefix += "backbone."
@@ -91,6 +99,19 @@ def open_backbone(path: Path, family: str = "auto") -> Backbone:
     state = {k: v for k, v in state.items() if not k.startswith(_HEADS)}
     refuse_non_finite(path, state)
     return Backbone(path, state, form, normalisation)
+
+
+def _espnetv2(found: UnwrappedCheckpoint, architecture: Architecture) -> Backbone:
+    """Encoder and decoder of a file in EdgeNets' layout or in this project's."""
+    layout = LAYOUTS[found.layout]
+    classifier = "classifier." if found.layout == "stvm" else layout.head
+    state = {
+        key.removeprefix(layout.backbone): value
+        for key, value in found.state.items()
+        if not key.startswith(classifier)
+    }
+    refuse_non_finite(found.path, state, found.prefix)
+    return Backbone(found.path, state, ESPNETV2, architecture.normalisation)
 
 
 def _form(found: UnwrappedCheckpoint) -> tuple[str, str]:

@@ -9,11 +9,13 @@ from torch import Tensor
 from stvm.errors import StvmError
 from stvm.networks import FORMS, NORMALISATIONS, RESNET101, Architecture, Branches, ResNetSize
 from stvm.pretrained.aspp_branches import detect_active_branches
+from stvm.pretrained.espnetv2_files import espnetv2_architecture
 from stvm.pretrained.families import FAMILIES, LAYOUTS, Family
 from stvm.pretrained.source_checkpoint import Checkpoint
 from stvm.pretrained.unknown_networks import KNOWN, network_of, parts_beside, resnet_of
 from stvm.pretrained.unwrapping import INITIAL, UnwrappedCheckpoint, unwrap
 
+_BACKGROUND = ("the last output, background, is not used",)
 _SAME = "their keys are alike, and their inputs are normalised differently"
 
 
@@ -46,6 +48,11 @@ def open_checkpoint(
     if found.layout == "torchvision":
         _refuse_family(found, family, ("torchvision",))
         return Checkpoint("torchvision", found, _deeplabv3(found), found.remarks, size)
+    if found.layout == "espnetv2":
+        _refuse_family(found, family, ("edgenets",))
+        described = espnetv2_architecture(found, default)
+        notes = (*found.remarks, *(_BACKGROUND * described.idle_outputs))
+        return Checkpoint("edgenets", found, described, notes, size)
     return _deeplabv2(found, family, branches, size)
 
 

@@ -19,12 +19,14 @@ class KeyLayout:
         head: Prefix of the classifier's names, up to the number of a branch.
         auxiliary: Prefix of the names of the classifier on layer 3; None if there is none.
         infix: Text after the number of a branch.
+        branches: Whether the classifier is a list of branches; if not, its names stay as they are.
     """
 
     backbone: str
     head: str
     auxiliary: str | None = None
     infix: str = ""
+    branches: bool = True
 
 
 LAYOUTS = {
@@ -34,6 +36,7 @@ LAYOUTS = {
     "split": KeyLayout("backbone.", "classifier.conv2d_list."),
     "mmseg": KeyLayout("backbone.", "decode_head.aspp_modules.", infix=".conv"),
     "torchvision": KeyLayout("backbone.", "classifier.", "aux_classifier."),
+    "espnetv2": KeyLayout("", "bu_dec_l4.", branches=False),
     "stvm": KeyLayout("features.", "classifier.branches.", "auxiliary.branches."),
 }
 
@@ -68,6 +71,7 @@ FAMILIES = {
     "tllib": Family("TLlib", ("split",), "caffe", "bgr_caffe", "four"),
     "mmseg": Family("mmsegmentation, DAFormer", ("mmseg",), "v1c", "rgb_imagenet", None),
     "torchvision": Family("torchvision", ("torchvision",), "", "rgb_imagenet", None),
+    "edgenets": Family("EdgeNets", ("espnetv2",), "", "rgb_imagenet", None),
     "stvm": Family("this project", ("stvm",), "caffe", "bgr_caffe", None),
 }
 """Families by name, which is a value of the setting checkpoint_family."""
@@ -86,7 +90,7 @@ def public_name(own: str, layout: KeyLayout, torchvision: bool = False) -> str:
         return layout.backbone + (rest.removeprefix("backbone.") if torchvision else rest)
     prefix = layout.head if part == "classifier" else layout.auxiliary
     assert prefix is not None, own
-    if torchvision:
+    if torchvision or not layout.branches:
         return prefix + rest
     _, number, value = rest.split(".")
     return f"{prefix}{number}{layout.infix}.{value}"

@@ -13,6 +13,8 @@ from stvm.errors import StvmError
 State = dict[str, Tensor]
 BLOCK = re.compile(r"^(.*?)layer[1-4]\.\d+\.conv[123]\.weight$")
 """Key of a convolution in a block of a ResNet; group 1 is its prefix."""
+ESPNET = re.compile(r"^(.*?)base_net\.level2_0\.eesp\.")
+"""Key of the first unit of an ESPNetv2 for segmentation; group 1 is its prefix."""
 WRAPPERS = r"(?:module\.|_orig_mod\.|model\.)*"
 """Prefixes that DataParallel, torch.compile and Lightning put before every key."""
 _DEEPEST = 4
@@ -51,9 +53,10 @@ class Nest:
 
     @property
     def known(self) -> bool:
-        """Whether it holds a ResNet, or features named as in networks of this project."""
+        """Whether it holds a ResNet, an ESPNetv2, or features named as in this project."""
         return any(
-            BLOCK.match(key) or re.match(rf"{WRAPPERS}features\.", key) for key in self.state
+            BLOCK.match(key) or ESPNET.match(key) or re.match(rf"{WRAPPERS}features\.", key)
+            for key in self.state
         )
 
 

@@ -42,15 +42,17 @@ class Checkpoint:
         names = self.found.metadata.get("class_names", "")
         return tuple(names.split("\n")) if names else ()
 
-    def facts(self) -> dict[str, str | int | bool]:
+    def facts(self) -> dict[str, str | int | float | bool]:
         """Description for the record."""
-        facts: dict[str, str | int | bool] = {"family": self.family}
+        facts: dict[str, str | int | float | bool] = {"family": self.family}
         if self.architecture:
             described = self.architecture
             facts |= {"network": described.network, "classes": described.num_classes}
             facts |= {"auxiliary": described.auxiliary, "normalisation": described.normalisation}
             if described.network == "deeplabv2_resnet101":
                 facts |= {"branches": described.aspp_branches, "backbone": described.backbone}
+            if described.network == "espnetv2":
+                facts |= {"width": described.width}
         return facts
 
     def line(self) -> str:
@@ -63,6 +65,8 @@ class Checkpoint:
         if described.network == "deeplabv2_resnet101":
             rates = {"two": "rates 6 and 12", "four": "rates 6, 12, 18 and 24"}
             parts += [f"backbone {FORMS[described.backbone].about}", rates[described.aspp_branches]]
+        if described.network == "espnetv2":
+            parts.append(f"width {described.width:g}")
         parts += [f"{described.num_classes} classes", f"heads {', '.join(self.heads())}"]
         parts.append(f"input {NORMALISATIONS[described.normalisation].about}")
         return "; ".join([*parts, *self.notes])

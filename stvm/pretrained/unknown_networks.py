@@ -8,11 +8,13 @@ from collections import Counter
 from collections.abc import Iterable
 
 KNOWN = (
-    "known are DeepLabV2 on ResNet-101 (its public families), torchvision's DeepLabV3 on ResNet-50 "
-    "and networks of this project"
+    "known are DeepLabV2 on ResNet-101 (its public families), torchvision's DeepLabV3 on "
+    "ResNet-50, EdgeNets' ESPNetv2 and networks of this project"
 )
 
 _NETWORKS: tuple[tuple[str, tuple[str, ...]], ...] = (
+    ("ESPNetv2 for the classes of ImageNet", (r"^(module\.)?level2_0\.eesp\.",)),
+    ("DiCENet of EdgeNets", (r"(^|\.)weight_avg_layer\.",)),
     ("Mask2Former or MaskFormer", (r"sem_seg_head\.|transformer_decoder\.",)),
     ("SegFormer's transformer with DAFormer's head", (r"patch_embed1\.", r"decode_head\.fuse_")),
     ("SegFormer's transformer (MiT), as DAFormer, HRDA and MIC have it", (r"patch_embed1\.",)),

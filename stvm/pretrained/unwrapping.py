@@ -9,12 +9,12 @@ from torch import Tensor
 
 from stvm.errors import StvmError
 from stvm.pretrained.families import LAYOUTS
-from stvm.pretrained.nested_state import BLOCK, WRAPPERS, find_state
+from stvm.pretrained.nested_state import BLOCK, ESPNET, WRAPPERS, find_state
 from stvm.pretrained.unknown_networks import network_of
 from stvm.pretrained.weight_files import read_file
 
 _OWN = re.compile(rf"^({WRAPPERS})features\.")
-_OWN_HEADS = ("classifier.branches.", "classifier.0.convs.")
+_OWN_HEADS = ("classifier.branches.", "classifier.0.convs.", "classifier.projection_layer.")
 INITIAL = "Scale."
 """Prefix in Pytorch-Deeplab's initialisation. Its classifier has other classes and is left out."""
 
@@ -61,7 +61,7 @@ def unwrap(path: Path) -> UnwrappedCheckpoint:
         prefix = wrapped or ""
         state = {key.removeprefix(prefix): value for key, value in state.items()}
         return UnwrappedCheckpoint(path, state, "stvm", prefix, container, metadata, (), remarks)
-    roots = sorted({m[1] for m in map(BLOCK.match, state) if m})
+    roots = sorted({m[1] for form in (BLOCK, ESPNET) for m in map(form.match, state) if m})
     if not roots:
         return UnwrappedCheckpoint(path, state, "unknown", "", container, metadata, (), remarks)
     if len(roots) > 1:
@@ -70,7 +70,7 @@ def unwrap(path: Path) -> UnwrappedCheckpoint:
             f"checkpoint {path} holds {len(roots)} networks, whose keys begin with {names}: "
             "save the one to start from alone"
         )
-    layout, prefix = ("backbone", roots[0]) if network_of(state) else _layout(state, roots[0])
+    layout, prefix = _layout(state, roots[0])
     plain = {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}
     unexpected_keys = tuple(sorted(key for key in state if not key.startswith(prefix)))
     return UnwrappedCheckpoint(
@@ -89,6 +89,10 @@ def _layout(state: Mapping[str, Tensor], root: str) -> tuple[str, str]:
     def has(start: str) -> bool:
         return any(key.startswith(start) for key in state)
 
+    if any(map(ESPNET.match, state)):
+        return "espnetv2", root
+    if network_of(state):
+        return "backbone", root
     for name in ("split", "mmseg", "torchvision"):
         layout = LAYOUTS[name]
         outer = root.removesuffix(layout.backbone)

@@ -53,6 +53,8 @@ def export_family(network: SegmentationNetwork, family: str) -> str:
     described = network.architecture
     if described.network == "deeplabv3_resnet50":
         return "torchvision"
+    if described.network == "espnetv2":
+        return "edgenets"
     if described.network != "deeplabv2_resnet101" or family != "stvm":
         return family
     if described.backbone != "caffe":

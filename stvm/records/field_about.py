@@ -10,6 +10,8 @@ SCENARIOS = "2026-11-25"
 """Protocols, means over subsets of the classes, and facts of the source model."""
 ACTIVITY = "2026-11-26"
 """Activity of each part of the method, and names of trials by the content of files."""
+NETWORKS = "2026-11-26 08:40"
+"""Networks beyond the first three."""
 
 FRACTION = "fraction of 1"
 NATS = "nats"

@@ -16,7 +16,7 @@ from typing import (
     is_typeddict,
 )
 
-from stvm.records.field_about import ACTIVITY, FIRST, FRACTION, SCENARIOS, SCORES, About
+from stvm.records.field_about import ACTIVITY, FIRST, FRACTION, NETWORKS, SCENARIOS, SCORES, About
 from stvm.records.result_schema import Result
 
 
@@ -36,6 +36,7 @@ class SourceModel(TypedDict, total=False):
     network: Annotated[str, About("name of the network", "", SCENARIOS)]
     branches: Annotated[str, About("dilated branches of DeepLabV2: two or four", "", SCENARIOS)]
     backbone: Annotated[str, About("form of DeepLabV2's backbone", "", SCENARIOS)]
+    width: Annotated[float, About("width of ESPNetv2", "", NETWORKS)]
     classes: Annotated[int, About("number of classes", "classes", SCENARIOS)]
     auxiliary: Annotated[bool, About("whether it has an auxiliary head", "", SCENARIOS)]
     normalisation: Annotated[str, About("normalisation of its images", "", SCENARIOS)]

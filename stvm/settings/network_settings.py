@@ -6,13 +6,18 @@ from pydantic import Field, model_validator
 
 from stvm.settings.fields import SettingsGroup, hashed_if_changed
 
+WIDTHS = (0.5, 1.0, 1.25, 1.5, 2.0)
+"""Widths of espnetv2."""
+
 
 class NetworkSettings(SettingsGroup):
     """The segmentation network of source model, student and teacher."""
 
-    network: Literal["small_deeplab", "deeplabv2_resnet101", "deeplabv3_resnet50"] = Field(
-        "small_deeplab",
-        description="Architecture of the network; the metric network copies its classifier.",
+    network: Literal["small_deeplab", "deeplabv2_resnet101", "deeplabv3_resnet50", "espnetv2"] = (
+        Field(
+            "small_deeplab",
+            description="Architecture of the network; the metric network copies its classifier.",
+        )
     )
     channels: int = Field(64, ge=8, description="Feature channels of small_deeplab.")
     auxiliary: bool = hashed_if_changed(
@@ -25,13 +30,31 @@ class NetworkSettings(SettingsGroup):
         "training.",
     )
 
+    network_width: float = hashed_if_changed(
+        1.0,
+        ge=0.5,
+        le=2.0,
+        description="Width of espnetv2, which multiplies the channels of its encoder: 0.5, 1, "
+        "1.25, 1.5 or 2.",
+    )
+
     @model_validator(mode="after")
     def _fits_the_network(self) -> Self:
-        if self.network == "small_deeplab" and self.auxiliary:
-            raise ValueError("small_deeplab has no layer 3 to classify: set auxiliary=false")
+        if self.network in ("small_deeplab", "espnetv2") and self.auxiliary:
+            raise ValueError(f"{self.network} has no layer 3 to classify: set auxiliary=false")
         if self.network != "deeplabv2_resnet101" and self.aspp_branches != "auto":
             raise ValueError(
                 f"aspp_branches={self.aspp_branches} is for deeplabv2_resnet101: leave it out with "
                 f"{self.network}"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _width_is_known(self) -> Self:
+        width = f"network_width={self.network_width:g}"
+        if self.network != "espnetv2" and self.network_width != 1.0:
+            raise ValueError(f"{width} is for espnetv2: set network_width=1 with {self.network}")
+        if self.network_width not in WIDTHS:
+            known = ", ".join(f"{known:g}" for known in WIDTHS)
+            raise ValueError(f"{width}: espnetv2 has the widths {known}")
         return self

@@ -26,6 +26,7 @@ class SourceSettings(SettingsGroup):
         "tllib",
         "mmseg",
         "torchvision",
+        "edgenets",
     ] = hashed_if_changed(
         "auto",
         description="Code that wrote source_checkpoint or source_init; auto: recognised by its "

@@ -10,6 +10,7 @@ from stvm.errors import StvmError
 from stvm.files import file_sha256
 from stvm.networks import Architecture, SegmentationNetwork, assemble
 from stvm.pretrained import Checkpoint, open_backbone, open_checkpoint
+from stvm.pretrained.backbone import ESPNETV2
 from stvm.settings import Settings
 from stvm.settings.presets import NETWORKS
 
@@ -30,14 +31,19 @@ def new_network(settings: Settings) -> SegmentationNetwork:
     if described.network == "small_deeplab":
         raise StvmError(f"source_init={start}: small_deeplab has no public weights; leave it out")
     backbone = open_backbone(Path(start), settings.source.checkpoint_family)
-    if described.network == "deeplabv3_resnet50" and backbone.form != "torchvision":
+    if described.network == "deeplabv3_resnet50" and backbone.form not in ("torchvision", ESPNETV2):
         raise StvmError(
             f"source_init={start} is a backbone of the form {backbone.form}: deeplabv3_resnet50 "
             "takes torchvision's weights"
         )
-    network = assemble(
-        replace(described, backbone=backbone.form, normalisation=backbone.normalisation)
-    )
+    if (described.network == ESPNETV2) != (backbone.form == ESPNETV2):
+        theirs = "an ESPNetv2" if backbone.form == ESPNETV2 else "a ResNet"
+        raise StvmError(
+            f"source_init={start} is {theirs}, and the settings are of {described.network}: use an "
+            "initialisation of that network"
+        )
+    form = described.backbone if backbone.form == ESPNETV2 else backbone.form
+    network = assemble(replace(described, backbone=form, normalisation=backbone.normalisation))
     backbone.load(network)
     return network
 
@@ -84,6 +90,11 @@ def open_source_model(settings: Settings, path: Path) -> Checkpoint:
         raise StvmError(
             f"checkpoint {path} has no auxiliary classifier on layer 3: leave out auxiliary=true"
         )
+    if described.network == "espnetv2" and described.width != asked.network_width:
+        raise StvmError(
+            f"checkpoint {path} is of width {described.width:g}, and the settings are of width "
+            f"{asked.network_width:g}: set network_width={described.width:g}"
+        )
     if asked.network == "small_deeplab":
         # With the settings' channels, weights of another width are refused by their keys.
         return replace(checkpoint, architecture=replace(described, channels=asked.channels))
@@ -109,7 +120,7 @@ def load_source(settings: Settings, path: Path, device: torch.device) -> Segment
     return open_source_model(settings, path).build().to(device)
 
 
-def source_facts(checkpoint: Checkpoint) -> dict[str, str | int | bool]:
+def source_facts(checkpoint: Checkpoint) -> dict[str, str | int | float | bool]:
     """Entries of a record about the source model, except its score."""
     found = checkpoint.found
     facts = {"sha256": file_sha256(found.path)} | checkpoint.facts()
@@ -127,4 +138,5 @@ def _architecture(settings: Settings, num_classes: int) -> Architecture:
         network.auxiliary,
         "two" if network.aspp_branches == "two" else "four",
         normalisation="bgr_caffe" if network.network == "deeplabv2_resnet101" else "rgb_imagenet",
+        width=network.network_width,
     )

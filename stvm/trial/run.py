@@ -51,7 +51,7 @@ class Outcome:
 
     result: dict[str, Any]
     sample: dict[str, NDArray[Any]]
-    source: dict[str, str | int | bool]
+    source: dict[str, str | int | float | bool]
     network: SegmentationNetwork
     labelling: Labelling
     adaptation: Adaptation | None = None

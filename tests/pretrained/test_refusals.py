@@ -198,9 +198,9 @@ def test_initialisations_that_do_not_fit_are_refused(tmp_path: Path) -> None:
     small = Settings().replace(source_init=str(path))
     refused(lambda: new_network(small), path, "small_deeplab has no public weights")
     torch.save({"features.0.weight": torch.ones(1)}, path)
-    refused(lambda: open_backbone(path), path, "holds no ResNet but a VGG")
+    refused(lambda: open_backbone(path), path, "holds no ResNet or ESPNetv2 but a VGG")
     torch.save(build_network("small_deeplab", 8, 3).state_dict(), path)
-    refused(lambda: open_backbone(path), path, "holds no ResNet")
+    refused(lambda: open_backbone(path), path, "holds no ResNet or ESPNetv2: use")
 
 
 def test_evidence_of_branches_is_statistical() -> None:
