@@ -27,7 +27,7 @@ from stvm.data.crops import TargetCrops, batches
 from stvm.data.datasets import labelling_of, open_target_images
 from stvm.errors import StvmError
 from stvm.memory.estimate import phases
-from stvm.method.mean_teacher import batch_norms
+from stvm.method.mixed_statistics import batch_norms
 from stvm.networks import SegmentationNetwork
 from stvm.settings import Settings, parse_assignments
 from stvm.settings.presets import find_preset

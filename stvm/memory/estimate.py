@@ -37,6 +37,7 @@ from stvm.settings.protocols import find_protocol
 from stvm.source_model.loading import new_network
 from stvm.source_model.supervised import SupervisedTraining
 from stvm.training.builder import Adaptation, build_adaptation
+from stvm.training.starting_network import keeping_share
 
 MIB = 2**20
 ALLOWANCES = {"CUDA context": 450 * MIB, "workspaces of cuDNN and cuBLAS": 512 * MIB}
@@ -84,7 +85,8 @@ def phases(settings: Settings) -> list[Phase]:
         adaptation = None
         standing = {"weights": size_of(values_of(source))}
         if settings.method.st:
-            adaptation = build_adaptation(settings, source, source.architecture.num_classes)
+            start = keeping_share(settings.method, source, source)
+            adaptation = build_adaptation(settings, start, source.architecture.num_classes)
             training = _adaptation(settings, adaptation, source)
             standing = {n: size for n, size in training.parts.items() if n not in _PASSING}
             found.append(training)

@@ -11,6 +11,7 @@ from torch.nn import functional as F
 
 from stvm.errors import StvmError
 from stvm.method.checked_input import check_choice
+from stvm.method.mixed_statistics import MixedBatchNorm, batch_norms, refuse_one_value
 from stvm.networks import SegmentationNetwork, preserve_modes, upsample
 from stvm.networks.forward_mode import DEFAULT_FORWARD, ForwardMode, Pass
 
@@ -21,12 +22,6 @@ Network = TypeVar("Network", bound=nn.Module)
 def frozen_copy(network: Network) -> Network:
     """A copy in eval mode whose parameters take no gradient."""
     return copy.deepcopy(network).requires_grad_(False).eval()
-
-
-def batch_norms(network: nn.Module) -> list[nn.BatchNorm2d | nn.SyncBatchNorm]:
-    """All batch norms of a network that keep running statistics."""
-    kinds = (nn.BatchNorm2d, nn.SyncBatchNorm)
-    return [m for m in network.modules() if isinstance(m, kinds) and m.running_mean is not None]
 
 
 class Labeller:
@@ -206,6 +201,7 @@ def following_statistics(network: nn.Module, momentum: float = 0.1) -> Iterator[
     """Within the block the running statistics of each batch norm follow its inputs in eval mode.
 
     After the block they stay as they are, so that an evaluation of the network does not move them.
+    Those of a `MixedBatchNorm` follow its mixture.
 
     Args:
         network: Network in eval mode.
@@ -216,16 +212,14 @@ def following_statistics(network: nn.Module, momentum: float = 0.1) -> Iterator[
     """
 
     def follow(module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
-        if inputs[0].numel() == inputs[0].shape[1]:
-            raise StvmError(
-                "a batch norm gets one value of each channel, which has no variance: give batches "
-                "of two images or more, or MeanTeacher(..., bn='copy')"
-            )
+        refuse_one_value(inputs[0])
         kept_mean, kept_variance = (
             module.get_buffer("running_mean"),
             module.get_buffer("running_var"),
         )
         variance, mean = torch.var_mean(inputs[0].to(kept_mean.dtype), dim=(0, 2, 3))
+        if isinstance(module, MixedBatchNorm):
+            mean, variance = module.mixed(mean, variance)
         kept_mean.lerp_(mean, momentum)
         kept_variance.lerp_(variance, momentum)
 

@@ -5,7 +5,7 @@ reason. Beside a default, `grid` holds the values of the paper's Table V, and `s
 of a search.
 """
 
-from stvm.settings.batch_norm_limits import most_parts, needs_two_images
+from stvm.settings.batch_norm_limits import measures_target, most_parts, needs_two_images
 from stvm.settings.compute_settings import ComputeSettings
 from stvm.settings.data_settings import PUBLISHED, DataSettings
 from stvm.settings.evaluation_settings import EvaluationSettings
@@ -43,6 +43,7 @@ __all__ = [
     "field_of",
     "group_of",
     "is_hashed_if_changed",
+    "measures_target",
     "most_parts",
     "needs_two_images",
     "parse_assignments",

@@ -64,8 +64,18 @@ def refuse_lone_images(
                 f"{name}={parts} leaves one image in each pass: {network.network} {_WHY}; set "
                 f"{name}={most_parts(network, batch)}; {_MEND}"
             )
-    if method.procedure == "adabn" and data.dataset == "streets" and data.target_images == 1:
-        raise ValueError(f"target_images=1: {network.network} {_WHY}; AdaBN needs two or more")
+    if measures_target(method) and data.dataset == "streets" and data.target_images == 1:
+        raise ValueError(
+            f"target_images=1: {network.network} {_WHY}; {measures_target(method)} needs two or "
+            "more"
+        )
+
+
+def measures_target(method: MethodSettings) -> str:
+    """Name of what takes batch-norm statistics from whole target images; empty if nothing does."""
+    if method.procedure == "adabn":
+        return "AdaBN"
+    return f"start_bn={method.start_bn:g}" if method.st and method.start_bn > 0 else ""
 
 
 def _uses_batch_statistics(method: MethodSettings) -> bool:

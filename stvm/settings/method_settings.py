@@ -111,10 +111,25 @@ class MethodSettings(SettingsGroup):
         description="Smallest number of selected pixels with which a class takes part in a step "
         "of eq. 2.",
     )
-    student_bn: Literal["train", "statistics", "frozen"] = Field(
+    adabn_share: float = hashed_if_changed(
+        1.0,
+        gt=0,
+        le=1,
+        description="Share of the way from the source's batch-norm statistics to the target's, for "
+        "procedure=adabn.",
+    )
+    start_bn: float = hashed_if_changed(
+        0.0,
+        ge=0,
+        le=1,
+        description="Share of the way from the source's batch-norm statistics to the target's, at "
+        "which student, teacher and labeller start.",
+    )
+    student_bn: Literal["train", "statistics", "frozen", "share"] = Field(
         "train",
         description="Batch norm of the student: trained (train), with fixed weights (statistics), "
-        "or the source model's (frozen).",
+        "those of the start (frozen), or trained with statistics that stay the share start_bn of "
+        "the way to the batch's (share).",
     )
     labeller: Literal["source", "student"] = Field(
         "source",
@@ -129,7 +144,7 @@ class MethodSettings(SettingsGroup):
     teacher_bn: Literal["copy", "ema", "track", "keep"] = Field(
         "copy",
         description="Batch-norm statistics of the teacher: the student's (copy), averaged (ema), "
-        "those of its own images (track), or the source model's (keep).",
+        "those of its own images (track), or those of the start (keep).",
     )
     ema_momentum: float = Field(
         1e-3, gt=0, le=1, description="Weight of the student in one update of the teacher."

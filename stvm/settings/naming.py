@@ -68,14 +68,17 @@ def without_idle(groups: Groups) -> Groups:
     method, training = groups["method"], groups["training"]
     groups = _without_source_training(_without_unread(groups))
     if not method["st"]:
+        share = method["adabn_share"] if method["procedure"] == "adabn" else 1.0
         kept = {name: training[name] for name in ("eval_split", "workers", *SOURCE_TRAINING)}
         return _without_compute(groups) | {
             "method": MethodSettings(
-                procedure=method["procedure"], st=False, aug=False, mt=False, mgs=False, mocm=False
+                **{"procedure": method["procedure"], "adabn_share": share},
+                **dict.fromkeys(("st", "aug", "mt", "mgs", "mocm"), False),
             ).model_dump(),
             "training": TrainingSettings().model_dump() | kept,
         }
     idle = [name for part, names in _IDLE_WITHOUT.items() if not method[part] for name in names]
+    idle.append("adabn_share")
     if method["mt"]:
         idle.append("labeller")
     if method["mgs"] or method["mocm"]:

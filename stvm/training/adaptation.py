@@ -21,6 +21,7 @@ from stvm.training.optim import PolynomialDecay
 from stvm.training.part_activity import Tally, describe_activity, effective_rate
 from stvm.training.resume import TrainingCheckpoint
 from stvm.training.seeding import random_states, seed_everything
+from stvm.training.starting_network import starting_network
 
 Curve = list[dict[str, float]]
 """Points of numbers by name, which any reader of a record can draw."""
@@ -35,7 +36,7 @@ class TrainingLog:
     Attributes:
         curve: Values of `StepReport` and the effective learning rate, at up to 79 iterations.
         banked: Number of banked patches of each class, at each point of the curve.
-        watch: Predicted classes on fixed unlabelled images; the first point is the source model.
+        watch: Predicted classes on fixed unlabelled images; the first point is the start.
         parts: Activity of each part of the method; empty until the training has ended.
     """
 
@@ -61,7 +62,8 @@ class Training:
         training = settings.training
         self.device = device = next(source.parameters()).device
         seed_everything(training.seed)
-        self.adaptation = build_adaptation(settings, source, num_classes)
+        start = starting_network(settings.method, source, images)
+        self.adaptation = build_adaptation(settings, start, num_classes)
         self.decay = PolynomialDecay(
             self.adaptation.optimizers, training.iterations, training.poly_power
         )
@@ -76,7 +78,7 @@ class Training:
         self.every = max(1, training.iterations // CURVE_POINTS)
 
     def before_first_step(self) -> None:
-        """Measures the predicted classes of the source model, the first point of the log."""
+        """Measures the predicted classes at the start, the first point of the log."""
         self.measure(0)
 
     def take_batch(self, crops: torch.Tensor, iteration: int) -> Mapping[str, Any] | None:

@@ -9,8 +9,9 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from stvm.method.mean_teacher import Labeller, MeanTeacher, batch_norms, frozen_copy, no_update
+from stvm.method.mean_teacher import Labeller, MeanTeacher, frozen_copy, no_update
 from stvm.method.metric_network import MetricLearner, MetricOutput
+from stvm.method.mixed_statistics import batch_norms
 from stvm.method.no_patches import NoPatches
 from stvm.method.patches import PatchBank
 from stvm.method.photometric import PhotometricAugmentation, no_augmentation
@@ -77,7 +78,8 @@ def build_adaptation(
 ) -> Adaptation:
     """Student, teacher and metric network from the source model, wired by the toggles.
 
-    Section III-B: student and teacher start from the source model. Random weights (metric
+    Section III-B: student and teacher start from the source model, whose batch-norm statistics may
+    be those of `starting_network`. Random weights (metric
     network, proxies) come from torch's global generator; draws from a CPU generator of the seed.
 
     Args:
@@ -162,17 +164,18 @@ def train_unused_metric(
 
 
 def build_student(
-    source: SegmentationNetwork, bn: Literal["train", "statistics", "frozen"]
+    source: SegmentationNetwork, bn: Literal["train", "statistics", "frozen", "share"]
 ) -> SegmentationNetwork:
     """A trainable copy of the source model.
 
     Args:
         source: read only.
         bn: "train" trains the batch norms too; "statistics" fixes their weights, and their running
-            statistics follow; "frozen" leaves them as the source's, in eval mode.
+            statistics follow; "frozen" leaves them as the source's, in eval mode; "share" is
+            "train" with the batch norms that `starting_network` made.
     """
     student = frozen_copy(source).requires_grad_(True).train()
-    for norm in batch_norms(student) if bn != "train" else []:
+    for norm in batch_norms(student) if bn in ("statistics", "frozen") else []:
         norm.train(bn == "statistics").requires_grad_(False)
     return student
 

@@ -3,13 +3,16 @@
 from collections.abc import Iterable
 from pathlib import Path
 
+import torch
+
 from stvm.data.datasets import has_source_val, open_source, open_target_images, open_target_labelled
 from stvm.data.inspection import check_contents
 from stvm.data.split_files import Reads, odd_files
 from stvm.errors import StvmError
 from stvm.evaluation.trial_evaluator import open_evaluation_images
-from stvm.settings import PUBLISHED, Settings, needs_two_images
+from stvm.settings import PUBLISHED, Settings, measures_target, needs_two_images
 from stvm.source_model.loading import new_network, open_source_model
+from stvm.training.starting_network import needing_batch_norm, refuse_without_batch_norm
 
 SOURCE_IMAGES = 500
 """Most held-out source images of a published set: GTA5 has 6382, too many for one figure."""
@@ -33,7 +36,7 @@ def check_inputs(trials: Iterable[Settings], cache: Path | None = None) -> list[
         (
             *(s.data, s.network, s.training.eval_split, s.evaluation),
             *(s.source.source_checkpoint, s.source.checkpoint_family, s.source.source_init),
-            s.method.procedure,
+            *(s.method.procedure, s.method.start_bn > 0, s.method.student_bn == "share"),
         ): s
         for s in given
     }
@@ -49,11 +52,14 @@ def check_inputs(trials: Iterable[Settings], cache: Path | None = None) -> list[
                 open_target_labelled(data, "train", Path())
         if source.source_checkpoint:
             found = open_source_model(settings, Path(source.source_checkpoint))
-            found.build()
+            refuse_without_batch_norm(settings.method, found.build())
             if found.family != "stvm":
                 lines.append(f"{source.source_checkpoint}: {found.line()}")
         elif source.source_init:
-            new_network(settings)
+            refuse_without_batch_norm(settings.method, new_network(settings))
+        elif needing_batch_norm(settings.method):
+            with torch.device("meta"):
+                refuse_without_batch_norm(settings.method, new_network(settings))
     # Last, as it may take minutes.
     reads = dict.fromkeys(one for settings in given for one in _reads(settings))
     lines += [line for one in reads for line in odd_files(one)]
@@ -75,10 +81,10 @@ def _reads(settings: Settings) -> list[Reads]:
 
 
 def _refuse_lone_image(settings: Settings, images: int) -> None:
-    """AdaBN of a network whose batch norm needs two images."""
-    adabn = settings.method.procedure == "adabn"
-    if adabn and images == 1 and needs_two_images(settings.network):
+    """AdaBN, or a start nearer to the target, of a network whose batch norm needs two images."""
+    measuring = measures_target(settings.method)
+    if measuring and images == 1 and needs_two_images(settings.network):
         raise StvmError(
-            f"{settings.data.target_root}: one training image, and AdaBN of "
+            f"{settings.data.target_root}: one training image, and {measuring} of "
             f"{settings.network.network} needs two: add images, or leave that row out"
         )

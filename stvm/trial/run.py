@@ -31,6 +31,7 @@ from stvm.training.builder import Adaptation
 from stvm.training.device import computing
 from stvm.training.loop import Progress
 from stvm.training.resume import TrainingCheckpoint
+from stvm.training.starting_network import refuse_without_batch_norm
 from stvm.trial.inputs import SOURCE_IMAGES
 from stvm.trial.measures import AdaptedPredictor, measure_adaptation
 from stvm.trial.sample import predict_sample
@@ -191,7 +192,9 @@ def _baseline_network(
         return source
     network = copy.deepcopy(source)
     if settings.method.procedure == "adabn":
-        adapt_batch_norm(network, full_batches(open_target_images(settings.data, cache), device))
+        refuse_without_batch_norm(settings.method, network)
+        batches = full_batches(open_target_images(settings.data, cache), device)
+        adapt_batch_norm(network, batches, share=settings.method.adabn_share)
         return network
     labelled = open_target_labelled(settings.data, "train", cache)
     return train_oracle(network, labelled, settings, progress, checkpoint)

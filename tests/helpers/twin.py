@@ -78,13 +78,21 @@ def norms(network: nn.Module) -> list[nn.BatchNorm2d]:
 class Twin:
     """Student, teacher, metric network and patch buffers of one trial (III, Fig. 2)."""
 
-    def __init__(self, settings: Settings, source: SegmentationNetwork, classes: int) -> None:
+    def __init__(
+        self, settings: Settings, source: SegmentationNetwork, classes: int, images: Any
+    ) -> None:
         s = self.s = SimpleNamespace(**settings.flat())
         self.classes = classes
+        source = copy.deepcopy(source)
+        self.fixed = [(n.running_mean.clone(), n.running_var.clone()) for n in norms(source)]
+        if s.start_bn:
+            self.start(source, images)
         torch.manual_seed(s.seed)
         self.student = copy.deepcopy(source).train()
-        for norm in norms(self.student) if s.student_bn != "train" else []:
+        for norm in norms(self.student) if s.student_bn in ("statistics", "frozen") else []:
             norm.train(s.student_bn == "statistics").requires_grad_(False)
+        for k, norm in enumerate(norms(self.student)) if s.student_bn == "share" else ():
+            norm.forward = partial(self.shared, norm, k)  # type: ignore[method-assign]
         self.teacher = copy.deepcopy(source)
         self.labeller = self.teacher
         if not s.mt and s.labeller == "student":
@@ -105,6 +113,33 @@ class Twin:
         self.banked = 0
         self.pixel_draws = torch.Generator().manual_seed(s.seed)
         self.patch_draws = torch.Generator().manual_seed(s.seed + 1)
+
+    def start(self, source: SegmentationNetwork, images: Any) -> None:
+        """Statistics start_bn of the way to the target's, which are AdaBN's (one batch here)."""
+        target = copy.deepcopy(source)
+        for norm in norms(target):
+            norm.train().momentum = 1.0
+        whole = np.stack([images.image(k) for k in range(len(images))])
+        with torch.no_grad():
+            target(torch.from_numpy(whole).permute(0, 3, 1, 2).float() / 255)
+        a = self.s.start_bn
+        for own, new in zip(norms(source), norms(target), strict=True):
+            own.running_mean = (1 - a) * own.running_mean + a * new.running_mean
+            own.running_var = (1 - a) * own.running_var + a * new.running_var
+            own.num_batches_tracked = torch.tensor(1)
+
+    def shared(self, norm: Any, k: int, x: Tensor) -> Tensor:
+        """Student's batch norm number k: statistics start_bn of the way to the batch's."""
+        a, (mean, variance), n = self.s.start_bn, self.fixed[k], x.numel() / x.shape[1]
+        own = x.mean((0, 2, 3), keepdim=True)
+        spread = ((x - own) ** 2).mean((0, 2, 3))
+        mean = (1 - a) * mean + a * own.flatten()
+        norm.running_mean = 0.9 * norm.running_mean + 0.1 * mean.detach()
+        kept = (1 - a) * variance + a * spread.detach() * n / (n - 1)
+        norm.running_var = 0.9 * norm.running_var + 0.1 * kept
+        norm.num_batches_tracked += 1
+        scale = norm.weight / torch.sqrt((1 - a) * variance + a * spread + norm.eps)
+        return (x - mean[:, None, None]) * scale[:, None, None] + norm.bias[:, None, None]
 
     def rate(self, iteration: int) -> float:
         """Polynomial decay (IV-B), of both optimisers; iterations count from 1."""
@@ -159,22 +194,30 @@ class Twin:
     def label(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Features, pseudo-labels and their confidence, of the clean image (III-B)."""
         network = self.labeller
-        for norm in norms(network):
-            norm.forward = partial(self.normalise, norm)  # type: ignore[method-assign]
+        usual = [norm.__dict__.get("forward") for norm in norms(network)]
+        for k, norm in enumerate(norms(network)):
+            norm.forward = partial(self.normalise, norm, k)  # type: ignore[method-assign]
         features = network.extract(images)
         logits = F.interpolate(network.classifier(features), images.shape[2:], mode="bilinear")
-        for norm in norms(network):
+        for norm, forward in zip(norms(network), usual, strict=True):
             del norm.forward
+            if forward:
+                norm.forward = forward  # type: ignore[method-assign]
         confidence, labels = torch.softmax(logits, 1).max(1)
         return features, labels, confidence
 
-    def normalise(self, norm: Any, x: Tensor) -> Tensor:
+    def normalise(self, norm: Any, k: int, x: Tensor) -> Tensor:
         """A batch norm of the labelling pass: running or batch statistics; some follow first."""
         mean, variance = x.mean((0, 2, 3)), ((x - x.mean((0, 2, 3), True)) ** 2).mean((0, 2, 3))
         n = x.numel() / x.shape[1]
+        unbiased = variance * n / (n - 1)
+        if self.s.student_bn == "share":
+            a, fixed = self.s.start_bn, self.fixed[k]
+            mean = (1 - a) * fixed[0] + a * mean
+            variance, unbiased = ((1 - a) * fixed[1] + a * v for v in (variance, unbiased))
         if self.s.mt and self.s.teacher_bn == "track":
             norm.running_mean = 0.9 * norm.running_mean + 0.1 * mean
-            norm.running_var = 0.9 * norm.running_var + 0.1 * variance * n / (n - 1)
+            norm.running_var = 0.9 * norm.running_var + 0.1 * unbiased
             norm.num_batches_tracked += self.s.labeller_bn == "batch"
         if self.s.labeller_bn == "eval":
             mean, variance = norm.running_mean, norm.running_var

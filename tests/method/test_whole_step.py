@@ -60,6 +60,17 @@ SETTINGS: list[tuple[str, Any, dict[str, Any]]] = [
     ("metric_floor", 60, {"pixels_per_class": 64}),
     ("student_bn", "statistics", {}),
     ("student_bn", "frozen", {}),
+    ("start_bn", 0.3, {}),
+    ("start_bn", 1.0, {"student_bn": "frozen", "teacher_bn": "keep"}),
+    ("start_bn", 0.6, ROWS["ST"]),
+    ("start_bn", 0.4, {"student_bn": "share"}),
+    ("student_bn", "share", {}),
+    ("student_bn", "share", {"start_bn": 0.3}),
+    ("student_bn", "share", {"start_bn": 0.3, "teacher_bn": "track"}),
+    ("student_bn", "share", {"start_bn": 0.3, "teacher_bn": "track", "labeller_bn": "batch"}),
+    ("student_bn", "share", {"start_bn": 0.6, "teacher_bn": "ema", "labeller_bn": "batch"}),
+    ("student_bn", "share", {"start_bn": 0.6, "accumulate": 3}),
+    ("student_bn", "share", {"start_bn": 0.6, **ROWS["ST"], "labeller": "student"}),
     ("labeller", "student", ROWS["ST"]),
     ("labeller_bn", "batch", {}),
     ("labeller_bn", "batch", {"teacher_bn": "track"}),
@@ -91,7 +102,7 @@ SETTINGS: list[tuple[str, Any, dict[str, Any]]] = [
     ("poly_power", 0.0, {}),
 ]
 """Another value of each setting that the adaptation reads, and what it needs beside it."""
-ELSEWHERE = {"procedure", "st", "evaluated", "eval_split", "workers"}
+ELSEWHERE = {"procedure", "adabn_share", "st", "evaluated", "eval_split", "workers"}
 """What is run, reported and how it is loaded: `tests/training/test_settings_reach.py`."""
 
 
@@ -202,7 +213,7 @@ def agree(**changes: Any) -> dict[str, Any]:
     settings = Settings().replace(**(BASE | changes))
     states, curve = run(settings)
     source, images = made()
-    twin = Twin(settings, source, CLASSES)
+    twin = Twin(settings, source, CLASSES, images)
     torch.empty((), dtype=torch.int64).random_()  # torch's loader draws a seed when it begins
     pairs = zip(states, curve, crops(twin.s, images), strict=True)
     for iteration, (state, point, batch) in enumerate(pairs, start=1):

@@ -45,6 +45,8 @@ def test_one_image_a_batch_is_what_the_network_cannot_take() -> None:
         ({"source_batch": 1, "source_checkpoint": ""}, "source_batch=1: deeplabv3_resnet50"),
         ({"source_batch": 1, "procedure": "oracle", **OFF}, "source_batch=1"),
         ({"target_images": 1, "procedure": "adabn", **OFF}, "target_images=1"),
+        ({"target_images": 1, "start_bn": 0.5}, "target_images=1"),
+        ({"batch": 1, "student_bn": "share", "start_bn": 0.5, **PLAIN}, "batch=1"),
     ],
 )
 def test_a_single_image_is_refused_in_the_settings(changes: dict[str, Any], named: str) -> None:
@@ -98,6 +100,10 @@ def test_a_target_of_one_image_is_refused_before_anything_is_trained(tmp_path: P
     with pytest.raises(StvmError, match="one training image, and AdaBN of deeplabv3_resnet50"):
         check_inputs([tiny(network=V3, **changes)])
     check_inputs([tiny(**changes)])
+    changes = {k: v for k, v in changes.items() if k not in (*OFF, "procedure")}
+    with pytest.raises(StvmError, match="one training image, and start_bn=0.5 of deeplabv3"):
+        check_inputs([tiny(network=V3, start_bn=0.5, **changes)])
+    check_inputs([tiny(start_bn=0.5, **changes)])
 
 
 def advice(settings: Settings, phase: str) -> str:

@@ -97,6 +97,20 @@ def test_a_setting_that_cannot_matter_does_not_change_the_hash() -> None:
     assert source.replace(eval_split="val").hash() != source.hash()
     assert source.replace(procedure="adabn").hash() != source.hash()
     assert source.replace(source_lr=0.1).hash() != source.hash()
+    for change in ({"adabn_share": 0.5}, {"start_bn": 0.5}):
+        assert source.replace(**change).hash() == source.hash(), change
+    adabn = source.replace(procedure="adabn")
+    assert adabn.replace(start_bn=0.5).hash() == adabn.hash()
+    assert adabn.replace(adabn_share=0.5).hash() != adabn.hash()
+    assert Settings().replace(adabn_share=0.5).hash() == Settings().hash()
+    assert Settings().replace(start_bn=0.5).hash() != Settings().hash()
+
+
+def test_settings_of_statistics_that_stay_at_their_defaults_name_nothing() -> None:
+    """Trials that were recorded before these settings keep their names."""
+    off = {"st": False, "aug": False, "mt": False, "mgs": False, "mocm": False}
+    for settings in (Settings(), Settings().replace(procedure="adabn", **off)):
+        assert not {"start_bn", "adabn_share"} & settings.identity().keys()
 
 
 @pytest.mark.parametrize("change", [{"alpha": 8}, {"n_mocm": 2}, {"q_m": 0.4}, {"beta": 0.7}])

@@ -114,6 +114,8 @@ def test_interrupted_and_resumed_ends_with_the_same_weights_to_the_bit(
         {"mt": False, "mgs": False, "mocm": False},
         {"mgs": False, "mocm": False, "metric_alongside": True},
         {"teacher_bn": "track"},
+        {"start_bn": 0.5, "student_bn": "share", "teacher_bn": "copy"},
+        {"start_bn": 0.5, "mt": False, "mgs": False, "mocm": False},
         {"workers": 1},
     ],
 )

@@ -75,6 +75,22 @@ def test_a_record_says_what_a_table_and_a_reader_need(tmp_path: Path, cache: Pat
     assert sample["predictions"].shape == sample["reliability"].shape == (4, 64, 128)
 
 
+def test_a_share_of_adabn_is_the_start_of_a_training_that_does_not_move(
+    tmp_path: Path, cache: Path
+) -> None:
+    """Frozen batch norm and a rate of almost 0 leave the network of the row AdaBN."""
+    off = {"st": False, "aug": False, "mt": False, "mgs": False, "mocm": False}
+    still = {"student_bn": "frozen", "lr": 1e-30, "evaluated": "student"}
+    found = {
+        share: run(tiny(procedure="adabn", adabn_share=share, **off), tmp_path, cache).result
+        for share in (0.5, 1.0)
+    }
+    for share, row in found.items():
+        kept = run(tiny(start_bn=share, **still), tmp_path, cache).result
+        assert kept["iou"] == row["iou"] and kept["scores"]["entropy"] == row["scores"]["entropy"]
+    assert found[0.5]["scores"]["entropy"] != found[1.0]["scores"]["entropy"]
+
+
 @pytest.mark.parametrize("procedure", ["adapt", "adabn", "oracle"])
 def test_yardsticks_are_recorded_without_a_seed(
     procedure: str, tmp_path: Path, cache: Path

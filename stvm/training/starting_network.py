@@ -1,0 +1,72 @@
+"""The network at which an adaptation starts: the source model, or one nearer to the target."""
+
+import copy
+
+from stvm.data.images import Images
+from stvm.errors import StvmError
+from stvm.evaluation.batches import full_batches
+from stvm.method.adabn import adapt_batch_norm
+from stvm.method.mixed_statistics import batch_norms, mix_statistics
+from stvm.networks import SegmentationNetwork
+from stvm.settings import MethodSettings
+from stvm.training.builder import device_of
+
+
+def starting_network(
+    method: MethodSettings, source: SegmentationNetwork, images: Images
+) -> SegmentationNetwork:
+    """The network of which student, teacher and labelling network are copies.
+
+    Its running statistics are `start_bn` of the way from the source model's to those that AdaBN
+    measures on the target images. With `student_bn=share` its batch norms keep that share, in every
+    pass that takes statistics from a batch: of student, teacher and labelling network.
+
+    Args:
+        method: Settings of the method.
+        source: Source model; it is only read.
+        images: Unlabelled target images, each read once if `start_bn` is above 0.
+
+    Raises:
+        StvmError: The settings need batch norm, and the network has none.
+    """
+    refuse_without_batch_norm(method, source)
+    if method.start_bn == 0:
+        return keeping_share(method, source, source)
+    start = copy.deepcopy(source)
+    adapt_batch_norm(start, full_batches(images, device_of(source)), share=method.start_bn)
+    return keeping_share(method, start, source)
+
+
+def keeping_share(
+    method: MethodSettings, start: SegmentationNetwork, source: SegmentationNetwork
+) -> SegmentationNetwork:
+    """`start` itself, or with `student_bn=share` a copy whose batch norms keep the share."""
+    if method.student_bn != "share":
+        return start
+    start = copy.deepcopy(start)
+    mix_statistics(start, source, method.start_bn)
+    return start
+
+
+def needing_batch_norm(method: MethodSettings) -> list[str]:
+    """Settings, as `name=value`, that need a network with batch norm."""
+    asked = {
+        "procedure=adabn": method.procedure == "adabn",
+        f"start_bn={method.start_bn:g}": method.st and method.start_bn > 0,
+        "student_bn=share": method.st and method.student_bn == "share",
+    }
+    return [setting for setting, is_asked in asked.items() if is_asked]
+
+
+def refuse_without_batch_norm(method: MethodSettings, network: SegmentationNetwork) -> None:
+    """Refuse settings of batch-norm statistics for a network that has none.
+
+    Raises:
+        StvmError: The message names the setting.
+    """
+    named = needing_batch_norm(method)
+    if named and not batch_norms(network):
+        raise StvmError(
+            f"{named[0]}: the network has no batch norm with running statistics, so there are none "
+            "to move: leave the setting out, or choose a network with batch norm"
+        )

@@ -1,0 +1,74 @@
+"""The network at which an adaptation starts: its batch norms, and networks that have none."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from stvm.data.streets.street_images import ArrayImages
+from stvm.errors import StvmError
+from stvm.method.mixed_statistics import MixedBatchNorm, batch_norms
+from stvm.networks import SegmentationNetwork, build_network, wrap_network
+from stvm.settings import Settings
+from stvm.training.builder import build_adaptation
+from stvm.training.starting_network import starting_network
+from stvm.trial import inputs
+from tests.helpers.tiny_settings import tiny
+
+OFF = {"st": False, "aug": False, "mt": False, "mgs": False, "mocm": False}
+NEEDING = {
+    "procedure=adabn": {"procedure": "adabn", **OFF},
+    "start_bn=0.5": {"start_bn": 0.5},
+    "student_bn=share": {"student_bn": "share"},
+}
+
+
+def images() -> ArrayImages:
+    return ArrayImages(np.random.default_rng(0).integers(0, 256, (4, 32, 32, 3), dtype=np.uint8))
+
+
+def without_norm() -> SegmentationNetwork:
+    return wrap_network(features=nn.Conv2d(3, 4, 3, 2, 1), classifier=nn.Conv2d(4, 5, 1))
+
+
+def test_the_default_start_is_the_source_model_itself() -> None:
+    source = build_network("small_deeplab", 8, 5)
+    assert starting_network(Settings().method, source, images()) is source
+    assert starting_network(Settings().method, without_norm(), images())
+
+
+def test_student_teacher_and_labeller_keep_the_share_and_the_metric_network_does_not() -> None:
+    torch.manual_seed(0)
+    source = build_network("deeplabv3_resnet50", 0, 5)
+    settings = tiny(network="deeplabv3_resnet50", start_bn=0.5, student_bn="share")
+    before = {name: value.clone() for name, value in source.state_dict().items()}
+    start = starting_network(settings.method, source, images())
+    built = build_adaptation(settings, start, 5)
+    assert built.metric
+    for network in (built.student, built.teacher, built.step.label.network):
+        norms = batch_norms(network)
+        assert norms and all(isinstance(norm, MixedBatchNorm) for norm in norms)
+        assert network.state_dict().keys() == before.keys()
+    assert not any(isinstance(norm, MixedBatchNorm) for norm in batch_norms(built.metric.network))
+    assert all(torch.equal(value, before[k]) for k, value in source.state_dict().items())
+
+
+@pytest.mark.parametrize("named", NEEDING)
+def test_a_network_without_batch_norm_is_refused_where_statistics_are_asked_for(
+    named: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    settings = tiny(**NEEDING[named])
+    with pytest.raises(StvmError, match=f"^{named}: the network has no batch norm") as caught:
+        starting_network(settings.method, without_norm(), images())
+    assert "\n" not in str(caught.value)
+
+    def plain(_: Settings) -> Any:
+        return without_norm()
+
+    monkeypatch.setattr(inputs, "new_network", plain)
+    with pytest.raises(StvmError, match=f"^{named}: the network has no batch norm"):
+        inputs.check_inputs([settings])
+    inputs.check_inputs([tiny()])
