@@ -12,7 +12,8 @@ TREES = ("stvm", "studies", "reports")
 
 LAYERS = (
     ("errors", "durations", "statistics"),
-    ("files", "settings", "networks"),
+    ("files", "networks"),
+    ("settings",),
     ("pretrained", "method", "data", "records"),
     ("evaluation", "study"),
     ("training", "search"),

@@ -1,11 +1,29 @@
 """Description of a network in plain values, which a checkpoint file keeps."""
 
-from dataclasses import asdict, dataclass
-from typing import Literal, Self
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, fields
+from typing import Any, Literal, Self, cast
 
 Branches = Literal["two", "four"]
 
+
+def _branches(text: str) -> Branches:
+    if text not in ("two", "four"):
+        raise ValueError(f"aspp_branches={text}")
+    return cast(Branches, text)
+
+
+_READ: dict[Any, Callable[[str], Any]] = {
+    str: str,
+    int: int,
+    float: float,
+    bool: lambda text: text == "True",
+    Branches: _branches,
+}
+"""Type of a value to the function that reads it from text."""
 _OF_ESPNETV2 = ("width", "projection", "idle_outputs")
+_LATER = _OF_ESPNETV2
+"""Values that files of earlier versions lack; at their default only ESPNetv2's own are written."""
 
 
 @dataclass(frozen=True)
@@ -13,7 +31,7 @@ class Architecture:
     """Enough to build a network that weights fit.
 
     Attributes:
-        network: Name: small_deeplab, deeplabv2_resnet101, deeplabv3_resnet50 or espnetv2.
+        network: Name that `find_network` knows.
         channels: Channels of the features; used by small_deeplab alone.
         num_classes: Number of classes, C.
         auxiliary: Whether there is a second classifier on layer 3.
@@ -41,9 +59,14 @@ class Architecture:
     idle_outputs: int = 0
 
     def facts(self) -> dict[str, str]:
-        """All values by name, as text; those of ESPNetv2 for it alone."""
-        idle = () if self.network == "espnetv2" else _OF_ESPNETV2
-        return {name: str(value) for name, value in asdict(self).items() if name not in idle}
+        """All values by name, as text."""
+        own = _OF_ESPNETV2 if self.network == "espnetv2" else ()
+        usual = {f.name: f.default for f in fields(self) if f.name in _LATER and f.name not in own}
+        return {
+            name: str(value)
+            for name, value in asdict(self).items()
+            if name not in usual or value != usual[name]
+        }
 
     @classmethod
     def from_facts(cls, facts: dict[str, str]) -> Self:
@@ -55,19 +78,10 @@ class Architecture:
             KeyError: A value is missing.
             ValueError: A value is not one of the possible ones.
         """
-        branches = facts["aspp_branches"]
-        if branches not in ("two", "four"):
-            raise ValueError(f"aspp_branches={branches}")
         return cls(
-            network=facts["network"],
-            channels=int(facts["channels"]),
-            num_classes=int(facts["num_classes"]),
-            auxiliary=facts["auxiliary"] == "True",
-            aspp_branches="two" if branches == "two" else "four",
-            idle_branches=facts["idle_branches"] == "True",
-            backbone=facts["backbone"],
-            normalisation=facts["normalisation"],
-            width=float(facts.get("width", "1.0")),
-            projection=int(facts.get("projection", "10")),
-            idle_outputs=int(facts.get("idle_outputs", "0")),
+            **{
+                f.name: _READ[f.type](facts[f.name])
+                for f in fields(cls)
+                if f.name in facts or f.name not in _LATER
+            }
         )

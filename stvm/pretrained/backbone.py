@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from stvm.errors import StvmError
-from stvm.networks import Architecture, SegmentationNetwork
+from stvm.networks import Architecture, SegmentationNetwork, find_network
 from stvm.networks.weights import faults
 from stvm.pretrained.detection import open_checkpoint
 from stvm.pretrained.families import LAYOUTS
@@ -41,7 +41,8 @@ class Backbone:
         Raises:
             StvmError: Keys are missing, unexpected or of another shape.
         """
-        prefix = "backbone." if network.architecture.network == "deeplabv3_resnet50" else ""
+        facts = find_network(network.architecture.network)
+        prefix = "backbone." if facts.family == "torchvision" else ""
         own = {k.removeprefix(prefix): v for k, v in network.features.state_dict().items()}
         state = dict(self.state)
         for name, value in own.items():
@@ -83,18 +84,19 @@ def open_backbone(path: Path, family: str = "auto") -> Backbone:
         state = found.state
     else:
         architecture = open_checkpoint(path, family).architecture
-        if architecture is None or architecture.network == "small_deeplab":
+        facts = find_network(architecture.network) if architecture else None
+        if architecture is None or facts is None or not facts.initial:
             raise StvmError(
                 f"source_init={path} holds no ResNet or ESPNetv2: use an initialisation of one"
             )
         if architecture.network == ESPNETV2:
             return _espnetv2(found, architecture)
         prefix = LAYOUTS[found.layout].backbone
-        if found.layout == "stvm" and architecture.network == "deeplabv3_resnet50":
+        if found.layout == "stvm" and facts.family == "torchvision":
             prefix += "backbone."
         state = {k.removeprefix(prefix): v for k, v in found.state.items() if k.startswith(prefix)}
         form, normalisation = architecture.backbone, architecture.normalisation
-        if architecture.network == "deeplabv3_resnet50":
+        if facts.family == "torchvision":
             form = "torchvision"
     state = {k: v for k, v in state.items() if not k.startswith(_HEADS)}
     refuse_non_finite(path, state)

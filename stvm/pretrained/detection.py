@@ -7,11 +7,20 @@ from pathlib import Path
 from torch import Tensor
 
 from stvm.errors import StvmError
-from stvm.networks import FORMS, NORMALISATIONS, RESNET101, Architecture, Branches, ResNetSize
+from stvm.networks import (
+    FORMS,
+    NORMALISATIONS,
+    RESNET101,
+    Architecture,
+    Branches,
+    ResNetSize,
+    find_network,
+)
 from stvm.pretrained.aspp_branches import detect_active_branches
 from stvm.pretrained.espnetv2_files import espnetv2_architecture
 from stvm.pretrained.families import FAMILIES, LAYOUTS, Family
 from stvm.pretrained.source_checkpoint import Checkpoint
+from stvm.pretrained.torchvision_files import torchvision_architecture
 from stvm.pretrained.unknown_networks import KNOWN, network_of, parts_beside, resnet_of
 from stvm.pretrained.unwrapping import INITIAL, UnwrappedCheckpoint, unwrap
 
@@ -47,20 +56,15 @@ def open_checkpoint(
         return Checkpoint("stvm", found, _own(found, default, branches), found.remarks, size)
     if found.layout == "torchvision":
         _refuse_family(found, family, ("torchvision",))
-        return Checkpoint("torchvision", found, _deeplabv3(found), found.remarks, size)
+        return Checkpoint(
+            "torchvision", found, torchvision_architecture(found), found.remarks, size
+        )
     if found.layout == "espnetv2":
         _refuse_family(found, family, ("edgenets",))
         described = espnetv2_architecture(found, default)
         notes = (*found.remarks, *(_BACKGROUND * described.idle_outputs))
         return Checkpoint("edgenets", found, described, notes, size)
     return _deeplabv2(found, family, branches, size)
-
-
-def _deeplabv3(found: UnwrappedCheckpoint) -> Architecture:
-    """torchvision's DeepLabV3, with an auxiliary classifier if the file has one."""
-    classes = _weight(found, "classifier.4.weight").shape[0]
-    auxiliary = any(key.startswith("aux_classifier.") for key in found.state)
-    return Architecture("deeplabv3_resnet50", 2048, classes, auxiliary)
 
 
 def _deeplabv2(
@@ -132,7 +136,7 @@ def _own(
 ) -> Architecture | None:
     """Architecture that the file describes; if it does not, that of the settings."""
     if "network" not in found.metadata:
-        if default is None or default.network != "deeplabv2_resnet101":
+        if default is None or not find_network(default.network).aspp_branches:
             return default
         heads = [found.state.get(f"classifier.branches.{i}.weight") for i in range(4)]
         weights = [weight for weight in heads if weight is not None]
@@ -255,15 +259,6 @@ def _heads(found: UnwrappedCheckpoint) -> tuple[list[Tensor], list[Tensor]]:
             f"3x3 convolutions ({shape}): DeepLabV2's is"
         )
     return head, of(layout.auxiliary)
-
-
-def _weight(found: UnwrappedCheckpoint, key: str) -> Tensor:
-    if key not in found.state:
-        raise StvmError(
-            f"checkpoint {found.path} lacks {found.prefix}{key}: it is no deeplabv3_resnet50 of "
-            "torchvision"
-        )
-    return found.state[key]
 
 
 def _backbone(found: UnwrappedCheckpoint, name: str) -> str:

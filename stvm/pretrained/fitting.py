@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from stvm.errors import StvmError
-from stvm.networks import SegmentationNetwork
+from stvm.networks import SegmentationNetwork, find_network
 from stvm.networks.weights import faults
 from stvm.pretrained.families import LAYOUTS, KeyLayout, public_name
 from stvm.pretrained.unknown_networks import resnet_of
@@ -18,7 +18,7 @@ _COUNTER = "num_batches_tracked"
 
 def public_names(network: SegmentationNetwork, layout: KeyLayout) -> dict[str, str]:
     """The network's key for each key of the layout; no two are alike."""
-    torchvision = network.architecture.network == "deeplabv3_resnet50"
+    torchvision = find_network(network.architecture.network).family == "torchvision"
     return {public_name(own, layout, torchvision): own for own in network.state_dict()}
 
 

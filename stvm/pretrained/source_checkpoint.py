@@ -11,6 +11,7 @@ from stvm.networks import (
     ResNetSize,
     SegmentationNetwork,
     assemble,
+    find_network,
     load_weights,
 )
 from stvm.pretrained.families import FAMILIES, LAYOUTS
@@ -49,7 +50,7 @@ class Checkpoint:
             described = self.architecture
             facts |= {"network": described.network, "classes": described.num_classes}
             facts |= {"auxiliary": described.auxiliary, "normalisation": described.normalisation}
-            if described.network == "deeplabv2_resnet101":
+            if find_network(described.network).aspp_branches:
                 facts |= {"branches": described.aspp_branches, "backbone": described.backbone}
             if described.network == "espnetv2":
                 facts |= {"width": described.width}
@@ -62,7 +63,7 @@ class Checkpoint:
         if described is None:
             return f"{parts[0]}: {len(self.found.state)} keys; the settings say what they fit"
         parts.append(described.network)
-        if described.network == "deeplabv2_resnet101":
+        if find_network(described.network).aspp_branches:
             rates = {"two": "rates 6 and 12", "four": "rates 6, 12, 18 and 24"}
             parts += [f"backbone {FORMS[described.backbone].about}", rates[described.aspp_branches]]
         if described.network == "espnetv2":

@@ -10,7 +10,7 @@ from safetensors.torch import save
 from stvm import __version__
 from stvm.errors import StvmError
 from stvm.files import write_whole
-from stvm.networks import SegmentationNetwork
+from stvm.networks import SegmentationNetwork, find_network
 from stvm.pretrained.families import FAMILIES, LAYOUTS
 from stvm.pretrained.fitting import public_state
 
@@ -51,11 +51,10 @@ def save_network(
 def export_family(network: SegmentationNetwork, family: str) -> str:
     """Name of the public family whose layout fits the network; `family` itself if none does."""
     described = network.architecture
-    if described.network == "deeplabv3_resnet50":
-        return "torchvision"
-    if described.network == "espnetv2":
-        return "edgenets"
-    if described.network != "deeplabv2_resnet101" or family != "stvm":
+    facts = find_network(described.network)
+    if facts.family:
+        return facts.family
+    if not facts.aspp_branches or family != "stvm":
         return family
     if described.backbone != "caffe":
         return _BY_BACKBONE[described.backbone]
@@ -71,7 +70,8 @@ def public_checkpoint(network: SegmentationNetwork, family: str) -> dict[str, An
         network: Network with the family's architecture.
         family: Name in `FAMILIES`.
     """
-    if network.architecture.network == "small_deeplab":
+    facts = find_network(network.architecture.network)
+    if not facts.family and not facts.aspp_branches:
         return {k: v.detach().cpu() for k, v in network.state_dict().items()}
     names = FAMILIES[family].layouts
     if "multi" in names:

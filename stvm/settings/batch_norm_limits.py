@@ -1,23 +1,24 @@
 """Settings that give DeepLabV3's batch norm a single image, which it cannot normalise.
 
-Its image pooling turns an image of any size into one value for each channel. A pass that takes its
-statistics from the batch then needs two images. The other networks have no such layer.
+The image pooling in its ASPP turns an image of any size into one value for each channel. A pass
+that takes its statistics from the batch then needs two images. `stvm.networks.known_networks` says
+which networks have such a layer.
 """
 
+from stvm.networks import find_network
 from stvm.settings.data_settings import DataSettings
 from stvm.settings.method_settings import MethodSettings
 from stvm.settings.network_settings import NetworkSettings
 from stvm.settings.source_settings import SourceSettings
 from stvm.settings.training_settings import TrainingSettings
 
-WITH_IMAGE_POOLING = ("deeplabv3_resnet50",)
 _WHY = "pools each image to one value for each channel, and batch norm needs two"
 _MEND = "if memory is short, use precision=bfloat16 or smaller crops"
 
 
 def needs_two_images(network: NetworkSettings) -> bool:
     """Whether the network cannot take its statistics from a batch of one image."""
-    return network.network in WITH_IMAGE_POOLING
+    return find_network(network.network).needs_two_images
 
 
 def most_parts(network: NetworkSettings, batch: int) -> int:

@@ -4,6 +4,7 @@ from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
+from stvm.networks import find_network, known_names
 from stvm.settings.fields import SettingsGroup, hashed_if_changed
 
 WIDTHS = (0.5, 1.0, 1.25, 1.5, 2.0)
@@ -13,11 +14,10 @@ WIDTHS = (0.5, 1.0, 1.25, 1.5, 2.0)
 class NetworkSettings(SettingsGroup):
     """The segmentation network of source model, student and teacher."""
 
-    network: Literal["small_deeplab", "deeplabv2_resnet101", "deeplabv3_resnet50", "espnetv2"] = (
-        Field(
-            "small_deeplab",
-            description="Architecture of the network; the metric network copies its classifier.",
-        )
+    network: str = Field(
+        "small_deeplab",
+        description="Architecture of the network; the metric network copies its classifier. "
+        f"Known: {', '.join(known_names())}.",
     )
     channels: int = Field(64, ge=8, description="Feature channels of small_deeplab.")
     auxiliary: bool = hashed_if_changed(
@@ -40,9 +40,10 @@ class NetworkSettings(SettingsGroup):
 
     @model_validator(mode="after")
     def _fits_the_network(self) -> Self:
-        if self.network in ("small_deeplab", "espnetv2") and self.auxiliary:
+        facts = find_network(self.network)
+        if self.auxiliary and not facts.auxiliary:
             raise ValueError(f"{self.network} has no layer 3 to classify: set auxiliary=false")
-        if self.network != "deeplabv2_resnet101" and self.aspp_branches != "auto":
+        if self.aspp_branches != "auto" and not facts.aspp_branches:
             raise ValueError(
                 f"aspp_branches={self.aspp_branches} is for deeplabv2_resnet101: leave it out with "
                 f"{self.network}"
@@ -52,7 +53,7 @@ class NetworkSettings(SettingsGroup):
     @model_validator(mode="after")
     def _width_is_known(self) -> Self:
         width = f"network_width={self.network_width:g}"
-        if self.network != "espnetv2" and self.network_width != 1.0:
+        if self.network_width != 1.0 and not find_network(self.network).width:
             raise ValueError(f"{width} is for espnetv2: set network_width=1 with {self.network}")
         if self.network_width not in WIDTHS:
             known = ", ".join(f"{known:g}" for known in WIDTHS)

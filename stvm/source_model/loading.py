@@ -8,7 +8,7 @@ import torch
 from stvm.data.datasets import labelling_of
 from stvm.errors import StvmError
 from stvm.files import file_sha256
-from stvm.networks import Architecture, SegmentationNetwork, assemble
+from stvm.networks import Architecture, SegmentationNetwork, assemble, find_network
 from stvm.pretrained import Checkpoint, open_backbone, open_checkpoint
 from stvm.pretrained.backbone import ESPNETV2
 from stvm.settings import Settings
@@ -28,19 +28,22 @@ def new_network(settings: Settings) -> SegmentationNetwork:
     described = _architecture(settings, labelling_of(settings.data).num_classes)
     if not start:
         return assemble(described)
-    if described.network == "small_deeplab":
-        raise StvmError(f"source_init={start}: small_deeplab has no public weights; leave it out")
-    backbone = open_backbone(Path(start), settings.source.checkpoint_family)
-    if described.network == "deeplabv3_resnet50" and backbone.form not in ("torchvision", ESPNETV2):
+    forms = find_network(described.network).initial
+    if not forms:
         raise StvmError(
-            f"source_init={start} is a backbone of the form {backbone.form}: deeplabv3_resnet50 "
-            "takes torchvision's weights"
+            f"source_init={start}: {described.network} has no public weights; leave it out"
         )
-    if (described.network == ESPNETV2) != (backbone.form == ESPNETV2):
+    backbone = open_backbone(Path(start), settings.source.checkpoint_family)
+    if backbone.form not in forms:
         theirs = "an ESPNetv2" if backbone.form == ESPNETV2 else "a ResNet"
+        if (described.network == ESPNETV2) != (backbone.form == ESPNETV2):
+            raise StvmError(
+                f"source_init={start} is {theirs}, and the settings are of {described.network}: "
+                "use an initialisation of that network"
+            )
         raise StvmError(
-            f"source_init={start} is {theirs}, and the settings are of {described.network}: use an "
-            "initialisation of that network"
+            f"source_init={start} is a backbone of the form {backbone.form}: {described.network} "
+            f"takes {' or '.join(forms)}'s weights"
         )
     form = described.backbone if backbone.form == ESPNETV2 else backbone.form
     network = assemble(replace(described, backbone=form, normalisation=backbone.normalisation))
@@ -90,12 +93,12 @@ def open_source_model(settings: Settings, path: Path) -> Checkpoint:
         raise StvmError(
             f"checkpoint {path} has no auxiliary classifier on layer 3: leave out auxiliary=true"
         )
-    if described.network == "espnetv2" and described.width != asked.network_width:
+    if described.width != asked.network_width:
         raise StvmError(
             f"checkpoint {path} is of width {described.width:g}, and the settings are of width "
             f"{asked.network_width:g}: set network_width={described.width:g}"
         )
-    if asked.network == "small_deeplab":
+    if find_network(asked.network).channels:
         # With the settings' channels, weights of another width are refused by their keys.
         return replace(checkpoint, architecture=replace(described, channels=asked.channels))
     return checkpoint
@@ -137,6 +140,6 @@ def _architecture(settings: Settings, num_classes: int) -> Architecture:
         num_classes,
         network.auxiliary,
         "two" if network.aspp_branches == "two" else "four",
-        normalisation="bgr_caffe" if network.network == "deeplabv2_resnet101" else "rgb_imagenet",
+        normalisation=find_network(network.network).normalisation,
         width=network.network_width,
     )

@@ -52,7 +52,7 @@ def test_a_gpu_refuses_nothing_of_any_row(
 ) -> None:
     """Source model, adaptation, AdaBN, oracle; evaluation, AUROC, scores, silhouette, watch."""
     if head == "deeplabv3":
-        monkeypatch.setattr("stvm.networks.build._small", deeplabv3_like)
+        monkeypatch.setattr("stvm.networks.build.small", deeplabv3_like)
     chosen = ROWS if head == "deeplabv2" else {n: ROWS[n] for n in ("Oracle", "STvM")}
     for row, toggles in chosen.items():
         with refusing() as mode:

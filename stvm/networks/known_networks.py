@@ -1,0 +1,109 @@
+"""The registry of networks: what settings and files have to know of each, without torch.
+
+A network is a feature extractor F, a classifier C and a way to make heads like C. Here it is an
+entry: its name, the function that builds it, and the plain facts on which other parts depend.
+"""
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib import import_module
+from typing import Any
+
+from stvm.errors import unknown
+
+
+@dataclass(frozen=True)
+class NetworkFacts:
+    """A network, or a kind of networks, by name.
+
+    Attributes:
+        name: Value of the setting `network`; of a kind, its form, as in timm:NAME.
+        about: Short text for people.
+        builder: Function from an `Architecture` to a `SegmentationNetwork`, as MODULE:FUNCTION.
+        needs_two_images: Whether its batch norm cannot take statistics from a batch of one image,
+            because a layer pools each image to one value for each channel.
+        auxiliary: Whether a second classifier on layer 3 can be had.
+        channels: Whether the setting `channels` counts.
+        aspp_branches: Whether the setting `aspp_branches` counts.
+        width: Whether the setting `network_width` counts.
+        normalisation: Name in `stvm.networks.NORMALISATIONS`.
+        family: Family of public checkpoints in whose layout it is exported; empty for none, or if
+            the file's origin says it.
+        initial: Forms of the backbone, names in `stvm.networks.FORMS`, from whose public weights
+            it can start.
+    """
+
+    name: str
+    about: str
+    builder: str
+    needs_two_images: bool = False
+    auxiliary: bool = False
+    channels: bool = False
+    aspp_branches: bool = False
+    width: bool = False
+    normalisation: str = "rgb_imagenet"
+    family: str = ""
+    initial: tuple[str, ...] = ()
+
+    def find_builder(self) -> Callable[..., Any]:
+        """The function that builds it; its module is imported here."""
+        module, _, function = self.builder.partition(":")
+        found: Callable[..., Any] = getattr(import_module(module), function)
+        return found
+
+
+_ENTRIES = (
+    NetworkFacts(
+        *("small_deeplab", "network of the embedded benchmark, output stride 4"),
+        builder="stvm.networks.build:small",
+        channels=True,
+    ),
+    NetworkFacts(
+        *("deeplabv2_resnet101", "DeepLabV2 of the adaptation papers, output stride 8"),
+        builder="stvm.networks.build:deeplabv2",
+        auxiliary=True,
+        aspp_branches=True,
+        normalisation="bgr_caffe",
+        initial=("caffe", "torchvision", "torchvision_frozen", "v1c"),
+    ),
+    NetworkFacts(
+        *("deeplabv3_resnet50", "torchvision's DeepLabV3, output stride 8"),
+        builder="stvm.networks.torchvision_networks:deeplabv3",
+        needs_two_images=True,
+        auxiliary=True,
+        family="torchvision",
+        initial=("torchvision",),
+    ),
+    NetworkFacts(
+        *("espnetv2", "ESPNetv2 for small computers, output stride 2"),
+        builder="stvm.networks.espnetv2:espnetv2",
+        width=True,
+        family="edgenets",
+        initial=("espnetv2",),
+    ),
+)
+NETWORKS = {entry.name: entry for entry in _ENTRIES}
+"""Networks that are known by name."""
+
+_KINDS: tuple[tuple[re.Pattern[str], NetworkFacts], ...] = ()
+"""Kinds of networks, whose names have a part that the user chooses."""
+
+
+def known_names() -> list[str]:
+    """Values of the setting `network`, and the forms of those with a part to choose."""
+    return [*NETWORKS, *(facts.name for _, facts in _KINDS)]
+
+
+def find_network(name: str) -> NetworkFacts:
+    """The entry of a network.
+
+    Raises:
+        StvmError: There is no such network; the message proposes the nearest name.
+    """
+    if name in NETWORKS:
+        return NETWORKS[name]
+    for pattern, facts in _KINDS:
+        if pattern.fullmatch(name):
+            return facts
+    raise unknown("network", name, known_names())
