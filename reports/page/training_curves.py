@@ -183,7 +183,9 @@ def _shares(trial: Trial, entry: Entry) -> Plot:
     points = entry.watch
     x = [p["iteration"] for p in points]
     shares = np.asarray([p["shares"] for p in points], dtype=np.float64).T
-    names = entry.result.get("class_names") or [f"class {c}" for c in range(len(shares))]
+    given = entry.result.get("correspondence") or {}
+    names = given.get("source") or entry.result.get("class_names")
+    names = names or [f"class {c}" for c in range(len(shares))]
     parts, labels = _largest(shares, [str(name) for name in names])
     figure, axes = panel((4.9, 3.1))
     areas = axes.stackplot(x, parts, edgecolor="0.15", linewidth=0.5)

@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from reports.sheets.cells import COLLAPSED, IDLE
 from reports.sheets.rows import Pool, Records
 from stvm.records.manifest import Manifest, Trial
+from stvm.settings.class_map import sentence
 from stvm.statistics import sort_key
 
 PUBLISHED = "† Published figures for GTA5 to Cityscapes: other data and another network."
@@ -49,6 +50,29 @@ def split_note(records: Records) -> list[str]:
     return [f"Split: {split}." for split in splits]
 
 
+def class_notes(records: Records) -> list[str]:
+    """Sentence on source classes that stand for others of the target, or a warning of several."""
+    results = [r.result for r in records.values() if r is not None and r.miou is not None]
+    found = dict.fromkeys(
+        sentence(
+            given["source"],
+            given["target"],
+            result.get("class_names", []),
+            given.get("by", ""),
+            given.get("unmatched", ""),
+        )
+        if (given := result.get("correspondence"))
+        else ""
+        for result in results
+    )
+    if len(found) > 1:
+        told = "; or: ".join(
+            text or "the classes of the source model are the target's" for text in found
+        )
+        return [f"WARNING: trials with different classes of the source model are mixed: {told}."]
+    return [f"{text[0].upper()}{text[1:]}." for text in found if text]
+
+
 def gap_notes(records: Records) -> list[str]:
     """Sentences on trials that failed, are missing, collapsed or had a part that did nothing.
 
@@ -91,7 +115,8 @@ def other_note(manifest: Manifest) -> list[str]:
 
 def study_notes(manifest: Manifest, records: Records, *middle: str) -> tuple[str, ...]:
     """Notes that every table has, after those in `middle`."""
-    return (*middle, *split_note(records), *gap_notes(records), *other_note(manifest))
+    common = (*split_note(records), *class_notes(records), *gap_notes(records))
+    return (*middle, *common, *other_note(manifest))
 
 
 def heading(manifest: Manifest) -> str:

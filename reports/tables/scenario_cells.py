@@ -146,7 +146,7 @@ def study_notes(
     records = all_records(studies)
     others = sorted({base for study in studies for base in study.manifest.others})
     lines = [*protocol_notes(records), *_without_multi_scale(list(rows))]
-    lines += [*notes.split_note(records), *notes.gap_notes(records)]
+    lines += [*notes.split_note(records), *notes.class_notes(records), *notes.gap_notes(records)]
     if without:
         how = f"`{scenario_command(studies[0].scenario)}`, with --network"
         lines.append(f"Not run yet: {', '.join(without)} ({how}).")

@@ -52,7 +52,7 @@ def run(options: argparse.Namespace) -> int:
     """The command; returns its exit code."""
     # torch takes seconds to import, and --help needs none.
     from stvm.pretrained import open_checkpoint
-    from stvm.source_model.loading import open_source_model
+    from stvm.source_model.loading import correspondence_of, open_source_model
 
     path: Path = options.file
     if options.score and not options.preset:
@@ -72,6 +72,10 @@ def run(options: argparse.Namespace) -> int:
         )
     print(f"{path}: {checkpoint.line()}")
     print(f"sha256 {file_sha256(path)}")
+    if options.preset:
+        classes = correspondence_of(settings, checkpoint)
+        if not classes.is_same:
+            print(classes.sentence(settings.evaluation.unmatched))
     network = None
     if checkpoint.architecture:
         network = checkpoint.build()

@@ -22,6 +22,7 @@ from stvm.errors import StvmError
 from stvm.files import write_whole
 
 if TYPE_CHECKING:
+    from stvm.records.result_schema import Result
     from stvm.trial.predictor import Prediction, Predictor
 
 SUFFIXES = (".png", ".jpg", ".jpeg")
@@ -95,6 +96,7 @@ def open_predictor(options: argparse.Namespace) -> "tuple[Predictor, tuple[str, 
     """
     import torch
 
+    from stvm.evaluation.class_mapping import ClassMapping
     from stvm.networks import assemble
     from stvm.pretrained import open_checkpoint
     from stvm.trial.metric_network_files import open_metric
@@ -103,7 +105,7 @@ def open_predictor(options: argparse.Namespace) -> "tuple[Predictor, tuple[str, 
     device = torch.device(options.device or ("cuda" if torch.cuda.is_available() else "cpu"))
     if device.type == "cuda" and not torch.cuda.is_available():
         raise StvmError("torch finds no GPU here: leave out --device, or set --device cpu")
-    path, height, metric = _files(options)
+    path, height, metric, given = _files(options)
     checkpoint = open_checkpoint(path, options.family, options.aspp_branches)
     network = checkpoint.build().to(device)
     names = checkpoint.class_names or default_names(network.architecture.num_classes)
@@ -114,19 +116,28 @@ def open_predictor(options: argparse.Namespace) -> "tuple[Predictor, tuple[str, 
     chosen = height if options.height is None else options.height
     if chosen < 0 or 0 < chosen < 16:
         raise StvmError(f"--height {chosen}: at least 16 pixels, or 0 for the image's own size")
-    return Predictor(network, chosen, options.multi_scale, options.mirrored, reader), names
+    mapping = None
+    if given:
+        names, facts = tuple(given["class_names"]), given["correspondence"]
+        mapping = ClassMapping.from_facts(facts["target"], names, facts["unmatched"])
+    views = (options.multi_scale, options.mirrored)
+    return Predictor(network, chosen, *views, reader, mapping=mapping), names
 
 
-def _files(options: argparse.Namespace) -> tuple[Path, int, Path | None]:
-    """Weights, height of the trial's images (0 for a file's), and the metric network's file."""
+def _files(options: argparse.Namespace) -> "tuple[Path, int, Path | None, Result | None]":
+    """Weights, height of the trial's images (0 for a file's), and the metric network's file.
+
+    The last is the trial's result, if its network has other classes than its target.
+    """
     path, name = find_network(options.model, options.results)
     if not name:
-        return path, 0, None
+        return path, 0, None, None
     results = open_results(options.results)
     record = results.read(name)
     assert record is not None
     settings = settings_of(record, anyway=True)
-    return path, settings.data.height, results.metric_path(name)
+    mapped = record.result if record.result.get("correspondence") else None
+    return path, settings.data.height, results.metric_path(name), mapped
 
 
 def default_names(num_classes: int) -> tuple[str, ...]:
@@ -201,7 +212,8 @@ def run(options: argparse.Namespace) -> int:
     from stvm.data.labelling import colours_of
 
     predictor, names = open_predictor(options)
-    palette = np.array(colours_of(names), np.uint8)
+    palette = np.zeros((256, 3), np.uint8)
+    palette[: len(names)] = colours_of(names)
     write_legend(names, palette, options.out / "classes.csv")
     faults: list[str] = []
     for number, (name, path) in enumerate(images.items(), start=1):

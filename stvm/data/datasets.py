@@ -7,9 +7,10 @@ that nothing in adaptation can see them.
 import hashlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Literal
 
 from stvm.data.cityscapes import CITYSCAPES
-from stvm.data.classes import parse_classes
+from stvm.data.classes import ClassList, parse_classes
 from stvm.data.folder import FolderImages, LabelledFolder, read_files
 from stvm.data.images import Images, LabelledImages, OpenedImages, OpenedLabelledImages
 from stvm.data.labelling import Labelling
@@ -22,8 +23,26 @@ from stvm.errors import StvmError
 from stvm.settings import PUBLISHED, DataSettings
 
 
+def class_list(data: DataSettings, domain: Literal["source", "target"]) -> ClassList:
+    """Class list of the labels in a user's own folders.
+
+    Raises:
+        StvmError: A class list that cannot be read.
+    """
+    if domain == "source" and data.source_classes:
+        return parse_classes(data.source_classes, "source_classes")
+    return parse_classes(data.classes)
+
+
+def source_labelling_of(data: DataSettings) -> Labelling:
+    """Meaning of the labels of the source images, and of the outputs of a model trained on them."""
+    if data.source_classes:
+        return Labelling(parse_classes(data.source_classes, "source_classes").names)
+    return labelling_of(data)
+
+
 def labelling_of(data: DataSettings) -> Labelling:
-    """Meaning of the labels of a data set that is not opened; an opened one carries it."""
+    """Meaning of the target's labels in data that are not opened; opened ones carry it."""
     if data.dataset in PUBLISHED:
         return Labelling(published_images.names_of(data))
     if data.dataset == "streets":
@@ -104,7 +123,10 @@ def has_source_val(data: DataSettings) -> bool:
 def open_source(data: DataSettings, split: Split, cache: Path) -> OpenedLabelledImages:
     """Labelled source images, at the size of the source."""
     images = _source(data, split, cache)
-    return OpenedLabelledImages(images, images, labelling_of(data))
+    labelling = labelling_of(data)
+    if data.dataset == "folder":
+        labelling = source_labelling_of(data)
+    return OpenedLabelledImages(images, images, labelling)
 
 
 def _source(data: DataSettings, split: Split, cache: Path) -> LabelledImages:
@@ -115,7 +137,7 @@ def _source(data: DataSettings, split: Split, cache: Path) -> LabelledImages:
     if data.dataset in PUBLISHED:
         part = published_images.source_part(data, split)
         return PublishedLabelledImages(part, published_images.classes_of(data), size, size, cache)
-    return LabelledFolder(data.source_root, split, *size, parse_classes(data.classes))
+    return LabelledFolder(data.source_root, split, *size, class_list(data, "source"))
 
 
 def open_target_images(data: DataSettings, cache: Path) -> OpenedImages:

@@ -102,8 +102,7 @@ class LabelledFolder(FolderImages):
         super().__init__(root, split, height, width, cache_bytes)
         self.classes = classes
         self._label_paths = label_paths(self._image_paths)
-        self._train_ids = np.full(256, IGNORE_INDEX, dtype=np.uint8)
-        self._train_ids[list(classes.ids)] = np.arange(len(classes), dtype=np.uint8)
+        self._train_ids = classes.table()
 
     def label(self, index: int) -> Uint8Array:
         """Label `index` as train ids (height, width), 0..C-1 and 255 for ignored.
@@ -137,12 +136,13 @@ def checked_ids(path: Path, image_path: Path, classes: ClassList) -> Uint8Array:
             f"{size_text(image_size)}{turned}; save both at the same size"
         )
     present = np.unique(ids).tolist()
-    outside = sorted(set(present) - {*classes.ids, IGNORE_INDEX})
+    outside = sorted(set(present) - {*classes.listed, IGNORE_INDEX})
     if outside:
         more = f" and {len(outside) - 8} more" if len(outside) > 8 else ""
         raise StvmError(
             f"{path}: ids {', '.join(map(str, outside[:8]))}{more} are not in the class list; add "
-            f"them to classes as 'ID:NAME' or set these pixels to {IGNORE_INDEX}"
+            f"them to classes as 'ID:NAME' ('ID:-' ignores them) or set these pixels to "
+            f"{IGNORE_INDEX}"
             f"{look_alike(present, classes)}"
         )
     return ids

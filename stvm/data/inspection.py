@@ -63,7 +63,9 @@ class Files:
     @cached_property
     def key(self) -> str:
         """Key under which the results are kept: content, place and way of the check."""
-        classes = self.classes.ids if self.classes else None
+        classes: object = self.classes.ids if self.classes else None
+        if self.classes and self.classes.others:
+            classes = [self.classes.ids, self.classes.others]
         folder = str(self._read[0].parent.resolve())
         named = [VERSION, self.what, self.kind, folder, classes, self.layout]
         return sha256(orjson.dumps(named)).hexdigest()[:16]

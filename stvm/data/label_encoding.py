@@ -63,7 +63,8 @@ def published_slip(counts: Counts, ids: LabelIds) -> Slip | None:
 
 def own_slip(counts: Counts, classes: ClassList) -> Slip | None:
     """A likely mistake in labels whose ids are all in the class list or ignored."""
-    present = _present(counts)
+    table = classes.table()
+    present = [i for i in _present(counts) if table[i] != IGNORE_INDEX]
     if not present:
         return Slip(
             f"all pixels are labelled {IGNORE_INDEX}, which means ignored; label some", certain=True
@@ -77,7 +78,8 @@ def own_slip(counts: Counts, classes: ClassList) -> Slip | None:
             "give only this one class in classes",
             certain=True,
         )
-    return _one_class(present, repr(classes.names[classes.ids.index(present[0])]))
+    found = sorted({int(table[i]) for i in present})
+    return _one_class(found, repr(classes.names[found[0]]))
 
 
 def look_alike(present: Collection[int], classes: ClassList) -> str:
@@ -89,7 +91,7 @@ def look_alike(present: Collection[int], classes: ClassList) -> str:
     """
     ids = sorted(set(present) - {IGNORE_INDEX})
     count = len(classes)
-    numbered = classes.ids == tuple(range(count))
+    numbered = classes.ids == tuple(range(count)) and not classes.others
     if len(ids) > 64:
         return "; so many ids are those of a picture, or of a label that was resized smoothly"
     if numbered and ids[0] == 1 and ids[-1] == count:

@@ -4,7 +4,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from stvm.data.classes import parse_classes
+from stvm.data.classes import ClassList
+from stvm.data.datasets import class_list
 from stvm.data.folder import image_paths, label_paths, left_out
 from stvm.data.images import evenly_spaced
 from stvm.data.inspection import Files
@@ -45,7 +46,8 @@ class Reads:
         data, what = self.data, f"{self.domain} {self.split}"
         if data.dataset == "folder":
             root = data.source_root if self.domain == "source" else data.target_root
-            return _own(data, Path(root), self.split, what, self.labelled)
+            classes = class_list(data, self.domain) if self.labelled else None
+            return _own(Path(root), self.split, what, classes)
         if data.dataset not in PUBLISHED:
             return []
         part_of = (
@@ -71,11 +73,10 @@ def odd_files(reads: Reads) -> list[str]:
     ]
 
 
-def _own(data: DataSettings, root: Path, split: Split, what: str, labelled: bool) -> list[Files]:
+def _own(root: Path, split: Split, what: str, classes: ClassList | None) -> list[Files]:
     images = image_paths(root, split)
     found = [Files(what, "images", tuple(images))]
-    if labelled:
-        classes = parse_classes(data.classes)
+    if classes:
         labels = tuple(label_paths(images))
         found.append(Files(what, "labels", tuple(images), labels, classes))
     return found

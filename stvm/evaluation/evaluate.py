@@ -11,6 +11,7 @@ from stvm.data.image_files import Uint8Array
 from stvm.data.images import LabelledImages, OpenedLabelledImages
 from stvm.errors import StvmError
 from stvm.evaluation.batches import as_input, batch_size
+from stvm.evaluation.class_mapping import ClassMapping, predicted_classes
 from stvm.evaluation.miou import Score, confusion_matrix, score
 from stvm.networks import SegmentationNetwork, preserve_modes
 from stvm.settings.protocols import IMAGE, Protocol, Size
@@ -59,6 +60,7 @@ def evaluate(
     device: torch.device,
     protocol: Protocol = IMAGE,
     multi_scale: bool = False,
+    mapping: ClassMapping | None = None,
 ) -> Score:
     """mIoU of a network in eval mode; its modes and buffers stay unchanged.
 
@@ -67,23 +69,27 @@ def evaluate(
     Args:
         network: Network that takes images in [0, 1].
         images: Images of the protocol's input size, with labels of its label size.
-        num_classes: Number of classes, C.
+        num_classes: Number of the labels' classes, C.
         device: Device of the network.
         protocol: Protocol with the enlargement of logits, and scales and flips of multi-scale
             testing.
         multi_scale: True to sum the softmax over the protocol's scales and flips, each enlarged to
             the size of the labels, in place of the logits.
+        mapping: Mapping of the network's classes to those of the labels; None if they are the same.
     """
-    total = torch.zeros(num_classes, num_classes, dtype=torch.long, device=device)
+    # One column more for pixels that are predicted as no class of the labels.
+    width = num_classes + (mapping is not None)
+    total = torch.zeros(width, width, dtype=torch.long, device=device)
     scores = multi_scale_scores if multi_scale else enlarged_logits
     with preserve_modes(network):
         network.eval()
         for pixels, labels in labelled_batches(images, device):
             size = (labels.shape[-2], labels.shape[-1])
-            # `max` and not `argmax`, which takes five times as long over channels on a CPU.
-            predictions = scores(network, pixels, size, protocol).max(1).indices
-            total += confusion_matrix(labels, predictions, num_classes)
-    return score(total)
+            found = predicted_classes(scores(network, pixels, size, protocol), mapping)
+            total += confusion_matrix(labels, found.clamp(max=num_classes), width)
+    if total[num_classes:].any():
+        raise ValueError(f"a label is neither below {num_classes} nor 255")
+    return score(total[:num_classes])
 
 
 def enlarged_logits(

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from stvm.data.classes import IGNORE_INDEX
 from stvm.data.images import LabelledImages
+from stvm.evaluation.class_mapping import ClassMapping
 from stvm.evaluation.evaluate import labelled_batches
 
 SAMPLED_PIXELS = 512
@@ -35,6 +36,7 @@ def pseudo_label_auroc(
     read: Callable[[Tensor], dict[str, Tensor]],
     images: LabelledImages,
     device: torch.device,
+    mapping: ClassMapping | None = None,
 ) -> dict[str, float | None]:
     """AUROC of each score: how well it separates right pseudo-labels from wrong ones.
 
@@ -42,6 +44,8 @@ def pseudo_label_auroc(
         read: Function from images to {"labels": pseudo-labels (N, H, W), NAME: scores (N, H, W)}.
         images: Held-out images; at most 512 fixed pixels of each are used.
         device: Device of the networks.
+        mapping: Mapping of the pseudo-labels to the classes of the images' labels; None if they
+            are the same. An unmatched pseudo-label is wrong, or left out if it is ignored.
 
     Returns:
         AUROC by the name of the score.
@@ -56,7 +60,12 @@ def pseudo_label_auroc(
         drawn = torch.randperm(size, generator=generator)[:SAMPLED_PIXELS].to(device)
         flat = labels.flatten(1)[:, drawn]
         known = flat != IGNORE_INDEX
-        right.append((predicted.flatten(1)[:, drawn] == flat)[known])
+        given = predicted.flatten(1)[:, drawn]
+        if mapping:
+            given = mapping.target_classes(given)
+            if mapping.rule == "ignored":
+                known &= given != IGNORE_INDEX
+        right.append((given == flat)[known])
         for name, values in maps.items():
             scores.setdefault(name, []).append(values.flatten(1)[:, drawn][known])
     correct = torch.cat(right).cpu().numpy()

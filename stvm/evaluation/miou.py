@@ -69,6 +69,9 @@ def _within(classes: Tensor, largest: int) -> bool:
 def score(confusion: Tensor) -> Score:
     """mIoU of a confusion matrix (C, C): intersection over union, averaged over classes.
 
+    Further columns, (C, C + 1), count pixels predicted as something that is no class; they are
+    errors of their true classes.
+
     A class that no label holds has no IoU and is left out of the mean. Pixels predicted as such a
     class count as errors of their true classes. Cityscapes' own evaluation (cityscapesscripts)
     counts such a class as 0 if a single pixel is predicted as it. If every class is labelled, as in
@@ -76,7 +79,8 @@ def score(confusion: Tensor) -> Score:
     """
     counts = confusion.double().cpu()
     right, labelled = counts.diagonal(), counts.sum(1)
-    iou = (right / (labelled + counts.sum(0) - right)).where(labelled > 0, torch.nan)
+    predicted = counts.sum(0)[: len(right)]
+    iou = (right / (labelled + predicted - right)).where(labelled > 0, torch.nan)
     total = float(counts.sum())
     return Score(
         float(iou.nanmean()),

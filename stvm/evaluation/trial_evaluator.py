@@ -9,6 +9,7 @@ import torch
 from stvm.data.cityscapes import subset_means
 from stvm.data.datasets import open_target_labelled
 from stvm.data.images import OpenedLabelledImages
+from stvm.evaluation.class_mapping import ClassMapping
 from stvm.evaluation.evaluate import evaluate
 from stvm.evaluation.miou import Score
 from stvm.networks import SegmentationNetwork
@@ -48,11 +49,13 @@ class TrialEvaluator:
         settings: Settings of the trial.
         images: Evaluated split, from `open_evaluation_images`.
         device: Device of the networks.
+        mapping: Mapping of the networks' classes to the target's; None if they are the same.
     """
 
     settings: Settings
     images: EvaluationImages
     device: torch.device
+    mapping: ClassMapping | None = None
 
     def __call__(self, network: SegmentationNetwork) -> dict[str, Any]:
         """mIoU, IoU of each class, pixel accuracy and the means over sets of classes."""
@@ -72,7 +75,7 @@ class TrialEvaluator:
     def _measured(self, network: SegmentationNetwork, multi_scale: bool) -> dict[str, Any]:
         images, names = self.images, self.images.labelling.class_names
         score: Score = evaluate(
-            network, images, len(names), self.device, images.protocol, multi_scale
+            network, images, len(names), self.device, images.protocol, multi_scale, self.mapping
         )
         means = subset_means(score.iou, names)
         return score.as_dict() | ({"means": means} if means else {})

@@ -15,7 +15,6 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from stvm.data.datasets import labelling_of
 from stvm.evaluation.batches import batch_size
 from stvm.evaluation.evaluate import enlarged_logits, multi_scale_scores
 from stvm.evaluation.label_free import SCORED_IMAGES, WATCHED_IMAGES, predict
@@ -34,7 +33,7 @@ from stvm.method.photometric import no_augmentation
 from stvm.networks import SegmentationNetwork, preserve_modes, upsample
 from stvm.settings import Settings
 from stvm.settings.protocols import find_protocol
-from stvm.source_model.loading import new_network
+from stvm.source_model.loading import new_network, num_source_classes
 from stvm.source_model.supervised import SupervisedTraining
 from stvm.training.builder import Adaptation, build_adaptation
 from stvm.training.starting_network import keeping_share
@@ -142,7 +141,7 @@ def largest_bank(settings: Settings) -> int:
     """
     method, training = settings.method, settings.training
     pixel = (12 if method.patch_image == "augmented" and method.aug else 3) + 1 + 4
-    patches = labelling_of(settings.data).num_classes * method.buffer_size
+    patches = num_source_classes(settings) * method.buffer_size
     return patches * training.crop_height * training.crop_width * pixel
 
 

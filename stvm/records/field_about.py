@@ -12,6 +12,8 @@ ACTIVITY = "2026-11-26"
 """Activity of each part of the method, and names of trials by the content of files."""
 NETWORKS = "2026-11-26 08:40"
 """Networks beyond the first three."""
+CLASSES = "2026-11-26 09:00"
+"""Correspondence of the source model's classes to the target's."""
 
 FRACTION = "fraction of 1"
 NATS = "nats"

@@ -12,7 +12,10 @@ MOVE = "move it away and run again"
 """Advice of a message about a record that cannot be used."""
 CURVES = ("curve", "watch")
 """Lists of points over the iterations, which are most of a record."""
-_SHOWN = ("iou", "class_names", "auroc", "scores", "silhouette", "means", "multi_scale", "protocol")
+_SHOWN = (
+    *("iou", "class_names", "auroc", "scores", "silhouette", "means", "multi_scale", "protocol"),
+    "correspondence",
+)
 """Fields of a result that tables show beside its mIoU; each may be absent or null."""
 _MEANS = ("class", "overall")
 
@@ -77,6 +80,8 @@ def _is_sound(name: str, value: Any) -> bool:
         return False
     if name == "multi_scale":
         return _is_measured(value)
+    if name == "correspondence":
+        return _is_correspondence(value)
     if name == "protocol":
         return isinstance(value.get("name"), str)
     if name != "silhouette":
@@ -86,6 +91,15 @@ def _is_sound(name: str, value: Any) -> bool:
         isinstance(part, dict) and all(_is_figure(part.get(f"{k}_mean")) for k in _MEANS)
         for part in parts
     )
+
+
+def _is_correspondence(value: dict[str, Any]) -> bool:
+    """Whether a correspondence of classes has its form."""
+    source, target = value.get("source"), value.get("target")
+    if not isinstance(source, list) or not isinstance(target, list) or len(source) != len(target):
+        return False
+    named = all(isinstance(name, str) for name in source)
+    return named and all(name is None or isinstance(name, str) for name in target)
 
 
 def _is_measured(value: dict[str, Any]) -> bool:

@@ -6,7 +6,7 @@ A field that joined later is absent from older records.
 
 from typing import Annotated, TypedDict
 
-from stvm.records.field_about import ACTIVITY, FRACTION, NATS, SCENARIOS, SCORES, About
+from stvm.records.field_about import ACTIVITY, CLASSES, FRACTION, NATS, SCENARIOS, SCORES, About
 
 _MIOU = About("mean IoU over the classes that have labels", FRACTION)
 _IOU = About("IoU of each class; null for a class without label", FRACTION)
@@ -51,6 +51,22 @@ class MeasuredBy(TypedDict, total=False):
     label_size: Annotated[list[int], About("height and width of the labels", "pixels", SCENARIOS)]
     align_corners: Annotated[
         bool, About("whether logits are enlarged with aligned corners", "", SCENARIOS)
+    ]
+
+
+class ClassCorrespondence(TypedDict, total=False):
+    """Correspondence of classes; absent if source model and target have the same."""
+
+    source: Annotated[
+        list[str],
+        About("names of the source model's classes, in the order of its outputs", "", CLASSES),
+    ]
+    target: Annotated[
+        list[str | None], About("target class of each of them; null for none", "", CLASSES)
+    ]
+    by: Annotated[str, About("map (class_map) or names (equal names)", "", CLASSES)]
+    unmatched: Annotated[
+        str, About("source classes without target class: error or ignored", "", CLASSES)
     ]
 
 
@@ -165,6 +181,7 @@ class Result(TypedDict, total=False):
     multi_scale: Annotated[MultiScale, About("", since=SCENARIOS)]
     protocol: MeasuredBy
     class_names: Annotated[list[str], About("names of the classes, in the order of iou")]
+    correspondence: ClassCorrespondence
     evaluated: Annotated[str, About("reported network: student or teacher")]
     split: Annotated[str, About("evaluated split of the target")]
     iteration: Annotated[int, About("iterations trained; 0 without adaptation", "iterations")]

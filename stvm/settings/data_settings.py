@@ -2,8 +2,9 @@
 
 from typing import Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
+from stvm.settings.class_map import plain_text
 from stvm.settings.fields import SettingsGroup, hashed_if_changed
 
 Dataset = Literal[
@@ -56,7 +57,20 @@ class DataSettings(SettingsGroup):
     source_root: str = Field("", description="Folder of the labelled source images.")
     target_root: str = Field("", description="Folder of the target images.")
     classes: str = Field(
-        "", description="Classes of your own folders: 'id:name,...', or 'name,...' with ids from 0."
+        "",
+        description="Classes of your own folders: 'id:name,...', or 'name,...' with ids from 0. "
+        "'8+9:vegetation' gives two ids to one class, '3+12:-' ignores ids.",
+    )
+    source_classes: str = hashed_if_changed(
+        "",
+        description="Classes of the source images or of source_checkpoint, written as in classes; "
+        "without them those of the target or of the file.",
+    )
+    class_map: str = hashed_if_changed(
+        "",
+        description="Target class of each source class: 'car:car+truck+bus,road,...', a CSV file "
+        "with the columns target and source, or camvid10, idd7, synthia16, crosscity13 (from "
+        "Cityscapes' 19). Without it equal names are matched.",
     )
     source_train_content: str = hashed_if_changed(
         "",
@@ -88,6 +102,11 @@ class DataSettings(SettingsGroup):
         description="SHA-256 of the target's split test (your own folders); computed, do not set "
         "it.",
     )
+
+    @field_validator("class_map", mode="after")
+    @classmethod
+    def _file_becomes_text(cls, value: str) -> str:
+        return plain_text(value)
 
     @model_validator(mode="after")
     def _folder_needs_roots(self) -> Self:

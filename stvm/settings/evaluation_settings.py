@@ -20,3 +20,8 @@ class EvaluationSettings(SettingsGroup):
         False,
         description="Figures with the protocol's scales and flips too (multi-scale testing, MST).",
     )
+    unmatched: Literal["error", "ignored"] = hashed_if_changed(
+        "error",
+        description="Source classes that the target does not have. error: a pixel predicted as "
+        "one is an error of its true class; ignored: they take no part in the arg max.",
+    )

@@ -10,6 +10,7 @@ from typing import Any
 
 from stvm.settings.compute_settings import ComputeSettings
 from stvm.settings.data_settings import PUBLISHED
+from stvm.settings.evaluation_settings import EvaluationSettings
 from stvm.settings.method_settings import MethodSettings
 from stvm.settings.source_settings import SourceSettings
 from stvm.settings.training_settings import TrainingSettings
@@ -66,7 +67,7 @@ def read_contents(groups: Groups) -> set[str]:
 def without_idle(groups: Groups) -> Groups:
     """The settings, with those that cannot matter set back to their defaults."""
     method, training = groups["method"], groups["training"]
-    groups = _without_source_training(_without_unread(groups))
+    groups = _without_correspondence(_without_source_training(_without_unread(groups)))
     if not method["st"]:
         share = method["adabn_share"] if method["procedure"] == "adabn" else 1.0
         kept = {name: training[name] for name in ("eval_split", "workers", *SOURCE_TRAINING)}
@@ -131,6 +132,17 @@ def _without_source_training(groups: Groups) -> Groups:
     return groups | {"source": SourceSettings().model_dump() | kept}
 
 
+def _without_correspondence(groups: Groups) -> Groups:
+    """The settings without those of unmatched classes, if source and target have the same."""
+    data = groups["data"]
+    if data["source_classes"] == data["classes"]:
+        groups = groups | {"data": data | {"source_classes": ""}}
+    if data["class_map"] or data["source_classes"] or groups["source"]["source_checkpoint"]:
+        return groups
+    default = EvaluationSettings.model_fields["unmatched"].default
+    return groups | {"evaluation": groups["evaluation"] | {"unmatched": default}}
+
+
 def _without_compute(groups: Groups) -> Groups:
     """The settings without those of training passes, where neither source nor target is trained.
 
@@ -157,7 +169,7 @@ NOT_NAMED = ("workers", "keep_model", "patches_on")
 
 
 TARGET_ONLY = (
-    *("target_images", "eval_images", "gap", "target_root", "city"),
+    *("target_images", "eval_images", "gap", "target_root", "city", "class_map"),
     *("source_val_content", "target_train_content", "target_labels_content"),
     *("target_val_content", "target_test_content"),
 )

@@ -75,6 +75,16 @@ class Settings(SettingsGroup):
         refuse_lone_images(self.data, self.network, self.source, self.method, self.training)
         return self
 
+    @model_validator(mode="after")
+    def _source_classes_are_used(self) -> Self:
+        data = self.data
+        if data.source_classes and data.dataset != "folder" and not self.source.source_checkpoint:
+            raise ValueError(
+                f"the source images of dataset={data.dataset} have classes of their own: leave "
+                "source_classes out, or give source_checkpoint=FILE, whose classes it names"
+            )
+        return self
+
     def source_crop(self) -> tuple[int, int]:
         """Height and width of the crops of source training in pixels."""
         source, training = self.source, self.training
@@ -128,6 +138,8 @@ class Settings(SettingsGroup):
         names += [*SOURCE_TRAINING, *ComputeSettings.model_fields]
         naming = self.naming()
         named = {name: naming[name] for name in names if name in naming}
+        if "source_classes" in named:
+            named["classes"] = named.pop("source_classes")
         if not sized_by_target:
             size, crop = self.data.source_size(), self.source_crop()
             named |= dict(zip(("height", "width"), size, strict=True))

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import torch
 
-from stvm.data.datasets import labelling_of, open_source, source_fingerprint
+from stvm.data.datasets import open_source, source_fingerprint, source_labelling_of
 from stvm.data.fingerprints import Contents
 from stvm.errors import StvmError
 from stvm.files import drop_unfinished, file_sha256
@@ -86,7 +86,8 @@ def _train(
             "them; run again"
         )
     published = Contents(cache).of_published_source(settings.data)
-    save_network(network, path, labelling_of(settings.data).class_names, **made_from, **published)
+    names = source_labelling_of(settings.data).class_names
+    save_network(network, path, names, **made_from, **published)
 
 
 def _origin(settings: Settings) -> dict[str, str]:

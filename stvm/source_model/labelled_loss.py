@@ -1,10 +1,14 @@
 """The loss of training on labels: cross-entropy of labelled pixels, weighted by class."""
 
+from dataclasses import dataclass
+from typing import Self
+
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from stvm.data.classes import IGNORE_INDEX
+from stvm.data.correspondence import Correspondence
 from stvm.data.crops import class_pixels
 from stvm.data.images import LabelledImages, OpenedLabelledImages
 from stvm.errors import StvmError
@@ -23,6 +27,53 @@ def refuse_unlabelled(images: OpenedLabelledImages) -> None:
             f"none of the {len(images)} training labels has a pixel of a class (all are "
             f"{ignored}): check the label files, and the ids in classes=..."
         )
+
+
+@dataclass(frozen=True)
+class MergedClasses:
+    """Classes of the labels, each made of several outputs of the network.
+
+    The probability of a class is the sum of those of its outputs. Outputs of no class are one
+    class more, which no label has: training takes probability from them.
+
+    Attributes:
+        groups: Outputs of each class that has any.
+        table: Place in `groups` of each label, (256,); 255 for a label that no output stands for.
+    """
+
+    groups: tuple[tuple[int, ...], ...]
+    table: Tensor
+
+    @classmethod
+    def of(cls, classes: Correspondence) -> Self | None:
+        """The groups of a correspondence; None if network and labels have the same classes."""
+        if classes.is_same:
+            return None
+        members = [classes.members(target) for target in range(len(classes.target))]
+        table = torch.full((256,), IGNORE_INDEX)
+        with_output = [target for target, own in enumerate(members) if own]
+        table[with_output] = torch.arange(len(with_output))
+        rest = [classes.unmatched] if classes.unmatched else []
+        return cls(tuple([own for own in members if own] + rest), table)
+
+    def logits(self, outputs: Tensor) -> Tensor:
+        """Outputs (N, C, H, W) -> logits of the groups (N, G, H, W), by log-sum-exp."""
+        merged = [
+            outputs[:, own[0]] if len(own) == 1 else outputs[:, list(own)].logsumexp(1)
+            for own in self.groups
+        ]
+        return torch.stack(merged, 1)
+
+    def labels(self, labels: Tensor) -> Tensor:
+        """Labels of any shape -> places in `groups`; 255 for those without output."""
+        return self.table.to(labels.device)[labels.long()]
+
+    def weights(self, weights: Tensor) -> Tensor:
+        """Weights of the labels' classes, (K,) -> weights of the groups, (G,)."""
+        used = self.table[: len(weights)]
+        kept = torch.ones(len(self.groups), dtype=weights.dtype, device=weights.device)
+        kept[used[used != IGNORE_INDEX]] = weights[(used != IGNORE_INDEX).to(weights.device)]
+        return kept
 
 
 def label_weight(labels: Tensor, weights: Tensor | None) -> Tensor:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import torch
 
+from stvm.data.correspondence import Correspondence, find_correspondence
 from stvm.data.datasets import labelling_of
 from stvm.errors import StvmError
 from stvm.files import file_sha256
@@ -13,10 +14,11 @@ from stvm.pretrained import Checkpoint, open_backbone, open_checkpoint
 from stvm.pretrained.backbone import ESPNETV2
 from stvm.settings import Settings
 from stvm.settings.presets import NETWORKS
+from stvm.source_model.location import known_source_classes
 
 
 def new_network(settings: Settings) -> SegmentationNetwork:
-    """A network for the classes of the settings' data, on the CPU.
+    """A network for the classes of the settings' source images or checkpoint, on the CPU.
 
     The weights are random. With source_init the weights of the backbone come from that file, which
     also determines the form of the backbone and the normalisation of its input.
@@ -25,7 +27,7 @@ def new_network(settings: Settings) -> SegmentationNetwork:
         StvmError: An initialisation that cannot be read or does not fit.
     """
     start = settings.source.source_init
-    described = _architecture(settings, labelling_of(settings.data).num_classes)
+    described = _architecture(settings, num_source_classes(settings))
     if not start:
         return assemble(described)
     forms = find_network(described.network).initial
@@ -54,18 +56,18 @@ def new_network(settings: Settings) -> SegmentationNetwork:
 def open_source_model(settings: Settings, path: Path) -> Checkpoint:
     """A file of weights, after a check that it fits the settings' network and classes.
 
-    The file determines branches, auxiliary classifier and normalisation of the network.
+    The file determines classes, branches, auxiliary classifier and normalisation of the network.
 
     Raises:
-        StvmError: The file is unreadable, holds another network or other classes, or lacks a
-            classifier that the settings ask for.
+        StvmError: The file is unreadable, holds another network or classes that do not correspond
+            to the target's, or lacks a classifier that the settings ask for.
     """
-    asked, classes = settings.network, labelling_of(settings.data).class_names
+    asked = settings.network
     checkpoint = open_checkpoint(
         path,
         settings.source.checkpoint_family,
         asked.aspp_branches,
-        _architecture(settings, len(classes)),
+        _architecture(settings, num_source_classes(settings)),
     )
     described = checkpoint.architecture
     if described is None:
@@ -75,20 +77,7 @@ def open_source_model(settings: Settings, path: Path) -> Checkpoint:
             f"checkpoint {path} is of {described.network}, and the settings are of "
             f"{asked.network}: {_choose(described.network)}"
         )
-    if described.num_classes != len(classes):
-        raise StvmError(
-            f"checkpoint {path} has {described.num_classes} classes, and the data have "
-            f"{len(classes)} ({', '.join(classes[:3])}, ...): use a checkpoint of these classes, "
-            "or the data it was trained for"
-        )
-    named = checkpoint.class_names
-    differ = [(n, a, b) for n, (a, b) in enumerate(zip(named, classes, strict=False)) if a != b]
-    if differ:
-        number, theirs, ours = differ[0]
-        raise StvmError(
-            f"checkpoint {path}: class {number} is '{theirs}' in the file and '{ours}' in the "
-            "data: give the classes in the order it was trained with"
-        )
+    correspondence_of(settings, checkpoint)
     if asked.auxiliary and not described.auxiliary:
         raise StvmError(
             f"checkpoint {path} has no auxiliary classifier on layer 3: leave out auxiliary=true"
@@ -102,6 +91,23 @@ def open_source_model(settings: Settings, path: Path) -> Checkpoint:
         # With the settings' channels, weights of another width are refused by their keys.
         return replace(checkpoint, architecture=replace(described, channels=asked.channels))
     return checkpoint
+
+
+def correspondence_of(settings: Settings, checkpoint: Checkpoint) -> Correspondence:
+    """The correspondence of a source model's classes to the target's.
+
+    Raises:
+        StvmError: Classes that do not correspond, or a class map that does not fit them.
+    """
+    described = checkpoint.architecture
+    count = described.num_classes if described else num_source_classes(settings)
+    which = f"checkpoint {checkpoint.found.path}"
+    return find_correspondence(settings.data, which, count, checkpoint.class_names)
+
+
+def num_source_classes(settings: Settings) -> int:
+    """Number of the source model's classes, as far as the settings tell."""
+    return len(known_source_classes(settings)) or labelling_of(settings.data).num_classes
 
 
 def _choose(network: str) -> str:

@@ -1,11 +1,16 @@
 """Paths of source models in the cache; loads no torch, so that commands start fast."""
 
+from collections.abc import Iterable
 from pathlib import Path
 
 from safetensors import SafetensorError, safe_open
 
+from stvm.data.cityscapes import CITYSCAPES
+from stvm.data.correspondence import map_classes
+from stvm.data.datasets import labelling_of, source_labelling_of
 from stvm.data.fingerprints import Contents
 from stvm.settings import Settings
+from stvm.settings.class_map import NAMED
 
 
 def source_path(settings: Settings, cache: Path) -> Path:
@@ -37,11 +42,43 @@ def source_path(settings: Settings, cache: Path) -> Path:
 
 def init_of(path: Path) -> str:
     """SHA-256 of the initialisation of a source model, read from its file; empty for none."""
+    return _fact(path, "init_sha256")
+
+
+def known_source_classes(settings: Settings) -> tuple[str, ...]:
+    """Names of the source model's classes, as far as they are known without torch.
+
+    Empty for a checkpoint that does not name them.
+
+    Raises:
+        StvmError: A class list that cannot be read.
+    """
+    data, checkpoint = settings.data, settings.source.source_checkpoint
+    if data.source_classes or not checkpoint:
+        return source_labelling_of(data).class_names
+    if names := _fact(Path(checkpoint), "class_names"):
+        return tuple(names.split("\n"))
+    return CITYSCAPES if data.class_map in NAMED else ()
+
+
+def refuse_wrong_classes(trials: Iterable[Settings]) -> None:
+    """Refuse class maps that do not fit the classes, as far as these are known without torch.
+
+    Raises:
+        StvmError: A class that is not there or is given twice, or a target class without entry.
+    """
+    for data, names in {(s.data, known_source_classes(s)) for s in trials if s.data.class_map}:
+        if names:
+            map_classes(data.class_map, names, labelling_of(data).class_names)
+
+
+def _fact(path: Path, name: str) -> str:
+    """An entry of the metadata of a file of weights of this project; empty for none."""
     if not path.exists():
         return ""
     try:
         with safe_open(path, "numpy") as file:
-            return str((file.metadata() or {}).get("init_sha256", ""))
+            return str((file.metadata() or {}).get(name, ""))
     except (OSError, SafetensorError):
         return ""
 

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from stvm.data.correspondence import Correspondence
 from stvm.data.crops import LabelledCrops
 from stvm.data.datasets import open_source
 from stvm.data.images import OpenedLabelledImages
@@ -15,7 +16,12 @@ from stvm.method.optimizer_step import descend
 from stvm.method.photometric import PhotometricAugmentation, no_augmentation
 from stvm.networks import SegmentationNetwork, upsample
 from stvm.settings import Settings
-from stvm.source_model.labelled_loss import class_weights, mean_cross_entropy, refuse_unlabelled
+from stvm.source_model.labelled_loss import (
+    MergedClasses,
+    class_weights,
+    mean_cross_entropy,
+    refuse_unlabelled,
+)
 from stvm.source_model.loading import load_source, new_network
 from stvm.training.device import forward_mode_of
 from stvm.training.divergence import DivergenceMonitor
@@ -62,12 +68,18 @@ def train_oracle(
     settings: Settings,
     progress: Progress | None = None,
     checkpoint: TrainingCheckpoint | None = None,
+    classes: Correspondence | None = None,
 ) -> SegmentationNetwork:
-    """The oracle: the source model, trained further on target labels by the source's recipe."""
+    """The oracle: the source model, trained further on target labels by the source's recipe.
+
+    If the source model has other classes than the target, the probability of a target class is the
+    sum of those of its source classes, and unmatched source classes lose probability.
+    """
     seed_everything(settings.source.source_seed + 1)
     sizes = settings.training
     crop = (sizes.crop_height, sizes.crop_width)
-    train_supervised(source, images, settings, crop, progress, checkpoint)
+    merged = MergedClasses.of(classes) if classes else None
+    train_supervised(source, images, settings, crop, progress, checkpoint, merged)
     return source
 
 
@@ -80,11 +92,16 @@ class SupervisedTraining:
     Args:
         network: Network to train, on its device.
         settings: Settings with the recipe.
-        weights: Weights of the classes, (C,); None for 1 each.
+        weights: Weights of the labels' classes, (C,); None for 1 each.
+        merged: Classes of the labels, if they are others than the network's.
     """
 
     def __init__(
-        self, network: SegmentationNetwork, settings: Settings, weights: Tensor | None
+        self,
+        network: SegmentationNetwork,
+        settings: Settings,
+        weights: Tensor | None,
+        merged: MergedClasses | None = None,
     ) -> None:
         recipe, training = settings.source, settings.training
         forward_mode = forward_mode_of(settings.compute)
@@ -92,6 +109,9 @@ class SupervisedTraining:
         self.predict = forward_mode.predict(self.network)
         self.both = forward_mode.wrap(lambda images: torch.stack(network.both_logits(images)))
         self.device = next(network.parameters()).device
+        self.merged = merged
+        if merged and weights is not None:
+            weights = merged.weights(weights)
         self.weights = None if weights is None else weights.to(self.device)
         self.parts = recipe.source_accumulate
         self.augment: Callable[[Tensor], Tensor] = no_augmentation
@@ -128,7 +148,8 @@ class SupervisedTraining:
             DivergenceError: A loss that is not finite.
         """
         images = self.augment(pixels.to(self.device, non_blocking=True).float() / 255)
-        losses = self.losses(images, labels.to(self.device, non_blocking=True))
+        known = labels.to(self.device, non_blocking=True)
+        losses = self.losses(images, self.merged.labels(known) if self.merged else known)
         loss = descend(self.optimizer, losses)
         self.decay.step()
         self.finite.check_loss(iteration, loss)
@@ -144,12 +165,15 @@ class SupervisedTraining:
     def loss(self, images: Tensor, labels: Tensor, batch: Tensor | None = None) -> Tensor:
         """Loss of images (N, 3, h, w) in [0, 1]; `batch` as in `mean_cross_entropy`."""
         if self.auxiliary_weight == 0:
-            return mean_cross_entropy(self.predict(images), labels, self.weights, batch)
+            return self._entropy(self.predict(images), labels, batch)
         size = (images.shape[-2], images.shape[-1])
         logits, auxiliary = (upsample(small, size) for small in self.both(images))
-        second = mean_cross_entropy(auxiliary, labels, self.weights, batch)
-        first = mean_cross_entropy(logits, labels, self.weights, batch)
-        return first + self.auxiliary_weight * second
+        second = self._entropy(auxiliary, labels, batch)
+        return self._entropy(logits, labels, batch) + self.auxiliary_weight * second
+
+    def _entropy(self, logits: Tensor, labels: Tensor, batch: Tensor | None) -> Tensor:
+        outputs = self.merged.logits(logits) if self.merged else logits
+        return mean_cross_entropy(outputs, labels, self.weights, batch)
 
     def state_dict(self, iteration: int) -> dict[str, Any]:
         """The whole state after an iteration."""
@@ -177,6 +201,7 @@ def train_supervised(
     crop: tuple[int, int],
     progress: Progress | None = None,
     checkpoint: TrainingCheckpoint | None = None,
+    merged: MergedClasses | None = None,
 ) -> None:
     """Trains `network` in place to the last iteration, from the state in `checkpoint` if any.
 
@@ -187,6 +212,7 @@ def train_supervised(
         crop: Height and width of a crop, in pixels.
         progress: Function that is told how far the training is.
         checkpoint: Place of the saved state.
+        merged: Classes of the labels, if they are others than the network's.
 
     Raises:
         DivergenceError: A loss that is not finite.
@@ -201,7 +227,7 @@ def train_supervised(
 
     def make() -> SupervisedTraining:
         network.load_state_dict(first)
-        return SupervisedTraining(network, settings, weights)
+        return SupervisedTraining(network, settings, weights, merged)
 
     run_training(make, crops, recipe.source_batch, settings.training.workers, progress, checkpoint)
     network.eval()

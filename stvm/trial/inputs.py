@@ -5,13 +5,15 @@ from pathlib import Path
 
 import torch
 
+from stvm.data.correspondence import Correspondence, find_correspondence
 from stvm.data.datasets import has_source_val, open_source, open_target_images, open_target_labelled
 from stvm.data.inspection import check_contents
 from stvm.data.split_files import Reads, odd_files
 from stvm.errors import StvmError
 from stvm.evaluation.trial_evaluator import open_evaluation_images
 from stvm.settings import PUBLISHED, Settings, measures_target, needs_two_images
-from stvm.source_model.loading import new_network, open_source_model
+from stvm.source_model.loading import correspondence_of, new_network, open_source_model
+from stvm.source_model.location import known_source_classes
 from stvm.training.starting_network import needing_batch_norm, refuse_without_batch_norm
 
 SOURCE_IMAGES = 500
@@ -26,7 +28,8 @@ def check_inputs(trials: Iterable[Settings], cache: Path | None = None) -> list[
         cache: folder of prepared images and of earlier checks; None to use neither.
 
     Returns:
-        A line for each public checkpoint with its family and form, and for each odd file.
+        A line for each public checkpoint with its family and form, for each correspondence of
+        classes, and for each odd file.
 
     Raises:
         StvmError: one is missing, cannot be used or does not fit.
@@ -55,16 +58,32 @@ def check_inputs(trials: Iterable[Settings], cache: Path | None = None) -> list[
             refuse_without_batch_norm(settings.method, found.build())
             if found.family != "stvm":
                 lines.append(f"{source.source_checkpoint}: {found.line()}")
-        elif source.source_init:
-            refuse_without_batch_norm(settings.method, new_network(settings))
-        elif needing_batch_norm(settings.method):
-            with torch.device("meta"):
-                refuse_without_batch_norm(settings.method, new_network(settings))
+            classes = correspondence_of(settings, found)
+        else:
+            classes = _of_trained(settings)
+            _check_new(settings)
+        if not classes.is_same:
+            lines.append(classes.sentence(settings.evaluation.unmatched))
     # Last, as it may take minutes.
     reads = dict.fromkeys(one for settings in given for one in _reads(settings))
     lines += [line for one in reads for line in odd_files(one)]
     files = [files for one in reads for files in one.files(cache)]
     return list(dict.fromkeys([*lines, *check_contents(files, cache)]))
+
+
+def _of_trained(settings: Settings) -> Correspondence:
+    """The correspondence of the classes of a source model that is to be trained."""
+    names = known_source_classes(settings)
+    return find_correspondence(settings.data, "the source model", len(names), names)
+
+
+def _check_new(settings: Settings) -> None:
+    """A look at the network that is to be trained: its initialisation, and its batch norm."""
+    if settings.source.source_init:
+        refuse_without_batch_norm(settings.method, new_network(settings))
+    elif needing_batch_norm(settings.method):
+        with torch.device("meta"):
+            refuse_without_batch_norm(settings.method, new_network(settings))
 
 
 def _reads(settings: Settings) -> list[Reads]:

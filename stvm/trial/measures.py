@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from stvm.data.images import LabelledImages
+from stvm.evaluation.class_mapping import ClassMapping
 from stvm.evaluation.evaluate import labelled_batches
 from stvm.evaluation.label_free import label_free_scores
 from stvm.evaluation.label_quality import pseudo_label_auroc
@@ -68,11 +69,22 @@ class AdaptedPredictor:
 
 @torch.no_grad()
 def metric_silhouette(
-    reader: AdaptedPredictor, images: LabelledImages, num_classes: int, device: torch.device
+    reader: AdaptedPredictor,
+    images: LabelledImages,
+    num_classes: int,
+    device: torch.device,
+    num_labels: int | None = None,
 ) -> dict[str, Any] | None:
     """Table VII: silhouette of every pixel's metric feature; None without metric network.
 
     Under the labels ("truth"; for evaluation only) and under the network's own classes.
+
+    Args:
+        reader: predictor of the adaptation.
+        images: labelled target images.
+        num_classes: number of the network's classes.
+        device: device of the networks.
+        num_labels: number of the labels' classes; None if they are the network's.
     """
     if reader.adaptation.metric is None:
         return None
@@ -83,7 +95,12 @@ def metric_silhouette(
             features, predicted = reader.normalised_embeddings(pixels)
             yield features, {"truth": labels.flatten().long(), "prediction": predicted}
 
-    return silhouettes(batches, num_classes, reader.settings.method.n_f, device)
+    counts = {"truth": num_labels or num_classes, "prediction": num_classes}
+    found = silhouettes(batches, max(counts.values()), reader.settings.method.n_f, device)
+    return {
+        name: values and values | {"class": values["class"][: counts[name]]}
+        for name, values in found.items()
+    }
 
 
 @torch.no_grad()
@@ -109,6 +126,7 @@ def measure_adaptation(
     unlabelled: Tensor,
     num_classes: int,
     device: torch.device,
+    mapping: ClassMapping | None = None,
 ) -> dict[str, Any]:
     """All measures, as a record keeps them.
 
@@ -116,8 +134,9 @@ def measure_adaptation(
         reader: predictor of the adaptation.
         held_out: labelled target images; for evaluation only.
         unlabelled: target training images (N, 3, H, W) for the scores without labels.
-        num_classes: C.
+        num_classes: C, the number of the network's classes.
         device: device of the networks.
+        mapping: mapping of the network's classes to the target's; None if they are the same.
     """
     adaptation = reader.adaptation
     network = adaptation.reported(reader.settings.training.evaluated)
@@ -132,7 +151,9 @@ def measure_adaptation(
     scores = label_free_scores(network, unlabelled, agree)
     scores["silhouette"] = unlabelled_silhouette(reader, unlabelled, num_classes)
     return {
-        "auroc": pseudo_label_auroc(reader.maps, held_out, device),
+        "auroc": pseudo_label_auroc(reader.maps, held_out, device, mapping),
         "scores": scores,
-        "silhouette": metric_silhouette(reader, held_out, num_classes, device),
+        "silhouette": metric_silhouette(
+            reader, held_out, num_classes, device, mapping.num_targets if mapping else None
+        ),
     }

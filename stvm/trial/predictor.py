@@ -11,6 +11,7 @@ from torch import Tensor
 
 from stvm.data.image_files import Uint8Array
 from stvm.evaluation.batches import PIXELS, as_input
+from stvm.evaluation.class_mapping import ClassMapping
 from stvm.evaluation.evaluate import enlarged_logits, multi_scale_scores
 from stvm.networks import SegmentationNetwork
 from stvm.settings.protocols import IMAGE, Protocol, Size
@@ -27,7 +28,7 @@ class Prediction:
     """The prediction for one image.
 
     Attributes:
-        labels: class ids (H, W) at the image's own size.
+        labels: class ids (H, W) at the image's own size; 255 for a class that has no id.
         reliability: (H, W) in [0, 1]; None without a metric network.
         seen: height and width in pixels at which the network saw the image.
     """
@@ -49,6 +50,7 @@ class Predictor:
         mirrored: sum the softmax of the image and its mirror image.
         reliability: reader from `open_metric`; None for no reliability.
         protocol: scales, and how logits are enlarged.
+        mapping: mapping of the network's classes to those of the labels; None if they are the same.
     """
 
     network: SegmentationNetwork
@@ -57,6 +59,7 @@ class Predictor:
     mirrored: bool = False
     reliability: ReliabilityReader | None = None
     protocol: Protocol = IMAGE
+    mapping: ClassMapping | None = None
 
     @torch.no_grad()
     def __call__(self, image: Image.Image) -> Prediction:
@@ -65,11 +68,14 @@ class Predictor:
         seen, scored = self.input_size(own), _within(own, MOST_PIXELS)
         device = next(self.network.parameters()).device
         pixels = as_input([_resized(image, seen, Image.Resampling.BICUBIC)], device)
-        labels = self._scores(pixels, scored).max(1).indices
+        scores = self._scores(pixels, scored)
+        labels = self.mapping.source_classes(scores) if self.mapping else scores.max(1).indices
         trusted = None
         if self.reliability:
             found = self.reliability(pixels, labels)[0].cpu().numpy()
             trusted = _resized(Image.fromarray(found), own, Image.Resampling.BILINEAR)
+        if self.mapping:
+            labels = self.mapping.target_classes(labels)
         ids = Image.fromarray(labels[0].to(torch.uint8).cpu().numpy())
         return Prediction(_resized(ids, own, Image.Resampling.NEAREST), trusted, seen)
 

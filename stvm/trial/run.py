@@ -11,11 +11,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from stvm.data.correspondence import Correspondence, match_names
 from stvm.data.datasets import has_source_val, open_source, open_target_images, open_target_labelled
 from stvm.data.images import EvenSubset, OpenedLabelledImages
-from stvm.data.labelling import Labelling
 from stvm.errors import DivergenceError
 from stvm.evaluation.batches import full_batches
+from stvm.evaluation.class_mapping import ClassMapping
 from stvm.evaluation.collapse import has_collapsed
 from stvm.evaluation.evaluate import check_labels, evaluate
 from stvm.evaluation.label_free import SCORED_IMAGES, label_free_scores, load_even_subset
@@ -24,7 +25,7 @@ from stvm.method.adabn import adapt_batch_norm
 from stvm.networks import SegmentationNetwork
 from stvm.settings import PUBLISHED, Settings
 from stvm.source_model.ensure import ensure_source
-from stvm.source_model.loading import open_source_model, source_facts
+from stvm.source_model.loading import correspondence_of, open_source_model, source_facts
 from stvm.source_model.supervised import train_oracle
 from stvm.training.adaptation import Curve, TrainingLog, adapt
 from stvm.training.builder import Adaptation
@@ -46,7 +47,7 @@ class Outcome:
         sample: arrays for pictures.
         source: description of the source model, with the "sha256" of its file.
         network: the one reported.
-        labelling: Class names, colours and ignored id of the target.
+        classes: names of the source model's classes, in the order of its outputs.
         adaptation: all networks after the last iteration; None for rows that do not adapt.
     """
 
@@ -54,7 +55,7 @@ class Outcome:
     sample: dict[str, NDArray[Any]]
     source: dict[str, str | int | float | bool]
     network: SegmentationNetwork
-    labelling: Labelling
+    classes: tuple[str, ...]
     adaptation: Adaptation | None = None
 
 
@@ -93,40 +94,45 @@ def _run(
 ) -> Outcome:
     found = open_source_model(settings, path)
     source, facts = found.build().to(device), source_facts(found)
+    classes = correspondence_of(settings, found)
     del found
-    measure = TrialEvaluator(settings, open_evaluation_images(settings, cache), device)
+    mapping = ClassMapping.of(classes, settings.evaluation.unmatched)
+    held = open_evaluation_images(settings, cache)
+    measure = TrialEvaluator(settings, held, device, mapping)
     check_labels(measure.images, settings.training.eval_split)
     held_out = _at_image_size(measure, cache)
     images = open_target_images(settings.data, cache)
-    classes = images.labelling.num_classes
+    count = len(classes.source)
     reader = None
     if checkpoint:
         checkpoint.bind(source_sha256=str(facts["sha256"]))
     if settings.method.st:
-        adaptation, log = adapt(settings, source, images, classes, progress, checkpoint)
+        adaptation, log = adapt(settings, source, images, count, progress, checkpoint)
         reader = AdaptedPredictor(settings, adaptation)
         network = adaptation.reported(settings.training.evaluated)
         result = _adapted(settings, adaptation, log, measure) | measure.about(network)
         # Loaded now: beside the training they would take a GPU's memory.
         unlabelled = load_even_subset(images, SCORED_IMAGES, device)
-        result |= measure_adaptation(reader, held_out, unlabelled, classes, device)
+        result |= measure_adaptation(reader, held_out, unlabelled, count, device, mapping)
     else:
-        network = _baseline_network(settings, source, cache, device, progress, checkpoint)
+        network = _baseline_network(settings, source, cache, device, classes, progress, checkpoint)
         result = measure(network) | measure.about(network) | {"iteration": 0}
         unlabelled = load_even_subset(images, SCORED_IMAGES, device)
         result["scores"] = label_free_scores(network, unlabelled, None) | {"silhouette": None}
         if settings.method.procedure == "adapt":
-            result["source_val_miou"] = _on_source(settings, network, cache, device)
+            result["source_val_miou"] = _on_source(settings, network, cache, device, classes)
     _refuse_nan(settings, result["scores"]["entropy"])
     result |= {
         "class_names": list(images.labelling.class_names),
         "evaluated": settings.training.evaluated,
         "split": settings.training.eval_split,
     }
-    sample = predict_sample(network, reader, held_out, device)
+    if mapping:
+        result["correspondence"] = classes.facts(mapping.rule)
+    sample = predict_sample(network, reader, held_out, device, mapping)
     sample["miou"] = np.float64(result["miou"])  # type: ignore[assignment]
     adapted = reader.adaptation if reader else None
-    return Outcome(result, sample, facts, network, images.labelling, adapted)
+    return Outcome(result, sample, facts, network, classes.source, adapted)
 
 
 def _at_image_size(measure: TrialEvaluator, cache: Path) -> OpenedLabelledImages:
@@ -184,6 +190,7 @@ def _baseline_network(
     source: SegmentationNetwork,
     cache: Path,
     device: torch.device,
+    classes: Correspondence,
     progress: Progress | None,
     checkpoint: TrainingCheckpoint | None,
 ) -> SegmentationNetwork:
@@ -197,17 +204,29 @@ def _baseline_network(
         adapt_batch_norm(network, batches, share=settings.method.adabn_share)
         return network
     labelled = open_target_labelled(settings.data, "train", cache)
-    return train_oracle(network, labelled, settings, progress, checkpoint)
+    return train_oracle(network, labelled, settings, progress, checkpoint, classes)
 
 
 def _on_source(
-    settings: Settings, network: SegmentationNetwork, cache: Path, device: torch.device
+    settings: Settings,
+    network: SegmentationNetwork,
+    cache: Path,
+    device: torch.device,
+    classes: Correspondence,
 ) -> float | None:
-    """mIoU on held-out source images, where the source has a split `val`."""
+    """mIoU on held-out source images, where the source has a split `val`.
+
+    None too where the source model's classes are not those of the source images.
+    """
     data = settings.data
     if not has_source_val(data):
         return None
     images = open_source(data, "val", cache)
     if data.dataset in PUBLISHED:
         images = EvenSubset(images, SOURCE_IMAGES)
-    return evaluate(network, images, images.labelling.num_classes, device).miou
+    names = images.labelling.class_names
+    onto = match_names(classes.source, names)
+    if onto is None:
+        return None
+    mapping = ClassMapping.of(onto, settings.evaluation.unmatched)
+    return evaluate(network, images, len(names), device, mapping=mapping).miou

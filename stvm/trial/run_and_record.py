@@ -166,8 +166,8 @@ class _NewTrial:
         if not settings.compute.keep_model:
             return
         family = str(outcome.source.get("origin", outcome.source["family"]))
-        path, names = results.model_path(name), outcome.labelling.class_names
-        save_network(outcome.network, path, names, family)
+        path = results.model_path(name)
+        save_network(outcome.network, path, outcome.classes, family)
         if outcome.adaptation:
             metric = results.metric_path(name)
             save_metric(outcome.adaptation, outcome.network, settings.method, metric)

@@ -9,7 +9,7 @@ from pathlib import Path
 from stvm.durations import duration
 from stvm.errors import StvmError
 from stvm.settings import Settings
-from stvm.source_model.location import source_path
+from stvm.source_model.location import refuse_wrong_classes, source_path
 
 STEP_S = {"deeplabv2_resnet101": (45.6, 48.8), "deeplabv3_resnet50": (32.0, 38.7)}
 """Seconds of a step without and with a metric network: batch 2 of 512x512, one thread, measured
@@ -20,11 +20,12 @@ _DAY_S = 86400.0
 
 
 def refuse_missing_files(trials: Iterable[Settings]) -> None:
-    """Refuse trials that name a file of weights that is not there.
+    """Refuse trials that name a file of weights that is not there, or classes that are none.
 
     Raises:
-        StvmError: it is not there, or a folder.
+        StvmError: it is not there, or a folder; or a class map does not fit the classes.
     """
+    trials = list(trials)
     named = {
         (name, getattr(settings.source, name)): None
         for settings in trials
@@ -34,6 +35,7 @@ def refuse_missing_files(trials: Iterable[Settings]) -> None:
         if text and not Path(text).is_file():
             what = "is a folder" if Path(text).is_dir() else "no such file"
             raise StvmError(f"{name}={text}: {what}; give the path of an existing file")
+    refuse_wrong_classes(trials)
 
 
 def missing_folders(trials: Iterable[Settings]) -> list[str]:

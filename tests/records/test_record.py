@@ -26,9 +26,11 @@ last one without a schema. Curves are cut to two points."""
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "records.md"
 RARE = {
     *(f"run.source.{name}" for name in ("branches", "backbone", "origin", "init_sha256")),
+    *(f"result.correspondence.{name}" for name in ("source", "target", "by", "unmatched")),
     *("run.images_sha256", "run.images_content", "run.state_set_aside"),
 }
-"""Fields of trials on a user's files, and of one whose kept state is of another version."""
+"""Fields of trials on a user's files or in other classes, and of one whose kept state is of another
+version."""
 
 
 def content(path: Path) -> dict[str, Any]:
