@@ -25,7 +25,7 @@ OLD = sorted((Path(__file__).parent / "old").glob("*.json"))
 last one without a schema. Curves are cut to two points."""
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "records.md"
 RARE = {
-    *(f"run.source.{name}" for name in ("branches", "backbone", "origin", "init_sha256")),
+    *(f"run.source.{name}" for name in ("branches", "backbone", "origin", "init_sha256", "width")),
     *(f"result.correspondence.{name}" for name in ("source", "target", "by", "unmatched")),
     *("run.images_sha256", "run.images_content", "run.state_set_aside"),
 }
