@@ -56,6 +56,9 @@ class SourceSettings(SettingsGroup):
         description="Parts of a source batch that pass the network one by one, to save memory. "
         "Their gradients add up to the batch's, but each part has its own batch norm and dropout.",
     )
+    source_optimizer: Literal["sgd", "adamw"] = hashed_if_changed(
+        "sgd", description="Optimiser of source training and of the oracle, SGD or AdamW."
+    )
     source_lr: float = Field(0.02, gt=0, description="Learning rate of source training.")
     source_head_lr_factor: float = hashed_if_changed(
         1.0,

@@ -25,6 +25,11 @@ class TrainingSettings(SettingsGroup):
     )
     crop_height: int = Field(64, ge=16, description="Height of the random crop in pixels.")
     crop_width: int = Field(64, ge=16, description="Width of the random crop in pixels.")
+    optimizer: Literal["sgd", "adamw"] = hashed_if_changed(
+        "sgd",
+        description="Optimiser of the student: the paper's SGD, or AdamW, which small networks on "
+        "real images need.",
+    )
     lr: float = Field(2.5e-4, gt=0, description="Learning rate of the feature extractor.")
     head_lr_factor: float = Field(
         10.0, gt=0, description="Learning rate of the classifier over that of the extractor."

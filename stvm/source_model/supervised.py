@@ -26,7 +26,7 @@ from stvm.source_model.loading import load_source, new_network
 from stvm.training.device import forward_mode_of
 from stvm.training.divergence import DivergenceMonitor
 from stvm.training.loop import Progress, run_training
-from stvm.training.optim import PolynomialDecay, sgd
+from stvm.training.optim import PolynomialDecay, make_optimizer
 from stvm.training.resume import TrainingCheckpoint
 from stvm.training.seeding import random_states, seed_everything
 
@@ -84,7 +84,7 @@ def train_oracle(
 
 
 class SupervisedTraining:
-    """Training on labels with cross-entropy, SGD and polynomial decay; its state can be saved.
+    """Training on labels with cross-entropy and polynomial decay; its state can be saved.
 
     If the network has an auxiliary classifier, its weighted loss is added (AdaptSegNet's
     multi-level training).
@@ -117,8 +117,12 @@ class SupervisedTraining:
         self.augment: Callable[[Tensor], Tensor] = no_augmentation
         if recipe.source_augment > 0:
             self.augment = PhotometricAugmentation(recipe.source_augment)
-        rates = {"lr": recipe.source_lr, "head_lr_factor": recipe.source_head_lr_factor}
-        self.optimizer = sgd(network, training.model_copy(update=rates))
+        own = {
+            "optimizer": recipe.source_optimizer,
+            "lr": recipe.source_lr,
+            "head_lr_factor": recipe.source_head_lr_factor,
+        }
+        self.optimizer = make_optimizer(network, training.model_copy(update=own))
         auxiliary = network.auxiliary if settings.network.auxiliary else None
         self.auxiliary_weight = 0.0 if auxiliary is None else recipe.source_auxiliary
         if auxiliary is not None and self.auxiliary_weight > 0:

@@ -22,7 +22,7 @@ from stvm.networks import SegmentationNetwork
 from stvm.settings import MethodSettings, Settings
 from stvm.training.device import forward_mode_of
 from stvm.training.metric_network_state import load_metric_state, metric_state
-from stvm.training.optim import sgd
+from stvm.training.optim import make_optimizer
 
 
 @dataclass
@@ -93,7 +93,7 @@ def build_adaptation(
     teacher = build_teacher(method, source)
     if teacher:
         forward_mode.prepare(teacher.network)
-    optimizer = sgd(student, training)
+    optimizer = make_optimizer(student, training)
     metric = None
     learn_metric: Callable[[Tensor, Tensor, Tensor, Tensor], MetricOutput] = no_metric
     if method.mgs or method.mocm:

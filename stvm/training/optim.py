@@ -1,4 +1,4 @@
-"""Optimiser and learning-rate schedule of every training: SGD and polynomial decay."""
+"""Optimiser and learning-rate schedule of every training: SGD or AdamW, and polynomial decay."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -9,8 +9,13 @@ from stvm.networks import SegmentationNetwork
 from stvm.settings import TrainingSettings
 
 
-def sgd(network: SegmentationNetwork, training: TrainingSettings) -> torch.optim.SGD:
-    """SGD with Nesterov momentum and two learning rates (section IV-B); fused on a GPU."""
+def make_optimizer(
+    network: SegmentationNetwork, training: TrainingSettings
+) -> torch.optim.Optimizer:
+    """The optimiser that the settings name, with two learning rates; fused on a GPU.
+
+    The paper's is SGD with Nesterov momentum (section IV-B).
+    """
     groups = [
         {"params": list(network.features.parameters()), "lr": training.lr},
         {
@@ -18,13 +23,16 @@ def sgd(network: SegmentationNetwork, training: TrainingSettings) -> torch.optim
             "lr": training.lr * training.head_lr_factor,
         },
     ]
+    # On the CPU the fused kernel rounds differently, and recorded trials would not repeat.
+    fused = True if next(network.parameters()).device.type == "cuda" else None
+    if training.optimizer == "adamw":
+        return torch.optim.AdamW(groups, weight_decay=training.weight_decay, fused=fused)
     return torch.optim.SGD(
         groups,
         momentum=training.momentum,
         weight_decay=training.weight_decay,
         nesterov=training.momentum > 0,
-        # On the CPU the fused kernel rounds differently, and recorded trials would not repeat.
-        fused=True if next(network.parameters()).device.type == "cuda" else None,
+        fused=fused,
     )
 
 

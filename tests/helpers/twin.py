@@ -100,9 +100,11 @@ class Twin:
         parts = (self.student.features, s.lr), (self.student.classifier, s.lr * s.head_lr_factor)
         self.rates = [rate for _, rate in parts]
         groups = [{"params": list(part.parameters()), "lr": rate} for part, rate in parts]
-        self.sgd = torch.optim.SGD(
+        self.descent: torch.optim.Optimizer = torch.optim.SGD(
             groups, momentum=s.momentum, weight_decay=s.weight_decay, nesterov=s.momentum > 0
         )
+        if s.optimizer == "adamw":
+            self.descent = torch.optim.AdamW(groups, weight_decay=s.weight_decay)
         self.measures = s.mgs or s.mocm or s.metric_alongside
         with torch.random.fork_rng(enabled=not (s.mgs or s.mocm)):
             self.metric = source.new_head(s.n_f)
@@ -148,7 +150,7 @@ class Twin:
     def step(self, images: Tensor, iteration: int) -> dict[str, float]:
         """One iteration on target images (N, 3, H, W); what the curve shows of it."""
         s = self.s
-        for group, rate in zip(self.sgd.param_groups, self.rates, strict=True):
+        for group, rate in zip(self.descent.param_groups, self.rates, strict=True):
             group["lr"] = rate * self.rate(iteration)
         self.adam.param_groups[0]["lr"] = s.metric_lr * self.rate(iteration)
         features, labels, confidence = self.label(images)
@@ -177,9 +179,9 @@ class Twin:
         total = -(own * w).sum()  # (5)
         over_all = s.loss_norm == "pixels"
         loss = total / (w.numel() if over_all else w.sum())
-        self.sgd.zero_grad()
+        self.descent.zero_grad()
         loss.backward()
-        self.sgd.step()
+        self.descent.step()
         if s.mt and iteration % s.ema_period == 0:
             self.follow()
         return {

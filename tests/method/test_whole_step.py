@@ -72,6 +72,7 @@ SETTINGS: list[tuple[str, Any, dict[str, Any]]] = [
     ("student_bn", "share", {"start_bn": 0.6, "accumulate": 3}),
     ("student_bn", "share", {"start_bn": 0.6, **ROWS["ST"], "labeller": "student"}),
     ("labeller", "student", ROWS["ST"]),
+    ("optimizer", "adamw", {}),
     ("labeller_bn", "batch", {}),
     ("labeller_bn", "batch", {"teacher_bn": "track"}),
     ("teacher_bn", "ema", {}),

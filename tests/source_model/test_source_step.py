@@ -31,6 +31,7 @@ SETTINGS: list[tuple[str, Any]] = [
     ("source_iterations", 3),
     ("source_batch", 2),
     ("source_accumulate", 3),
+    ("source_optimizer", "adamw"),
     ("source_lr", 0.02),
     ("source_head_lr_factor", 1.0),
     ("source_augment", 0.0),
@@ -96,7 +97,11 @@ def twin(s: Any, images: Any) -> dict[str, Tensor]:
         ),
     )
     groups = [{"params": list(part.parameters()), "lr": rate} for part, rate in parts]
-    sgd = torch.optim.SGD(groups, momentum=s.momentum, weight_decay=s.weight_decay, nesterov=True)
+    descent: torch.optim.Optimizer = torch.optim.AdamW(groups, weight_decay=s.weight_decay)
+    if s.source_optimizer == "sgd":
+        descent = torch.optim.SGD(
+            groups, momentum=s.momentum, weight_decay=s.weight_decay, nesterov=True
+        )
     counts = np.array(
         [[(images.label(i) == c).sum() for c in range(CLASSES)] for i in range(len(images))]
     )
@@ -110,7 +115,7 @@ def twin(s: Any, images: Any) -> dict[str, Tensor]:
     weights = torch.tensor([(middle / f) ** s.source_balance if f else 1.0 for f in frequency])
     torch.empty((), dtype=torch.int64).random_()  # torch's loader draws a seed when it begins
     for i in range(s.source_iterations):
-        for group, (_, rate) in zip(sgd.param_groups, parts, strict=True):
+        for group, (_, rate) in zip(descent.param_groups, parts, strict=True):
             group["lr"] = rate * (1 - i / s.source_iterations) ** s.poly_power
         positions = range(i * s.source_batch, (i + 1) * s.source_batch)
         pairs = [crop(s, images, p, holders) for p in positions]
@@ -121,9 +126,9 @@ def twin(s: Any, images: Any) -> dict[str, Tensor]:
         own = -F.log_softmax(logits, 1).gather(1, y[:, None].clamp(max=CLASSES - 1))[:, 0]
         w = weights[y.clamp(max=CLASSES - 1)] * (y != 255)
         loss = (own * w).sum() / w.sum()
-        sgd.zero_grad()
+        descent.zero_grad()
         loss.backward()
-        sgd.step()
+        descent.step()
     return network.state_dict()
 
 

@@ -20,7 +20,7 @@ from stvm.settings import ComputeSettings, Settings, TrainingSettings
 from stvm.training import device
 from stvm.training.builder import Adaptation, build_adaptation
 from stvm.training.device import computing
-from stvm.training.optim import sgd
+from stvm.training.optim import make_optimizer
 from stvm.trial.run_and_record import run_and_record
 from tests.helpers.tiny_settings import tiny
 
@@ -241,7 +241,7 @@ def test_a_gpu_without_bfloat16_is_refused(monkeypatch: pytest.MonkeyPatch) -> N
 
 def test_the_optimiser_is_fused_on_a_gpu_alone() -> None:
     network = build_network("small_deeplab", 16, 5)
-    assert not sgd(network, TrainingSettings()).defaults["fused"]
+    assert not make_optimizer(network, TrainingSettings()).defaults["fused"]
 
     class OnGpu(nn.Parameter):
         device = torch.device("cuda")  # type: ignore[assignment]
@@ -259,7 +259,7 @@ def test_the_optimiser_is_fused_on_a_gpu_alone() -> None:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(torch.optim, "SGD", Spy)
-        sgd(network, TrainingSettings())
+        make_optimizer(network, TrainingSettings())
     assert asked["fused"] is True
 
 

@@ -22,7 +22,7 @@ from stvm.source_model import supervised
 from stvm.source_model.supervised import train_oracle
 from stvm.training.adaptation import Training, adapt
 from stvm.training.divergence import DivergenceMonitor
-from stvm.training.optim import sgd
+from stvm.training.optim import make_optimizer
 from stvm.training.seeding import seed_everything
 from tests.helpers.tiny_settings import tiny
 
@@ -90,9 +90,9 @@ def test_seeds_of_any_size_seed_all_three_generators() -> None:
 
 
 def test_on_the_cpu_the_step_is_the_one_that_trials_were_recorded_with() -> None:
-    made = sgd(source(), TrainingSettings(momentum=0.9))
+    made = make_optimizer(source(), TrainingSettings(momentum=0.9))
     assert made.defaults["fused"] is None and made.defaults["nesterov"]
-    assert not sgd(source(), TrainingSettings(momentum=0.0)).defaults["nesterov"]
+    assert not make_optimizer(source(), TrainingSettings(momentum=0.0)).defaults["nesterov"]
 
 
 def test_a_step_goes_down_the_sum_of_its_losses_and_forgets_the_last_one() -> None:

@@ -19,7 +19,7 @@ from stvm.settings import TrainingSettings
 from stvm.source_model.supervised import SupervisedTraining, train_oracle
 from stvm.training import loop
 from stvm.training.adaptation import Training, adapt
-from stvm.training.optim import PolynomialDecay, sgd
+from stvm.training.optim import PolynomialDecay, make_optimizer
 from stvm.training.seeding import random_states, restore_random_states
 from tests.helpers.tiny_settings import tiny
 from tests.training.test_training_edges import pixels, source
@@ -119,12 +119,12 @@ def test_on_a_gpu_the_step_is_fused() -> None:
         classifier=network.classifier,
         parameters=lambda: iter([SimpleNamespace(device=torch.device("cuda"))]),
     )
-    assert sgd(on_gpu, TrainingSettings()).defaults["fused"] is True  # type: ignore[arg-type]
+    assert make_optimizer(on_gpu, TrainingSettings()).defaults["fused"] is True  # type: ignore[arg-type]
 
 
 def test_schedules_go_on_where_they_were_and_a_state_of_others_is_refused() -> None:
     kept, again = (
-        PolynomialDecay([sgd(source(), TrainingSettings(lr=0.1))], 10, 1.0) for _ in range(2)
+        PolynomialDecay([make_optimizer(source(), TrainingSettings(lr=0.1))], 10, 1.0) for _ in range(2)
     )
     kept.schedulers[0].optimizer.step()
     kept.step()
