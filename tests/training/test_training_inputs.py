@@ -124,7 +124,8 @@ def test_on_a_gpu_the_step_is_fused() -> None:
 
 def test_schedules_go_on_where_they_were_and_a_state_of_others_is_refused() -> None:
     kept, again = (
-        PolynomialDecay([make_optimizer(source(), TrainingSettings(lr=0.1))], 10, 1.0) for _ in range(2)
+        PolynomialDecay([make_optimizer(source(), TrainingSettings(lr=0.1))], 10, 1.0)
+        for _ in range(2)
     )
     kept.schedulers[0].optimizer.step()
     kept.step()
