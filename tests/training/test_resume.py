@@ -117,6 +117,7 @@ def test_interrupted_and_resumed_ends_with_the_same_weights_to_the_bit(
         {"start_bn": 0.5, "student_bn": "share", "teacher_bn": "copy"},
         {"start_bn": 0.5, "mt": False, "mgs": False, "mocm": False},
         {"workers": 1},
+        {"network": "espnetv2", "network_width": 0.5},
     ],
 )
 def test_every_variant_resumes_alike(changes: dict[str, Any], cache: Path, tmp_path: Path) -> None:
