@@ -70,6 +70,7 @@ LINES = {
     "STvM_Raw": Line("#c4548f", (0, (8, 2)), "D"),  # type: ignore[arg-type]
     "STvM": Line("#0b3c8c", "-", "o"),
     "Oracle": Line("#000000", ":", "*"),
+    "partial AdaBN": Line("#7a7a7a", "-.", "1"),
 }
 _OTHER = tuple(LINES.values())
 

@@ -1,5 +1,7 @@
 """Rows of the ablation: their order, their labels, and the row that each is compared with."""
 
+PARTIAL = "partial AdaBN"
+"""Row that studies have since there are shares of AdaBN; it goes half of the way."""
 ABOVE = {
     "Source": None,
     "ST": "Source",
@@ -8,6 +10,7 @@ ABOVE = {
     "STvM_Raw": "ST_MT",
     "STvM": "STvM_Raw",
     "AdaBN": "Source",
+    PARTIAL: "AdaBN",
     "Oracle": None,
 }
 """Rows in the order of Table IV, each with the row its delta is taken against."""

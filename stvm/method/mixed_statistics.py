@@ -4,6 +4,8 @@ Sources for statistics between those of the source and those of the target: alph
 2021), UBNA (Klingner et al. 2022), DIGA (Wang et al. 2023).
 """
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -17,6 +19,30 @@ def batch_norms(network: nn.Module) -> list[BatchNorm]:
     """All batch norms of a network that keep running statistics."""
     kinds = (nn.BatchNorm2d, nn.SyncBatchNorm)
     return [m for m in network.modules() if isinstance(m, kinds) and m.running_mean is not None]
+
+
+class _Statistics(torch.autograd.Function):
+    """Mean and biased variance of each channel, (K,), of maps (N, K, h, w).
+
+    On the CPU `torch.var_mean` takes longer than a whole batch norm with its backward pass, and
+    autograd would keep another copy of the maps for it.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, maps: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+        mean = maps.mean((0, 2, 3), dtype=dtype)
+        variance = (maps - mean[:, None, None]).square_().mean((0, 2, 3))
+        ctx.save_for_backward(maps, mean)
+        return mean, variance
+
+    @staticmethod
+    def backward(ctx: Any, of_mean: Tensor, of_variance: Tensor) -> tuple[Tensor, None]:
+        maps, mean = ctx.saved_tensors
+        count = maps.numel() // maps.shape[1]
+        slope = 2 * of_variance / count
+        constant = of_mean / count - slope * mean
+        slope, constant = slope[:, None, None], constant[:, None, None]
+        return torch.addcmul(constant, maps.to(mean.dtype), slope).to(maps.dtype), None
 
 
 class MixedBatchNorm(nn.BatchNorm2d):
@@ -75,7 +101,7 @@ class MixedBatchNorm(nn.BatchNorm2d):
         if self.share == 0:
             return self.fixed_mean, self.fixed_variance
         refuse_one_value(maps)
-        variance, mean = torch.var_mean(maps.to(self.fixed_mean.dtype), (0, 2, 3), correction=0)
+        mean, variance = _Statistics.apply(maps, self.fixed_mean.dtype)
         self._follow(mean.detach(), variance.detach(), maps.numel() // maps.shape[1])
         return self.mixed(mean, variance)
 

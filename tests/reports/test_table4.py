@@ -67,6 +67,7 @@ def test_missing_shows_as_missing_and_a_rerun_is_identical(results):
     assert "Not part of this study: Source, ST_MT" in first.stdout
     assert "2 of 3" in first.stdout and "the student, last iteration" in first.stdout
     assert read(results)["STvM"]["miou_mean"] == ""
+    assert "partial AdaBN" not in read(results), "studies of before have no such row"
     assert make_tables(results).stdout == first.stdout
     assert files == {p: p.read_bytes() for p in (results / "tables").iterdir()}
 
@@ -116,11 +117,13 @@ def many(tmp_path, tuned_on):
     """A study of two realisations and two seeds; every row is 0.05 above the one before."""
     for folder in ("records", "studies"):
         (tmp_path / folder).mkdir()
-    rows = ["Source", "ST", "ST_Aug", "ST_MT", "STvM_Raw", "STvM", "AdaBN", "Oracle"]
+    rows = ["Source", "ST", "ST_Aug", "ST_MT", "STvM_Raw", "STvM", "AdaBN"]
+    rows += ["partial AdaBN", "Oracle"]
     trials = []
     for realisation in (0, 7):
         for number, row in enumerate(rows):
-            for seed in [None] if row in ("Source", "AdaBN", "Oracle") else [0, 1]:
+            alone = row in ("Source", "AdaBN", "partial AdaBN", "Oracle")
+            for seed in [None] if alone else [0, 1]:
                 name = f"{len(trials):012d}"
                 trials.append({"hash": name, "row": row, "seed": seed, "realisation": realisation})
                 trials[-1]["tuned"] = realisation == tuned_on
@@ -162,6 +165,7 @@ def test_fresh_realisations_are_pooled_and_a_row_without_seed_pairs_with_every_s
     interval = stats.ttest_1samp([0.05, 0.06, 0.05, 0.06], 0).confidence_interval(0.95)
     assert float(table["ST"]["delta_low"]) == pytest.approx(100 * interval.low, abs=1e-3)
     assert float(table["AdaBN"]["delta"]) == 30 and table["Oracle"]["delta"] == ""
+    assert float(table["partial AdaBN"]["delta"]) == 5
 
 
 @pytest.mark.slow

@@ -21,9 +21,9 @@ ROOT = Path(__file__).resolve().parents[2]
 SMALL = dict(item.split("=") for item in ASSIGNMENTS)
 
 
-def test_table_four_is_three_rows_a_realisation_and_five_a_seed() -> None:
+def test_table_four_is_four_rows_a_realisation_and_five_a_seed() -> None:
     study = build_study("demo", {}, [0, 1, 2], [0, 100])
-    assert len(study.trials) == len({t.hash for t in study.trials}) == 2 * (3 + 3 * 5)
+    assert len(study.trials) == len({t.hash for t in study.trials}) == 2 * (4 + 3 * 5)
     assert {t.tuned for t in study.trials if t.realisation == 100} == {True}
     assert {t.tuned for t in study.trials if t.realisation == 0} == {False}
     toggles = {t.variant: t.settings.method for t in study.trials}
@@ -31,6 +31,8 @@ def test_table_four_is_three_rows_a_realisation_and_five_a_seed() -> None:
     assert toggles["ST_MT"].mt and not toggles["ST_MT"].mgs
     assert toggles["STvM_Raw"].mgs and not toggles["STvM_Raw"].mocm
     assert toggles["STvM"].mocm and toggles["Oracle"].procedure == "oracle"
+    shares = [toggles[row].adabn_share for row in ("AdaBN", "partial AdaBN")]
+    assert shares == [1.0, 0.5] and toggles["partial AdaBN"].procedure == "adabn"
 
 
 def test_no_oracle_is_listed_where_the_targets_training_images_have_no_labels(
@@ -58,6 +60,7 @@ def test_seeds_and_realisations_share_a_study_and_settings_do_not() -> None:
         (["--preset", "dmo"], "did you mean 'demo'"),
         (["mgs=false"], "'mgs' is what this study varies"),
         (["seed=3"], "use --seeds"),
+        (["adabn_share=0.3"], "'adabn_share' is what this study varies"),
         (["dataset=folder"], "needs source_root=DIR"),
     ],
 )
@@ -75,7 +78,7 @@ def test_list_runs_nothing_and_settings_may_follow_lists(
 ) -> None:
     arguments = ["--results", str(tmp_path / "r"), "--list", "--seeds", "0", "1", *ASSIGNMENTS]
     assert main(arguments) == 0
-    assert "13 cells, 13 trials: 0 recorded" in capsys.readouterr().out
+    assert "14 cells, 14 trials: 0 recorded" in capsys.readouterr().out
     assert not (tmp_path / "r").exists()
 
 
@@ -91,7 +94,7 @@ def test_list_missing_names_exactly_the_trials_without_a_record(
     def listed(*more: str) -> list[str]:
         assert main([*arguments, *more]) == 0
         out = capsys.readouterr().out
-        assert f"2 recorded, 1 of them failed in {tmp_path}, 6 missing" in out
+        assert f"2 recorded, 1 of them failed in {tmp_path}, 7 missing" in out
         return [line.split()[0] for line in out.splitlines() if line.startswith("  ")]
 
     missing = [h for h in hashes if h not in (hashes[0], hashes[5])]
@@ -107,7 +110,7 @@ def test_manifests_grow_and_never_shrink(tmp_path: Path) -> None:
         study = build_study("demo", SMALL, seeds, None)
         study.write_manifest(results)
     manifest = json.loads((tmp_path / "studies" / f"ablation-{study.base}.json").read_text())
-    assert Counter(t["seed"] for t in manifest["trials"]) == {None: 3, 0: 5, 1: 5}
+    assert Counter(t["seed"] for t in manifest["trials"]) == {None: 4, 0: 5, 1: 5}
 
 
 def command(results: Path, cache: Path, *more: str, study: str = "ablation") -> list[str]:
@@ -154,7 +157,7 @@ def test_killed_at_random_moments_each_trial_is_recorded_once(
         else:
             ended.add(event["hash"])
     again = subprocess.run(command(results, cache, *slow), capture_output=True, text=True)
-    assert "8 of 8 trials recorded" in again.stdout and len(again.stdout.splitlines()) == 3
+    assert "9 of 9 trials recorded" in again.stdout and len(again.stdout.splitlines()) == 3
 
 
 @pytest.mark.slow
@@ -184,15 +187,15 @@ def test_stopped_is_130_with_k_of_n_and_a_diverging_trial_does_not_stop_the_othe
     driver.send_signal(asked)
     _, said = driver.communicate(timeout=200)
     assert driver.returncode == 130, said
-    assert "of 8 trials recorded" in said and "left" in said
+    assert "of 9 trials recorded" in said and "left" in said
     if asked == signal.SIGTERM:
         return
     rest = subprocess.run(command(results, cache, *diverging), capture_output=True, text=True)
     assert rest.returncode == 1
     assert "loss is nan at iteration" in rest.stderr or "loss is inf at iteration" in rest.stderr
-    assert len(list((results / "records").glob("*.json"))) == 8
+    assert len(list((results / "records").glob("*.json"))) == 9
     states = Counter(json.loads(p.read_text())["status"] for p in results.glob("records/*.json"))
-    assert states == {"done": 3, "failed": 5}
+    assert states == {"done": 4, "failed": 5}
 
 
 def test_the_tiny_settings_are_what_the_commands_use() -> None:
