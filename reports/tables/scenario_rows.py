@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from reports.sheets.rows import Records
+from reports.tables.ablation_rows import PARTIAL
 from reports.tables.published_rows import number, read_rows
 from stvm.records.record import Record
 from stvm.settings.protocols import PROTOCOLS
@@ -68,9 +69,16 @@ class Variant:
 VARIANTS = (
     Variant("Source", "Source", adapts=False),
     Variant("AdaBN", "AdaBN"),
+    Variant(PARTIAL, PARTIAL),
     Variant("STvM", "STvM (w/o MST)"),
     Variant("STvM", "STvM (w MST)", multi_scale=True),
 )
+
+
+def variants_of(*studies: Records) -> tuple[Variant, ...]:
+    """Measured rows of some studies; those of before have no partial AdaBN."""
+    listed = {trial.variant for records in studies for trial in records}
+    return tuple(v for v in VARIANTS if v.row != PARTIAL or PARTIAL in listed)
 
 
 def _measured(record: Record, variant: Variant) -> Mapping[str, Any]:

@@ -10,12 +10,12 @@ from reports.tables import scenario_cells
 from reports.tables.chosen_studies import ChosenStudies
 from reports.tables.published_rows import published
 from reports.tables.scenario_rows import (
-    VARIANTS,
     PublishedMethod,
     Variant,
     class_iou,
     mean_iou,
     published_methods,
+    variants_of,
 )
 from reports.tables.scenario_studies import STUDY, ScenarioStudy
 from reports.tables.table_spec import TableSpec
@@ -141,14 +141,19 @@ def make_sheet(layout: Layout, studies: Sequence[ScenarioStudy]) -> Sheet:
     blocks = scenario_cells.stack_networks(
         studies,
         lambda network: [_published(row, layout) for row in paper if row.network == network],
-        lambda network: [
-            _measured(by_network[network], variant, layout)
-            for variant in VARIANTS
+        lambda network: (
+            [
+                _measured(by_network[network], variant, layout)
+                for variant in variants_of(by_network[network].records)
+            ]
             if network in by_network
-        ],
+            else []
+        ),
         range(3, 3 + len(layout.classes) + len(layout.means)),
     )
-    measured = [(v, _mean_row(s, v, layout.means[-1])) for s in studies for v in VARIANTS]
+    measured = [
+        (v, _mean_row(s, v, layout.means[-1])) for s in studies for v in variants_of(s.records)
+    ]
     return Sheet(
         f"table{layout.table}",
         layout.title,

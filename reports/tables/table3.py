@@ -9,12 +9,12 @@ from reports.tables import scenario_cells
 from reports.tables.chosen_studies import ChosenStudies
 from reports.tables.published_rows import published
 from reports.tables.scenario_rows import (
-    VARIANTS,
     PublishedMethod,
     Variant,
     class_iou,
     mean_iou,
     published_methods,
+    variants_of,
 )
 from reports.tables.scenario_studies import (
     CITIES,
@@ -101,6 +101,11 @@ def _absent(studies: Sequence[ScenarioStudy]) -> list[str]:
     ]
 
 
+def _measured_rows(network: str, cities: Mapping[str, ScenarioStudy]) -> list[tuple[Cell, ...]]:
+    rows = variants_of(*(study.records for study in cities.values())) if cities else ()
+    return [_measured(variant, network, cities) for variant in rows]
+
+
 def sheet(studies: Sequence[ScenarioStudy]) -> Sheet:
     """Published rows of each network above the measured ones.
 
@@ -111,12 +116,10 @@ def sheet(studies: Sequence[ScenarioStudy]) -> Sheet:
     blocks = scenario_cells.stack_networks(
         studies,
         lambda network: [_published(row) for row in paper if row.network == network],
-        lambda network: [
-            _measured(v, network, networks[network]) for v in VARIANTS if network in networks
-        ],
+        lambda network: _measured_rows(network, networks.get(network, {})),
         range(_FIRST, _FIRST + len(CITIES) + 1),
     )
-    measured = [(v, _miou(study, v)) for study in studies for v in VARIANTS]
+    measured = [(v, _miou(study, v)) for study in studies for v in variants_of(study.records)]
     return Sheet(
         "table3",
         _TITLE,
@@ -143,11 +146,11 @@ def class_sheet(studies: Sequence[ScenarioStudy]) -> Sheet | None:
     rows: list[tuple[Cell, ...]] = []
     breaks: list[int] = []
     for study in studies:
-        if not any(_miou(study, v).values for v in VARIANTS):
+        if not any(_miou(study, v).values for v in variants_of(study.records)):
             continue
         start = len(rows)
         breaks.append(start)
-        rows += [_class_cells(study, v) for v in VARIANTS]
+        rows += [_class_cells(study, v) for v in variants_of(study.records)]
         for column in range(3, 4 + len(CROSS_CITY)):
             rows = mark(rows, column, range(start, len(rows)))
     if not rows:

@@ -99,6 +99,19 @@ def test_table_two_has_both_means(results: Path) -> None:
     assert cell(made, row[0], "miou13", row[1]).value == pytest.approx(100 * np.mean(without))
 
 
+def test_studies_of_before_have_no_row_of_partial_adabn(tmp_path: Path) -> None:
+    def measured(name: str) -> set[str]:
+        return {str(cells[0].key) for cells in sheet_of(tmp_path, name).rows}
+
+    row = "partial AdaBN (measured)"
+    make_scenario(tmp_path, "gta5_cityscapes", partial=False)
+    make_scenario(tmp_path, "cityscapes_crosscity", city="rome", partial=False)
+    assert "AdaBN (measured)" in measured("table1") & measured("table3")
+    assert row not in measured("table1") | measured("table3")
+    make_scenario(tmp_path, "cityscapes_crosscity", city="rio")
+    assert row in measured("table3") and row not in measured("table1")
+
+
 def test_table_three_is_the_mean_over_cities_of_each_seed(results: Path) -> None:
     made = sheet_of(results, "table3")
     values = np.array(
@@ -116,7 +129,7 @@ def test_table_three_is_the_mean_over_cities_of_each_seed(results: Path) -> None
     assert cell(made, name, "mean").value == pytest.approx(100 * values.mean())
     assert cell(made, name, "mean_std").value == pytest.approx(100 * values.mean(0).std(ddof=1))
     by_class = sheet_of(results, "table3_by_class")
-    assert len(by_class.rows) == 2 * 4 * 4 and by_class.rows[0][2].text == "Rome"
+    assert len(by_class.rows) == 2 * 4 * 5 and by_class.rows[0][2].text == "Rome"
 
 
 @pytest.mark.parametrize("table", ["1", "2", "3"])
@@ -150,7 +163,7 @@ def test_without_measured_figures_the_marks_are_the_papers(tmp_path: Path) -> No
     assert cell(made, "AdaptSegNet (published)", "truck", NETWORKS[1]).mark == "best"
     assert cell(made, "STvM (w/o MST) (measured)", "miou").text == ""
     assert cell(made, "STvM (w/o MST) (measured)", "n").text == "0 of 2"
-    assert any("Trials not recorded yet (4)" in note for note in made.notes)
+    assert any("Trials not recorded yet (5)" in note for note in made.notes)
     assert any(note.startswith("Not run yet: DL V3 (") for note in made.notes)
 
 
@@ -214,7 +227,7 @@ def test_the_newest_study_of_each_network_is_taken_unless_one_is_named(tmp_path:
 def test_a_network_of_ones_own_has_a_block_of_measured_rows(tmp_path: Path) -> None:
     make_scenario(tmp_path, "gta5_cityscapes", "small_deeplab")
     made = sheet_of(tmp_path, "table1")
-    assert len(made.rows) == 20 + 4
+    assert len(made.rows) == 20 + 5
     assert cell(made, "Source (measured)", "network", "small_deeplab").text == "small_deeplab"
 
 
