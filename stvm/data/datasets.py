@@ -80,7 +80,8 @@ def every_fingerprint(
 
 def _folders(data: DataSettings, eval_split: Split, target_train: bool) -> list[Path]:
     target = Path(data.target_root)
-    folders = [Path(data.source_root) / split for split in ("train", "val")]
+    splits = ("train", "val") if data.source_root else ()
+    folders = [Path(data.source_root) / split for split in splits]
     folders += [target / eval_split]
     return [*folders, *([target / "train" / "images"] if target_train else [])]
 
@@ -116,7 +117,7 @@ def source_fingerprint(data: DataSettings) -> str:
 def has_source_val(data: DataSettings) -> bool:
     """True if the source has held-out images with labels."""
     if data.dataset == "folder":
-        return (Path(data.source_root) / "val").is_dir()
+        return bool(data.source_root) and (Path(data.source_root) / "val").is_dir()
     return data.dataset == "streets" or published_images.has_source_val(data)
 
 

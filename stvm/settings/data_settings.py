@@ -109,9 +109,10 @@ class DataSettings(SettingsGroup):
         return plain_text(value)
 
     @model_validator(mode="after")
-    def _folder_needs_roots(self) -> Self:
-        if self.dataset == "folder" and not (self.target_root and self.source_root):
-            raise ValueError("dataset=folder needs source_root=DIR and target_root=DIR")
+    def _folder_needs_target(self) -> Self:
+        if self.dataset == "folder" and not self.target_root:
+            both = "" if self.source_root else "source_root=DIR and "
+            raise ValueError(f"dataset=folder needs {both}target_root=DIR")
         if self.dataset == "folder" and not self.classes:
             raise ValueError("dataset=folder needs classes=road,sidewalk,... or classes=0:road,...")
         if self.dataset in PUBLISHED and self.classes:

@@ -59,7 +59,7 @@ def read_contents(groups: Groups) -> set[str]:
         read.add("source_train_content")
     if method["procedure"] == "oracle":
         read.add("target_labels_content")
-    elif method["procedure"] == "adapt" and not method["st"]:
+    elif method["procedure"] == "adapt" and not method["st"] and data["source_root"]:
         read.add("source_val_content")
     return read
 

@@ -76,6 +76,16 @@ class Settings(SettingsGroup):
         return self
 
     @model_validator(mode="after")
+    def _source_is_somewhere(self) -> Self:
+        given = self.data.source_root or self.source.source_checkpoint
+        if self.data.dataset == "folder" and not given:
+            raise ValueError(
+                "dataset=folder needs source_root=DIR to train a source model, or "
+                "source_checkpoint=FILE"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _source_classes_are_used(self) -> Self:
         data = self.data
         if data.source_classes and data.dataset != "folder" and not self.source.source_checkpoint:

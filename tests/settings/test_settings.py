@@ -17,6 +17,11 @@ from stvm.settings.presets import PRESETS, find_preset
         ({"st": False}, "aug, mt, mgs, mocm without st has no meaning"),
         ({"crop_height": 512}, "crop 512x64 is larger than the image 64x128"),
         ({"dataset": "folder"}, "dataset=folder needs source_root=DIR and target_root=DIR"),
+        ({"dataset": "folder", "source_root": "a"}, "dataset=folder needs target_root=DIR"),
+        (
+            {"dataset": "folder", "target_root": "b", "classes": "road,car"},
+            "dataset=folder needs source_root=DIR to train a source model, or source_checkpoint=FI",
+        ),
         ({"procedure": "adabn"}, "procedure=adabn uses no self-training: set st=false"),
     ],
 )
