@@ -68,6 +68,7 @@ def sheet(manifest: Manifest, pooled: Pool) -> Sheet | None:
             notes.pool_note(pooled, manifest.dataset),
             "IoU in per cent, the mean over the trials in which the class occurs; AUROC: how well "
             "the score tells right labels of the labelling network from wrong ones.",
+            *notes.class_notes(records),
         ),
     )
 

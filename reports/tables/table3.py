@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 
+from reports.sheets import notes
 from reports.sheets.cells import figure, mark, mean, measured_cells, measured_columns
 from reports.sheets.rows import Row, collect
 from reports.sheets.sheet import Cell, Column, Sheet
@@ -172,6 +173,7 @@ def class_sheet(studies: Sequence[ScenarioStudy]) -> Sheet | None:
             f"{scenario_cells.NETS}. All rows are measured.",
             scenario_cells.SPREAD,
             "Bold: best of a column, underlined: second, of the rows of a network and city.",
+            *notes.class_notes(scenario_cells.all_records(studies)),
         ),
     )
 

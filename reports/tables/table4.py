@@ -221,6 +221,7 @@ def realisation_sheet(table: Table) -> Sheet | None:
             _DELTA,
             notes.BEST.format(" without the oracle"),
             notes.PUBLISHED,
+            *notes.class_notes(table.records),
             *notes.gap_notes(table.records),
         ),
     )

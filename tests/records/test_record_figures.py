@@ -46,6 +46,8 @@ def test_what_is_no_fraction_is_no_mean_iou(miou: Any, tmp_path: Path) -> None:
         ("multi_scale", {"miou": 0.5, "scales": [0.75, 1]}, {"miou": 0.5, "scales": ["small"]}),
         ("multi_scale", {"miou": 0.5, "means": {"16": 0.5}}, {"miou": 0.5, "means": {"16": "x"}}),
         ("multi_scale", {"miou": None, "iou": [None]}, {"miou": "0.5"}),
+        ("correspondence", {"source": ["a"], "target": [None]}, {"source": ["a"], "target": []}),
+        ("correspondence", {"source": [], "target": []}, {"source": [1], "target": ["b"]}),
         ("silhouette", {"truth": {"class_mean": 0.5}, "prediction": None}, {"truth": 0.5}),
         ("silhouette", {"prediction": {"overall_mean": -1}}, {"truth": {"overall_mean": "x"}}),
         ("curve", [{"iteration": 1, "loss": None}], [{"loss": 0.5}]),

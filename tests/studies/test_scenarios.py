@@ -8,13 +8,24 @@ import torch
 
 from reports import make_tables
 from studies import scenarios
+from studies.__main__ import main
+from stvm.data.cityscapes import CITYSCAPES, CROSS_CITY, SYNTHIA
 from stvm.errors import StvmError
+from stvm.networks import build_network
+from stvm.pretrained import save_network
 from stvm.records.results import Results
-from stvm.settings.presets import CITIES, NETWORKS, PRESETS, SCENARIOS, scenario_preset
+from stvm.settings.presets import (
+    CITIES,
+    NETWORKS,
+    PRESETS,
+    SCENARIOS,
+    find_preset,
+    scenario_preset,
+)
 from stvm.source_model.ensure import ensure_source
 from stvm.trial.recorded_name import images_of
 from tests.helpers.tiny_datasets import make_cityscapes, make_crosscity, make_gta5, make_synthia
-from tests.helpers.tiny_settings import SMALL_SCENARIO
+from tests.helpers.tiny_settings import SMALL_SCENARIO, TINY
 
 QUICK = {
     "gta5-cityscapes": ["multi_scale=false"],
@@ -149,3 +160,60 @@ def test_every_scenario_runs_to_its_table(
         table = (tmp_path / "results" / "tables" / f"table{number}.md").read_text()
         row = next(line for line in table.splitlines() if "STvM (w/o MST), measured" in line)
         assert len(re.findall(r"\d+\.\d", row)) >= figures, row
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("table", "classes", "left_over"),
+    [
+        (2, SYNTHIA, "terrain, truck and train"),
+        (3, CROSS_CITY, "wall, fence, pole, terrain, truck and train"),
+    ],
+    ids=["16 classes", "13 classes"],
+)
+def test_a_checkpoint_of_19_classes_runs_to_the_tables_of_fewer(
+    table: int,
+    classes: tuple[str, ...],
+    left_over: str,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    cityscapes = make_cityscapes(tmp_path / "cityscapes", val=6)
+    target = cityscapes if table == 2 else make_crosscity(tmp_path / "crosscity", "rome", test=6)
+    scenario = "synthia-cityscapes" if table == 2 else "cityscapes-crosscity"
+    weights = tmp_path / "city.safetensors"
+    torch.manual_seed(0)
+    channels = find_preset("demo").settings(**TINY).network.channels
+    save_network(build_network("small_deeplab", channels, 19), weights, CITYSCAPES)
+    settings = [*SMALL_SCENARIO, f"source_root={cityscapes}", f"target_root={target}"]
+    settings += ["protocol=image", f"source_checkpoint={weights}"]
+    places = ["--results", str(tmp_path / "results"), "--cache", str(tmp_path / "cache")]
+    cities = ["--cities", "rome"] if table == 3 else []
+    assert scenarios.main(["--scenario", scenario, *cities, *places, *settings]) == 0
+    told = f"classes: 19 of the source model, {len(classes)} of the target, matched by name"
+    assert told in capsys.readouterr().out
+    results = Results(tmp_path / "results")
+    for name in results.names():
+        record = results.read(name)
+        assert record and record.result["class_names"] == list(classes)
+        assert record.run["source"]["classes"] == 19
+        matched = [c for c in record.result["correspondence"]["target"] if c]
+        assert matched == list(classes)
+        assert set(record.result.get("means", {})) == ({"13"} if table == 2 else set())
+        if record.variant == "Source" and table == 3:
+            assert record.result["source_val_miou"] is not None
+    assert make_tables.main([*places[:2], "--tables", str(table)]) == 0
+    names = ["table2"] if table == 2 else ["table3", "table3_by_class"]
+    for name in names:
+        text = (tmp_path / "results" / "tables" / f"{name}.md").read_text()
+        assert f"no class of the target: {left_over} (a pixel predicted as" in text
+    rows = [line for line in text.splitlines() if "small_deeplab" in line]
+    row = next(line for line in rows if line.startswith("| STvM (w/o MST)"))
+    figures = len(classes) + (2 if table == 2 else 1)
+    assert len(re.findall(r"\d+\.\d", row)) >= figures, row
+    preset = scenario_preset(scenario, "deeplabv2", "rome" if table == 3 else "")
+    given = [item for item in settings if not item.startswith("source_checkpoint")]
+    words = ["checkpoint", str(weights), "--preset", preset, "--score", *places, *given]
+    assert main(words) == 0
+    out = capsys.readouterr().out
+    assert told in out and f"mIoU over {len(classes)} classes" in out
