@@ -11,6 +11,7 @@ from torch.nn import functional as F
 
 from stvm.errors import StvmError
 from stvm.method.checked_input import check_choice
+from stvm.method.label_views import Views, average_views
 from stvm.method.mixed_statistics import MixedBatchNorm, batch_norms, refuse_one_value
 from stvm.networks import SegmentationNetwork, preserve_modes, upsample
 from stvm.networks.forward_mode import DEFAULT_FORWARD, ForwardMode, Pass
@@ -35,6 +36,8 @@ class Labeller:
         bn: Statistics of the batch norms: "eval" uses the running ones, "batch" those of the batch.
         track: Whether the running statistics follow the labelled images.
         forward_mode: Memory order, precision and compilation of the passes.
+        views: Views of each image whose shares are averaged, see `average_views`. Features and
+            running statistics come from the image as it is.
     """
 
     def __init__(
@@ -43,11 +46,14 @@ class Labeller:
         bn: Literal["eval", "batch"] = "eval",
         track: bool = False,
         forward_mode: ForwardMode = DEFAULT_FORWARD,
+        views: Views = "single",
     ) -> None:
+        check_choice("Labeller", "views", views, Views)
         self.network = network
         self.bn = bn
         self.track = track
         self.forward_mode = forward_mode
+        self.views: Views = views
         self.extract, self.classify = self._passes()
 
     def _passes(self) -> tuple[Pass, Pass]:
@@ -76,21 +82,30 @@ class Labeller:
             Pseudo-labels (N, H, W); their confidence, the softmax share p, (N, H, W); their doubt
             log(1 - p), (N, H, W); features (N, D, h, w).
         """
+        features, scores = self._pass(images, self.track)
+        logits = upsample(scores, (images.shape[-2], images.shape[-1]))
+        if self.views != "single":
+            logits = average_views(
+                logits, images, self.views, lambda view: self._pass(view, False)[1]
+            )
+        confidence, pseudo_labels = F.softmax(logits, dim=1).max(dim=1)
+        return pseudo_labels, confidence, doubt_in(logits, pseudo_labels), features
+
+    def _pass(self, images: Tensor, track: bool) -> tuple[Tensor, Tensor]:
+        """Features and scores of images; the running statistics follow them with `track`."""
         batch = self.bn == "batch"
-        buffers = [b.clone() for b in self.network.buffers()] if batch and not self.track else []
+        buffers = [b.clone() for b in self.network.buffers()] if batch and not track else []
         with preserve_modes(self.network):
             self.network.eval()
             for norm in batch_norms(self.network) if batch else []:
                 norm.train()
-            following = self.track and not batch
+            following = track and not batch
             with following_statistics(self.network) if following else nullcontext():
                 features = self.extract(images)
                 scores = self.classify(features)
         for buffer, value in zip(self.network.buffers() if buffers else [], buffers, strict=True):
             buffer.copy_(value)
-        logits = upsample(scores, (images.shape[-2], images.shape[-1]))
-        confidence, pseudo_labels = F.softmax(logits, dim=1).max(dim=1)
-        return pseudo_labels, confidence, doubt_in(logits, pseudo_labels), features
+        return features, scores
 
 
 def doubt_in(logits: Tensor, labels: Tensor) -> Tensor:
@@ -158,12 +173,14 @@ class MeanTeacher(nn.Module, Generic[Network]):
         bn: Literal["eval", "batch"] = "eval",
         *,
         forward_mode: ForwardMode = DEFAULT_FORWARD,
+        views: Views = "single",
     ) -> Labeller:
         """The `Labeller` of the teacher, for `AdaptationStep`.
 
         Args:
             bn: Statistics of the batch norms, see `Labeller`.
             forward_mode: Memory order, precision and compilation of the passes.
+            views: Views of each image whose shares are averaged, see `Labeller`.
 
         Raises:
             StvmError: The teacher has no separate features and classifier.
@@ -173,7 +190,7 @@ class MeanTeacher(nn.Module, Generic[Network]):
                 f"MeanTeacher holds a {type(self.network).__name__}, whose features are not known: "
                 "give it stvm.wrap_network(features=..., classifier=...)"
             )
-        return Labeller(self.network, bn, self.bn == "track", forward_mode)
+        return Labeller(self.network, bn, self.bn == "track", forward_mode, views)
 
     @torch.no_grad()
     def update(self, student: nn.Module, iteration: int) -> None:

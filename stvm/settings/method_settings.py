@@ -141,6 +141,11 @@ class MethodSettings(SettingsGroup):
         description="Batch norm of the labelling pass: running statistics (eval) or batch "
         "statistics.",
     )
+    label_views: Literal["single", "mirrored", "scales"] = hashed_if_changed(
+        "single",
+        description="Views whose shares are averaged into a pseudo-label: the image (single), also "
+        "its mirror image (mirrored), or both also at 0.75 and 1.25 of their size (scales).",
+    )
     teacher_bn: Literal["copy", "ema", "track", "keep"] = Field(
         "copy",
         description="Batch-norm statistics of the teacher: the student's (copy), averaged (ema), "

@@ -131,9 +131,11 @@ def build_labeller(
     """The teacher labels; without MT the frozen source model or the student does."""
     method, forward_mode = settings.method, forward_mode_of(settings.compute)
     if teacher:
-        return teacher.labeller(method.labeller_bn, forward_mode=forward_mode)
+        return teacher.labeller(
+            method.labeller_bn, forward_mode=forward_mode, views=method.label_views
+        )
     chosen = student if method.labeller == "student" else forward_mode.prepare(frozen_copy(source))
-    return Labeller(chosen, method.labeller_bn, False, forward_mode)
+    return Labeller(chosen, method.labeller_bn, False, forward_mode, method.label_views)
 
 
 def build_teacher(

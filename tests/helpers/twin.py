@@ -94,7 +94,7 @@ class Twin:
         for k, norm in enumerate(norms(self.student)) if s.student_bn == "share" else ():
             norm.forward = partial(self.shared, norm, k)  # type: ignore[method-assign]
         self.teacher = copy.deepcopy(source)
-        self.labeller = self.teacher
+        self.labeller, self.follows = self.teacher, True
         if not s.mt and s.labeller == "student":
             self.labeller = self.student
         parts = (self.student.features, s.lr), (self.student.classifier, s.lr * s.head_lr_factor)
@@ -200,13 +200,28 @@ class Twin:
         for k, norm in enumerate(norms(network)):
             norm.forward = partial(self.normalise, norm, k)  # type: ignore[method-assign]
         features = network.extract(images)
-        logits = F.interpolate(network.classifier(features), images.shape[2:], mode="bilinear")
+        shares = [self.shares(network.classifier(features), images)]
+        self.follows = False
+        wanted = {"single": [], "mirrored": [1.0], "scales": [1.0, 0.75, 1.25]}[self.s.label_views]
+        for scale in wanted:
+            seen = images
+            if scale != 1:
+                size = [round(scale * n) for n in images.shape[2:]]
+                seen = F.interpolate(images, size, mode="bilinear")
+                shares.append(self.shares(network.classifier(network.extract(seen)), images))
+            other = network.classifier(network.extract(seen.flip(3))).flip(3)
+            shares.append(self.shares(other, images))
+        self.follows = True
         for norm, forward in zip(norms(network), usual, strict=True):
             del norm.forward
             if forward:
                 norm.forward = forward  # type: ignore[method-assign]
-        confidence, labels = torch.softmax(logits, 1).max(1)
+        confidence, labels = torch.stack(shares).mean(0).max(1)
         return features, labels, confidence
+
+    def shares(self, scores: Tensor, images: Tensor) -> Tensor:
+        """Softmax of scores (N, C, h, w) at the size of the images."""
+        return F.interpolate(scores, images.shape[2:], mode="bilinear").softmax(1)
 
     def normalise(self, norm: Any, k: int, x: Tensor) -> Tensor:
         """A batch norm of the labelling pass: running or batch statistics; some follow first."""
@@ -217,7 +232,7 @@ class Twin:
             a, fixed = self.s.start_bn, self.fixed[k]
             mean = (1 - a) * fixed[0] + a * mean
             variance, unbiased = ((1 - a) * fixed[1] + a * v for v in (variance, unbiased))
-        if self.s.mt and self.s.teacher_bn == "track":
+        if self.s.mt and self.s.teacher_bn == "track" and self.follows:
             norm.running_mean = 0.9 * norm.running_mean + 0.1 * mean
             norm.running_var = 0.9 * norm.running_var + 0.1 * unbiased
             norm.num_batches_tracked += self.s.labeller_bn == "batch"

@@ -1,0 +1,45 @@
+"""Several views of the same images, whose predictions are averaged into one pseudo-label."""
+
+import math
+from collections.abc import Callable
+from typing import Literal
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from stvm.networks import upsample
+
+Views = Literal["single", "mirrored", "scales"]
+SCALES = (0.75, 1.25)
+"""Scales of `scales` beside the images as they are."""
+
+
+def average_views(
+    logits: Tensor, images: Tensor, views: Views, scores_of: Callable[[Tensor], Tensor]
+) -> Tensor:
+    """Log of the mean softmax over the views of some images, (N, C, H, W).
+
+    Args:
+        logits: Scores of the images as they are, (N, C, H, W).
+        images: Images in [0, 1], (N, 3, H, W).
+        views: "mirrored" adds the mirror image; "scales" also adds the image at 0.75 and 1.25 of
+            its size, each with its mirror image; "single" adds none.
+        scores_of: Function from images (N, 3, H, W) to scores (N, C, h, w).
+    """
+    height, width = images.shape[-2:]
+    seen = [images]
+    for scale in SCALES if views == "scales" else ():
+        size = max(1, round(scale * height)), max(1, round(scale * width))
+        seen.append(upsample(images, size))
+    total = F.log_softmax(logits, dim=1)
+    for number, view in enumerate(seen):
+        if number:
+            total = torch.logaddexp(total, _log_shares(scores_of(view), (height, width)))
+        mirrored = scores_of(view.flip(-1)).flip(-1)
+        total = torch.logaddexp(total, _log_shares(mirrored, (height, width)))
+    return total - math.log(2 * len(seen))
+
+
+def _log_shares(scores: Tensor, size: tuple[int, int]) -> Tensor:
+    return F.log_softmax(upsample(scores, size), dim=1)

@@ -1,0 +1,71 @@
+"""Pseudo-labels averaged over views: their confidence and doubt, by a slow average in float64."""
+
+import copy
+
+import pytest
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+import stvm
+from stvm.networks import SegmentationNetwork, build_network
+
+
+def network() -> SegmentationNetwork:
+    torch.manual_seed(0)
+    made = build_network("small_deeplab", 8, 4).double().eval()
+    for parameter in made.classifier.parameters():
+        parameter.data *= 30
+    return made
+
+
+def shares(made: SegmentationNetwork, seen: Tensor) -> Tensor:
+    """At 32x48, from a view of any size."""
+    return F.interpolate(made.logits(seen), (32, 48), mode="bilinear").softmax(1)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize(("views", "sizes"), [("mirrored", []), ("scales", [(24, 36), (40, 60)])])
+def test_labels_confidence_and_doubt_are_those_of_the_mean_over_the_views(
+    views: str, sizes: list[tuple[int, int]]
+) -> None:
+    made, images = network(), torch.rand(2, 3, 32, 48, dtype=torch.double)
+    seen = [images, *(F.interpolate(images, size, mode="bilinear") for size in sizes)]
+    each = [shares(made, view) for view in seen]
+    each += [shares(made, view.flip(3)).flip(3) for view in seen]
+    confidence, labels = (sum(each) / len(each)).max(1)  # type: ignore[union-attr]
+    found = stvm.Labeller(made, views=views)(images)  # type: ignore[arg-type]
+    assert torch.equal(found[0], labels) and len(labels.unique()) > 1
+    torch.testing.assert_close(found[1], confidence)
+    torch.testing.assert_close(found[2], torch.log1p(-confidence))
+    assert torch.equal(found[3], stvm.Labeller(made)(images)[3])
+    assert not torch.allclose(found[1], stvm.Labeller(made)(images)[1])
+
+
+@torch.no_grad()
+def test_the_doubt_is_exact_where_the_confidence_rounds_to_one() -> None:
+    made, images = network().float(), torch.rand(1, 3, 32, 48)
+    for parameter in made.classifier.parameters():
+        parameter.data *= 20
+    sure = copy.deepcopy(made).double()
+    _, confidence, doubt, _ = stvm.Labeller(made, views="mirrored")(images)
+    expected = stvm.Labeller(sure, views="mirrored")(images.double())[2]
+    rounded = confidence == 1
+    assert rounded.any() and doubt[rounded].isfinite().all()
+    torch.testing.assert_close(doubt[rounded].double(), expected[rounded], rtol=1e-3, atol=1e-2)
+
+
+@pytest.mark.parametrize("track", [False, True])
+def test_only_the_image_as_it_is_moves_statistics(track: bool) -> None:
+    one, two = network(), network()
+    images = torch.rand(2, 3, 32, 48, dtype=torch.double)
+    for bn in ("eval", "batch"):
+        stvm.Labeller(one, bn, track)(images)  # type: ignore[arg-type]
+        stvm.Labeller(two, bn, track, views="scales")(images)  # type: ignore[arg-type]
+    states = zip(one.state_dict().values(), two.state_dict().values(), strict=True)
+    assert all(torch.equal(a, b) for a, b in states)
+
+
+def test_an_unknown_view_is_one_line() -> None:
+    with pytest.raises(stvm.StvmError, match="did you mean 'mirrored'"):
+        stvm.Labeller(network(), views="mirror")  # type: ignore[arg-type]
