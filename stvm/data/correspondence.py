@@ -146,7 +146,15 @@ def find_correspondence(
         named = _asked(data, which, count, named)
     if data.class_map:
         numbered = CITYSCAPES if count == len(CITYSCAPES) else _numbered(count)
-        return map_classes(data.class_map, named or numbered, target)
+        try:
+            return map_classes(data.class_map, named or numbered, target)
+        except StvmError as error:
+            if named or count == len(CITYSCAPES):
+                raise
+            raise StvmError(
+                f"{error}; {which} does not name its {count} classes: name them all in its order "
+                "with source_classes=NAME,NAME,..."
+            ) from None
     if not named and count != len(target) and count == len(CITYSCAPES):
         named = CITYSCAPES
     if found := match_names(named or target, target) if named or count == len(target) else None:
