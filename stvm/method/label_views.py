@@ -22,23 +22,28 @@ def average_views(
 
     Args:
         logits: Scores of the images as they are, (N, C, H, W).
-        images: Images in [0, 1], (N, 3, H, W).
+        images: Images in [0, 1] as the network saw them, (N, 3, H', W').
         views: "mirrored" adds the mirror image; "scales" also adds the image at 0.75 and 1.25 of
             its size, each with its mirror image; "single" adds none.
         scores_of: Function from images (N, 3, H, W) to scores (N, C, h, w).
     """
-    height, width = images.shape[-2:]
-    seen = [images]
-    for scale in SCALES if views == "scales" else ():
-        size = max(1, round(scale * height)), max(1, round(scale * width))
-        seen.append(upsample(images, size))
+    size = (logits.shape[-2], logits.shape[-1])
+    seen = [images, *(resized(images, scale) for scale in SCALES if views == "scales")]
     total = F.log_softmax(logits, dim=1)
     for number, view in enumerate(seen):
         if number:
-            total = torch.logaddexp(total, _log_shares(scores_of(view), (height, width)))
+            total = torch.logaddexp(total, _log_shares(scores_of(view), size))
         mirrored = scores_of(view.flip(-1)).flip(-1)
-        total = torch.logaddexp(total, _log_shares(mirrored, (height, width)))
+        total = torch.logaddexp(total, _log_shares(mirrored, size))
     return total - math.log(2 * len(seen))
+
+
+def resized(images: Tensor, scale: float) -> Tensor:
+    """Bilinear images of `scale` times the height and width; the images themselves at 1."""
+    if scale == 1:
+        return images
+    height, width = images.shape[-2:]
+    return upsample(images, (max(1, round(scale * height)), max(1, round(scale * width))))
 
 
 def _log_shares(scores: Tensor, size: tuple[int, int]) -> Tensor:

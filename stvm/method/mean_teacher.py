@@ -11,13 +11,15 @@ from torch.nn import functional as F
 
 from stvm.errors import StvmError
 from stvm.method.checked_input import check_choice
-from stvm.method.label_views import Views, average_views
+from stvm.method.label_views import Views, average_views, resized
 from stvm.method.mixed_statistics import MixedBatchNorm, batch_norms, refuse_one_value
 from stvm.networks import SegmentationNetwork, preserve_modes, upsample
 from stvm.networks.forward_mode import DEFAULT_FORWARD, ForwardMode, Pass
 
 BnPolicy = Literal["copy", "ema", "track", "keep"]
 Network = TypeVar("Network", bound=nn.Module)
+MOST_SCALE = 4.0
+"""Largest size at which a labelling network sees images, relative to theirs."""
 
 
 def frozen_copy(network: Network) -> Network:
@@ -38,6 +40,8 @@ class Labeller:
         forward_mode: Memory order, precision and compilation of the passes.
         views: Views of each image whose shares are averaged, see `average_views`. Features and
             running statistics come from the image as it is.
+        scale: Size at which the network sees the images, relative to theirs. Labels and confidence
+            are brought back to the images' size; the features stay larger or smaller.
     """
 
     def __init__(
@@ -47,13 +51,17 @@ class Labeller:
         track: bool = False,
         forward_mode: ForwardMode = DEFAULT_FORWARD,
         views: Views = "single",
+        scale: float = 1.0,
     ) -> None:
         check_choice("Labeller", "views", views, Views)
+        if not 0 < scale <= MOST_SCALE:
+            raise StvmError(f"Labeller scale={scale}: give a number above 0, at most {MOST_SCALE}")
         self.network = network
         self.bn = bn
         self.track = track
         self.forward_mode = forward_mode
         self.views: Views = views
+        self.scale = scale
         self.extract, self.classify = self._passes()
 
     def _passes(self) -> tuple[Pass, Pass]:
@@ -82,11 +90,12 @@ class Labeller:
             Pseudo-labels (N, H, W); their confidence, the softmax share p, (N, H, W); their doubt
             log(1 - p), (N, H, W); features (N, D, h, w).
         """
-        features, scores = self._pass(images, self.track)
+        seen = resized(images, self.scale)
+        features, scores = self._pass(seen, self.track)
         logits = upsample(scores, (images.shape[-2], images.shape[-1]))
         if self.views != "single":
             logits = average_views(
-                logits, images, self.views, lambda view: self._pass(view, False)[1]
+                logits, seen, self.views, lambda view: self._pass(view, False)[1]
             )
         confidence, pseudo_labels = F.softmax(logits, dim=1).max(dim=1)
         return pseudo_labels, confidence, doubt_in(logits, pseudo_labels), features
@@ -174,6 +183,7 @@ class MeanTeacher(nn.Module, Generic[Network]):
         *,
         forward_mode: ForwardMode = DEFAULT_FORWARD,
         views: Views = "single",
+        scale: float = 1.0,
     ) -> Labeller:
         """The `Labeller` of the teacher, for `AdaptationStep`.
 
@@ -181,6 +191,7 @@ class MeanTeacher(nn.Module, Generic[Network]):
             bn: Statistics of the batch norms, see `Labeller`.
             forward_mode: Memory order, precision and compilation of the passes.
             views: Views of each image whose shares are averaged, see `Labeller`.
+            scale: Size at which the teacher sees the images, see `Labeller`.
 
         Raises:
             StvmError: The teacher has no separate features and classifier.
@@ -190,7 +201,7 @@ class MeanTeacher(nn.Module, Generic[Network]):
                 f"MeanTeacher holds a {type(self.network).__name__}, whose features are not known: "
                 "give it stvm.wrap_network(features=..., classifier=...)"
             )
-        return Labeller(self.network, bn, self.bn == "track", forward_mode, views)
+        return Labeller(self.network, bn, self.bn == "track", forward_mode, views, scale)
 
     @torch.no_grad()
     def update(self, student: nn.Module, iteration: int) -> None:

@@ -146,6 +146,13 @@ class MethodSettings(SettingsGroup):
         description="Views whose shares are averaged into a pseudo-label: the image (single), also "
         "its mirror image (mirrored), or both also at 0.75 and 1.25 of their size (scales).",
     )
+    label_scale: float = hashed_if_changed(
+        1.0,
+        gt=0,
+        le=4,
+        description="Size at which the labelling network sees the images, relative to the "
+        "student's; a network that was trained on larger images labels better on larger ones.",
+    )
     teacher_bn: Literal["copy", "ema", "track", "keep"] = Field(
         "copy",
         description="Batch-norm statistics of the teacher: the student's (copy), averaged (ema), "

@@ -148,6 +148,49 @@ _REAL: dict[str, Any] = _DEMO | {
 }
 
 
+_PUBLIC_MODEL: dict[str, Any] = {
+    "dataset": "folder",
+    "network": "espnetv2",
+    "network_width": 2.0,
+    "source_checkpoint": "data/espnetv2/espnetv2_s_2.0_city_1024x512.pth",
+    "optimizer": "adamw",
+    "lr": 5e-5,
+    "head_lr_factor": 1.0,
+    "iterations": 200,
+    "start_bn": 0.5,
+    "student_bn": "frozen",
+    "teacher_bn": "keep",
+    "ema_momentum": 0.01,
+    "ema_period": 1,
+    "loss_norm": "weights",
+    "n_f": 64,
+    "metric_lr": 1e-2,
+    "metric_floor": 8,
+    "n_mocm": 5,
+    "patch_unit": "component",
+    "patch_max_cover": 0.1,
+    "evaluated": "teacher",
+    "keep_model": True,
+    "source_optimizer": "adamw",
+    "source_lr": 2e-4,
+    "source_iterations": 300,
+    "source_batch": 2,
+    "source_balance": 0.5,
+}
+"""A public ESPNetv2, trained on Cityscapes, and real images; the source_ settings are the oracle's.
+Crops are whole images. docs/results.md, "Real images", says how the values were chosen."""
+
+_KITTI10 = (
+    "0:road,1:sidewalk,2:building,4:fence,5:pole,6+7:traffic sign,8+9:vegetation,10:sky,"
+    "11:person,13+14+15+16:car,3+12+17+18:-"
+)
+
+
+def _of_size(height: int, width: int) -> dict[str, Any]:
+    """Images of a size, and crops that are whole images."""
+    return {"height": height, "width": width, "crop_height": height, "crop_width": width}
+
+
 def _camvid(kind: str) -> Preset:
     """From CamVid's clean half to its corrupted half, as `stvm.data.corrupt` writes them.
 
@@ -166,6 +209,18 @@ def _camvid(kind: str) -> Preset:
 PRESETS = {
     "demo": Preset("Embedded benchmark on two cores in ten minutes.", _DEMO, (100, 101)),
     **{f"camvid_{kind}": _camvid(kind) for kind in ("fog", "low_light", "noise", "mixed")},
+    "cityscapes_camvid": Preset(
+        "Public ESPNetv2 of Cityscapes to CamVid, ten classes, in data/espnetv2 and data/camvid.",
+        _PUBLIC_MODEL
+        | _of_size(352, 480)
+        | {"target_root": "data/camvid", "classes": _COMMON10, "class_map": "camvid10"},
+    ),
+    "cityscapes_kitti": Preset(
+        "Public ESPNetv2 of Cityscapes to KITTI, ten classes, in data/espnetv2 and data/kitti.",
+        _PUBLIC_MODEL
+        | _of_size(256, 832)
+        | {"target_root": "data/kitti", "classes": _KITTI10, "class_map": "camvid10"},
+    ),
     "carla_camvid": Preset(
         "CARLA to CamVid, ten shared classes, in data/carla and data/camvid.",
         _REAL

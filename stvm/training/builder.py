@@ -130,12 +130,11 @@ def build_labeller(
 ) -> Labeller:
     """The teacher labels; without MT the frozen source model or the student does."""
     method, forward_mode = settings.method, forward_mode_of(settings.compute)
+    seen: dict[str, Any] = {"views": method.label_views, "scale": method.label_scale}
     if teacher:
-        return teacher.labeller(
-            method.labeller_bn, forward_mode=forward_mode, views=method.label_views
-        )
+        return teacher.labeller(method.labeller_bn, forward_mode=forward_mode, **seen)
     chosen = student if method.labeller == "student" else forward_mode.prepare(frozen_copy(source))
-    return Labeller(chosen, method.labeller_bn, False, forward_mode, method.label_views)
+    return Labeller(chosen, method.labeller_bn, False, forward_mode, **seen)
 
 
 def build_teacher(

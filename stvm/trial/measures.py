@@ -64,7 +64,8 @@ class AdaptedPredictor:
         return full.permute(0, 2, 3, 1).flatten(0, 2), labels.flatten()
 
     def _label(self, pixels: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        return Labeller(self.adaptation.step.label.network, "eval")(pixels)
+        network, scale = self.adaptation.step.label.network, self.settings.method.label_scale
+        return Labeller(network, "eval", scale=scale)(pixels)
 
 
 @torch.no_grad()

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from stvm.errors import StvmError
 from stvm.files import write_whole
 from stvm.method.distance import distance_to_predicted
+from stvm.method.label_views import resized
 from stvm.method.reliability import reliability
 from stvm.networks import SegmentationNetwork, load_weights
 from stvm.pretrained.weight_files import read_file
@@ -29,6 +30,7 @@ class ReliabilityReader:
         proxies: (C, N_f).
         alpha: sharpness of eq. 4.
         beta: offset of eq. 4.
+        scale: size at which the labeller saw the images in training, relative to theirs.
     """
 
     labeller: SegmentationNetwork
@@ -36,6 +38,7 @@ class ReliabilityReader:
     proxies: Tensor
     alpha: float
     beta: float
+    scale: float = 1.0
 
     @torch.no_grad()
     def __call__(self, images: Tensor, labels: Tensor) -> Tensor:
@@ -43,7 +46,7 @@ class ReliabilityReader:
 
         The distance of eq. 3 is read at the size of the labels.
         """
-        embeddings = self.head(self.labeller.extract(images))
+        embeddings = self.head(self.labeller.extract(resized(images, self.scale)))
         return reliability(
             distance_to_predicted(embeddings, self.proxies, labels), self.alpha, self.beta
         )
@@ -68,7 +71,11 @@ def save_metric(
         state |= {_LABELLER + k: v for k, v in labeller.state_dict().items()}
     content = save(
         {k: v.detach().cpu().contiguous() for k, v in state.items()},
-        {"alpha": repr(method.alpha), "beta": repr(method.beta)},
+        {
+            "alpha": repr(method.alpha),
+            "beta": repr(method.beta),
+            "label_scale": repr(method.label_scale),
+        },
     )
     write_whole(path, content)
 
@@ -102,6 +109,7 @@ def open_metric(
         proxies,
         float(facts["alpha"]),
         float(facts["beta"]),
+        float(facts.get("label_scale", 1.0)),
     )
 
 

@@ -199,8 +199,12 @@ class Twin:
         usual = [norm.__dict__.get("forward") for norm in norms(network)]
         for k, norm in enumerate(norms(network)):
             norm.forward = partial(self.normalise, norm, k)  # type: ignore[method-assign]
+        clean, k = images, self.s.label_scale
+        if k != 1:
+            size = [round(k * n) for n in clean.shape[2:]]
+            images = F.interpolate(clean, size, mode="bilinear")
         features = network.extract(images)
-        shares = [self.shares(network.classifier(features), images)]
+        shares = [self.shares(network.classifier(features), clean)]
         self.follows = False
         wanted = {"single": [], "mirrored": [1.0], "scales": [1.0, 0.75, 1.25]}[self.s.label_views]
         for scale in wanted:
@@ -208,9 +212,9 @@ class Twin:
             if scale != 1:
                 size = [round(scale * n) for n in images.shape[2:]]
                 seen = F.interpolate(images, size, mode="bilinear")
-                shares.append(self.shares(network.classifier(network.extract(seen)), images))
+                shares.append(self.shares(network.classifier(network.extract(seen)), clean))
             other = network.classifier(network.extract(seen.flip(3))).flip(3)
-            shares.append(self.shares(other, images))
+            shares.append(self.shares(other, clean))
         self.follows = True
         for norm, forward in zip(norms(network), usual, strict=True):
             del norm.forward

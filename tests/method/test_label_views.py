@@ -69,3 +69,20 @@ def test_only_the_image_as_it_is_moves_statistics(track: bool) -> None:
 def test_an_unknown_view_is_one_line() -> None:
     with pytest.raises(stvm.StvmError, match="did you mean 'mirrored'"):
         stvm.Labeller(network(), views="mirror")  # type: ignore[arg-type]
+
+
+@torch.no_grad()
+def test_an_enlarged_image_gives_labels_of_the_images_size_and_larger_features() -> None:
+    made, images = network(), torch.rand(2, 3, 32, 48, dtype=torch.double)
+    larger = F.interpolate(images, (40, 60), mode="bilinear")
+    confidence, labels = shares(made, larger).max(1)
+    found = stvm.Labeller(made, scale=1.25)(images)
+    assert torch.equal(found[0], labels) and found[0].shape == (2, 32, 48)
+    torch.testing.assert_close(found[1], confidence)
+    torch.testing.assert_close(found[3], made.extract(larger))
+
+
+@pytest.mark.parametrize("scale", [0.0, -1.0, 5.0])
+def test_a_scale_out_of_range_is_one_line(scale: float) -> None:
+    with pytest.raises(stvm.StvmError, match="give a number above 0, at most 4"):
+        stvm.Labeller(network(), scale=scale)

@@ -80,6 +80,8 @@ SETTINGS: list[tuple[str, Any, dict[str, Any]]] = [
     ("label_views", "mirrored", {"teacher_bn": "track", "labeller_bn": "batch"}),
     ("label_views", "scales", {}),
     ("label_views", "scales", ROWS["ST"]),
+    ("label_scale", 1.5, {}),
+    ("label_scale", 0.75, {"label_views": "scales", "teacher_bn": "track"}),
     ("teacher_bn", "ema", {}),
     ("teacher_bn", "track", {}),
     ("teacher_bn", "keep", {}),
