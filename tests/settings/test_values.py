@@ -42,6 +42,15 @@ REAL = DEMO | {"lr": 7.5e-4, "tau_mocm": 0.8, "patch_max_cover": 0.1, "gap": 1.0
 REAL |= {"height": 88, "width": 120, "crop_height": 64, "crop_width": 96}
 REAL |= {"source_rare": 0.5, "source_scale": 0.5}
 
+PUBLIC: dict[str, Any] = {"network": "espnetv2", "network_width": 2.0, "class_map": "camvid10"}
+PUBLIC |= {"optimizer": "adamw", "head_lr_factor": 1.0, "start_bn": 0.5, "student_bn": "frozen"}
+CLASSES_10 = "0:road,1:sidewalk,2:building,4:fence,5:pole,7:traffic sign,8:vegetation,10:sky,"
+CLASSES_10 += "11:person,13:car"
+KITTI_IDS = "0:road,1:sidewalk,2:building,4:fence,5:pole,6+7:traffic sign,8+9:vegetation,10:sky,"
+KITTI_IDS += "11:person,13+14+15+16:car,3+12+17+18:-"
+SIZES = {"cityscapes_camvid": (352, 480), "cityscapes_kitti": (256, 832)}
+"""Height and width of images and crops, multiples of 16 close to those of the files."""
+
 
 def expected_of(preset: str) -> dict[str, Any]:
     """Values that a preset must have."""
@@ -50,6 +59,10 @@ def expected_of(preset: str) -> dict[str, Any]:
         return SECTION_4B | CHOSEN | size | {"iterations": 80_000}
     if preset == "demo":
         return DEMO
+    if preset in SIZES:
+        height, width = SIZES[preset]
+        size = {"height": height, "width": width, "crop_height": height, "crop_width": width}
+        return PUBLIC | size | {"classes": KITTI_IDS if "kitti" in preset else CLASSES_10}
     if preset.startswith("cam") or preset == "carla_camvid":
         carla = {"source_augment": 0.5, "source_balance": 1.0}
         return REAL | (carla if preset == "carla_camvid" else {})
@@ -63,10 +76,6 @@ def test_presets_hold_what_is_written_down(preset: str) -> None:
     settings = PRESETS[preset].settings(**(roots if preset == "paper" else {})).flat()
     expected = expected_of(preset)
     assert {name: settings[name] for name in expected} == expected
-
-
-CLASSES_10 = "0:road,1:sidewalk,2:building,4:fence,5:pole,7:traffic sign,8:vegetation,10:sky,"
-CLASSES_10 += "11:person,13:car"
 
 
 def test_presets_run_as_their_pages_say() -> None:
