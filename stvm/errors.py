@@ -17,6 +17,12 @@ def unknown(what: str, name: str, names: Iterable[str]) -> StvmError:
     )
 
 
+def one_line(error: BaseException) -> str:
+    """An exception of other code as one line: its kind and the first line of its text."""
+    first = next((line.strip() for line in str(error).splitlines() if line.strip()), "")
+    return f"{type(error).__name__}: {first[:200]}" if first else type(error).__name__
+
+
 class DivergenceError(StvmError):
     """A loss that is not finite. The trial fails, and the other trials go on.
 

@@ -13,6 +13,7 @@ from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from studies.commands.lookup import own_network
 from stvm.data.fingerprints import Contents
 from stvm.errors import StvmError
 from stvm.files import file_sha256
@@ -68,7 +69,8 @@ def run(options: argparse.Namespace) -> int:
     else:
         settings = Settings().replace(**{"network": "deeplabv2_resnet101"} | changes)
         checkpoint = open_checkpoint(
-            path, settings.source.checkpoint_family, settings.network.aspp_branches
+            *(path, settings.source.checkpoint_family, settings.network.aspp_branches),
+            own_network(changes.get("network"), "", options.results),
         )
     print(f"{path}: {checkpoint.line()}")
     print(f"sha256 {file_sha256(path)}")

@@ -10,7 +10,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from studies.commands.lookup import find_network
+from studies.commands.lookup import add_network_option, find_network, own_network
 from stvm.errors import StvmError
 
 if TYPE_CHECKING:
@@ -26,6 +26,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--results", type=Path, default=Path("results"), metavar="DIR")
     parser.add_argument("--format", choices=("public", "plain", "onnx"), default="public")
     parser.add_argument("--family", default="auto", help="family of FILE, if unclear")
+    add_network_option(parser)
 
 
 def run(options: argparse.Namespace) -> int:
@@ -37,7 +38,9 @@ def run(options: argparse.Namespace) -> int:
         raise StvmError(f"unknown family '{options.family}': there are {', '.join(FAMILIES)}")
     if options.out is None:
         raise StvmError("export-model writes a file: name it with --out FILE")
-    checkpoint = open_checkpoint(find_network(options.model, options.results)[0], options.family)
+    path, name = find_network(options.model, options.results)
+    own = own_network(options.network, name, options.results)
+    checkpoint = open_checkpoint(path, options.family, default=own)
     network = checkpoint.build()
     print(f"{options.out}: {checkpoint.line()}; {_export(network, checkpoint, options)}")
     return 0

@@ -1,14 +1,20 @@
 """Look-ups that the commands over results share: manifests, hashes by prefix, settings."""
 
+import argparse
 import difflib
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from stvm.errors import StvmError
+from stvm.networks import find_network as facts_of
 from stvm.records.manifest import Manifest, manifest_files, read_manifest
 from stvm.records.record import Record
 from stvm.records.results import Results
 from stvm.settings import Settings
+
+if TYPE_CHECKING:
+    from stvm.networks import Architecture
 
 
 def open_results(root: Path) -> Results:
@@ -79,6 +85,39 @@ def find_network(model: str, root: Path) -> tuple[Path, str]:
             "it again from its settings; trials run with keep_model=true keep theirs"
         )
     return kept, name
+
+
+def add_network_option(parser: argparse.ArgumentParser) -> None:
+    """The option that names the code of a file of weights."""
+    parser.add_argument(
+        "--network",
+        metavar="FILE.py:FUNCTION",
+        help="your own network that FILE holds the weights of; a trial names it already",
+    )
+
+
+def own_network(asked: str | None, name: str, root: Path) -> "Architecture | None":
+    """The user's own network whose code may run for a file of weights; None for others.
+
+    Args:
+        asked: value of --network.
+        name: hash of the trial that kept the weights; empty for a file that was named.
+        root: results folder.
+
+    Raises:
+        StvmError: --network is none, or the record cannot be read.
+    """
+    from stvm.networks.architecture import Architecture
+
+    network = asked or ""
+    record = Results(root).read(name) if name and not network else None
+    if record:
+        network = str(record.settings.get("network", ""))
+    if network and facts_of(network).files == ("",):
+        return Architecture(network, 0, 0)
+    if asked:
+        raise StvmError(f"--network {asked}: it names FILE.py:FUNCTION, other files say it")
+    return None
 
 
 def settings_of(record: Record, anyway: bool = False) -> Settings:

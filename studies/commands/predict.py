@@ -17,7 +17,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from PIL import Image
 
-from studies.commands.lookup import find_network, open_results, settings_of
+from studies.commands.lookup import (
+    add_network_option,
+    find_network,
+    open_results,
+    own_network,
+    settings_of,
+)
 from stvm.errors import StvmError
 from stvm.files import write_whole
 
@@ -51,6 +57,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--device", choices=("cpu", "cuda"), help="a GPU where there is one")
     parser.add_argument("--family", default="auto", help="family of FILE, if unclear")
     parser.add_argument("--aspp-branches", default="auto", help="two or four, if it is asked for")
+    add_network_option(parser)
 
 
 def list_images(given: Sequence[Path]) -> dict[str, Path]:
@@ -105,8 +112,9 @@ def open_predictor(options: argparse.Namespace) -> "tuple[Predictor, tuple[str, 
     device = torch.device(options.device or ("cuda" if torch.cuda.is_available() else "cpu"))
     if device.type == "cuda" and not torch.cuda.is_available():
         raise StvmError("torch finds no GPU here: leave out --device, or set --device cpu")
-    path, height, metric, given = _files(options)
-    checkpoint = open_checkpoint(path, options.family, options.aspp_branches)
+    path, name, height, metric, given = _files(options)
+    own = own_network(options.network, name, options.results)
+    checkpoint = open_checkpoint(path, options.family, options.aspp_branches, own)
     network = checkpoint.build().to(device)
     names = checkpoint.class_names or default_names(network.architecture.num_classes)
     reader = None
@@ -124,20 +132,20 @@ def open_predictor(options: argparse.Namespace) -> "tuple[Predictor, tuple[str, 
     return Predictor(network, chosen, *views, reader, mapping=mapping), names
 
 
-def _files(options: argparse.Namespace) -> "tuple[Path, int, Path | None, Result | None]":
-    """Weights, height of the trial's images (0 for a file's), and the metric network's file.
+def _files(options: argparse.Namespace) -> "tuple[Path, str, int, Path | None, Result | None]":
+    """Weights, hash of the trial, height of its images (0 for a file's), its metric network's file.
 
     The last is the trial's result, if its network has other classes than its target.
     """
     path, name = find_network(options.model, options.results)
     if not name:
-        return path, 0, None, None
+        return path, "", 0, None, None
     results = open_results(options.results)
     record = results.read(name)
     assert record is not None
     settings = settings_of(record, anyway=True)
     mapped = record.result if record.result.get("correspondence") else None
-    return path, settings.data.height, results.metric_path(name), mapped
+    return path, name, settings.data.height, results.metric_path(name), mapped
 
 
 def default_names(num_classes: int) -> tuple[str, ...]:

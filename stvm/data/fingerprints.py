@@ -15,6 +15,7 @@ from pathlib import Path
 
 from stvm.errors import StvmError
 from stvm.files.digests import Digests, end_sha256
+from stvm.networks.known_networks import files_of
 from stvm.settings import PUBLISHED, DataSettings, Settings
 from stvm.settings.naming import CONTENTS, read_contents
 
@@ -27,7 +28,11 @@ _PARTS = {
     "target_val_content": ("target_root", "val", True, True),
     "target_test_content": ("target_root", "test", True, True),
 }
-_WEIGHTS = {"checkpoint_content": "source_checkpoint", "init_content": "source_init"}
+_WEIGHTS = {
+    "checkpoint_content": "source_checkpoint",
+    "init_content": "source_init",
+    "network_content": "network",
+}
 
 
 class Contents:
@@ -111,7 +116,18 @@ class Contents:
             return {}
         return {"source_images_content": self._ends(data, "", True, False, False)}
 
+    def _of_network(self, network: str) -> str:
+        """Digest of the files from which a network is built; of a single file its own."""
+        first, *rest = files_of(network)
+        digest = self.of_file(str(first))
+        others = [self.of_file(str(path)) for path in rest]
+        if not digest or not any(others):
+            return digest
+        return hashlib.sha256(" ".join([digest, *others]).encode()).hexdigest()
+
     def _found(self, name: str, flat: dict[str, str]) -> str:
+        if name == "network_content":
+            return self._of_network(flat["network"])
         if name in _WEIGHTS:
             return self.of_file(flat[_WEIGHTS[name]])
         root, split, images, labels = _PARTS[name]

@@ -9,6 +9,7 @@ the allocator loses between blocks. The patch bank counts as full, with patches 
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import torch
@@ -20,6 +21,7 @@ from stvm.evaluation.evaluate import enlarged_logits, multi_scale_scores
 from stvm.evaluation.label_free import SCORED_IMAGES, WATCHED_IMAGES, predict
 from stvm.memory.tensors import (
     MemoryMeter,
+    built_real,
     counting_saved,
     fake_tensors,
     gradients_of,
@@ -30,7 +32,7 @@ from stvm.memory.tensors import (
 from stvm.method.metric_network import MetricLearner, MetricOutput
 from stvm.method.no_patches import NoPatches
 from stvm.method.photometric import no_augmentation
-from stvm.networks import SegmentationNetwork, preserve_modes, upsample
+from stvm.networks import SegmentationNetwork, find_network, preserve_modes, upsample
 from stvm.settings import Settings
 from stvm.settings.protocols import find_protocol
 from stvm.source_model.loading import new_network, num_source_classes
@@ -80,7 +82,7 @@ def phases(settings: Settings) -> list[Phase]:
     with fake_tensors():
         if not settings.source.source_checkpoint:
             found.append(_source_training(settings))
-        source = new_network(settings).eval()
+        source = _network(settings).eval()
         adaptation = None
         standing = {"weights": size_of(values_of(source))}
         if settings.method.st:
@@ -98,9 +100,16 @@ _TEMPORARY = "largest temporaries (logits at full size, their gradients)"
 _PASSING = (_ACTIVATIONS, _TEMPORARY)
 
 
+def _network(settings: Settings) -> SegmentationNetwork:
+    """A network on fake tensors; code of others may look at values, so it builds on real ones."""
+    if find_network(settings.network.network).tried:
+        return built_real(partial(new_network, settings))
+    return new_network(settings)
+
+
 def _source_training(settings: Settings) -> Phase:
     recipe, (height, width) = settings.source, settings.source_crop()
-    network = new_network(settings)
+    network = _network(settings)
     training = SupervisedTraining(network, settings, None)
     training.augment = no_augmentation
     pixels = torch.empty(recipe.source_batch, 3, height, width, dtype=torch.uint8)

@@ -6,15 +6,24 @@ Fake tensors have sizes but no contents, so a large network can be counted on a 
 import weakref
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TypeVar
 from unittest import mock
 
 import torch
 from torch import Tensor, nn
-from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
-from torch.utils._python_dispatch import TorchDispatchMode
+from torch._subclasses.fake_tensor import (
+    FakeTensor,
+    FakeTensorMode,
+    unset_fake_temporarily,
+)
+from torch.utils._python_dispatch import (
+    TorchDispatchMode,
+    _get_current_dispatch_mode_stack,
+)
 from torch.utils._pytree import tree_leaves
 from torch.utils.weak import WeakIdKeyDictionary
+
+Module = TypeVar("Module", bound=nn.Module)
 
 
 class MemoryMeter(TorchDispatchMode):
@@ -94,6 +103,15 @@ def gradients_of(optimizer: torch.optim.Optimizer) -> list[Tensor]:
     """Gradients that stay in memory until the next backward pass."""
     groups = (p for group in optimizer.param_groups for p in group["params"])
     return [p.grad for p in groups if p.grad is not None]
+
+
+def built_real(make: Callable[[], Module]) -> Module:
+    """A module built on real tensors within `fake_tensors`, whose values are fake afterwards."""
+    (mode,) = [m for m in _get_current_dispatch_mode_stack() if isinstance(m, FakeTensorMode)]
+    with unset_fake_temporarily():
+        module = make()
+        module._apply(mode.from_tensor)  # type: ignore[no-untyped-call]
+    return module
 
 
 @contextmanager

@@ -22,7 +22,7 @@ _READ: dict[Any, Callable[[str], Any]] = {
 }
 """Type of a value to the function that reads it from text."""
 _OF_ESPNETV2 = ("width", "projection", "idle_outputs")
-_LATER = _OF_ESPNETV2
+_LATER = (*_OF_ESPNETV2, "output_stride", "config", "content")
 """Values that files of earlier versions lack; at their default only ESPNetv2's own are written."""
 
 
@@ -44,6 +44,9 @@ class Architecture:
         projection: Channels of each map within ESPNetv2's pyramid poolings.
         idle_outputs: Number of outputs of ESPNetv2's classifier, behind those of the classes, that
             have weights and are not computed.
+        output_stride: Stride of the features; used by timm:NAME alone.
+        config: JSON text that describes a SegFormer.
+        content: SHA-256 of the user's file from which FILE.py:FUNCTION is built.
     """
 
     network: str
@@ -57,6 +60,9 @@ class Architecture:
     width: float = 1.0
     projection: int = 10
     idle_outputs: int = 0
+    output_stride: int = 0
+    config: str = ""
+    content: str = ""
 
     def facts(self) -> dict[str, str]:
         """All values by name, as text."""

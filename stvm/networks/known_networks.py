@@ -8,6 +8,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import import_module
+from pathlib import Path
 from typing import Any
 
 from stvm.errors import unknown
@@ -27,6 +28,10 @@ class NetworkFacts:
         channels: Whether the setting `channels` counts.
         aspp_branches: Whether the setting `aspp_branches` counts.
         width: Whether the setting `network_width` counts.
+        output_stride: Whether the setting `output_stride` counts.
+        files: Files, below the place in the setting `network`, whose content is part of a trial's
+            name; the empty text is the place itself.
+        tried: Whether only building and trying it shows what its batch norm needs.
         normalisation: Name in `stvm.networks.NORMALISATIONS`.
         family: Family of public checkpoints in whose layout it is exported; empty for none, or if
             the file's origin says it.
@@ -42,6 +47,9 @@ class NetworkFacts:
     channels: bool = False
     aspp_branches: bool = False
     width: bool = False
+    output_stride: bool = False
+    files: tuple[str, ...] = ()
+    tried: bool = False
     normalisation: str = "rgb_imagenet"
     family: str = ""
     initial: tuple[str, ...] = ()
@@ -67,13 +75,35 @@ _ENTRIES = (
         normalisation="bgr_caffe",
         initial=("caffe", "torchvision", "torchvision_frozen", "v1c"),
     ),
+    *(
+        NetworkFacts(
+            *(f"deeplabv3_{backbone}", f"torchvision's DeepLabV3, output stride {stride}"),
+            builder="stvm.networks.torchvision_networks:torchvision_network",
+            needs_two_images=True,
+            auxiliary=True,
+            family="torchvision",
+            initial=initial,
+        )
+        for backbone, stride, initial in (
+            ("resnet50", 8, ("torchvision",)),
+            ("resnet101", 8, ("torchvision",)),
+            ("mobilenet_v3_large", 16, ()),
+        )
+    ),
+    *(
+        NetworkFacts(
+            *(f"fcn_{backbone}", "torchvision's FCN, output stride 8"),
+            builder="stvm.networks.torchvision_networks:torchvision_network",
+            auxiliary=True,
+            family="torchvision",
+            initial=("torchvision",),
+        )
+        for backbone in ("resnet50", "resnet101")
+    ),
     NetworkFacts(
-        *("deeplabv3_resnet50", "torchvision's DeepLabV3, output stride 8"),
-        builder="stvm.networks.torchvision_networks:deeplabv3",
-        needs_two_images=True,
-        auxiliary=True,
+        *("lraspp_mobilenet_v3_large", "torchvision's LR-ASPP, output stride 8"),
+        builder="stvm.networks.torchvision_networks:lraspp",
         family="torchvision",
-        initial=("torchvision",),
     ),
     NetworkFacts(
         *("espnetv2", "ESPNetv2 for small computers, output stride 2"),
@@ -86,8 +116,55 @@ _ENTRIES = (
 NETWORKS = {entry.name: entry for entry in _ENTRIES}
 """Networks that are known by name."""
 
-_KINDS: tuple[tuple[re.Pattern[str], NetworkFacts], ...] = ()
+_KINDS = (
+    (
+        re.compile(r"timm:[\w.-]+"),
+        NetworkFacts(
+            *("timm:NAME", "a backbone of timm under the summed ASPP"),
+            builder="stvm.networks.timm_networks:timm_network",
+            normalisation="own",
+            initial=("timm",),
+            output_stride=True,
+            tried=True,
+        ),
+    ),
+    (
+        re.compile(r"segformer:.+"),
+        NetworkFacts(
+            *("segformer:FOLDER", "SegFormer of Hugging Face, output stride 4"),
+            builder="stvm.networks.segformer:segformer",
+            normalisation="own",
+            files=("config.json", "preprocessor_config.json"),
+            tried=True,
+        ),
+    ),
+    (
+        re.compile(r".+\.py:[A-Za-z_]\w*"),
+        NetworkFacts(
+            *("FILE.py:FUNCTION", "a network of your own"),
+            builder="stvm.networks.own_file:own_network",
+            normalisation="own",
+            files=("",),
+            tried=True,
+        ),
+    ),
+)
 """Kinds of networks, whose names have a part that the user chooses."""
+
+
+def files_of(name: str) -> list[Path]:
+    """Files of the user from which a network is built, the first of which must be there."""
+    facts = find_network(name)
+    place = name.rpartition(":")[0] if facts.files == ("",) else name.partition(":")[2]
+    return [Path(place) / inner for inner in facts.files]
+
+
+def without_place(name: str) -> str:
+    """The name without the folder of its file, which is no part of a trial's name."""
+    facts = find_network(name)
+    if facts.files == ("",):
+        return f"own:{name.rpartition(':')[2]}"
+    return name.partition(":")[0] if facts.files else name
 
 
 def known_names() -> list[str]:

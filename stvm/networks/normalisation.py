@@ -23,6 +23,9 @@ class Normalisation:
 _IMAGENET = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 _CAFFE_RGB = (122.67891434, 116.66876762, 104.00698793)
 
+OWN = "own"
+"""Name where the network brings mean and deviation of its own, which its builder knows."""
+
 NORMALISATIONS = {
     "rgb_imagenet": Normalisation("RGB in [0, 1], ImageNet mean and deviation", *_IMAGENET, False),
     "bgr_imagenet": Normalisation("BGR in [0, 1], ImageNet mean and deviation", *_IMAGENET, True),
@@ -32,5 +35,6 @@ NORMALISATIONS = {
         (1 / 255, 1 / 255, 1 / 255),
         True,
     ),
+    OWN: Normalisation("mean and deviation of the network itself", *_IMAGENET, False),
 }
 """Normalisations by the name that a checkpoint keeps."""

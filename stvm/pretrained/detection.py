@@ -16,9 +16,12 @@ from stvm.networks import (
     ResNetSize,
     find_network,
 )
+from stvm.pretrained.asked_branches import active_branches, ask_branches
 from stvm.pretrained.aspp_branches import detect_active_branches
 from stvm.pretrained.espnetv2_files import espnetv2_architecture
 from stvm.pretrained.families import FAMILIES, LAYOUTS, Family
+from stvm.pretrained.own_weights import open_own_weights
+from stvm.pretrained.segformer_files import is_segformer, segformer_checkpoint
 from stvm.pretrained.source_checkpoint import Checkpoint
 from stvm.pretrained.torchvision_files import torchvision_architecture
 from stvm.pretrained.unknown_networks import KNOWN, network_of, parts_beside, resnet_of
@@ -48,7 +51,15 @@ def open_checkpoint(
         StvmError: The file cannot be read, or its network is unknown or ambiguous; the message
             names the setting that resolves it.
     """
+    if default is not None and find_network(default.network).files == ("",):
+        own = open_own_weights(path, default)
+        if own is not None:
+            return Checkpoint("stvm", own, default, own.remarks)
     found = unwrap(path)
+    if found.layout == "unknown" and is_segformer(found):
+        _refuse_family(found, family, ("transformers",))
+        found, described = segformer_checkpoint(found)
+        return Checkpoint("transformers", found, described, found.remarks, size)
     if found.layout in ("unknown", "backbone"):
         raise StvmError(_no_source_model(found))
     if found.layout == "stvm":
@@ -82,18 +93,18 @@ def _deeplabv2(
             "them"
         )
     name = _family(found, family, detected if branches == "auto" else branches)
-    active_branches = _active_branches(found, name, detected, branches, len(head))
+    active = active_branches(found, name, detected, branches, len(head))
     architecture = Architecture(
         "deeplabv2_resnet101",
         head[0].shape[1],
         head[0].shape[0],
         bool(auxiliary),
-        active_branches,
+        active,
         len(head) == 4,
         _backbone(found, name),
         FAMILIES[name].normalisation,
     )
-    notes = (*found.remarks, *_notes(detected, active_branches, auxiliary))
+    notes = (*found.remarks, *_notes(detected, active, auxiliary))
     return Checkpoint(name, found, architecture, notes, size)
 
 
@@ -141,9 +152,9 @@ def _own(
         heads = [found.state.get(f"classifier.branches.{i}.weight") for i in range(4)]
         weights = [weight for weight in heads if weight is not None]
         detected = detect_active_branches(weights) if len(weights) == 4 else "contradictory"
-        active_branches = _active_branches(found, "stvm", detected, branches, len(weights))
+        active = active_branches(found, "stvm", detected, branches, len(weights))
         has_auxiliary = any(key.startswith("auxiliary.") for key in found.state)
-        return replace(default, aspp_branches=active_branches, auxiliary=has_auxiliary)
+        return replace(default, aspp_branches=active, auxiliary=has_auxiliary)
     try:
         described = Architecture.from_facts(found.metadata)
         FORMS[described.backbone], NORMALISATIONS[described.normalisation]
@@ -152,12 +163,26 @@ def _own(
             f"checkpoint {found.path} is described by {error}, which is nothing known here: "
             "use the version of stvm that wrote it"
         ) from None
+    if find_network(described.network).files == ("",):
+        return _of_own_file(found, described, default)
     if branches not in ("auto", described.aspp_branches):
         raise StvmError(
             f"checkpoint {found.path} was trained with aspp_branches={described.aspp_branches}: "
             f"leave out aspp_branches={branches}"
         )
     return described
+
+
+def _of_own_file(
+    found: UnwrappedCheckpoint, described: Architecture, default: Architecture | None
+) -> Architecture:
+    """The network as the user names its file now: a file of weights runs no code by itself."""
+    if default is None or find_network(default.network).files != ("",):
+        raise StvmError(
+            f"checkpoint {found.path} is of a network of your own, {described.network}: name it "
+            "with network=FILE.py:FUNCTION"
+        )
+    return replace(described, network=default.network)
 
 
 def _refuse_family(found: UnwrappedCheckpoint, asked: str, possible: tuple[str, ...]) -> None:
@@ -180,7 +205,7 @@ def _family(found: UnwrappedCheckpoint, asked: str, branches: str) -> str:
         if "best_MIou" in found.container:
             return "maxsquare"
         # They differ only in the active branches, which the weights show.
-        return {"two": "adaptsegnet", "four": "advent"}.get(branches) or _ask_branches(found)
+        return {"two": "adaptsegnet", "four": "advent"}.get(branches) or ask_branches(found)
     if found.layout == "single":
         if found.prefix.endswith("backbone.model."):
             return "dasac"
@@ -197,49 +222,6 @@ def _family(found: UnwrappedCheckpoint, asked: str, branches: str) -> str:
         f"checkpoint {found.path} may be of {' or '.join(possible)}: {_SAME}; "
         f"set checkpoint_family to one of them"
     )
-
-
-def _ask_branches(found: UnwrappedCheckpoint) -> str:
-    raise StvmError(
-        f"checkpoint {found.path}: its weights do not tell whether two or four of the rates 6, 12, "
-        "18, 24 count; set aspp_branches=two (AdaptSegNet, MaxSquare, DACS) or four (ADVENT, CRST)"
-    )
-
-
-def _active_branches(
-    found: UnwrappedCheckpoint, family: str, detected: str, asked: str, stored: int
-) -> Branches:
-    """Number of active branches: as asked, or as the weights show and the family's code agrees."""
-    if asked == "four" and stored == 2:
-        raise StvmError(
-            f"checkpoint {found.path} has 2 convolutions in its classifier: leave out "
-            "aspp_branches=four"
-        )
-    documented = FAMILIES[family].branches
-    if asked == "auto":
-        asked = documented or detected if detected == "none" else detected
-        if documented and asked not in (documented, "contradictory"):
-            raise StvmError(
-                f"checkpoint {found.path}: checkpoint_family={family} adds {documented} of "
-                f"the rates 6, 12, 18, 24, and the weights say that {asked} were trained: it is "
-                f"of another family ({_families_that_add(found, asked)}), or set "
-                f"aspp_branches={asked}"
-            )
-    if asked == "two":
-        return "two"
-    if asked != "four":
-        _ask_branches(found)
-    return "four"
-
-
-def _families_that_add(found: UnwrappedCheckpoint, branches: str) -> str:
-    """Families of the file's layout whose code sums this number of branches."""
-    names = [
-        name
-        for name, family in FAMILIES.items()
-        if found.layout in family.layouts and family.branches in (branches, None)
-    ]
-    return ", ".join(names) or "none has these keys"
 
 
 def _heads(found: UnwrappedCheckpoint) -> tuple[list[Tensor], list[Tensor]]:

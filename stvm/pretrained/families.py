@@ -37,6 +37,7 @@ LAYOUTS = {
     "mmseg": KeyLayout("backbone.", "decode_head.aspp_modules.", infix=".conv"),
     "torchvision": KeyLayout("backbone.", "classifier.", "aux_classifier."),
     "espnetv2": KeyLayout("", "bu_dec_l4.", branches=False),
+    "segformer": KeyLayout("segformer.", "decode_head.", branches=False),
     "stvm": KeyLayout("features.", "classifier.branches.", "auxiliary.branches."),
 }
 
@@ -71,6 +72,7 @@ FAMILIES = {
     "tllib": Family("TLlib", ("split",), "caffe", "bgr_caffe", "four"),
     "mmseg": Family("mmsegmentation, DAFormer", ("mmseg",), "v1c", "rgb_imagenet", None),
     "torchvision": Family("torchvision", ("torchvision",), "", "rgb_imagenet", None),
+    "transformers": Family("Hugging Face's SegFormer", ("segformer",), "", "own", None),
     "edgenets": Family("EdgeNets", ("espnetv2",), "", "rgb_imagenet", None),
     "stvm": Family("this project", ("stvm",), "caffe", "bgr_caffe", None),
 }

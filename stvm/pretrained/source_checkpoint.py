@@ -16,6 +16,7 @@ from stvm.networks import (
 )
 from stvm.pretrained.families import FAMILIES, LAYOUTS
 from stvm.pretrained.fitting import fit, refuse_non_finite
+from stvm.pretrained.segformer_files import build_segformer
 from stvm.pretrained.unwrapping import UnwrappedCheckpoint
 
 
@@ -91,6 +92,8 @@ class Checkpoint:
                 f"checkpoint {self.found.path} does not say what network it is of: "
                 "give its settings, with --preset or setting=value"
             )
+        if self.found.layout == "segformer":
+            return build_segformer(self.found, self.architecture).eval()
         network = assemble(self.architecture, self.size)
         if self.found.layout == "stvm":
             refuse_non_finite(self.found.path, self.found.state)

@@ -12,6 +12,8 @@ KNOWN = (
     "ResNet-50, EdgeNets' ESPNetv2 and networks of this project"
 )
 
+FCN = "torchvision's FCN"
+
 _NETWORKS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("ESPNetv2 for the classes of ImageNet", (r"^(module\.)?level2_0\.eesp\.",)),
     ("DiCENet of EdgeNets", (r"(^|\.)weight_avg_layer\.",)),
@@ -62,7 +64,7 @@ def network_of(keys: Iterable[str]) -> str:
         if all(any(re.search(pattern, key) for key in listed) for pattern in patterns):
             return name
     if _is_fcn(listed):
-        return "torchvision's FCN"
+        return FCN
     if any(map(_VGG.match, listed)):
         return "a VGG, DenseNet or MobileNet"
     return ""

@@ -10,11 +10,13 @@ from torch import Tensor
 from stvm.errors import StvmError
 from stvm.pretrained.families import LAYOUTS
 from stvm.pretrained.nested_state import BLOCK, ESPNET, WRAPPERS, find_state
-from stvm.pretrained.unknown_networks import network_of
+from stvm.pretrained.unknown_networks import FCN, network_of
 from stvm.pretrained.weight_files import read_file
 
 _OWN = re.compile(rf"^({WRAPPERS})features\.")
 _OWN_HEADS = ("classifier.branches.", "classifier.0.convs.", "classifier.projection_layer.")
+MOBILE = "backbone.1.block.0.0.weight"
+"""A key of torchvision's MobileNetV3 in a segmentation network."""
 INITIAL = "Scale."
 """Prefix in Pytorch-Deeplab's initialisation. Its classifier has other classes and is left out."""
 
@@ -61,6 +63,9 @@ def unwrap(path: Path) -> UnwrappedCheckpoint:
         prefix = wrapped or ""
         state = {key.removeprefix(prefix): value for key, value in state.items()}
         return UnwrappedCheckpoint(path, state, "stvm", prefix, container, metadata, (), remarks)
+    mobile = next((key for key in state if key.endswith(MOBILE)), "")
+    if mobile and any(key.startswith(mobile.removesuffix(MOBILE) + "classifier.") for key in state):
+        return _torchvision(path, state, mobile.removesuffix(MOBILE), container, remarks)
     roots = sorted({m[1] for form in (BLOCK, ESPNET) for m in map(form.match, state) if m})
     if not roots:
         return UnwrappedCheckpoint(path, state, "unknown", "", container, metadata, (), remarks)
@@ -78,6 +83,19 @@ def unwrap(path: Path) -> UnwrappedCheckpoint:
     )
 
 
+def _torchvision(
+    path: Path,
+    state: Mapping[str, Tensor],
+    prefix: str,
+    container: frozenset[str],
+    remarks: tuple[str, ...],
+) -> UnwrappedCheckpoint:
+    """A network of torchvision on MobileNet, whose backbone has no layer1."""
+    plain = {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}
+    beside = tuple(sorted(key for key in state if not key.startswith(prefix)))
+    return UnwrappedCheckpoint(path, plain, "torchvision", prefix, container, {}, beside, remarks)
+
+
 def _is_own(state: Mapping[str, Tensor], prefix: str) -> bool:
     """Whether the keys are this project's; other networks, such as VGG, have features too."""
     return any(key.removeprefix(prefix).startswith(_OWN_HEADS) for key in state)
@@ -91,7 +109,7 @@ def _layout(state: Mapping[str, Tensor], root: str) -> tuple[str, str]:
 
     if any(map(ESPNET.match, state)):
         return "espnetv2", root
-    if network_of(state):
+    if (name := network_of(state)) and name != FCN:
         return "backbone", root
     for name in ("split", "mmseg", "torchvision"):
         layout = LAYOUTS[name]

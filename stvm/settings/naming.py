@@ -8,6 +8,7 @@ import hashlib
 import json
 from typing import Any
 
+from stvm.networks import find_network
 from stvm.settings.compute_settings import ComputeSettings
 from stvm.settings.data_settings import PUBLISHED
 from stvm.settings.evaluation_settings import EvaluationSettings
@@ -24,7 +25,7 @@ _DATA_CONTENTS = (
     *("source_train_content", "source_val_content", "target_train_content"),
     *("target_labels_content", "target_val_content", "target_test_content"),
 )
-_WEIGHTS_CONTENTS = ("checkpoint_content", "init_content")
+_WEIGHTS_CONTENTS = ("checkpoint_content", "init_content", "network_content")
 CONTENTS = (*_DATA_CONTENTS, *_WEIGHTS_CONTENTS)
 """Digests of files; a trial's name has those of the files that it reads."""
 
@@ -51,6 +52,8 @@ def read_contents(groups: Groups) -> set[str]:
         read.add("checkpoint_content")
     elif source["source_init"]:
         read.add("init_content")
+    if find_network(groups["network"]["network"]).files:
+        read.add("network_content")
     if data["dataset"] != "folder":
         return read
     # Every row measures its scores without labels on the target's training images.
@@ -106,7 +109,7 @@ def _without_unread(groups: Groups) -> Groups:
     unread = set(CONTENTS) - read_contents(groups)
     return groups | {
         part: groups[part] | {name: "" for name in groups[part] if name in unread}
-        for part in ("data", "source")
+        for part in ("data", "source", "network")
     }
 
 

@@ -9,6 +9,8 @@ from stvm.settings.fields import SettingsGroup, hashed_if_changed
 
 WIDTHS = (0.5, 1.0, 1.25, 1.5, 2.0)
 """Widths of espnetv2."""
+STRIDES = (4, 8, 16, 32)
+"""Strides of the features of timm:NAME."""
 
 
 class NetworkSettings(SettingsGroup):
@@ -37,6 +39,18 @@ class NetworkSettings(SettingsGroup):
         description="Width of espnetv2, which multiplies the channels of its encoder: 0.5, 1, "
         "1.25, 1.5 or 2.",
     )
+    output_stride: int = hashed_if_changed(
+        16,
+        ge=4,
+        le=32,
+        description="Stride of the features of timm:NAME, 4, 8, 16 or 32; the last layers are "
+        "dilated where the network allows it, and left out where not.",
+    )
+    network_content: str = hashed_if_changed(
+        "",
+        description="SHA-256 of the files from which FILE.py:FUNCTION or segformer:FOLDER is "
+        "built, part of a trial's name; computed, do not set it.",
+    )
 
     @model_validator(mode="after")
     def _fits_the_network(self) -> Self:
@@ -48,6 +62,17 @@ class NetworkSettings(SettingsGroup):
                 f"aspp_branches={self.aspp_branches} is for deeplabv2_resnet101: leave it out with "
                 f"{self.network}"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _stride_is_of_timm(self) -> Self:
+        if self.output_stride != 16 and not find_network(self.network).output_stride:
+            raise ValueError(
+                f"output_stride={self.output_stride} is for timm:NAME: leave it out with "
+                f"{self.network}"
+            )
+        if self.output_stride not in STRIDES:
+            raise ValueError(f"output_stride={self.output_stride}: set it to 4, 8, 16 or 32")
         return self
 
     @model_validator(mode="after")

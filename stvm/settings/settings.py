@@ -7,6 +7,7 @@ from pydantic import ValidationError, model_validator
 from pydantic.fields import FieldInfo
 
 from stvm.errors import StvmError
+from stvm.networks.known_networks import without_place
 from stvm.settings.batch_norm_limits import refuse_lone_images
 from stvm.settings.compute_settings import ComputeSettings
 from stvm.settings.data_settings import PUBLISHED, DataSettings
@@ -175,9 +176,12 @@ class Settings(SettingsGroup):
             left_out.add("source_checkpoint")
         if self.source.init_content:
             left_out.add("source_init")
+        flat = self.flat()
+        if self.network.network_content:
+            flat["network"] = without_place(self.network.network)
         return {
             name: value
-            for name, value in self.flat().items()
+            for name, value in flat.items()
             if name not in left_out
             and not (is_hashed_if_changed(field_of(name)) and value == field_of(name).default)
         }

@@ -26,6 +26,7 @@ class SourceSettings(SettingsGroup):
         "tllib",
         "mmseg",
         "torchvision",
+        "transformers",
         "edgenets",
     ] = hashed_if_changed(
         "auto",

@@ -10,9 +10,11 @@ from stvm.data.datasets import labelling_of
 from stvm.errors import StvmError
 from stvm.files import file_sha256
 from stvm.networks import Architecture, SegmentationNetwork, assemble, find_network
+from stvm.networks.known_networks import without_place
 from stvm.pretrained import Checkpoint, open_backbone, open_checkpoint
 from stvm.pretrained.backbone import ESPNETV2
-from stvm.settings import Settings
+from stvm.pretrained.timm_files import load_timm
+from stvm.settings import NetworkSettings, Settings
 from stvm.settings.presets import NETWORKS
 from stvm.source_model.location import known_source_classes
 
@@ -27,10 +29,14 @@ def new_network(settings: Settings) -> SegmentationNetwork:
         StvmError: An initialisation that cannot be read or does not fit.
     """
     start = settings.source.source_init
-    described = _architecture(settings, num_source_classes(settings))
+    described = described_by(settings, num_source_classes(settings))
     if not start:
         return assemble(described)
     forms = find_network(described.network).initial
+    if forms == ("timm",):
+        network = assemble(described)
+        load_timm(Path(start), network)
+        return network
     if not forms:
         raise StvmError(
             f"source_init={start}: {described.network} has no public weights; leave it out"
@@ -67,12 +73,12 @@ def open_source_model(settings: Settings, path: Path) -> Checkpoint:
         path,
         settings.source.checkpoint_family,
         asked.aspp_branches,
-        _architecture(settings, num_source_classes(settings)),
+        described_by(settings, num_source_classes(settings)),
     )
     described = checkpoint.architecture
     if described is None:
         return checkpoint
-    if described.network != asked.network:
+    if without_place(described.network) != without_place(asked.network):
         raise StvmError(
             f"checkpoint {path} is of {described.network}, and the settings are of "
             f"{asked.network}: {_choose(described.network)}"
@@ -82,15 +88,24 @@ def open_source_model(settings: Settings, path: Path) -> Checkpoint:
         raise StvmError(
             f"checkpoint {path} has no auxiliary classifier on layer 3: leave out auxiliary=true"
         )
+    _refuse_other_sizes(described, asked, path)
+    if find_network(asked.network).channels:
+        # With the settings' channels, weights of another width are refused by their keys.
+        return replace(checkpoint, architecture=replace(described, channels=asked.channels))
+    return checkpoint
+
+
+def _refuse_other_sizes(described: Architecture, asked: NetworkSettings, path: Path) -> None:
+    if described.output_stride not in (0, asked.output_stride):
+        raise StvmError(
+            f"checkpoint {path} is of output_stride={described.output_stride}, and the settings "
+            f"are of {asked.output_stride}: set output_stride={described.output_stride}"
+        )
     if described.width != asked.network_width:
         raise StvmError(
             f"checkpoint {path} is of width {described.width:g}, and the settings are of width "
             f"{asked.network_width:g}: set network_width={described.width:g}"
         )
-    if find_network(asked.network).channels:
-        # With the settings' channels, weights of another width are refused by their keys.
-        return replace(checkpoint, architecture=replace(described, channels=asked.channels))
-    return checkpoint
 
 
 def correspondence_of(settings: Settings, checkpoint: Checkpoint) -> Correspondence:
@@ -137,15 +152,17 @@ def source_facts(checkpoint: Checkpoint) -> dict[str, str | int | float | bool]:
     return facts | {name: value for name, value in kept.items() if value not in ("", "stvm")}
 
 
-def _architecture(settings: Settings, num_classes: int) -> Architecture:
+def described_by(settings: Settings, num_classes: int) -> Architecture:
     """Architecture that the settings alone describe."""
-    network = settings.network
+    network, facts = settings.network, find_network(settings.network.network)
     return Architecture(
         network.network,
         network.channels,
         num_classes,
         network.auxiliary,
         "two" if network.aspp_branches == "two" else "four",
-        normalisation=find_network(network.network).normalisation,
+        normalisation=facts.normalisation,
         width=network.network_width,
+        output_stride=network.output_stride if facts.output_stride else 0,
+        content=network.network_content if facts.files == ("",) else "",
     )

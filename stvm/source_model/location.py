@@ -9,6 +9,8 @@ from stvm.data.cityscapes import CITYSCAPES
 from stvm.data.correspondence import map_classes
 from stvm.data.datasets import labelling_of, source_labelling_of
 from stvm.data.fingerprints import Contents
+from stvm.networks import find_network
+from stvm.networks.label_names import class_names_of
 from stvm.settings import Settings
 from stvm.settings.class_map import NAMED
 
@@ -58,6 +60,9 @@ def known_source_classes(settings: Settings) -> tuple[str, ...]:
         return source_labelling_of(data).class_names
     if names := _fact(Path(checkpoint), "class_names"):
         return tuple(names.split("\n"))
+    hugging_face = settings.network.network.startswith("segformer:")
+    if hugging_face and (beside := class_names_of(Path(checkpoint).parent)):
+        return beside
     return CITYSCAPES if data.class_map in NAMED else ()
 
 
@@ -92,4 +97,5 @@ def uses_local_files(settings: Settings) -> bool:
     """True if images or weights of the user are read, not only the embedded benchmark."""
     source = settings.source
     given = source.source_checkpoint or source.source_init
-    return settings.data.dataset != "streets" or bool(given)
+    own = find_network(settings.network.network).files
+    return settings.data.dataset != "streets" or bool(given or own)

@@ -9,8 +9,9 @@ from stvm.data.correspondence import Correspondence, find_correspondence
 from stvm.data.datasets import has_source_val, open_source, open_target_images, open_target_labelled
 from stvm.data.inspection import check_contents
 from stvm.data.split_files import Reads, odd_files
-from stvm.errors import StvmError
+from stvm.errors import StvmError, one_line
 from stvm.evaluation.trial_evaluator import open_evaluation_images
+from stvm.networks import SegmentationNetwork, find_network
 from stvm.settings import PUBLISHED, Settings, measures_target, needs_two_images
 from stvm.source_model.loading import correspondence_of, new_network, open_source_model
 from stvm.source_model.location import known_source_classes
@@ -55,7 +56,7 @@ def check_inputs(trials: Iterable[Settings], cache: Path | None = None) -> list[
                 open_target_labelled(data, "train", Path())
         if source.source_checkpoint:
             found = open_source_model(settings, Path(source.source_checkpoint))
-            refuse_without_batch_norm(settings.method, found.build())
+            _refuse_unfit(settings, found.build())
             if found.family != "stvm":
                 lines.append(f"{source.source_checkpoint}: {found.line()}")
             classes = correspondence_of(settings, found)
@@ -79,8 +80,8 @@ def _of_trained(settings: Settings) -> Correspondence:
 
 def _check_new(settings: Settings) -> None:
     """A look at the network that is to be trained: its initialisation, and its batch norm."""
-    if settings.source.source_init:
-        refuse_without_batch_norm(settings.method, new_network(settings))
+    if settings.source.source_init or find_network(settings.network.network).tried:
+        _refuse_unfit(settings, new_network(settings))
     elif needing_batch_norm(settings.method):
         with torch.device("meta"):
             refuse_without_batch_norm(settings.method, new_network(settings))
@@ -97,6 +98,33 @@ def _reads(settings: Settings) -> list[Reads]:
         found.append(Reads(data, "source", "val", most=most))
     found.append(Reads(data, "target", "train", labelled=method.procedure == "oracle"))
     return [*found, Reads(data, "target", settings.training.eval_split)]
+
+
+def _refuse_unfit(settings: Settings, network: SegmentationNetwork) -> None:
+    """Refuse a network whose batch norm, or whose lack of it, does not fit the settings.
+
+    What only a pass can show is tried: the smallest batch of a step, at the size of its crops.
+    """
+    refuse_without_batch_norm(settings.method, network)
+    training, source = settings.training, settings.source
+    if not find_network(settings.network.network).tried:
+        return
+    passes = []
+    if settings.method.st:
+        images = training.batch // training.accumulate
+        passes.append(("batch", images, (training.crop_height, training.crop_width)))
+    if not source.source_checkpoint:
+        images = source.source_batch // source.source_accumulate
+        passes.append(("source_batch", images, settings.source_crop()))
+    for name, images, crop in passes:
+        try:
+            with torch.no_grad(), torch.random.fork_rng([]):
+                network.train()(torch.rand(images, 3, *crop))
+        except Exception as error:  # the code is of others
+            raise StvmError(
+                f"{settings.network.network} cannot take {images} crops of {crop[0]}x{crop[1]} "
+                f"({one_line(error)}): try another {name} or crop size"
+            ) from None
 
 
 def _refuse_lone_image(settings: Settings, images: int) -> None:

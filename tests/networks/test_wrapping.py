@@ -65,3 +65,38 @@ def test_a_new_head_is_ready_to_be_trained_whatever_the_classifier_is(bias: bool
     features = torch.rand(2, 4, 8, 8)
     assert head(features).shape[2:] == classifier(features).shape[2:]
     assert not any(module.training for module in classifier.modules())
+
+
+class Swapped(nn.Module):
+    """Its last convolution in the forward pass is the one that was defined first."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.last = nn.Conv2d(8, 5, 1)
+        self.first = nn.Conv2d(4, 8, 1)
+
+    def forward(self, features: torch.Tensor) -> torch.Tensor:
+        return self.last(self.first(features).relu())
+
+
+def test_the_last_convolution_of_the_forward_pass_gets_the_new_outputs() -> None:
+    network = stvm.wrap_network(features=nn.Conv2d(3, 4, 1), classifier=Swapped())
+    head = network.new_head(9)
+    assert head.last.out_channels == 9 and head.first.out_channels == 8
+    assert head(network.extract(torch.rand(1, 3, 8, 8))).shape[1] == 9
+
+
+def test_groups_of_the_last_convolution_are_kept() -> None:
+    last = nn.Conv2d(8, 4, 1, groups=4)
+    network = stvm.wrap_network(features=nn.Conv2d(3, 8, 1), classifier=last)
+    head = network.new_head(12)
+    assert head.groups == 4 and head.weight.shape == (12, 2, 1, 1)
+    with pytest.raises(stvm.StvmError, match="4 groups, which 7 outputs cannot be split into"):
+        network.new_head(7)
+
+
+def test_a_last_convolution_that_does_not_give_the_logits_is_told() -> None:
+    classifier = nn.Sequential(nn.Conv2d(4, 20, 1), nn.PixelShuffle(2))
+    network = stvm.wrap_network(features=nn.Conv2d(3, 4, 1), classifier=classifier)
+    with pytest.raises(stvm.StvmError, match=r"gives 5 channels, and its last nn.Conv2d \(0\) 20"):
+        network.new_head(9)

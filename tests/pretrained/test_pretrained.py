@@ -11,8 +11,15 @@ import pytest
 import torch
 from torch import Tensor
 
+from stvm.errors import StvmError
 from stvm.networks import Architecture, ResNetSize, assemble, upsample
-from stvm.pretrained import open_backbone, open_checkpoint, public_checkpoint, save_network
+from stvm.pretrained import (
+    export_family,
+    open_backbone,
+    open_checkpoint,
+    public_checkpoint,
+    save_network,
+)
 from stvm.settings import Settings
 from stvm.source_model.loading import load_source, open_source_model, source_facts
 from stvm.trial.inputs import check_inputs
@@ -182,6 +189,45 @@ def test_a_family_loads_and_gives_its_logits(name: str, images: Tensor, tmp_path
     back = open_checkpoint(again, family, described.aspp_branches, size=SIZE).build()
     own, theirs = network.state_dict(), back.state_dict()
     assert own.keys() == theirs.keys() and all(torch.equal(own[k], theirs[k]) for k in own)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("name", "auxiliary"),
+    [
+        ("lraspp_mobilenet_v3_large", False),
+        ("deeplabv3_mobilenet_v3_large", True),
+        ("fcn_resnet50", True),
+    ],
+)
+def test_torchvisions_other_networks_load_and_are_exported(
+    name: str, auxiliary: bool, tmp_path: Path
+) -> None:
+    from torchvision.models import segmentation
+
+    torch.manual_seed(0)
+    more = {"aux_loss": True} if auxiliary else {}
+    theirs = getattr(segmentation, name)(
+        weights=None, weights_backbone=None, num_classes=13, **more
+    ).eval()
+    state = {f"module.{key}": value for key, value in theirs.state_dict().items()}
+    torch.save({"model": state}, tmp_path / "file.pth")
+    checkpoint = open_checkpoint(tmp_path / "file.pth")
+    network = checkpoint.build()
+    described = network.architecture
+    assert (described.network, described.auxiliary, described.num_classes) == (name, auxiliary, 13)
+    images = torch.rand(1, 3, 33, 40)
+    with torch.no_grad():
+        found = theirs(public.rgb_input(images).float())["out"]
+        torch.testing.assert_close(network(images), found, rtol=1e-3, atol=1e-4)
+    assert export_family(network, checkpoint.family) == "torchvision"
+    exported = public_checkpoint(network, "torchvision")
+    theirs.load_state_dict(exported)
+    assert exported.keys() == theirs.state_dict().keys()
+    missing = min(key for key in state if "running_mean" in key)
+    torch.save({key: value for key, value in state.items() if key != missing}, tmp_path / "b.pth")
+    with pytest.raises(StvmError, match=f"does not fit {name}.*: keys 1 missing"):
+        open_checkpoint(tmp_path / "b.pth").build()
 
 
 @pytest.mark.slow

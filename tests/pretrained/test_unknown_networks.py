@@ -186,11 +186,6 @@ NETWORKS: dict[str, tuple[State, str]] = {
         RESNET | keys("decode_head.aspp_modules.0.conv.weight", "decode_head.image_pool.1.bn.bias"),
         "mmsegmentation's DeepLabV3",
     ),
-    "torchvision FCN": (
-        under("backbone.", backbone())
-        | keys("classifier.0.weight", "classifier.1.running_mean", "classifier.4.weight"),
-        "torchvision's FCN",
-    ),
     "smp": (under("encoder.", backbone()) | keys("segmentation_head.0.weight"), "segmentation_mo"),
     "another head": (
         under("net.", backbone()) | keys("net.mine.weight"),
