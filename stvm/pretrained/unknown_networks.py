@@ -8,8 +8,8 @@ from collections import Counter
 from collections.abc import Iterable
 
 KNOWN = (
-    "known are DeepLabV2 on ResNet-101 (its public families), torchvision's DeepLabV3 on "
-    "ResNet-50, EdgeNets' ESPNetv2 and networks of this project"
+    "known are DeepLabV2 on ResNet-101 (its public families), torchvision's DeepLabV3, FCN "
+    "and LR-ASPP, EdgeNets' ESPNetv2 and networks of this project"
 )
 
 FCN = "torchvision's FCN"
