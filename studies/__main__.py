@@ -16,6 +16,7 @@ COMMANDS = {
     "export": ("export", "write all records to one Parquet file"),
     "memory": ("memory", "estimate the GPU memory that a trial needs"),
     "checkpoint": ("checkpoint", "say what a file of weights is, and whether it fits a preset"),
+    "adapt": ("adapt", "adapt a public network to your own images, which need no labels"),
     "predict": ("predict", "label images of your own: classes, overlays, reliability"),
     "track": ("track", "write recorded trials to TensorBoard, MLflow and Weights & Biases"),
     "export-model": (

@@ -108,13 +108,14 @@ SCENARIO = [
 
 
 def bring(folder: Path) -> None:
-    """Make the user's own files: the folders of a scenario, a checkpoint and a photo."""
+    """Make the user's own files: the folders of a scenario, a checkpoint and photos."""
     make_gta5(folder / "data" / "gta5")
     make_cityscapes(folder / "data" / "cityscapes", val=2)
     network = build_network("small_deeplab", 16, len(CITYSCAPES))
     save_network(network, folder / "source.safetensors", CITYSCAPES)
     (folder / "photos").mkdir()
-    Image.new("RGB", (60, 40)).save(folder / "photos" / "street.png")
+    for name in ("road", "street"):
+        Image.new("RGB", (60, 40)).save(folder / "photos" / f"{name}.png")
 
 
 def as_a_test_runs_it(words: list[str], folder: Path) -> list[str]:
@@ -129,6 +130,8 @@ def as_a_test_runs_it(words: list[str], folder: Path) -> list[str]:
     more: list[str] = []
     if {"checkpoint", "prepare", "studies/scenarios.py"} & set(words[:3]):
         more = SCENARIO
+    elif "adapt" in words[:3]:
+        more = ["iterations=2", "n_f=8"]
     elif words[0].startswith("studies/"):
         given = {word.split("=")[0] for word in words}
         if words[0] == "studies/teacher.py":
@@ -177,7 +180,7 @@ def run_here(words: list[str], monkeypatch: pytest.MonkeyPatch) -> int:
 
 def starts_fast(words: list[str]) -> bool:
     """Whether a command starts fast (no Ray, torch or plots), so that a new process may run it."""
-    with_torch = ("replay", "checkpoint", "memory", "export-model")
+    with_torch = ("replay", "checkpoint", "memory", "export-model", "adapt")
     return "--list" in words or (words[0] == "-m" and words[2] not in with_torch)
 
 

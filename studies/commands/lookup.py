@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from studies.commands.adaptation_folder import AdaptationFolder
 from stvm.errors import StvmError
 from stvm.networks import find_network as facts_of
 from stvm.records.manifest import Manifest, manifest_files, read_manifest
@@ -64,16 +65,22 @@ def find_name(prefix: str, names: Sequence[str], what: str = "record of trial") 
 
 
 def find_network(model: str, root: Path) -> tuple[Path, str]:
-    """A file of weights by its path, or the network kept of a trial by how its hash begins.
+    """A file of weights by its path, that in a folder of `adapt`, or the network kept of a trial.
+
+    Args:
+        model: path of the file or folder, or the beginning of the trial's hash.
+        root: folder of results.
 
     Returns:
-        The file, and the hash of the trial; empty for a file that was named.
+        The file, and the hash of the trial; empty for a file or folder that was named.
 
     Raises:
         StvmError: there is neither.
     """
     if Path(model).is_file():
         return Path(model), ""
+    if AdaptationFolder(Path(model)).model.is_file():
+        return AdaptationFolder(Path(model)).model, ""
     if len(Path(model).parts) > 1:
         raise StvmError(f"no file {model}: name a file of weights, or the HASH of a trial")
     recorded = open_results(root)

@@ -1,9 +1,10 @@
 """Predictions of a network for your own images: labels, colours, overlay, reliability.
 
 MODEL is the HASH of a trial run with keep_model=true (a study's `--list` shows hashes; the demo
-keeps its networks), or a file of weights. For each image NAME the folder --out gets
-NAME_labels.png (class ids, 8 bits), NAME_colours.png, NAME_overlay.png (beside the image) and,
-where the trial has a metric network, NAME_reliability.png (white: reliable); and classes.csv, once.
+keeps its networks), a folder that `adapt` wrote, or a file of weights. For each image NAME the
+folder --out gets NAME_labels.png (class ids, 8 bits), NAME_colours.png, NAME_overlay.png (beside
+the image) and, where there is a metric network, NAME_reliability.png (white: reliable); and
+classes.csv, once.
 """
 
 import argparse
@@ -17,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from PIL import Image
 
+from studies.commands.adaptation_folder import AdaptationFolder
 from studies.commands.lookup import (
     add_network_option,
     find_network,
@@ -41,7 +43,7 @@ _NAMED = 3
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Options of the command."""
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
-    parser.add_argument("model", metavar="HASH-or-FILE")
+    parser.add_argument("model", metavar="HASH-or-DIR-or-FILE")
     parser.add_argument("images", nargs="+", type=Path, metavar="IMAGE-or-FOLDER")
     parser.add_argument("--out", type=Path, metavar="DIR")
     parser.add_argument("--results", type=Path, default=Path("results"), metavar="DIR")
@@ -49,8 +51,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         *("--height", "-H"),
         type=int,
         metavar="PIXELS",
-        help="height at which the network sees an image; default: that of the trial's images, or "
-        "for a file of weights the image's own",
+        help="height at which the network sees an image; default: that of the images adapted "
+        "to, or for a file of weights the image's own",
     )
     parser.add_argument("--multi-scale", action="store_true", help="scales 0.75, 1, 1.25, mirrored")
     parser.add_argument("--mirrored", action="store_true", help="the image and its mirror image")
@@ -139,7 +141,10 @@ def _files(options: argparse.Namespace) -> "tuple[Path, str, int, Path | None, R
     """
     path, name = find_network(options.model, options.results)
     if not name:
-        return path, "", 0, None, None
+        adapted = AdaptationFolder(Path(options.model))
+        if path != adapted.model:
+            return path, "", 0, None, None
+        return path, "", adapted.height(), adapted.metric, None
     results = open_results(options.results)
     record = results.read(name)
     assert record is not None

@@ -4,29 +4,28 @@ Labels are 8-bit single-channel PNG files whose values are class ids; 255 is ign
 the image as a viewer shows it, turned by its EXIF orientation.
 """
 
-from collections import OrderedDict
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
 from stvm.data.classes import IGNORE_INDEX, ClassList
-from stvm.data.image_files import Uint8Array, is_turned, read_ids, read_rgb, read_size, size_text
+from stvm.data.image_files import Uint8Array, is_turned, read_ids, read_size, size_text
 from stvm.data.label_encoding import look_alike
+from stvm.data.listed_images import (
+    DEFAULT_CACHE_BYTES,
+    ListedImages,
+    of_other_kinds,
+    pictures_in,
+    pictures_of_other_kinds,
+)
 from stvm.data.path_hints import composed, did_you_mean, near
 from stvm.errors import StvmError
 
-DEFAULT_CACHE_BYTES = 2**30
-IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg")
-OTHER_SUFFIXES = (
-    *(".webp", ".bmp", ".tif", ".tiff", ".gif", ".jfif", ".jpe", ".jp2", ".avif", ".heic"),
-    *(".ppm", ".pgm", ".tga"),
-)
 LAYOUT = "<root>/<split>/images/NAME.{png,jpg,jpeg}"
 
 
-class FolderImages:
+class FolderImages(ListedImages):
     """Images of one split, decoded on access; label files are never opened.
 
     Args:
@@ -48,31 +47,7 @@ class FolderImages:
         width: int,
         cache_bytes: int = DEFAULT_CACHE_BYTES,
     ) -> None:
-        self.height = height
-        self.width = width
-        self._image_paths = image_paths(Path(root), split)
-        self.names: tuple[str, ...] = tuple(path.stem for path in self._image_paths)
-        self._cache = _ArrayCache(cache_bytes)
-
-    def __len__(self) -> int:
-        return len(self.names)
-
-    def image(self, index: int) -> Uint8Array:
-        """Image `index` as RGB (height, width, 3), resized bilinearly if its file differs in size.
-
-        Raises:
-            StvmError: The file cannot be read or has more than 8 bits per channel.
-        """
-        path = self._image_paths[index]
-        return self._cache.get(
-            path, lambda: self._resized(read_rgb(path), Image.Resampling.BILINEAR)
-        )
-
-    def _resized(self, image: Image.Image, resampling: Image.Resampling) -> Uint8Array:
-        size = (self.width, self.height)
-        if image.size != size:
-            image = image.resize(size, resampling)
-        return np.array(image, dtype=np.uint8)
+        super().__init__(image_paths(Path(root), split), height, width, cache_bytes)
 
 
 class LabelledFolder(FolderImages):
@@ -148,28 +123,6 @@ def checked_ids(path: Path, image_path: Path, classes: ClassList) -> Uint8Array:
     return ids
 
 
-class _ArrayCache:
-    """Memory of the arrays used last, up to a number of bytes."""
-
-    def __init__(self, max_bytes: int) -> None:
-        self._max_bytes = max_bytes
-        self._arrays: OrderedDict[Path, Uint8Array] = OrderedDict()
-        self.bytes = 0
-
-    def get(self, path: Path, decode: Callable[[], Uint8Array]) -> Uint8Array:
-        """A copy of the array, so that the caller may change it in place."""
-        if path in self._arrays:
-            self._arrays.move_to_end(path)
-            return self._arrays[path].copy()
-        array = decode()
-        if array.nbytes <= self._max_bytes:
-            self._arrays[path] = array.copy()
-            self.bytes += array.nbytes
-        while self.bytes > self._max_bytes:
-            self.bytes -= self._arrays.popitem(last=False)[1].nbytes
-        return array
-
-
 def image_paths(root: Path, split: str) -> list[Path]:
     """Images of a split, sorted by stem.
 
@@ -181,37 +134,18 @@ def image_paths(root: Path, split: str) -> list[Path]:
         if not part.is_dir():
             other = did_you_mean(root, lambda place: (place / split / "images").is_dir())
             raise StvmError(f"{part}: {what} is not a folder; the layout must be {LAYOUT}{other}")
-    paths = sorted(
-        (path for path in folder.iterdir() if _is_image(path)), key=lambda path: path.stem
-    )
+    paths = pictures_in(folder)
     if not paths:
-        others = left_out(root, split)
         raise StvmError(
             f"{folder}: no image in this folder; the layout must be {LAYOUT}"
-            + (f"; save {others[0].name} and so on as PNG or JPEG" if others else "")
+            f"{of_other_kinds(folder)}"
         )
-    first: dict[str, Path] = {}
-    for path in paths:
-        if (stem := composed(path.stem)) in first:
-            raise StvmError(
-                f"{path}: has the same stem as {first[stem].name}; rename or remove one of the two"
-            )
-        first[stem] = path
     return paths
 
 
 def left_out(root: Path, split: str) -> list[Path]:
     """Pictures in a split's images folder whose file format is not read."""
-    folder = root / split / "images"
-    return sorted(
-        path
-        for path in folder.iterdir()
-        if path.suffix.lower() in OTHER_SUFFIXES and not path.name.startswith(".")
-    )
-
-
-def _is_image(path: Path) -> bool:
-    return path.suffix.lower() in IMAGE_SUFFIXES and not path.name.startswith(".")
+    return pictures_of_other_kinds(root / split / "images")
 
 
 def label_paths(images: list[Path]) -> list[Path]:

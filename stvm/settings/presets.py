@@ -206,6 +206,30 @@ def _camvid(kind: str) -> Preset:
     )
 
 
+_OWN_IMAGES: dict[str, Any] = {
+    "optimizer": "adamw",
+    "lr": 1e-4,
+    "head_lr_factor": 1.0,
+    "batch": 2,
+    "iterations": 200,
+    "start_bn": 0.5,
+    "student_bn": "frozen",
+    "teacher_bn": "keep",
+    "ema_momentum": 0.01,
+    "ema_period": 1,
+    "n_f": 64,
+    "metric_lr": 1e-2,
+    "metric_floor": 8,
+    "n_mocm": 5,
+    "tau_mocm": 0.8,
+    "patch_max_cover": 0.1,
+    "patch_unit": "component",
+    "loss_norm": "weights",
+    "evaluated": "teacher",
+}
+"""Small public network and real images; the crop is the whole image."""
+
+
 PRESETS = {
     "demo": Preset("Embedded benchmark on two cores in ten minutes.", _DEMO, (100, 101)),
     **{f"camvid_{kind}": _camvid(kind) for kind in ("fog", "low_light", "noise", "mixed")},
@@ -228,6 +252,10 @@ PRESETS = {
         | {"source_augment": 0.5, "source_balance": 1.0},
     ),
     **_scenarios(),
+    "own_images": Preset(
+        "Public model and your own images without labels, for `python -m studies adapt`.",
+        _OWN_IMAGES,
+    ),
     "paper": Preset("All values of section IV-B; give your folders as settings.", _PAPER),
 }
 

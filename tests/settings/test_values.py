@@ -63,6 +63,8 @@ def expected_of(preset: str) -> dict[str, Any]:
         height, width = SIZES[preset]
         size = {"height": height, "width": width, "crop_height": height, "crop_width": width}
         return PUBLIC | size | {"classes": KITTI_IDS if "kitti" in preset else CLASSES_10}
+    if preset == "own_images":
+        return {"optimizer": "adamw", "batch": 2, "head_lr_factor": 1.0, "evaluated": "teacher"}
     if preset.startswith("cam") or preset == "carla_camvid":
         carla = {"source_augment": 0.5, "source_balance": 1.0}
         return REAL | (carla if preset == "carla_camvid" else {})
