@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from studies.commands.adaptation_folder import AdaptationFolder
 from studies.commands.adaptation_summary import summary
+from studies.commands.lookup import add_network_option
 from stvm.errors import StvmError
 from stvm.files.locks import Held, locked
 from stvm.settings import Settings, group_of, parse_assignments
@@ -46,6 +47,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         *("--width", "-W"), type=int, default=0, metavar="PIXELS", help="width, likewise"
     )
+    add_network_option(parser)
     parser.add_argument("--device", choices=("cpu", "cuda"), help="a GPU where there is one")
     parser.add_argument(
         "settings",
@@ -58,6 +60,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """The command; returns its exit code."""
     changes = parse_assignments(options.settings)
+    # The message about a file of the user's own network names it as a setting.
+    options.network = changes.pop("network", options.network)
     for name in changes:
         _refuse_useless(name)
     if options.checkpoint is None:

@@ -15,6 +15,7 @@ from PIL import Image
 from studies.commands.adapt import own_settings
 from studies.commands.adaptation_folder import AdaptationFolder
 from studies.commands.before_after import Shown, write_before_after
+from studies.commands.lookup import own_network
 from studies.commands.predict import default_names, write_legend
 from studies.commands.progress_line import ProgressLine
 from stvm import __version__
@@ -33,8 +34,8 @@ from stvm.settings.naming import NOT_NAMED
 from stvm.source_model.loading import source_facts
 from stvm.training.device import computing
 from stvm.training.resume import TrainingCheckpoint
-from stvm.training.starting_network import refuse_without_batch_norm
 from stvm.training.stopping import StoppableProgress, stoppable
+from stvm.trial.inputs import refuse_unfit
 from stvm.trial.metric_network_files import save_metric
 from stvm.trial.photo_adaptation import PhotoOutcome, adapt_to_photos
 from stvm.trial.predictor import Predictor
@@ -220,11 +221,15 @@ def prepare(options: argparse.Namespace, changes: dict[str, str]) -> PhotoWork:
     }
     asked = Settings().replace(**{"network": "deeplabv2_resnet101"} | reading)
     checkpoint = open_checkpoint(
-        options.checkpoint, asked.source.checkpoint_family, asked.network.aspp_branches
+        options.checkpoint,
+        asked.source.checkpoint_family,
+        asked.network.aspp_branches,
+        own_network(options.network, "", options.out or Path()),
     )
     network = checkpoint.build()
     settings = own_settings(changes, **_fixed(options, network, paths[0]))
-    refuse_without_batch_norm(settings.method, network)
+    # Another copy: it is tried in training.
+    refuse_unfit(settings, checkpoint.build())
     device = torch.device(options.device or ("cuda" if torch.cuda.is_available() else "cpu"))
     if device.type == "cuda" and not torch.cuda.is_available():
         raise StvmError("torch finds no GPU here: leave out --device, or set --device cpu")
@@ -248,5 +253,7 @@ def _fixed(
         "channels": (facts.channels, described.channels),
         "aspp_branches": (facts.aspp_branches, described.aspp_branches),
         "network_width": (facts.width, described.width),
+        "output_stride": (facts.output_stride, described.output_stride),
+        "network_content": (bool(facts.files), described.content),
     }
     return fixed | {name: value for name, (counts, value) in own.items() if counts}

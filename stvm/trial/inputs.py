@@ -56,7 +56,7 @@ def check_inputs(trials: Iterable[Settings], cache: Path | None = None) -> list[
                 open_target_labelled(data, "train", Path())
         if source.source_checkpoint:
             found = open_source_model(settings, Path(source.source_checkpoint))
-            _refuse_unfit(settings, found.build())
+            refuse_unfit(settings, found.build())
             if found.family != "stvm":
                 lines.append(f"{source.source_checkpoint}: {found.line()}")
             classes = correspondence_of(settings, found)
@@ -81,7 +81,7 @@ def _of_trained(settings: Settings) -> Correspondence:
 def _check_new(settings: Settings) -> None:
     """A look at the network that is to be trained: its initialisation, and its batch norm."""
     if settings.source.source_init or find_network(settings.network.network).tried:
-        _refuse_unfit(settings, new_network(settings))
+        refuse_unfit(settings, new_network(settings))
     elif needing_batch_norm(settings.method):
         with torch.device("meta"):
             refuse_without_batch_norm(settings.method, new_network(settings))
@@ -100,7 +100,7 @@ def _reads(settings: Settings) -> list[Reads]:
     return [*found, Reads(data, "target", settings.training.eval_split)]
 
 
-def _refuse_unfit(settings: Settings, network: SegmentationNetwork) -> None:
+def refuse_unfit(settings: Settings, network: SegmentationNetwork) -> None:
     """Refuse a network whose batch norm, or whose lack of it, does not fit the settings.
 
     What only a pass can show is tried: the smallest batch of a step, at the size of its crops.

@@ -1,6 +1,5 @@
 """`python -m studies adapt`: a folder of images without labels, from one command to its result."""
 
-import argparse
 import signal
 from collections.abc import Mapping
 from pathlib import Path
@@ -16,12 +15,14 @@ from safetensors.torch import load_file
 from studies.__main__ import main
 from studies.commands.adaptation_folder import AdaptationFolder
 from studies.commands.before_after import CELL, GAP, HEADING, LINE, Shown, draw_before_after
-from studies.commands.photo_work import prepare
 from studies.commands.progress_line import ProgressLine
 from stvm.data.photo_folder import adaptation_size
 from stvm.networks import build_network
 from stvm.pretrained import open_checkpoint, save_network
+from stvm.source_model.loading import new_network
+from tests.helpers.any_network import OWN, kind, make_own
 from tests.helpers.command_output import content, refused
+from tests.helpers.tiny_settings import tiny
 
 NAMES = ("road", "tree", "sky")
 SHORT = ("iterations=4", "n_f=8", "q_m=0.3", "tau_mocm=2", "metric_floor=0")
@@ -187,7 +188,8 @@ def test_a_folder_holds_one_adaptation(
         (["lr=0"], "'lr'"),
         (["crop_height=80"], "crop 80x64 is larger than the image 48x64"),
         (["height=32"], "give it as --height PIXELS"),
-        (["network=espnetv2"], "the network is that of the checkpoint"),
+        (["network=espnetv2"], "--network espnetv2: it names FILE.py:FUNCTION"),
+        (["network_width=2"], "the network is that of the checkpoint"),
         (["dataset=folder"], "has no meaning here"),
         (["eval_split=val"], "has no meaning here"),
         (["st=false", "aug=false", "mt=false", "mgs=false", "mocm=false"], "nothing to adapt"),
@@ -238,18 +240,40 @@ def test_wrong_files_are_one_line(
     assert "--out DIR" in refused(capsys, *named, "--checkpoint", str(weights))
 
 
-def test_a_network_without_batch_norm_starts_as_it_is_or_is_refused(
-    photos: Path, weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("own", "espnetv2"),
+        pytest.param("segformer", marks=pytest.mark.slow),
+        pytest.param("lraspp_mobilenet_v3_large", marks=pytest.mark.slow),
+    ],
+)
+def test_the_network_is_that_of_the_file(
+    name: str,
+    photos: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
-    from stvm.errors import StvmError
-
-    options = argparse.Namespace(
-        photos=photos, checkpoint=weights, out=tmp_path, height=0, width=0, device=None
-    )
-    monkeypatch.setattr("stvm.training.starting_network.batch_norms", lambda network: [])
-    with pytest.raises(StvmError, match=r"start_bn=0\.5: the network has no batch norm"):
-        prepare(options, {})
-    assert prepare(options, {"start_bn": "0"}).settings.method.start_bn == 0
+    chosen = kind(name, tmp_path)
+    if name == "own":
+        make_own(tmp_path, OWN.replace("print", "str"))
+    settings = tiny(**chosen, width=64, height=48)
+    network, path = new_network(settings), tmp_path / "any.safetensors"
+    count = network.architecture.num_classes
+    save_network(network, path, tuple(f"kind {n}" for n in range(count)))
+    code = ["--network", settings.network.network] if name == "own" else []
+    given = [*words(photos, path, tmp_path / "out"), "iterations=1", *code]
+    given.remove(SHORT[0])
+    if name == "own":
+        assert "start_bn=0.5: the network has no batch norm" in refused(capsys, *given)
+        assert "network=FILE.py:FUNCTION" in refused(capsys, *given[:-2])
+        given.append("start_bn=0")
+    assert main(given) == 0
+    facts = facts_of(tmp_path / "out")
+    assert facts["source_model"]["network"] == network.architecture.network
+    assert len(list((tmp_path / "out" / "labels").iterdir())) == 8
+    again = ["predict", str(tmp_path / "out"), str(photos / "p1.png"), *code]
+    assert main([*again, "--out", str(tmp_path / "again")]) == 0
 
 
 @pytest.mark.parametrize(
