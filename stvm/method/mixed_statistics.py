@@ -166,6 +166,16 @@ def mix_statistics(network: nn.Module, source: nn.Module, share: float) -> None:
             norm.register_buffer(f"fixed_{name}", given.detach().clone(), persistent=False)
 
 
+def plain_statistics(network: nn.Module) -> None:
+    """Make each `MixedBatchNorm` of a network the batch norm that it was before, in place."""
+    for norm in batch_norms(network):
+        if isinstance(norm, MixedBatchNorm):
+            for name in ("share", "fixed_mean", "fixed_variance"):
+                delattr(norm, name)
+            own = type(norm) is MixedBatchNorm
+            norm.__class__ = nn.BatchNorm2d if own else type(norm).__bases__[1]
+
+
 def _mixed_kind(kind: type[nn.Module]) -> type[MixedBatchNorm]:
     """`MixedBatchNorm` with the rest of another kind's forward pass, such as an activation."""
     if kind is nn.BatchNorm2d:

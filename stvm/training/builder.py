@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from stvm.method.mean_teacher import Labeller, MeanTeacher, frozen_copy, no_update
 from stvm.method.metric_network import MetricLearner, MetricOutput
-from stvm.method.mixed_statistics import batch_norms
+from stvm.method.mixed_statistics import batch_norms, plain_statistics
 from stvm.method.no_patches import NoPatches
 from stvm.method.patches import PatchBank
 from stvm.method.photometric import PhotometricAugmentation, no_augmentation
@@ -186,8 +186,11 @@ def build_metric(
 ) -> MetricLearner:
     """Metric network with the classifier's architecture, random proxies, Adam (section III-C)."""
     method, forward_mode = settings.method, forward_mode_of(settings.compute)
+    head = source.new_head(method.n_f).to(device_of(source))
+    # A head may be a copy of the classifier, whose share of statistics says nothing of new weights.
+    plain_statistics(head)
     return MetricLearner(
-        forward_mode.prepare(source.new_head(method.n_f).to(device_of(source))),
+        forward_mode.prepare(head),
         num_classes=num_classes,
         embedding_size=method.n_f,
         temperature=method.temperature,

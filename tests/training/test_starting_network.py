@@ -56,6 +56,35 @@ def test_student_teacher_and_labeller_keep_the_share_and_the_metric_network_does
     assert all(torch.equal(value, before[k]) for k, value in source.state_dict().items())
 
 
+class NormAndRelu(nn.BatchNorm2d):
+    """A batch norm with a forward pass of its own."""
+
+    def forward(self, input: torch.Tensor) -> torch.Tensor:
+        return super().forward(input).relu()
+
+
+@pytest.mark.parametrize("kind", [nn.BatchNorm2d, NormAndRelu])
+def test_a_head_copied_from_the_classifier_has_the_batch_norm_that_the_source_model_has(
+    kind: type[nn.BatchNorm2d],
+) -> None:
+    torch.manual_seed(0)
+    classifier = nn.Sequential(nn.Conv2d(4, 8, 1), kind(8), nn.Conv2d(8, 5, 1))
+    source = wrap_network(
+        features=nn.Sequential(nn.Conv2d(3, 4, 3, 2, 1), nn.BatchNorm2d(4)), classifier=classifier
+    )
+    classifier[1].running_mean.fill_(7)
+    settings = tiny(start_bn=0.5, student_bn="share")
+    built = build_adaptation(settings, starting_network(settings.method, source, images()), 5)
+    assert built.metric
+    (norm,) = batch_norms(built.metric.network)
+    assert type(norm) is kind
+    fresh = kind(8).train()
+    maps = torch.randn(2, 8, 4, 4)
+    assert torch.equal(norm.train()(maps), fresh(maps))
+    assert norm.state_dict().keys() == fresh.state_dict().keys()
+    assert isinstance(batch_norms(built.student)[1], MixedBatchNorm)
+
+
 @pytest.mark.parametrize("named", NEEDING)
 def test_a_network_without_batch_norm_is_refused_where_statistics_are_asked_for(
     named: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
