@@ -43,7 +43,23 @@ def resized(images: Tensor, scale: float) -> Tensor:
     if scale == 1:
         return images
     height, width = images.shape[-2:]
-    return upsample(images, (max(1, round(scale * height)), max(1, round(scale * width))))
+    return upsample(images, _scaled((height, width), scale))
+
+
+def seen_sizes(size: tuple[int, int], views: Views, scale: float) -> list[tuple[int, int]]:
+    """Sizes at which a labelling network sees images.
+
+    Args:
+        size: Height and width of the images.
+        views: Views of each image, see `average_views`.
+        scale: Size of the first view, relative to that of the images.
+    """
+    first = _scaled(size, scale)
+    return [first, *(_scaled(first, more) for more in SCALES if views == "scales")]
+
+
+def _scaled(size: tuple[int, int], scale: float) -> tuple[int, int]:
+    return max(1, round(scale * size[0])), max(1, round(scale * size[1]))
 
 
 def _log_shares(scores: Tensor, size: tuple[int, int]) -> Tensor:

@@ -9,13 +9,14 @@ from stvm.data.correspondence import Correspondence, find_correspondence
 from stvm.data.datasets import has_source_val, open_source, open_target_images, open_target_labelled
 from stvm.data.inspection import check_contents
 from stvm.data.split_files import Reads, odd_files
-from stvm.errors import StvmError, one_line
+from stvm.errors import StvmError
 from stvm.evaluation.trial_evaluator import open_evaluation_images
 from stvm.networks import SegmentationNetwork, find_network
 from stvm.settings import PUBLISHED, Settings, measures_target, needs_two_images
 from stvm.source_model.loading import correspondence_of, new_network, open_source_model
 from stvm.source_model.location import known_source_classes
 from stvm.training.starting_network import needing_batch_norm, refuse_without_batch_norm
+from stvm.trial.tried_passes import passes_of, try_passes
 
 SOURCE_IMAGES = 500
 """Most held-out source images of a published set: GTA5 has 6382, too many for one figure."""
@@ -40,7 +41,8 @@ def check_inputs(trials: Iterable[Settings], cache: Path | None = None) -> list[
         (
             *(s.data, s.network, s.training.eval_split, s.evaluation),
             *(s.source.source_checkpoint, s.source.checkpoint_family, s.source.source_init),
-            *(s.method.procedure, s.method.start_bn > 0, s.method.student_bn == "share"),
+            *(s.method.procedure, bool(measures_target(s.method))),
+            *(bool(needing_batch_norm(s.method)), *passes_of(s)),
         ): s
         for s in given
     }
@@ -103,28 +105,10 @@ def _reads(settings: Settings) -> list[Reads]:
 def refuse_unfit(settings: Settings, network: SegmentationNetwork) -> None:
     """Refuse a network whose batch norm, or whose lack of it, does not fit the settings.
 
-    What only a pass can show is tried: the smallest batch of a step, at the size of its crops.
+    What only a pass can show is tried.
     """
     refuse_without_batch_norm(settings.method, network)
-    training, source = settings.training, settings.source
-    if not find_network(settings.network.network).tried:
-        return
-    passes = []
-    if settings.method.st:
-        images = training.batch // training.accumulate
-        passes.append(("batch", images, (training.crop_height, training.crop_width)))
-    if not source.source_checkpoint:
-        images = source.source_batch // source.source_accumulate
-        passes.append(("source_batch", images, settings.source_crop()))
-    for name, images, crop in passes:
-        try:
-            with torch.no_grad(), torch.random.fork_rng([]):
-                network.train()(torch.rand(images, 3, *crop))
-        except Exception as error:  # the code is of others
-            raise StvmError(
-                f"{settings.network.network} cannot take {images} crops of {crop[0]}x{crop[1]} "
-                f"({one_line(error)}): try another {name} or crop size"
-            ) from None
+    try_passes(settings, network)
 
 
 def _refuse_lone_image(settings: Settings, images: int) -> None:

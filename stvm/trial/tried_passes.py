@@ -1,0 +1,89 @@
+"""Passes of a trial that code of others might not take, tried before anything is trained."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+
+from stvm.data.datasets import has_source_val
+from stvm.errors import StvmError, one_line
+from stvm.method.label_views import seen_sizes
+from stvm.networks import SegmentationNetwork, find_network, preserve_modes
+from stvm.settings import Settings
+from stvm.settings.protocols import Size, find_protocol
+
+
+@dataclass(frozen=True)
+class TriedPass:
+    """A pass of the network.
+
+    Attributes:
+        images: number of images.
+        size: their height and width.
+        advice: settings that change it, for people.
+        trains: whether the network is in training mode.
+    """
+
+    images: int
+    size: Size
+    advice: str
+    trains: bool = False
+
+
+def passes_of(settings: Settings) -> tuple[TriedPass, ...]:
+    """Passes that a trial does, each once; none for a network whose needs are known."""
+    if not find_network(settings.network.network).tried:
+        return ()
+    found: dict[tuple[int, Size, bool], TriedPass] = {}
+    for one in (*_in_training(settings), *_of_whole_images(settings)):
+        found.setdefault((one.images, one.size, one.trains), one)
+    return tuple(found.values())
+
+
+def _in_training(settings: Settings) -> Iterator[TriedPass]:
+    method, training, source = settings.method, settings.training, settings.source
+    if method.st:
+        crop = (training.crop_height, training.crop_width)
+        images = training.batch // training.accumulate
+        yield TriedPass(images, crop, "batch or crop size", True)
+        for size in seen_sizes(crop, method.label_views, method.label_scale):
+            yield TriedPass(1, size, "crop size, label_scale or label_views")
+    if not source.source_checkpoint or method.procedure == "oracle":
+        images = source.source_batch // source.source_accumulate
+        crop = settings.source_crop()
+        if method.procedure == "oracle" and source.source_checkpoint:
+            crop = (training.crop_height, training.crop_width)
+        yield TriedPass(images, crop, "source_batch or crop size", True)
+
+
+def _of_whole_images(settings: Settings) -> Iterator[TriedPass]:
+    data, method, evaluation = settings.data, settings.method, settings.evaluation
+    own, protocol = (data.height, data.width), find_protocol(evaluation.protocol)
+    yield TriedPass(1, own, "height or width")
+    height, width = protocol.sizes(*own)[0]
+    yield TriedPass(1, (height, width), "height, width or protocol")
+    for scale in protocol.scales if evaluation.multi_scale else ():
+        scaled = round(scale * height), round(scale * width)
+        yield TriedPass(1, scaled, "height or width, or leave out multi_scale")
+    for size in seen_sizes(own, "single", method.label_scale) if method.st else []:
+        yield TriedPass(1, size, "height, width or label_scale")
+    if method.procedure == "adapt" and not method.st and has_source_val(data):
+        yield TriedPass(1, data.source_size(), "source_height or source_width")
+
+
+def try_passes(settings: Settings, network: SegmentationNetwork) -> None:
+    """Pass random images as the trial will do.
+
+    Raises:
+        StvmError: the network cannot take them.
+    """
+    for one in passes_of(settings):
+        try:
+            with torch.no_grad(), torch.random.fork_rng([]), preserve_modes(network):
+                network.train(one.trains)(torch.rand(one.images, 3, *one.size))
+        except Exception as error:  # the code is of others
+            what = "crops" if one.trains else "image" if one.images == 1 else "images"
+            raise StvmError(
+                f"{settings.network.network} cannot take {one.images} {what} of "
+                f"{one.size[0]}x{one.size[1]} ({one_line(error)}): try another {one.advice}"
+            ) from None

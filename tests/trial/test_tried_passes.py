@@ -1,0 +1,69 @@
+"""Passes that a trial does with code of others, tried before anything is trained."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from stvm.errors import StvmError
+from stvm.trial.inputs import check_inputs
+from stvm.trial.tried_passes import passes_of
+from tests.helpers.any_network import make_own
+from tests.helpers.tiny_settings import tiny
+
+OFF: dict[str, Any] = dict.fromkeys(("st", "aug", "mt", "mgs", "mocm"), False)
+IN_BLOCKS = """
+from torch import nn
+
+
+class Blocks(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.embed = nn.Conv2d(3, 8, 32, stride=32)
+
+    def forward(self, images):
+        if images.shape[-1] % 32:
+            raise ValueError(f"a width of {images.shape[-1]} is no multiple of 32")
+        return self.embed(images)
+
+
+def build(num_classes):
+    return Blocks(), nn.Conv2d(8, num_classes, 1)
+"""
+FITS = {"height": 64, "width": 128, "crop_height": 64, "crop_width": 64}
+FITS |= {"source_crop_height": 32, "source_crop_width": 32}
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"width": 80}, "1 image of 64x80 .*: try another height or width"),
+        ({"label_views": "scales"}, "1 image of 48x48 .*: try another crop size, label_scale or"),
+        ({"label_scale": 1.25}, "1 image of 80x80 .*: try another crop size, label_scale or"),
+        ({"crop_width": 48}, "2 crops of 64x48 .*: try another batch or crop size"),
+        ({"source_crop_width": 40}, "crops of 32x40 .*: try another source_batch or crop size"),
+        ({"multi_scale": True, "width": 160}, "image of 48x120 .*: .* leave out multi_scale"),
+        ({"source_width": 144, **OFF}, "image of 64x144 .*: try another source_height or"),
+    ],
+)
+def test_each_size_that_a_trial_passes_is_tried_first(
+    changes: dict[str, Any], message: str, tmp_path: Path
+) -> None:
+    network = make_own(tmp_path, IN_BLOCKS)
+    assert check_inputs([tiny(network=network, **FITS)]) == []
+    with pytest.raises(StvmError, match=message) as caught:
+        check_inputs([tiny(network=network, **(FITS | changes))])
+    assert "no multiple of 32" in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_every_trial_of_a_list_is_tried_and_not_only_one_of_its_data(tmp_path: Path) -> None:
+    odd = tiny(network=make_own(tmp_path, IN_BLOCKS), **(FITS | {"crop_width": 48}))
+    source = odd.replace(**OFF)
+    assert check_inputs([source]) == []
+    for trials in ([source, odd], [odd, source]):
+        with pytest.raises(StvmError, match="2 crops of 64x48"):
+            check_inputs(trials)
+
+
+def test_networks_whose_needs_are_known_are_not_tried() -> None:
+    assert passes_of(tiny()) == ()
