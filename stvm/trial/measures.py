@@ -64,8 +64,9 @@ class AdaptedPredictor:
         return full.permute(0, 2, 3, 1).flatten(0, 2), labels.flatten()
 
     def _label(self, pixels: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        network, scale = self.adaptation.step.label.network, self.settings.method.label_scale
-        return Labeller(network, "eval", scale=scale)(pixels)
+        network, method = self.adaptation.step.label.network, self.settings.method
+        seen = Labeller(network, "eval", views=method.label_views, scale=method.label_scale)
+        return seen(pixels)
 
 
 @torch.no_grad()

@@ -225,7 +225,8 @@ def _on_source(
     if data.dataset in PUBLISHED:
         images = EvenSubset(images, SOURCE_IMAGES)
     names = images.labelling.class_names
-    onto = match_names(classes.source, names)
+    # Source labels in the target's classes are scored as the target's are.
+    onto = classes if names == classes.target else match_names(classes.source, names)
     if onto is None:
         return None
     mapping = ClassMapping.of(onto, settings.evaluation.unmatched)

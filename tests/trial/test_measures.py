@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from stvm.data.datasets import open_target_images
+from stvm.evaluation.batches import as_input
 from stvm.evaluation.label_free import load_even_subset
 from stvm.source_model.ensure import ensure_source
 from stvm.source_model.supervised import load_source
@@ -102,6 +103,22 @@ def test_the_score_without_labels_is_the_silhouette_of_its_own_classes(
     assert whole
     expected = whole["prediction"]["overall_mean"]
     assert unlabelled_silhouette(reader, pixels, 19) == pytest.approx(expected, abs=1e-9)
+
+
+def test_the_measured_labels_are_those_that_the_student_trains_on(
+    reader: AdaptedPredictor,
+) -> None:
+    pixels = as_input([Held().image(0), Held().image(1)], CPU)
+    changed = reader.settings.replace(label_views="mirrored", label_scale=1.5)
+    found = AdaptedPredictor(changed, reader.adaptation).maps(pixels)
+    with torch.no_grad():
+        teacher = reader.adaptation.teacher.eval()
+        large = F.interpolate(pixels, (36, 48), mode="bilinear")
+        views = [teacher.logits(large), teacher.logits(large.flip(3)).flip(3)]
+        mean = sum(F.interpolate(v, (24, 32), mode="bilinear").softmax(1) for v in views) / 2
+    assert torch.equal(found["labels"], mean.argmax(1))
+    torch.testing.assert_close(found["confidence"], mean.amax(1))
+    assert not torch.equal(found["confidence"], reader.maps(pixels)["confidence"])
 
 
 @pytest.mark.slow

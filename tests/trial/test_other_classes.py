@@ -1,5 +1,6 @@
 """Trials whose source model has other classes than the target: record, pictures, predictions."""
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -105,6 +106,17 @@ def test_source_adabn_and_oracle_are_scored_in_the_targets_classes(
         assert len(record.result["iou"]) == 10 and "correspondence" in record.result
         found[procedure] = record.miou or 0.0
     assert found["oracle"] > found["adapt"] + 0.02
+
+
+def test_source_images_labelled_as_the_target_are_scored_as_the_target_is(
+    root: Path, tmp_path: Path
+) -> None:
+    source = tmp_path / "source"
+    shutil.copytree(root / "target" / "test", source / "val")
+    shutil.copytree(root / "source" / "train", source / "train")
+    settings = settings_on(root, source_root=str(source), **OFF)
+    record = run_and_record(settings, Results(tmp_path / "results"), tmp_path / "cache", CPU, "a")
+    assert record.miou and record.result["source_val_miou"] == pytest.approx(record.miou)
 
 
 def test_a_source_model_may_be_trained_in_classes_of_its_own(root: Path, tmp_path: Path) -> None:
