@@ -71,6 +71,8 @@ def without_idle(groups: Groups) -> Groups:
     """The settings, with those that cannot matter set back to their defaults."""
     method, training = groups["method"], groups["training"]
     groups = _without_correspondence(_without_source_training(_without_unread(groups)))
+    if not _uses_sgd(groups):
+        training["momentum"] = _default("momentum")
     if not method["st"]:
         share = method["adabn_share"] if method["procedure"] == "adabn" else 1.0
         kept = {name: training[name] for name in ("eval_split", "workers", *SOURCE_TRAINING)}
@@ -102,6 +104,20 @@ def without_idle(groups: Groups) -> Groups:
     if not method["aug"]:
         idle.append("patch_image")
     return groups | {"method": method | {name: _default(name) for name in idle}}
+
+
+def _uses_sgd(groups: Groups) -> bool:
+    """Whether a trial trains with SGD, whose momentum then matters.
+
+    A trial that trains nothing counts too: the names of recorded ones have the momentum.
+    """
+    method, source = groups["method"], groups["source"]
+    trained = []
+    if method["st"]:
+        trained.append(groups["training"]["optimizer"])
+    if method["procedure"] == "oracle" or not source["source_checkpoint"]:
+        trained.append(source["source_optimizer"])
+    return not trained or "sgd" in trained
 
 
 def _without_unread(groups: Groups) -> Groups:

@@ -149,6 +149,8 @@ class Settings(SettingsGroup):
         names += [*SOURCE_TRAINING, *ComputeSettings.model_fields]
         naming = self.naming()
         named = {name: naming[name] for name in names if name in naming}
+        if self.source.source_optimizer != "sgd":
+            named["momentum"] = field_of("momentum").default
         if "source_classes" in named:
             named["classes"] = named.pop("source_classes")
         if not sized_by_target:

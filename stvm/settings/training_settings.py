@@ -35,7 +35,7 @@ class TrainingSettings(SettingsGroup):
         10.0, gt=0, description="Learning rate of the classifier over that of the extractor."
     )
     momentum: float = Field(0.9, ge=0, lt=1, description="Nesterov momentum of SGD.")
-    weight_decay: float = Field(5e-4, ge=0, description="Weight decay of SGD.")
+    weight_decay: float = Field(5e-4, ge=0, description="Weight decay of SGD or AdamW.")
     metric_lr: float = Field(
         3e-4, gt=0, description="Learning rate of Adam for the metric network and the proxies."
     )

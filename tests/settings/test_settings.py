@@ -111,6 +111,27 @@ def test_a_setting_that_cannot_matter_does_not_change_the_hash() -> None:
     assert Settings().replace(start_bn=0.5).hash() != Settings().hash()
 
 
+@pytest.mark.parametrize(
+    ("changes", "matters"),
+    [
+        ({}, True),
+        ({"optimizer": "adamw"}, True),
+        ({"optimizer": "adamw", "source_optimizer": "adamw"}, False),
+        ({"optimizer": "adamw", "source_checkpoint": "a.pth"}, False),
+        ({"source_optimizer": "adamw", "source_checkpoint": "a.pth"}, True),
+        ({"source_optimizer": "adamw"}, True),
+    ],
+)
+def test_momentum_names_a_trial_where_something_is_trained_with_sgd(
+    changes: dict[str, str], matters: bool
+) -> None:
+    first, other = (Settings().replace(**changes, **m) for m in ({}, {"momentum": 0.5}))
+    assert (first.hash() != other.hash()) == matters
+    assert first.naming()["momentum"] == 0.9
+    by_sgd = "source_optimizer" not in changes
+    assert (first.source_hash() != other.source_hash()) == by_sgd
+
+
 def test_settings_of_statistics_that_stay_at_their_defaults_name_nothing() -> None:
     """Trials that were recorded before these settings keep their names."""
     off = {"st": False, "aug": False, "mt": False, "mgs": False, "mocm": False}
