@@ -116,6 +116,12 @@ class AdaptationFolder:
         for name, what in DIGESTS.items():
             if kept.get(name) != facts[name]:
                 raise StvmError(f"{where}, of other {what}: {_OTHER}")
+        # Before the settings: crops are whole images, and --height was what changed them.
+        for name in ("height", "width"):
+            if kept.get(name) != facts[name]:
+                raise StvmError(
+                    f"{where}, at {name} {kept.get(name)} and not {facts[name]}: {_OTHER}"
+                )
         theirs, ours = kept.get("settings", {}), facts["settings"]
         for name in sorted({*theirs, *ours}):
             # A setting of a later version stands in one of them alone.
@@ -124,11 +130,6 @@ class AdaptationFolder:
                 raise StvmError(
                     f"{where}, with {name}={values[0]} and not {values[1]}: {_OTHER}, or give "
                     "its settings to go on with it"
-                )
-        for name in ("height", "width"):
-            if kept.get(name) != facts[name]:
-                raise StvmError(
-                    f"{where}, at {name} {kept.get(name)} and not {facts[name]}: {_OTHER}"
                 )
 
     def write_facts(self, facts: Mapping[str, Any]) -> None:

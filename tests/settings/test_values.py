@@ -43,7 +43,16 @@ REAL |= {"height": 88, "width": 120, "crop_height": 64, "crop_width": 96}
 REAL |= {"source_rare": 0.5, "source_scale": 0.5}
 
 PUBLIC: dict[str, Any] = {"network": "espnetv2", "network_width": 2.0, "class_map": "camvid10"}
-PUBLIC |= {"optimizer": "adamw", "head_lr_factor": 1.0, "start_bn": 0.5, "student_bn": "frozen"}
+PUBLIC |= {"lr": 5e-5, "iterations": 200, "source_optimizer": "adamw", "source_lr": 2e-4}
+PUBLIC |= {"source_iterations": 300, "source_batch": 2, "source_balance": 0.5, "keep_model": True}
+FROM_PUBLIC: dict[str, Any] = {
+    **{"optimizer": "adamw", "head_lr_factor": 1.0, "start_bn": 0.5, "student_bn": "frozen"},
+    **{"teacher_bn": "keep", "ema_momentum": 0.01, "ema_period": 1, "evaluated": "teacher"},
+    **{"n_f": 64, "metric_lr": 1e-2, "metric_floor": 8, "n_mocm": 5, "loss_norm": "weights"},
+    **{"patch_unit": "component", "patch_max_cover": 0.1},
+}
+"""Values that presets of public networks on real images share."""
+OWN_IMAGES: dict[str, Any] = {"batch": 2, "iterations": 200, "lr": 1e-4, "tau_mocm": 0.8}
 CLASSES_10 = "0:road,1:sidewalk,2:building,4:fence,5:pole,7:traffic sign,8:vegetation,10:sky,"
 CLASSES_10 += "11:person,13:car"
 KITTI_IDS = "0:road,1:sidewalk,2:building,4:fence,5:pole,6+7:traffic sign,8+9:vegetation,10:sky,"
@@ -62,9 +71,14 @@ def expected_of(preset: str) -> dict[str, Any]:
     if preset in SIZES:
         height, width = SIZES[preset]
         size = {"height": height, "width": width, "crop_height": height, "crop_width": width}
-        return PUBLIC | size | {"classes": KITTI_IDS if "kitti" in preset else CLASSES_10}
+        return (
+            FROM_PUBLIC
+            | PUBLIC
+            | size
+            | {"classes": KITTI_IDS if "kitti" in preset else CLASSES_10}
+        )
     if preset == "own_images":
-        return {"optimizer": "adamw", "batch": 2, "head_lr_factor": 1.0, "evaluated": "teacher"}
+        return FROM_PUBLIC | OWN_IMAGES
     if preset.startswith("cam") or preset == "carla_camvid":
         carla = {"source_augment": 0.5, "source_balance": 1.0}
         return REAL | (carla if preset == "carla_camvid" else {})

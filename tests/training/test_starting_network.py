@@ -1,5 +1,6 @@
 """The network at which an adaptation starts: its batch norms, and networks that have none."""
 
+import copy
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ from torch import nn
 
 from stvm.data.streets.street_images import ArrayImages
 from stvm.errors import StvmError
+from stvm.method.adabn import adapt_batch_norm
 from stvm.method.mixed_statistics import MixedBatchNorm, batch_norms
 from stvm.networks import SegmentationNetwork, build_network, wrap_network
 from stvm.settings import Settings
@@ -83,6 +85,24 @@ def test_a_head_copied_from_the_classifier_has_the_batch_norm_that_the_source_mo
     assert torch.equal(norm.train()(maps), fresh(maps))
     assert norm.state_dict().keys() == fresh.state_dict().keys()
     assert isinstance(batch_norms(built.student)[1], MixedBatchNorm)
+
+
+def test_the_start_lies_the_share_of_the_way_and_what_is_fixed_is_the_sources() -> None:
+    torch.manual_seed(0)
+    source = build_network("small_deeplab", 8, 5)
+    settings = tiny(start_bn=0.25, student_bn="share")
+    start = starting_network(settings.method, source, images())
+    whole = copy.deepcopy(source)
+    pixels = torch.from_numpy(np.stack([images().image(i) for i in range(4)]))
+    adapt_batch_norm(whole, [pixels.permute(0, 3, 1, 2) / 255])
+    for own, kept, target in zip(*map(batch_norms, (start, source, whole)), strict=True):
+        assert isinstance(own, MixedBatchNorm) and own.share == 0.25
+        assert torch.equal(own.fixed_mean, kept.running_mean)
+        assert torch.equal(own.fixed_variance, kept.running_var)
+        for name in ("running_mean", "running_var"):
+            before, after = kept.get_buffer(name), target.get_buffer(name)
+            assert not torch.allclose(before, after)
+            torch.testing.assert_close(own.get_buffer(name), 0.75 * before + 0.25 * after)
 
 
 @pytest.mark.parametrize("named", NEEDING)
