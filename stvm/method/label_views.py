@@ -27,6 +27,8 @@ def average_views(
             its size, each with its mirror image; "single" adds none.
         scores_of: Function from images (N, 3, H, W) to scores (N, C, h, w).
     """
+    if views == "single":
+        return F.log_softmax(logits, dim=1)
     size = (logits.shape[-2], logits.shape[-1])
     seen = [images, *(resized(images, scale) for scale in SCALES if views == "scales")]
     total = F.log_softmax(logits, dim=1)

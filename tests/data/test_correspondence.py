@@ -145,6 +145,7 @@ def test_equal_names_are_matched_without_a_map() -> None:
         ({}, 3, (), "model has 3 classes, and the data have 2 .*class_map=TARGET:SOURCE"),
         ({}, 2, ("car", "way"), "model: class 1 is 'way' in the file and 'road' in the data"),
         ({"source_classes": "a,b,c"}, 2, (), "model has 2 classes, and source_classes names 3"),
+        ({"source_classes": "a,b"}, 3, (), "model has 3 classes, and source_classes names 2"),
         ({"source_classes": "a,b"}, 2, ("a", "c"), "class 1 is 'c' in the file and 'b' in source"),
         ({"source_classes": "0:a,b"}, 2, (), "source_classes: 'b' has no id but others have"),
         ({"class_map": "car:van,road"}, 3, (), "unknown source class 'van': .* class 0, class 1"),
@@ -162,6 +163,8 @@ def test_classes_that_do_not_correspond_are_one_line(
 def test_names_come_from_the_setting_the_file_or_cityscapes() -> None:
     data = folder(class_map="car:car+truck+bus+train,road")
     assert find_correspondence(data, "x", 19).source == CITYSCAPES
+    own = folder(classes=",".join(f"kind {number}" for number in range(19)))
+    assert find_correspondence(own, "x", 19).is_same
     given = folder(class_map="car:a+c,road:b", source_classes="a,b,c")
     assert find_correspondence(given, "x", 3).targets == (0, 1, 0)
     numbered = folder(class_map="car:0+2,road:1")

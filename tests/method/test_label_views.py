@@ -8,6 +8,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 import stvm
+from stvm.method.label_views import Views, average_views
 from stvm.networks import SegmentationNetwork, build_network
 
 
@@ -80,6 +81,25 @@ def test_an_enlarged_image_gives_labels_of_the_images_size_and_larger_features()
     assert torch.equal(found[0], labels) and found[0].shape == (2, 32, 48)
     torch.testing.assert_close(found[1], confidence)
     torch.testing.assert_close(found[3], made.extract(larger))
+
+
+@torch.no_grad()
+def test_views_of_an_enlarged_image_are_views_at_its_size() -> None:
+    made, images = network(), torch.rand(2, 3, 32, 48, dtype=torch.double)
+    larger = F.interpolate(images, (40, 60), mode="bilinear")
+    each = [shares(made, larger), shares(made, larger.flip(3)).flip(3)]
+    found = stvm.Labeller(made, views="mirrored", scale=1.25)(images)
+    torch.testing.assert_close(found[1], (sum(each) / 2).amax(1))  # type: ignore[union-attr]
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("views", ["single", "mirrored", "scales"])
+def test_the_averaged_shares_of_a_pixel_add_up_to_one(views: Views) -> None:
+    made, images = network(), torch.rand(2, 3, 32, 48, dtype=torch.double)
+    found = average_views(made(images), images, views, made.logits)
+    torch.testing.assert_close(found.logsumexp(1), torch.zeros(2, 32, 48, dtype=torch.double))
+    if views == "single":
+        torch.testing.assert_close(found.exp(), shares(made, images))
 
 
 @pytest.mark.parametrize("scale", [0.0, -1.0, 5.0])

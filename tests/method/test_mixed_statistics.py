@@ -172,6 +172,10 @@ def test_one_value_of_each_channel_and_shared_processes_are_refused() -> None:
     mix_statistics(network, made(), SHARE)
     with pytest.raises(stvm.StvmError, match="two images or more"):
         network.train()(torch.rand(1, 3, 1, 1, dtype=torch.double))
+    # Without a share of the batch nothing is measured on it.
+    mix_statistics(network, source := made(), 0.0)
+    one = torch.rand(1, 3, 1, 1, dtype=torch.double)
+    torch.testing.assert_close(network.train()(one), source.eval()(one))
     sync = nn.Sequential(nn.SyncBatchNorm(3))
     with pytest.raises(stvm.StvmError, match="SyncBatchNorm takes its statistics from all"):
         mix_statistics(sync, sync, SHARE)

@@ -1,6 +1,7 @@
 """ESPNetv2: keys and counts of the public files, and its numbers against a slow twin."""
 
 import hashlib
+import math
 
 import pytest
 import torch
@@ -131,3 +132,15 @@ def test_widths_of_the_settings_are_those_of_the_network() -> None:
 def test_settings_of_other_networks_are_refused(changes: dict[str, object], message: str) -> None:
     with pytest.raises(StvmError, match=message):
         Settings().replace(**changes)
+
+
+def test_random_weights_have_the_deviation_for_the_outputs_and_biases_are_zero() -> None:
+    torch.manual_seed(0)
+    network = network_of(2.0, 19, 0, projection=16)
+    classifier = network.classifier
+    # He et al. 2015, equation 14: 2 / (outputs * kernel area).
+    first = network.features.get_parameter("base_net.level1.conv.weight")
+    for weight in (first, classifier.get_parameter("merge_layer.2.cbr.0.weight")):
+        expected = math.sqrt(2 / (weight.shape[0] * weight[0, 0].numel()))
+        assert weight.std().item() == pytest.approx(expected, rel=0.08)
+    assert not classifier.get_parameter("merge_layer.3.bias").any()

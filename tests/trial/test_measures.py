@@ -57,6 +57,20 @@ def adapted(cache: Path, **changes: object) -> AdaptedPredictor:
     return AdaptedPredictor(settings, adaptation)
 
 
+@torch.no_grad()
+def test_labels_are_measured_at_the_size_at_which_the_network_labels(
+    reader: AdaptedPredictor,
+) -> None:
+    images = torch.rand(1, 3, 24, 32)
+    network = reader.adaptation.step.label.network.eval()
+    larger = F.interpolate(images, (48, 64), mode="bilinear")
+    scores = F.interpolate(network.logits(larger), (24, 32), mode="bilinear")
+    confidence = scores.softmax(1).amax(1)
+    scaled = AdaptedPredictor(reader.settings.replace(label_scale=2), reader.adaptation)
+    torch.testing.assert_close(scaled.maps(images)["confidence"], confidence)
+    assert not torch.allclose(reader.maps(images)["confidence"], confidence)
+
+
 def slow_features(reader: AdaptedPredictor, image: np.ndarray) -> tuple[Tensor, Tensor]:
     """Metric features (P, D) and classes (P,) of one image, pixel by pixel as the paper has it."""
     teacher, metric = reader.adaptation.teacher, reader.adaptation.metric
