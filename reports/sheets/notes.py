@@ -73,6 +73,19 @@ def class_notes(records: Records) -> list[str]:
     return [f"{text[0].upper()}{text[1:]}." for text in found if text]
 
 
+def start_notes(records: Records) -> list[str]:
+    """Sentence on rows that adapt from statistics nearer to the target than the source model's."""
+    settings = [r.settings for r in records.values() if r is not None and r.miou is not None]
+    shares = sorted({s.get("start_bn", 0.0) for s in settings if s.get("st")})
+    if not any(shares):
+        return []
+    listed = " or ".join(f"{share:g}" for share in shares)
+    return [
+        f"Rows that adapt start with batch-norm statistics {listed} of the way from the source's "
+        "to the target's (start_bn), so the difference of ST to Source contains this start."
+    ]
+
+
 def gap_notes(records: Records) -> list[str]:
     """Sentences on trials that failed, are missing, collapsed or had a part that did nothing.
 

@@ -168,6 +168,7 @@ def _notes(table: Table) -> tuple[str, ...]:
         _DELTA,
         *partial,
         *control,
+        *notes.start_notes(table.records),
         notes.BEST.format(" without the oracle"),
         notes.PUBLISHED,
         *notes.study_notes(table.manifest, table.records),
