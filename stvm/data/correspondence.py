@@ -98,7 +98,7 @@ def map_classes(text: str, source: Sequence[str], target: Sequence[str]) -> Corr
                 f"class_map: target class '{name}' has no source class: add {name}:SOURCE, or "
                 f"{name}:- if the source model has none (its IoU is then 0)"
             )
-    if not seen:
+    if set(targets) == {None}:
         raise StvmError("class_map: no target class has a source class: give TARGET:SOURCE,...")
     return Correspondence(tuple(source), tuple(target), tuple(targets), "map")
 

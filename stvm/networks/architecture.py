@@ -45,7 +45,7 @@ class Architecture:
         idle_outputs: Number of outputs of ESPNetv2's classifier, behind those of the classes, that
             have weights and are not computed.
         output_stride: Stride of the features; used by timm:NAME alone.
-        config: JSON text that describes a SegFormer.
+        config: JSON text that describes a SegFormer, or the normalisation of timm:NAME.
         content: SHA-256 of the user's file from which FILE.py:FUNCTION is built.
     """
 

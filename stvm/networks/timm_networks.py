@@ -1,7 +1,9 @@
 """Backbones of timm with features, under DeepLabV2's summed ASPP."""
 
 import difflib
+import json
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -55,12 +57,20 @@ def timm_network(architecture: Architecture) -> SegmentationNetwork:
     channels = net.feature_info.channels()[-1]
     rates = [max(1, rate * _STRIDE_OF_RATES // stride) for rate in RATES]
     head = partial(_head, channels, tuple(rates))
-    known = timm.get_pretrained_cfg(name) or timm.models.PretrainedCfg()
-    pixels = Normalisation(f"timm's of {name}", tuple(known.mean), tuple(known.std), False)
+    # A file keeps the normalisation that it was trained with: timm's may change by version.
+    text = architecture.config or _normalisation_of(timm, name)
+    mean, std = (tuple(json.loads(text)[part]) for part in ("mean", "std"))
+    described = replace(architecture, config=text)
     return SegmentationNetwork(
-        *(architecture, TimmFeatures(net, channels), head(architecture.num_classes), head),
-        normalisation=pixels,
+        *(described, TimmFeatures(net, channels), head(architecture.num_classes), head),
+        normalisation=Normalisation(f"timm's of {name}", mean, std, False),
     )
+
+
+def _normalisation_of(timm: Any, name: str) -> str:
+    """JSON text of timm's mean and deviation for a name."""
+    known = timm.get_pretrained_cfg(name) or timm.models.PretrainedCfg()
+    return json.dumps({"mean": [*known.mean], "std": [*known.std]})
 
 
 def import_timm() -> Any:

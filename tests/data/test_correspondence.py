@@ -95,6 +95,7 @@ def test_a_file_is_its_content(tmp_path: Path) -> None:
         ("car:car,road,0:bus", "target class 'car' is given twice"),
         ("car:car+bus", "target class 'road' has no source class: add road:SOURCE, or road:-"),
         ("car:-,road:-", "no target class has a source class"),
+        ("car:-,road:-,-:rider", "no target class has a source class"),
         ("car:car+,road", "an entry is empty"),
         (",", "an entry is empty"),
         (":car,road", "an entry is empty"),

@@ -164,6 +164,21 @@ def test_weights_of_timm_are_loaded_whole_or_not_at_all(tmp_path: Path) -> None:
         new_network(settings.replace(network="timm:test_resnet"))
 
 
+def test_a_kept_network_of_timm_is_normalised_as_it_was_trained(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    timm = pytest.importorskip("timm")
+    network, path = new_network(tiny(network="timm:test_vit")), tmp_path / "w.safetensors"
+    mean = timm.get_pretrained_cfg("test_vit").mean
+    assert network.mean.flatten().tolist() == pytest.approx(list(mean))
+    save_network(network, path, ())
+    other = timm.models.PretrainedCfg(mean=(0.1, 0.2, 0.3))
+    monkeypatch.setattr(timm, "get_pretrained_cfg", lambda name: other)
+    assert torch.equal(open_checkpoint(path).build().mean, network.mean)
+    fresh = new_network(tiny(network="timm:test_vit"))
+    assert fresh.mean.flatten().tolist() == pytest.approx([0.1, 0.2, 0.3])
+
+
 def test_a_backbone_of_timm_is_named_by_stride_and_nearest_name() -> None:
     pytest.importorskip("timm")
     made = new_network(tiny(network="timm:test_resnet", output_stride=8)).eval()
