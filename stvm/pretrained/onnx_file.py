@@ -9,15 +9,18 @@ from typing import Any
 
 import torch
 
-from stvm.errors import StvmError
+from stvm.errors import StvmError, one_line
 from stvm.files import write_whole
 from stvm.networks import SegmentationNetwork
+from stvm.networks.pyramid_pooling import PyramidPooling
 
 _TRACED = (2, 3, 64, 96)
 _CHECKED = (1, 3, 77, 133)
 """Another batch and odd sizes, so that a size fixed by the export is noticed."""
 TOLERANCE = 1e-3
 """Largest difference of a logit, relative to the largest logit."""
+
+_OTHERWISE = "use --format public or --format plain"
 
 
 def export_onnx(network: SegmentationNetwork, class_names: Sequence[str], out: Path) -> float:
@@ -29,11 +32,12 @@ def export_onnx(network: SegmentationNetwork, class_names: Sequence[str], out: P
         The largest difference to torch, relative to the largest logit, on an image of another size.
 
     Raises:
-        StvmError: The packages are not installed, the file exists, or its results differ from
-            those of torch.
+        StvmError: The packages are not installed, the file exists, the network cannot be exported,
+            or its results differ from those of torch.
     """
     if out.exists():
         raise StvmError(f"{out} exists and is not overwritten: name another file with --out")
+    _refuse_pooling(network)
     try:
         import onnxruntime
         import onnxscript  # noqa: F401
@@ -42,7 +46,12 @@ def export_onnx(network: SegmentationNetwork, class_names: Sequence[str], out: P
             f'--format onnx needs the package {error.name}: pip install -e ".[onnx]"'
         ) from None
     network = network.cpu().eval()
-    content = _export(network, class_names)
+    try:
+        content = _export(network, class_names)
+    except Exception as error:
+        raise StvmError(
+            f"torch cannot export this network as ONNX ({one_line(error)}): {_OTHERWISE}"
+        ) from None
     session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
     difference = _difference(network, session)
     if not difference <= TOLERANCE:
@@ -52,6 +61,15 @@ def export_onnx(network: SegmentationNetwork, class_names: Sequence[str], out: P
         )
     write_whole(out, content)
     return difference
+
+
+def _refuse_pooling(network: SegmentationNetwork) -> None:
+    """Refuse what torch's exporter traces for minutes without an end."""
+    if any(isinstance(module, PyramidPooling) for module in network.modules()):
+        raise StvmError(
+            f"{network.architecture.network} pools to shares of the image's size, which ONNX "
+            f"cannot hold for images of any size: {_OTHERWISE}"
+        )
 
 
 def _export(network: SegmentationNetwork, class_names: Sequence[str]) -> bytes:

@@ -201,3 +201,14 @@ def test_initialisations_of_other_networks_are_refused(tmp_path: Path) -> None:
     refused(lambda: new_network(wide), path, "is a ResNet, and the settings are of espnetv2")
     torch.save(build_network("small_deeplab", 8, 3).state_dict(), path)
     refused(lambda: open_backbone(path), path, "holds no ResNet or ESPNetv2")
+
+
+def test_onnx_is_refused_before_the_exporter_starts(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    weights, out = tmp_path / "city.pth", tmp_path / "city.onnx"
+    torch.save(CITY, weights)
+    assert main(["export-model", str(weights), "--format", "onnx", "--out", str(out)]) == 2
+    said = capsys.readouterr().err
+    assert "espnetv2 pools to shares" in said and "--format public" in said
+    assert said.count("\n") == 1 and not out.exists()

@@ -11,8 +11,10 @@ from PIL import Image
 from torch.nn import functional as F
 
 from studies.__main__ import main
+from stvm.errors import StvmError
 from stvm.networks import build_network
 from stvm.pretrained import save_network
+from stvm.pretrained.onnx_file import export_onnx
 from stvm.records.results import Results
 from stvm.trial.predictor import Predictor
 from stvm.trial.run_and_record import run_and_record
@@ -279,6 +281,24 @@ def test_an_onnx_file_computes_what_the_network_computes(
     torch.testing.assert_close(torch.from_numpy(found), expected, atol=1e-4, rtol=1e-4)
     names = session.get_modelmeta().custom_metadata_map["class_names"]
     assert names.split("\n") == ["road", "walk", "sky"]
+
+
+def test_a_network_that_torch_cannot_export_as_onnx_gives_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("onnxruntime")
+    pytest.importorskip("onnxscript")
+
+    def fail(*_: object, **__: object) -> None:
+        raise RuntimeError("no such operator\nand a long report")
+
+    monkeypatch.setattr(torch.onnx, "export", fail)
+    out = tmp_path / "w.onnx"
+    with pytest.raises(
+        StvmError, match=r"^torch cannot export .*no such operator\): use"
+    ) as caught:
+        export_onnx(build_network("small_deeplab", 16, 3), ("road", "walk", "sky"), out)
+    assert "\n" not in str(caught.value) and not out.exists()
 
 
 def test_a_plain_state_dict_is_named_tensors_and_nothing_else(tmp_path: Path) -> None:
