@@ -145,16 +145,11 @@ def find_correspondence(
     if data.source_classes:
         named = _asked(data, which, count, named)
     if data.class_map:
-        numbered = CITYSCAPES if count == len(CITYSCAPES) else _numbered(count)
-        try:
-            return map_classes(data.class_map, named or numbered, target)
-        except StvmError as error:
-            if named or count == len(CITYSCAPES):
-                raise
-            raise StvmError(
-                f"{error}; {which} does not name its {count} classes: name them all in its order "
-                "with source_classes=NAME,NAME,..."
-            ) from None
+        if not named and count == len(CITYSCAPES):
+            named = CITYSCAPES
+        if not named:
+            _refuse_unnamed(data.class_map, which, count)
+        return map_classes(data.class_map, named or _numbered(count), target)
     if not named and count != len(target) and count == len(CITYSCAPES):
         named = CITYSCAPES
     if found := match_names(named or target, target) if named or count == len(target) else None:
@@ -177,6 +172,17 @@ def _asked(data: DataSettings, which: str, count: int, named: Sequence[str]) -> 
                 "source_classes: leave source_classes out, or give the file's names"
             )
     return names
+
+
+def _refuse_unnamed(text: str, which: str, count: int) -> None:
+    """Refuse names of source classes in a class map, where nothing names those classes."""
+    sources = [name for _, names in entries_of(text) for name in names if name != NONE]
+    numbered = _numbered(count)
+    if name := next((n for n in sources if not (n in numbered or n.isdecimal())), None):
+        raise StvmError(
+            f"class_map: source class '{name}': {which} does not name its {count} classes: name "
+            "them all in its order with source_classes=NAME,NAME,..., or give their numbers, from 0"
+        )
 
 
 def _numbered(count: int) -> tuple[str, ...]:

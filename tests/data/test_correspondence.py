@@ -149,8 +149,18 @@ def test_equal_names_are_matched_without_a_map() -> None:
         ({"source_classes": "a,b"}, 3, (), "model has 3 classes, and source_classes names 2"),
         ({"source_classes": "a,b"}, 2, ("a", "c"), "class 1 is 'c' in the file and 'b' in source"),
         ({"source_classes": "0:a,b"}, 2, (), "source_classes: 'b' has no id but others have"),
-        ({"class_map": "car:van,road"}, 3, (), "unknown source class 'van': .* class 0, class 1"),
-        ({"class_map": "car:van,road"}, 3, (), "model does not name its 3 classes: .*source_class"),
+        (
+            {"class_map": "car:van,road"},
+            3,
+            (),
+            "source class 'van': model does not name its 3 classes: .*source_class",
+        ),
+        (
+            {"class_map": "car:1,road"},
+            3,
+            (),
+            "source class 'road': model does not .*numbers, from 0",
+        ),
     ],
 )
 def test_classes_that_do_not_correspond_are_one_line(
