@@ -1,6 +1,7 @@
 """A network from a file of the user's own: what it may return, and what is refused in one line."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -73,13 +74,17 @@ BROKEN = {
         + "return nn.Identity(), nn.Conv2d(3, num_classes, 1), lambda n: nn.Conv2d(3, 5, 1)\n",
         "head gives .2, 5, 64, 96. for 7 outputs",
     ),
+    "a head of a smaller map": (
+        SHORT
+        + "return nn.Identity(), nn.Conv2d(3, num_classes, 1), lambda n: nn.Conv2d(3, n, 1, 2)\n",
+        "head gives .2, 7, 32, 48. for 7 outputs, and the classifier gives .2, 19, 64, 96.",
+    ),
     "one weight twice": (
-        OWN.replace(
-            "return Features",
-            "classifier[0].weight.data = classifier[0].weight.data\n    "
-            "classifier.add_module('x', classifier[0])\n    return Features",
-        ),
-        "channels|share a weight",
+        SHORT
+        + "first, second = nn.Conv2d(3, 3, 1), nn.Conv2d(3, 3, 1)\n    "
+        + "second.weight = first.weight\n    "
+        + "return nn.Sequential(first, second), nn.Conv2d(3, num_classes, 1)\n",
+        "two layers share a weight, which a file cannot keep: copy it",
     ),
 }
 
@@ -146,3 +151,8 @@ def test_the_check_leaves_weights_statistics_and_random_numbers_alone(tmp_path: 
     for a, b in zip(first.state_dict().values(), second.state_dict().values(), strict=True):
         assert torch.equal(a, b)
     assert first.features.module.norm.running_mean.eq(0).all()
+    torch.manual_seed(3)
+    given: dict[str, Any] = {}
+    exec((tmp_path / "my_network.py").read_text(), given)
+    given["build"](5)
+    assert torch.equal(drawn, torch.rand(3))

@@ -7,6 +7,7 @@ import pytest
 import torch
 from PIL import Image
 from safetensors.torch import load_file
+from torch import nn
 
 from studies.__main__ import main
 from stvm.data.fingerprints import Contents
@@ -189,6 +190,40 @@ def test_a_backbone_of_timm_is_named_by_stride_and_nearest_name() -> None:
         new_network(tiny(network="timm:test_vit", output_stride=8))
     with pytest.raises(StvmError, match="output_stride=8 is for timm:NAME"):
         tiny(output_stride=8)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize(("name", "stride"), [("test_resnet", 8), ("test_vit", 16)])
+def test_features_of_timm_are_its_last_at_the_stride_under_rates_that_see_as_far(
+    name: str, stride: int
+) -> None:
+    timm = pytest.importorskip("timm")
+    made = new_network(tiny(network=f"timm:{name}", output_stride=stride)).eval()
+    known = timm.get_pretrained_cfg(name)
+    images = torch.rand(1, 3, 160, 160)
+    pixels = (images - torch.tensor(known.mean).view(3, 1, 1)) / torch.tensor(known.std).view(
+        3, 1, 1
+    )
+    torch.testing.assert_close(made.normalised(images), pixels)
+    options = {"output_stride": stride} if name == "test_resnet" else {"dynamic_img_size": True}
+    theirs = timm.create_model(name, features_only=True, **options).eval()
+    values = dict(zip(theirs.state_dict(), made.features.net.state_dict().values(), strict=True))
+    theirs.load_state_dict(values)
+    torch.testing.assert_close(made.extract(images), theirs(pixels)[-1])
+    dilations = [m.dilation[0] for m in made.classifier.modules() if isinstance(m, nn.Conv2d)]
+    # 48 to 192 pixels of the image, as with DeepLabV2's 6, 12, 18, 24 at stride 8.
+    assert [dilation * stride for dilation in dilations] == [48, 96, 144, 192]
+
+
+def test_a_folder_that_normalises_nothing_gives_pixels_as_they_are(tmp_path: Path) -> None:
+    folder, images = make_segformer(tmp_path), torch.rand(1, 3, 4, 4)
+    settings = tiny(network=f"segformer:{folder}")
+    before = named(settings, Results(tmp_path / "r"), Contents(tmp_path / "cache")).hash()
+    text = (folder / "preprocessor_config.json").read_text()
+    (folder / "preprocessor_config.json").write_text(text.replace("true", "false"))
+    assert torch.equal(new_network(settings).normalised(images), images)
+    fresh = Contents(tmp_path / "cache")
+    assert named(settings, Results(tmp_path / "r"), fresh).hash() != before
 
 
 def test_without_the_library_a_line_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
