@@ -11,7 +11,7 @@ from PIL import Image
 from studies.__main__ import main
 from stvm.data.classes import parse_classes
 from stvm.data.folder import LabelledFolder
-from stvm.data.label_encoding import Counts, own_slip, published_slip
+from stvm.data.label_encoding import Counts, look_alike, own_slip, published_slip
 from stvm.data.published.label_ids import CITYSCAPES_IDS, GTA5_IDS, SYNTHIA_IDS
 from stvm.errors import StvmError
 from tests.helpers.tiny_datasets import make_cityscapes, make_gta5, make_synthia, png_of_16_bits
@@ -154,3 +154,18 @@ def test_ids_outside_the_class_list_say_what_they_look_like(
     with pytest.raises(StvmError, match="are not in the class list") as caught:
         LabelledFolder(tmp_path, "train", 10, 12, parse_classes(classes)).label(0)
     assert told in str(caught.value) and len(str(caught.value)) < 400
+
+
+def test_ids_that_are_ignored_or_share_a_class_make_no_class_of_their_own() -> None:
+    classes = parse_classes("4+5:road,1:sky,3:-")
+    for pixels in ({4: 60, 3: 40}, {4: 60, 5: 40}):
+        slip = own_slip(counts(pixels), classes)
+        assert slip and "'road'" in slip.text and not slip.certain
+    assert own_slip(counts({4: 60, 1: 40}), classes) is None
+    ignored = own_slip(counts({3: 100}), classes)
+    assert ignored and ignored.certain
+
+
+def test_a_list_with_merged_ids_is_not_taken_for_one_that_begins_at_zero() -> None:
+    assert "began at 1" in look_alike({1, 2}, parse_classes("road,sky"))
+    assert look_alike({1, 2}, parse_classes("0+7:road,1:sky")) == ""

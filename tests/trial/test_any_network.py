@@ -1,5 +1,6 @@
 """Every kind of network goes through a trial and what follows it."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -148,6 +149,19 @@ def _broken(path: Path, out: Path) -> Path:
     del state["decode_head.linear_fuse.weight"]
     torch.save(state, out)
     return out
+
+
+def test_a_folder_that_names_other_classes_than_its_weights_have_names_none(
+    tmp_path: Path,
+) -> None:
+    path = make_segformer(tmp_path) / "config.json"
+    config = json.loads(path.read_text())
+    path.write_text(json.dumps(config | {"id2label": {"0": "road", "1": "sky"}}))
+    checkpoint = open_checkpoint(tmp_path / "model.safetensors")
+    assert (
+        checkpoint.class_names == ()
+        and checkpoint.build().logits(torch.rand(1, 3, 32, 32)).shape[1] == 19
+    )
 
 
 def test_weights_of_timm_are_loaded_whole_or_not_at_all(tmp_path: Path) -> None:
