@@ -35,6 +35,27 @@ def enlarged(maps: Tensor, size: tuple[int, int]) -> Tensor:
     return F.interpolate(maps, size=size, mode="bilinear", align_corners=True)
 
 
+def pooled(maps: Tensor, size: tuple[int, int]) -> Tensor:
+    """Means of maps (N, K, h, w) -> (N, K, H, W), as `F.adaptive_avg_pool2d` takes them.
+
+    The gradient of torch's function does not repeat on a GPU. Where operations have to, two
+    products of matrices take its place.
+    """
+    if not torch.are_deterministic_algorithms_enabled():
+        return F.adaptive_avg_pool2d(maps, size)
+    rows, columns = _means(maps.shape[-2], size[0], maps), _means(maps.shape[-1], size[1], maps)
+    return rows @ maps @ columns.T
+
+
+def _means(length: int, parts: int, like: Tensor) -> Tensor:
+    """Matrix (parts, length) of the means over the overlapping parts of a line."""
+    places, number = (torch.arange(n, device=like.device) for n in (length, parts))
+    first = number * length // parts
+    behind = ((number + 1) * length + parts - 1) // parts
+    inside = (places >= first[:, None]) & (places < behind[:, None])
+    return (inside / inside.sum(1, keepdim=True)).to(like.dtype)
+
+
 class LeadingOutputs(nn.Conv2d):
     """A 1x1 convolution that computes its first outputs alone; the others keep their weights.
 
@@ -102,9 +123,9 @@ def _at_scale(stage: nn.Module, maps: Tensor, scale: float) -> Tensor:
     size = maps.shape[-2], maps.shape[-1]
     other = _scaled(size[0], scale), _scaled(size[1], scale)
     if scale < 1:
-        return enlarged(stage(F.adaptive_avg_pool2d(maps, other)), size)
+        return enlarged(stage(pooled(maps, other)), size)
     if scale > 1:
-        return F.adaptive_avg_pool2d(stage(enlarged(maps, other)), size)
+        return pooled(stage(enlarged(maps, other)), size)
     result: Tensor = stage(maps)
     return result
 

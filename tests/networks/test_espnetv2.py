@@ -5,11 +5,13 @@ import math
 
 import pytest
 import torch
+from torch.nn import functional as F
 
 from stvm.errors import StvmError
 from stvm.networks import Architecture, SegmentationNetwork, assemble, count_parameters
 from stvm.networks.eesp import dilations
 from stvm.networks.espnetv2 import WIDTHS
+from stvm.networks.pyramid_pooling import pooled
 from stvm.pretrained.families import LAYOUTS
 from stvm.pretrained.fitting import public_names
 from stvm.settings import Settings, network_settings
@@ -144,3 +146,18 @@ def test_random_weights_have_the_deviation_for_the_outputs_and_biases_are_zero()
         expected = math.sqrt(2 / (weight.shape[0] * weight[0, 0].numel()))
         assert weight.std().item() == pytest.approx(expected, rel=0.08)
     assert not classifier.get_parameter("merge_layer.3.bias").any()
+
+
+@pytest.mark.parametrize("size", [(5, 5), (7, 12), (13, 17), (26, 6)])
+def test_pooling_that_repeats_equals_torchs(size: tuple[int, int]) -> None:
+    maps = torch.randn(2, 3, 13, 17, dtype=torch.double, requires_grad=True)
+    weights = torch.randn(2, 3, *size, dtype=torch.double)
+    expected = F.adaptive_avg_pool2d(maps, size)
+    torch.use_deterministic_algorithms(True)
+    try:
+        found = pooled(maps, size)
+    finally:
+        torch.use_deterministic_algorithms(False)
+    torch.testing.assert_close(found, expected)
+    slopes = [torch.autograd.grad((y * weights).sum(), maps)[0] for y in (found, expected)]
+    torch.testing.assert_close(slopes[0], slopes[1])

@@ -66,6 +66,7 @@ def test_a_gpu_refuses_nothing_of_any_row(
     "changes",
     [
         {"teacher_bn": "track", "labeller_bn": "batch", "metric_balance": "repeat"},
+        {"network": "espnetv2", "network_width": 0.5, "height": 64, "iterations": 1},
         {"patch_unit": "component", "loss_norm": "weights", "pseudo_label_share": 0.5},
         {"mgs": False, "mocm": False, "metric_alongside": True, "pseudo_label_by": "image"},
         {"mt": False, "labeller": "student", "student_bn": "statistics", "evaluated": "teacher"},
@@ -76,7 +77,7 @@ def test_a_gpu_refuses_nothing_of_any_row(
             "source_accumulate": 2,
         },
     ],
-    ids=["track", "component", "alongside", "student", "bfloat16"],
+    ids=["track", "espnetv2", "component", "alongside", "student", "bfloat16"],
 )
 def test_a_gpu_refuses_nothing_of_other_settings(tmp_path: Path, changes: dict[str, Any]) -> None:
     with refusing() as mode:
