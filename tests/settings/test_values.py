@@ -42,17 +42,17 @@ REAL = DEMO | {"lr": 7.5e-4, "tau_mocm": 0.8, "patch_max_cover": 0.1, "gap": 1.0
 REAL |= {"height": 88, "width": 120, "crop_height": 64, "crop_width": 96}
 REAL |= {"source_rare": 0.5, "source_scale": 0.5}
 
-PUBLIC: dict[str, Any] = {"network": "espnetv2", "network_width": 2.0, "class_map": "camvid10"}
-PUBLIC |= {"lr": 5e-5, "iterations": 200, "source_optimizer": "adamw", "source_lr": 2e-4}
-PUBLIC |= {"source_iterations": 300, "source_batch": 2, "source_balance": 0.5, "keep_model": True}
-FROM_PUBLIC: dict[str, Any] = {
-    **{"optimizer": "adamw", "head_lr_factor": 1.0, "start_bn": 0.5, "student_bn": "frozen"},
-    **{"teacher_bn": "keep", "ema_momentum": 0.01, "ema_period": 1, "evaluated": "teacher"},
-    **{"n_f": 64, "metric_lr": 1e-2, "metric_floor": 8, "n_mocm": 5, "loss_norm": "weights"},
+OWN: dict[str, Any] = {
+    **{"optimizer": "adamw", "lr": 5e-5, "head_lr_factor": 1.0, "batch": 2, "iterations": 150},
+    **{"start_bn": 0.5, "student_bn": "frozen", "teacher_bn": "keep", "evaluated": "teacher"},
+    **{"ema_momentum": 0.02, "ema_period": 1, "label_scale": 1.0, "loss_norm": "weights"},
+    **{"n_f": 64, "metric_lr": 1e-2, "metric_floor": 8, "n_mocm": 5, "tau_mocm": 0.8},
     **{"patch_unit": "component", "patch_max_cover": 0.1},
 }
 """Values that presets of public networks on real images share."""
-OWN_IMAGES: dict[str, Any] = {"batch": 2, "iterations": 200, "lr": 1e-4, "tau_mocm": 0.8}
+PUBLIC = OWN | {"network": "espnetv2", "network_width": 2.0, "class_map": "camvid10"}
+PUBLIC |= {"label_scale": 1.25, "source_optimizer": "adamw", "source_lr": 2e-4}
+PUBLIC |= {"source_iterations": 300, "source_batch": 2, "source_balance": 0.5, "keep_model": True}
 CLASSES_10 = "0:road,1:sidewalk,2:building,4:fence,5:pole,7:traffic sign,8:vegetation,10:sky,"
 CLASSES_10 += "11:person,13:car"
 KITTI_IDS = "0:road,1:sidewalk,2:building,4:fence,5:pole,6+7:traffic sign,8+9:vegetation,10:sky,"
@@ -71,14 +71,9 @@ def expected_of(preset: str) -> dict[str, Any]:
     if preset in SIZES:
         height, width = SIZES[preset]
         size = {"height": height, "width": width, "crop_height": height, "crop_width": width}
-        return (
-            FROM_PUBLIC
-            | PUBLIC
-            | size
-            | {"classes": KITTI_IDS if "kitti" in preset else CLASSES_10}
-        )
+        return PUBLIC | size | {"classes": KITTI_IDS if "kitti" in preset else CLASSES_10}
     if preset == "own_images":
-        return FROM_PUBLIC | OWN_IMAGES
+        return OWN
     if preset.startswith("cam") or preset == "carla_camvid":
         carla = {"source_augment": 0.5, "source_balance": 1.0}
         return REAL | (carla if preset == "carla_camvid" else {})
