@@ -14,7 +14,7 @@ from studies.__main__ import main
 from stvm.data.fingerprints import Contents
 from stvm.errors import StvmError
 from stvm.memory.estimate import phases
-from stvm.networks import find_network
+from stvm.networks import Architecture, find_network
 from stvm.pretrained import open_checkpoint, save_network
 from stvm.records.results import Results
 from stvm.settings import Settings
@@ -263,6 +263,9 @@ def test_own_weights_are_a_source_model_and_run_no_code_by_themselves(tmp_path: 
     torch.save({k: v for k, v in state.items() if k != "classifier.0.weight"}, path)
     with pytest.raises(StvmError, match=r"1 missing \(classifier.0.weight\)"):
         check_inputs([settings])
+    torch.save(state, path)
+    with pytest.raises(StvmError, match="w.pth does not tell its classes: for .*my_network.py"):
+        open_checkpoint(path, default=Architecture(name, 0, 0))
     save_network(network, tmp_path / "kept.safetensors", ())
     with pytest.raises(StvmError, match="is of a network of your own, .*: name it with network="):
         open_checkpoint(tmp_path / "kept.safetensors")

@@ -67,3 +67,11 @@ def test_every_trial_of_a_list_is_tried_and_not_only_one_of_its_data(tmp_path: P
 
 def test_networks_whose_needs_are_known_are_not_tried() -> None:
     assert passes_of(tiny()) == ()
+
+
+def test_training_is_tried_with_the_images_that_pass_at_once() -> None:
+    sizes = {"crop_height": 24, "crop_width": 40, "source_batch": 12, "source_accumulate": 3}
+    settings = tiny(network="timm:test_resnet", batch=8, accumulate=4, **sizes)
+    trained = {(one.images, one.size) for one in passes_of(settings) if one.trains}
+    assert trained == {(2, (24, 40)), (4, settings.source_crop())}
+    assert passes_of(tiny(batch=8, accumulate=4)) == ()
