@@ -26,6 +26,10 @@ BROKEN = {
         SHORT + "return 1 / 0\n",
         r"my_network.py:build\(19\) fails with ZeroDivisionError: division by zero \(line 4\)",
     ),
+    "an exception in a library": (
+        SHORT + "nn.Conv2d(3, 4, 1, groups=2)\n    return None\n",
+        r"fails with ValueError: in_channels must be divisible by groups \(line 4\)",
+    ),
     "an exception in the pass": (
         OWN.replace("return torch.relu", "raise KeyError('x')\n        return torch.relu"),
         "features fails on a batch of 2 with KeyError",
