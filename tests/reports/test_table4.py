@@ -192,3 +192,15 @@ def test_the_study_of_the_teacher_has_a_table_of_its_own(tmp_path: Path) -> None
     manifest = choose_manifest(tmp_path, None, None, "teacher")
     shown = reading_costs.sheet(manifest, read_records(tmp_path, manifest))
     assert (shown.name, len(shown.rows)) == ("teacher", 30)
+
+
+def test_the_oracle_is_above_the_best_and_takes_no_mark(tmp_path: Path) -> None:
+    from reports.sheets.formats import to_markdown
+    from reports.tables.catalogue import build_sheets
+
+    results, _ = many(tmp_path, tuned_on=None)
+    sheet = next(sheet for sheet in build_sheets(results) if sheet.name == "table4")
+    lines = to_markdown(sheet).splitlines()
+    # Every row lies 5 points above the one before, and Oracle is the last.
+    assert {line.split("|")[1].strip() for line in lines if "**" in line} == {"partial AdaBN"}
+    assert {line.split("|")[1].strip() for line in lines if "<u>" in line} == {"AdaBN"}
