@@ -9,6 +9,7 @@ was if it is given again.
 """
 
 import argparse
+import shlex
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -126,7 +127,7 @@ def _run(work: "PhotoWork", folder: AdaptationFolder) -> int:
     if "finished" in kept:
         print(
             f"{folder.root}: finished already, at {kept['finished']}; label other images with "
-            f"`python -m studies predict {folder.root} FOLDER --out LABELS`"
+            f"`{_predict(folder)}`"
         )
         return 0
     facts["begun"] = kept.get("begun", facts["begun"])
@@ -141,6 +142,11 @@ def _run(work: "PhotoWork", folder: AdaptationFolder) -> int:
     print(
         f"no label was read, so whether it is better only you can see: {folder.picture}\n"
         f"network {folder.model}, classes of each image {folder.labels}\n"
-        f"other images: python -m studies predict {folder.root} FOLDER --out LABELS"
+        f"other images: {_predict(folder)}"
     )
     return 0
+
+
+def _predict(folder: AdaptationFolder) -> str:
+    """The command that labels other images, as a shell reads it."""
+    return f"python -m studies predict {shlex.quote(str(folder.root))} FOLDER --out LABELS"

@@ -85,7 +85,7 @@ class PhotoWork:
         shape = data.width / data.height
         ratios = [width / height / shape for width, height in map(read_size, self.paths)]
         other = sum(max(ratio, 1 / ratio) > _STRETCHED for ratio in ratios)
-        stretched = f"; {other} of another shape are stretched to it" if other else ""
+        stretched = f"; those of another shape are stretched to it: {other}" if other else ""
         return [
             f"{self.checkpoint.found.path}: {self.checkpoint.line()}",
             f"{len(self.paths)} images, each resized to {data.width}x{data.height} (width x "
@@ -154,7 +154,9 @@ class PhotoWork:
         self.line.end()
         at = self.told.last if self.told else 0
         where = f" after iteration {at} of {self.settings.training.iterations}" if at else ""
-        return f"interrupted{where}: the same command goes on from the last saved state"
+        saved = self.state is not None and self.state.path.exists()
+        how = "goes on from the last saved state" if saved else "begins again, as no state is saved"
+        return f"interrupted{where}: the same command {how}"
 
     def finish(
         self, folder: AdaptationFolder, outcome: PhotoOutcome, facts: dict[str, Any]

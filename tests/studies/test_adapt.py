@@ -71,7 +71,7 @@ def test_one_command_writes_network_labels_picture_and_facts(
     assert main(words(photos, weights, out)) == 0
     said = capsys.readouterr()
     assert "8 images, each resized to 64x48 (width x height)" in said.out
-    assert "7 of another shape are stretched" in said.out
+    assert "those of another shape are stretched to it: 7" in said.out
     assert "no label was read" in said.out and "entropy" in said.out
     assert "iteration 4 of 4" in said.err
     network = open_checkpoint(out / "model.safetensors")
@@ -111,6 +111,30 @@ def test_labels_are_those_of_predict_with_the_folder(
     assert np.array_equal(ours, theirs)
     assert (again / "p1_reliability.png").is_file()
     assert main(["export-model", str(out), "--format", "plain", "--out", str(tmp_path / "m")]) == 0
+
+
+def test_what_was_stopped_before_the_first_iteration_begins_again(
+    photos: Path,
+    weights: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def stop(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("studies.commands.photo_work.adapt_to_photos", stop)
+    assert main(words(photos, weights, tmp_path / "out")) == 130
+    assert "interrupted: the same command begins again" in capsys.readouterr().err
+
+
+def test_the_command_for_other_images_can_be_pasted_into_a_shell(
+    photos: Path, weights: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "my result"
+    for _ in range(2):
+        assert main(words(photos, weights, out)) == 0
+        assert f"studies predict '{out}' FOLDER" in capsys.readouterr().out
 
 
 class _Stopping(ProgressLine):
