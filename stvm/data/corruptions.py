@@ -84,7 +84,7 @@ def load_library() -> Any:
         return importlib.import_module(LIBRARY)
     except ImportError as error:
         raise StvmError(
-            f"{LIBRARY} cannot be imported ({error}); run: pip install 'stvm[corrupt]'"
+            f"{LIBRARY} cannot be imported ({error}); run: pip install -e '.[corrupt]'"
         ) from error
 
 

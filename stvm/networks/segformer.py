@@ -96,7 +96,7 @@ def import_segformer() -> Any:
         from transformers.models.segformer import modeling_segformer
     except ImportError:
         raise StvmError(
-            "network=segformer:FOLDER needs transformers: pip install 'stvm[transformers]'"
+            "network=segformer:FOLDER needs transformers: pip install -e '.[transformers]'"
         ) from None
     return modeling_segformer
 

@@ -82,7 +82,7 @@ def import_timm() -> Any:
     try:
         import timm
     except ImportError:
-        raise StvmError("network=timm:NAME needs timm: pip install 'stvm[timm]'") from None
+        raise StvmError("network=timm:NAME needs timm: pip install -e '.[timm]'") from None
     return timm
 
 

@@ -104,7 +104,7 @@ def test_missing_library_is_one_line_and_leaves_nothing(
     monkeypatch.setitem(sys.modules, LIBRARY, None)
     assert main([str(labelled), str(tmp_path / "out")]) == 1
     message = capsys.readouterr().err
-    assert "pip install 'stvm[corrupt]'" in message
+    assert "pip install -e '.[corrupt]'" in message
     assert message.count("\n") == 1
     assert not (tmp_path / "out").exists()
 

@@ -1,10 +1,15 @@
 """The registry of networks."""
 
+import sys
+from collections.abc import Callable
+
 import pytest
 
 from stvm.errors import StvmError
 from stvm.networks import Architecture, find_network, known_names
 from stvm.networks.known_networks import NETWORKS
+from stvm.networks.segformer import import_segformer
+from stvm.networks.timm_networks import import_timm
 from stvm.settings import Settings
 
 
@@ -40,3 +45,15 @@ def test_a_description_reads_back_and_values_of_later_versions_may_be_missing() 
 def test_names_of_recorded_trials_stay() -> None:
     assert (Settings().hash(), Settings().source_hash()) == ("d509c50fa599", "926da023692d")
     assert Settings().replace(network="deeplabv3_resnet50").hash() == "20205df37f07"
+
+
+@pytest.mark.parametrize(
+    ("package", "load"), [("timm", import_timm), ("transformers", import_segformer)]
+)
+def test_a_missing_package_is_named_with_the_command_that_installs_it(
+    package: str, load: Callable[[], object], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in {package, *(name for name in sys.modules if name.startswith(f"{package}."))}:
+        monkeypatch.setitem(sys.modules, name, None)
+    with pytest.raises(StvmError, match=rf"needs {package}: pip install -e '\.\[{package}\]'$"):
+        load()
