@@ -125,4 +125,8 @@ def _class_id(text: str, entry: str) -> int:
 def _refuse_repeats(what: str, values: list[str]) -> None:
     repeated = sorted({value for value in values if values.count(value) > 1})
     if repeated:
-        raise StvmError(f"classes: {what} {repeated[0]} is given twice; give each {what} once")
+        several = "; several ids of one class are one entry, as in 8+9:vegetation"
+        raise StvmError(
+            f"classes: {what} {repeated[0]} is given twice; give each {what} once"
+            f"{several if what == 'name' else ''}"
+        )

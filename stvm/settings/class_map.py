@@ -6,6 +6,7 @@ place, so that a trial's name depends on what the file holds, and a record can b
 """
 
 import csv
+import difflib
 import io
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -52,9 +53,17 @@ def plain_text(value: str) -> str:
     text = value.strip()
     if not text or text in NAMED:
         return text
+    _refuse_misspelt(text)
     entries = _of_file(Path(text)) if text.lower().endswith(".csv") else _of_text(text)
     _check(entries)
     return ",".join(_entry(target, sources) for target, sources in entries)
+
+
+def _refuse_misspelt(text: str) -> None:
+    """Refuse a lone word, and no path, that looks like the name of a map."""
+    near = difflib.get_close_matches(text.lower(), NAMED, n=1, cutoff=0.7)
+    if near and not any(mark in text for mark in (*MARKS, ".")):
+        raise ValueError(f"no such map: did you mean {near[0]!r}? there are {', '.join(NAMED)}")
 
 
 def entries_of(text: str) -> Entries:
@@ -85,7 +94,8 @@ def _of_file(path: Path) -> Entries:
         raise ValueError(f"cannot read {path} ({error}): save it as UTF-8 text") from None
     head = text.partition("\n")[0]
     rows = csv.DictReader(io.StringIO(text), delimiter=";" if ";" in head else ",")
-    if not {"target", "source"} <= set(rows.fieldnames or ()):
+    rows.fieldnames = [(name or "").strip().lower() for name in rows.fieldnames or ()]
+    if not {"target", "source"} <= set(rows.fieldnames):
         raise ValueError(f"{path}: its first line must name the columns target and source")
     found: dict[str, list[str]] = {}
     for number, row in enumerate(rows, start=2):

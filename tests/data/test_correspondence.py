@@ -73,7 +73,7 @@ def test_a_file_is_its_content(tmp_path: Path) -> None:
     rows = "target,source\ncar,car\nroad,road\ncar, truck\ncar,bus\n,rider\n"
     paths = [tmp_path / "a.csv", tmp_path / "b.CSV"]
     paths[0].write_text(rows, "utf-8-sig")
-    paths[1].write_text(rows.replace(",", ";"))
+    paths[1].write_text(rows.replace(",", ";").replace("target;source", "Target; Source"))
     made = [folder(class_map=str(path)) for path in paths]
     assert made[0].class_map == "car:car+truck+bus,road,-:rider" == made[1].class_map
     named = [tiny(class_map=str(path)).hash() for path in paths]
@@ -102,6 +102,8 @@ def test_a_file_is_its_content(tmp_path: Path) -> None:
         ("car:car+-,road", "entry 'car:car\\+-': '-' stands for no class, alone on its side"),
         ("car:car:bus,road", "has two colons"),
         ("nowhere.csv", "no such file nowhere.csv: give a CSV file with the columns"),
+        ("camvid11.csv", "no such file camvid11.csv: give a CSV file with the columns"),
+        ("IDD8", "no such map: did you mean 'idd7'. there are camvid10, idd7, synthia16"),
     ],
 )
 def test_a_slip_is_one_line(text: str, message: str) -> None:
@@ -229,6 +231,7 @@ def test_several_ids_name_one_class_and_others_are_ignored() -> None:
         ("0:road,8+300:car", "classes: id 300 of 'car' is not in 0..254"),
         ("0:road,8+x:car", r"classes: 'x' in '8\+x:car' is not an integer id"),
         ("3:-", "classes: 0 names and 0 ids"),
+        ("8:tree,9:tree", r"name tree is given twice; .* one entry, as in 8\+9:vegetation"),
         ("0:road,3+3:-", "classes: id 3 is given twice"),
     ],
 )

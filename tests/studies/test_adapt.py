@@ -19,6 +19,7 @@ from studies.commands.progress_line import ProgressLine
 from stvm.data.photo_folder import adaptation_size
 from stvm.networks import build_network
 from stvm.pretrained import open_checkpoint, save_network
+from stvm.settings.presets import find_preset
 from stvm.source_model.loading import new_network
 from tests.helpers.any_network import OWN, kind, make_own
 from tests.helpers.command_output import content, refused
@@ -85,7 +86,8 @@ def test_one_command_writes_network_labels_picture_and_facts(
         assert labels.shape[::-1] == Image.open(path).size
     assert len(list((out / "labels").iterdir())) == 8
     facts = facts_of(out)
-    assert facts["settings"]["iterations"] == 4 and facts["settings"]["lr"] == 1e-4
+    preset = find_preset("own_images").settings()
+    assert facts["settings"]["iterations"] == 4 and facts["settings"]["lr"] == preset.training.lr
     assert facts["classes"] == list(NAMES) and facts["images"] == 8
     assert set(facts["result"]["changes"]) >= {"changed", "from_to", "entropy", "information"}
     curve = orjson.loads((out / "curve.json").read_bytes())
