@@ -8,6 +8,8 @@ Expected: docs/results.md, "Table IV on the embedded benchmark"
 With `--control` the study has one more row, Control: ST_MT with the same weight for every pixel,
 the mean reliability of STvM_Raw. Reliability does two things: it tells pixels apart, and it makes
 all gradients smaller. The row Control does the second alone.
+
+`--without ROW` leaves a row out: a network without batch norm, for instance, has no AdaBN.
 """
 
 import argparse
@@ -58,6 +60,7 @@ def build_study(
     seeds: Sequence[int],
     realisations: Sequence[int] | None,
     control: Weight | None = None,
+    without: Sequence[str] = (),
 ) -> Study:
     """Table IV's trials of a preset with some settings changed.
 
@@ -67,6 +70,7 @@ def build_study(
         seeds: seeds of the rows that adapt.
         realisations: draws of the embedded benchmark; None for the preset's own.
         control: weight of the row Control; None for no such row.
+        without: rows that are left out.
 
     Raises:
         StvmError: unknown preset or setting, a value out of range, a setting the study varies.
@@ -76,6 +80,7 @@ def build_study(
         trial
         for number in builder.numbers
         for trial in _realisation(builder, number, unique(seeds), control)
+        if trial.variant not in without
     ]
     return builder.study("ablation", 4, "Ablation", trials)
 
@@ -143,6 +148,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         help="add the row Control; without WEIGHT it takes that of each recorded trial of STvM_Raw",
     )
 
+    parser.add_argument(
+        "--without",
+        action="append",
+        default=[],
+        choices=(*BASELINES, *VARIANTS),
+        metavar="ROW",
+        help="leave a row out, as in --without AdaBN --without 'partial AdaBN'; can be repeated",
+    )
+
     def act(options: argparse.Namespace, changes: dict[str, str]) -> int:
         control: Weight | None = None
         if options.control == "recorded":
@@ -150,7 +164,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
             control = partial(_weight_of, results, renaming(results, options.cache))
         elif options.control is not None:
             control = _given(options.control)
-        study = build_study(options.preset, changes, options.seeds, options.realisations, control)
+        study = build_study(
+            *(options.preset, changes, options.seeds, options.realisations),
+            *(control, options.without),
+        )
         return run_study(study, options)
 
     return run_command(parser, act, arguments)

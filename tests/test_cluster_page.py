@@ -110,7 +110,7 @@ def test_every_script_is_one() -> None:
 
 def test_an_array_of_drivers_lists_the_study(machine: dict[str, str]) -> None:
     said, calls = run(script("#SBATCH --array"), machine)
-    assert "18 trials: 0 recorded" in said
+    assert "19 trials: 0 recorded" in said
     assert calls == ["python studies/ablation.py --seeds 0 1 2 --results results --cache .cache"]
     assert not Path("/tmp/ray-4711").exists(), "what Ray left on the node's disk is taken away"
 

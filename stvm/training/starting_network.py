@@ -58,6 +58,13 @@ def needing_batch_norm(method: MethodSettings) -> list[str]:
     return [setting for setting, is_asked in asked.items() if is_asked]
 
 
+def _mend(method: MethodSettings) -> str:
+    """Advice: the ablation brings AdaBN by itself, the other settings are the user's."""
+    if method.procedure == "adabn":
+        return "leave AdaBN out (ablation.py --without AdaBN --without 'partial AdaBN')"
+    return "leave the setting out"
+
+
 def refuse_without_batch_norm(method: MethodSettings, network: SegmentationNetwork) -> None:
     """Refuse settings of batch-norm statistics for a network that has none.
 
@@ -68,5 +75,5 @@ def refuse_without_batch_norm(method: MethodSettings, network: SegmentationNetwo
     if named and not batch_norms(network):
         raise StvmError(
             f"{named[0]}: the network has no batch norm with running statistics, so there are none "
-            "to move: leave the setting out, or choose a network with batch norm"
+            f"to move: {_mend(method)}, or choose a network with batch norm"
         )

@@ -52,6 +52,18 @@ def test_seeds_and_realisations_share_a_study_and_settings_do_not() -> None:
     assert build_study("demo", {"alpha": "4"}, [0], None).base != base
 
 
+def test_rows_can_be_left_out(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A network without batch norm has no AdaBN; the other rows are the same trials."""
+    whole = build_study("demo", {}, [0], None)
+    fewer = build_study("demo", {}, [0], None, None, ["AdaBN", "partial AdaBN"])
+    assert [t for t in whole.trials if "AdaBN" not in t.variant] == list(fewer.trials)
+    assert len(whole.trials) - len(fewer.trials) == 2 and fewer.base == whole.base
+    left_out = ["--without", "AdaBN", "--without", "ST", "alpha=4", "--list"]
+    assert main(["--results", str(tmp_path), *left_out]) == 0
+    shown = capsys.readouterr().out
+    assert "partial AdaBN" in shown and "  AdaBN" not in shown and "7 trials" in shown
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
