@@ -51,7 +51,8 @@ def test_images_that_are_wider_or_higher_are_both_of_another_shape(
     for number, size in enumerate(((32, 48), (65, 48))):
         Image.new("RGB", size).save(photos / f"q{number}.png")
     assert (
-        "; 8 of another shape are stretched to it" in work_on(photos, weights, tmp_path).lines()[1]
+        "; those of another shape are stretched to it: 8"
+        in work_on(photos, weights, tmp_path).lines()[1]
     )
 
 

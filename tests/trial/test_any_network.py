@@ -242,7 +242,7 @@ def test_a_folder_that_normalises_nothing_gives_pixels_as_they_are(tmp_path: Pat
 
 def test_without_the_library_a_line_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(__import__("sys").modules, "timm", None)
-    with pytest.raises(StvmError, match=r"pip install 'stvm\[timm\]'"):
+    with pytest.raises(StvmError, match=r"pip install -e '\.\[timm\]'"):
         new_network(tiny(network="timm:test_resnet"))
     assert find_network("timm:anything").tried
 
