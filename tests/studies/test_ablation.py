@@ -177,7 +177,7 @@ def test_killed_at_random_moments_each_trial_is_recorded_once(
     "asked",
     [
         pytest.param(signal.SIGINT, id="int", marks=pytest.mark.long),
-        pytest.param(signal.SIGTERM, id="term"),
+        pytest.param(signal.SIGTERM, id="term", marks=pytest.mark.long),
     ],
 )
 def test_stopped_is_130_with_k_of_n_and_a_diverging_trial_does_not_stop_the_others(

@@ -251,6 +251,7 @@ def test_a_killed_search_goes_on_without_zombies_and_repeats(
     assert rows == {**{f"trial {n}": 1 for n in range(4)}, "best": 1, "default": 1}
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_where_every_trial_diverges_the_search_says_so(tmp_path: Path, with_source: Path) -> None:
     options = ["--trials", "2", "--seeds", "0", "lr=1e30", "iterations=60"]

@@ -95,6 +95,7 @@ def test_a_gpu_a_trial_means_one_trial_a_gpu_and_one_device_in_sight(
     assert at_a_time(seen) <= GPUS
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_half_a_gpu_a_trial_lets_two_share_one_device(
     address: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
