@@ -40,7 +40,7 @@ class Architecture:
         idle_branches: Whether inactive branches of DeepLabV2 have weights nevertheless.
         backbone: Form of DeepLabV2's backbone, a name in `stvm.networks.resnet.FORMS`.
         normalisation: Name in `stvm.networks.normalisation.NORMALISATIONS`.
-        width: Width of ESPNetv2, a key of `stvm.networks.espnetv2.WIDTHS`.
+        width: Width of ESPNetv2, a key of `stvm.networks.known_networks.WIDTHS`.
         projection: Channels of each map within ESPNetv2's pyramid poolings.
         idle_outputs: Number of outputs of ESPNetv2's classifier, behind those of the classes, that
             have weights and are not computed.

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from stvm.networks.architecture import Architecture
 from stvm.networks.eesp import DownSampler, EespUnit, conv_norm_act, halved
+from stvm.networks.known_networks import WIDTHS
 from stvm.networks.pyramid_pooling import (
     PyramidPooling,
     decoder_layer,
@@ -19,14 +20,6 @@ from stvm.networks.pyramid_pooling import (
 )
 from stvm.networks.segmentation_network import SegmentationNetwork
 
-WIDTHS = {
-    0.5: (16, 32, 64, 128),
-    1.0: (32, 64, 128, 256),
-    1.25: (32, 80, 160, 320),
-    1.5: (32, 96, 192, 384),
-    2.0: (32, 128, 256, 512),
-}
-"""Channels of the encoder at 1/2, 1/4, 1/8 and 1/16, by width."""
 DECODED = (64, 48, 32)
 """Channels of the decoder at 1/8, 1/4 and 1/2."""
 UNITS = (3, 7)

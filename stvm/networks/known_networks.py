@@ -13,6 +13,15 @@ from typing import Any
 
 from stvm.errors import unknown
 
+WIDTHS = {
+    0.5: (16, 32, 64, 128),
+    1.0: (32, 64, 128, 256),
+    1.25: (32, 80, 160, 320),
+    1.5: (32, 96, 192, 384),
+    2.0: (32, 128, 256, 512),
+}
+"""Widths of ESPNetv2, and the channels of its encoder at 1/2, 1/4, 1/8 and 1/16 for each."""
+
 
 @dataclass(frozen=True)
 class NetworkFacts:

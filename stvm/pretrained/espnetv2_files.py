@@ -4,7 +4,7 @@ from torch import Tensor
 
 from stvm.errors import StvmError
 from stvm.networks import Architecture
-from stvm.networks.espnetv2 import WIDTHS
+from stvm.networks.known_networks import WIDTHS
 from stvm.pretrained.unwrapping import UnwrappedCheckpoint
 
 CITYSCAPES_OUTPUTS = 20

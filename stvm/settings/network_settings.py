@@ -5,10 +5,9 @@ from typing import Literal, Self
 from pydantic import Field, model_validator
 
 from stvm.networks import find_network, known_names
+from stvm.networks.known_networks import WIDTHS
 from stvm.settings.fields import SettingsGroup, hashed_if_changed
 
-WIDTHS = (0.5, 1.0, 1.25, 1.5, 2.0)
-"""Widths of espnetv2."""
 STRIDES = (4, 8, 16, 32)
 """Strides of the features of timm:NAME."""
 

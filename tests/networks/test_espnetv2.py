@@ -10,7 +10,7 @@ from torch.nn import functional as F
 from stvm.errors import StvmError
 from stvm.networks import Architecture, SegmentationNetwork, assemble, count_parameters
 from stvm.networks.eesp import dilations
-from stvm.networks.espnetv2 import WIDTHS
+from stvm.networks.known_networks import WIDTHS
 from stvm.networks.pyramid_pooling import pooled
 from stvm.pretrained.families import LAYOUTS
 from stvm.pretrained.fitting import public_names
@@ -115,7 +115,7 @@ def test_a_description_reads_back_and_older_files_lack_its_values() -> None:
 
 
 def test_widths_of_the_settings_are_those_of_the_network() -> None:
-    assert tuple(WIDTHS) == network_settings.WIDTHS
+    assert tuple(WIDTHS) == tuple(network_settings.WIDTHS) == (0.5, 1.0, 1.25, 1.5, 2.0)
     settings = Settings().replace(network="espnetv2", network_width=2)
     assert settings.network.network_width == 2.0
     assert settings.hash() != Settings().replace(network="espnetv2").hash()
