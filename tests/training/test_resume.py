@@ -218,6 +218,8 @@ def test_a_state_of_another_shape_is_moved_aside_and_the_trial_begins_afresh(
     cache: Path, tmp_path: Path
 ) -> None:
     settings = tiny(**ALL)
+    # Made before: the training of a source model tells its iterations to `progress` too.
+    ensure_source(settings, cache, CPU)
     results = Results(tmp_path / "b")
     with pytest.raises(Stop):
         run_and_record(settings, results, cache, CPU, progress=stop_at(7), every_s=0)
