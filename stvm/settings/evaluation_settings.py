@@ -25,3 +25,9 @@ class EvaluationSettings(SettingsGroup):
         description="Source classes that the target does not have. error: a pixel predicted as "
         "one is an error of its true class; ignored: they take no part in the arg max.",
     )
+    detail_images: int = hashed_if_changed(
+        0,
+        ge=0,
+        description="Largest number of held-out images, evenly spaced, for the figures beside mIoU "
+        "(AUROC, silhouette); 0: all of them. mIoU is always of all images.",
+    )

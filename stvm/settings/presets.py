@@ -219,7 +219,8 @@ PRESETS = {
         "Public ESPNetv2 of Cityscapes to CamVid, ten classes, in data/espnetv2 and data/camvid.",
         _PUBLIC_MODEL
         | _of_size(352, 480)
-        | {"target_root": "data/camvid", "classes": _COMMON10, "class_map": "camvid10"},
+        | {"target_root": "data/camvid", "classes": _COMMON10, "class_map": "camvid10"}
+        | {"detail_images": 40},
     ),
     "cityscapes_kitti": Preset(
         "Public ESPNetv2 of Cityscapes to KITTI, ten classes, in data/espnetv2 and data/kitti.",

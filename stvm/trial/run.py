@@ -113,7 +113,8 @@ def _run(
         result = _adapted(settings, adaptation, log, measure) | measure.about(network)
         # Loaded now: beside the training they would take a GPU's memory.
         unlabelled = load_even_subset(images, SCORED_IMAGES, device)
-        result |= measure_adaptation(reader, held_out, unlabelled, count, device, mapping)
+        details = _for_details(settings, held_out)
+        result |= measure_adaptation(reader, details, unlabelled, count, device, mapping)
     else:
         network = _baseline_network(settings, source, cache, device, classes, progress, checkpoint)
         result = measure(network) | measure.about(network) | {"iteration": 0}
@@ -141,6 +142,12 @@ def _at_image_size(measure: TrialEvaluator, cache: Path) -> OpenedLabelledImages
         return measure.images
     settings = measure.settings
     return open_target_labelled(settings.data, settings.training.eval_split, cache)
+
+
+def _for_details(settings: Settings, held_out: OpenedLabelledImages) -> OpenedLabelledImages:
+    """The images of the figures beside mIoU: all, or as many as the settings ask for."""
+    most = settings.evaluation.detail_images
+    return EvenSubset(held_out, most) if most else held_out
 
 
 def _refuse_nan(settings: Settings, entropy: float) -> None:

@@ -12,12 +12,14 @@ from torch.nn import functional as F
 
 from stvm.data.datasets import open_source, open_target_images, open_target_labelled
 from stvm.data.images import LabelledImages
+from stvm.evaluation.label_quality import pseudo_label_auroc
 from stvm.networks import SegmentationNetwork
 from stvm.settings import Settings
 from stvm.source_model.ensure import ensure_source
 from stvm.source_model.supervised import load_source
 from stvm.training import adaptation, loop
 from stvm.training.adaptation import adapt
+from stvm.trial.measures import AdaptedPredictor
 from stvm.trial.run import run_trial
 from tests.helpers.tiny_settings import tiny
 
@@ -85,6 +87,31 @@ def test_a_metric_network_alongside_is_measured_as_scikit_learn_does(cache: Path
     x, y = torch.cat(features).numpy(), torch.cat(classes).numpy()
     expected = silhouette_samples(x, y, metric="sqeuclidean").mean()
     assert result["scores"]["silhouette"] == pytest.approx(expected, abs=1e-4)
+
+
+class FirstOf:
+    """The first of some images."""
+
+    def __init__(self, images: LabelledImages) -> None:
+        self.image, self.label = images.image, images.label
+
+    def __len__(self) -> int:
+        return 1
+
+
+def test_details_of_one_image_leave_miou_as_it_is(cache: Path) -> None:
+    settings = trial(detail_images=1)
+    result = run_trial(settings, cache, CPU).result
+    whole = run_trial(settings.replace(detail_images=0), cache, CPU).result
+    assert result["miou"] == whole["miou"] and result["scores"] == whole["scores"]
+    adaptation, _ = adapt(
+        settings, source_of(settings, cache), open_target_images(settings.data, cache), 19
+    )
+    test = open_target_labelled(settings.data, "test", cache)
+    read = AdaptedPredictor(settings, adaptation).maps
+    assert len(test) > 1
+    assert result["auroc"] == pseudo_label_auroc(read, FirstOf(test), CPU)
+    assert whole["auroc"] == pseudo_label_auroc(read, test, CPU) != result["auroc"]
 
 
 def test_each_procedure_reports_its_own_network(cache: Path) -> None:
