@@ -39,6 +39,7 @@ from stvm.trial.inputs import refuse_unfit
 from stvm.trial.metric_network_files import save_metric
 from stvm.trial.photo_adaptation import PhotoOutcome, adapt_to_photos
 from stvm.trial.predictor import Predictor
+from stvm.trial.tried_passes import try_shapes
 
 SHOWN_IMAGES = 4
 SAVE_EVERY_S = 60.0
@@ -235,8 +236,10 @@ def prepare(options: argparse.Namespace, changes: dict[str, str]) -> PhotoWork:
     device = torch.device(options.device or ("cuda" if torch.cuda.is_available() else "cpu"))
     if device.type == "cuda" and not torch.cuda.is_available():
         raise StvmError("torch finds no GPU here: leave out --device, or set --device cpu")
+    network = network.to(device)
+    try_shapes(network, Predictor(network, settings.data.height).input_size, paths)
     names = checkpoint.class_names or default_names(network.architecture.num_classes)
-    return PhotoWork(paths, checkpoint, network.to(device), names, settings)
+    return PhotoWork(paths, checkpoint, network, names, settings)
 
 
 def _fixed(

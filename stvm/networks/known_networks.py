@@ -40,6 +40,7 @@ class NetworkFacts:
         output_stride: Whether the setting `output_stride` counts.
         files: Files, below the place in the setting `network`, whose content is part of a trial's
             name; the empty text is the place itself.
+        package: Package whose code builds it, beside torch; empty for the project's own code.
         tried: Whether only building and trying it shows what its batch norm needs.
         normalisation: Name in `stvm.networks.NORMALISATIONS`.
         family: Family of public checkpoints in whose layout it is exported; empty for none, or if
@@ -58,6 +59,7 @@ class NetworkFacts:
     width: bool = False
     output_stride: bool = False
     files: tuple[str, ...] = ()
+    package: str = ""
     tried: bool = False
     normalisation: str = "rgb_imagenet"
     family: str = ""
@@ -91,6 +93,7 @@ _ENTRIES = (
             needs_two_images=True,
             auxiliary=True,
             family="torchvision",
+            package="torchvision",
             initial=initial,
         )
         for backbone, stride, initial in (
@@ -105,6 +108,7 @@ _ENTRIES = (
             builder="stvm.networks.torchvision_networks:torchvision_network",
             auxiliary=True,
             family="torchvision",
+            package="torchvision",
             initial=("torchvision",),
         )
         for backbone in ("resnet50", "resnet101")
@@ -113,6 +117,7 @@ _ENTRIES = (
         *("lraspp_mobilenet_v3_large", "torchvision's LR-ASPP, output stride 8"),
         builder="stvm.networks.torchvision_networks:lraspp",
         family="torchvision",
+        package="torchvision",
     ),
     NetworkFacts(
         *("espnetv2", "ESPNetv2 for small computers, output stride 2"),
@@ -131,6 +136,7 @@ _KINDS = (
         NetworkFacts(
             *("timm:NAME", "a backbone of timm under the summed ASPP"),
             builder="stvm.networks.timm_networks:timm_network",
+            package="timm",
             normalisation="own",
             initial=("timm",),
             output_stride=True,
@@ -142,6 +148,7 @@ _KINDS = (
         NetworkFacts(
             *("segformer:FOLDER", "SegFormer of Hugging Face, output stride 4"),
             builder="stvm.networks.segformer:segformer",
+            package="transformers",
             normalisation="own",
             files=("config.json", "preprocessor_config.json"),
             tried=True,

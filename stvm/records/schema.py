@@ -67,6 +67,9 @@ class Run(TypedDict, total=False):
     stvm: Annotated[str, About("version of stvm")]
     torch: Annotated[str, About("version of torch")]
     python: Annotated[str, About("version of Python")]
+    network_package: Annotated[
+        str, About("package that builds the network, with its version", "", NETWORKS)
+    ]
     source_sha256: Annotated[str, About("SHA-256 of the source model's file")]
     source: SourceModel
     images_sha256: Annotated[str | None, About("digest of names and sizes of the user's images")]

@@ -3,6 +3,7 @@
 import platform
 import time
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 from typing import cast
 
@@ -12,6 +13,7 @@ from stvm import __version__
 from stvm.data.fingerprints import Contents
 from stvm.errors import DivergenceError, StvmError
 from stvm.files import now
+from stvm.networks import find_network
 from stvm.pretrained import save_network
 from stvm.records.record import Record
 from stvm.records.result_schema import Result
@@ -136,6 +138,7 @@ class _NewTrial:
         except DivergenceError as error:
             failure = Failure(error=str(error), iteration=error.iteration, seed=error.seed)
         run |= self._resumed() | _circumstances(started, clock, self.device)
+        run |= _network_package(self.settings.network.network)
         if result is None:
             return Record(name, "failed", flat, failure=failure, run=run, variant=self.label)
         return Record(name, "done", flat, result, run=run, variant=self.label)
@@ -208,3 +211,9 @@ def _circumstances(started: str, clock: float, device: torch.device) -> Run:
         "torch": torch.__version__,
         "python": platform.python_version(),
     }
+
+
+def _network_package(name: str) -> Run:
+    """Package and version of the code of others that builds a network; empty for our own."""
+    package = find_network(name).package
+    return Run(network_package=f"{package} {version(package)}") if package else Run()

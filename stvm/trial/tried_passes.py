@@ -1,11 +1,13 @@
 """Passes of a trial that code of others might not take, tried before anything is trained."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 
 from stvm.data.datasets import has_source_val
+from stvm.data.image_files import read_size
 from stvm.errors import StvmError, one_line
 from stvm.method.label_views import seen_sizes
 from stvm.networks import SegmentationNetwork, find_network, preserve_modes
@@ -78,12 +80,45 @@ def try_passes(settings: Settings, network: SegmentationNetwork) -> None:
         StvmError: the network cannot take them.
     """
     for one in passes_of(settings):
-        try:
-            with torch.no_grad(), torch.random.fork_rng([]), preserve_modes(network):
-                network.train(one.trains)(torch.rand(one.images, 3, *one.size))
-        except Exception as error:  # the code is of others
-            what = "crops" if one.trains else "image" if one.images == 1 else "images"
-            raise StvmError(
-                f"{settings.network.network} cannot take {one.images} {what} of "
-                f"{one.size[0]}x{one.size[1]} ({one_line(error)}): try another {one.advice}"
-            ) from None
+        try_pass(one, network)
+
+
+def try_pass(one: TriedPass, network: SegmentationNetwork) -> None:
+    """Pass random images on the network's device.
+
+    Raises:
+        StvmError: the network cannot take them.
+    """
+    like = next(network.parameters())
+    try:
+        with torch.no_grad(), torch.random.fork_rng([]), preserve_modes(network):
+            network.train(one.trains)(torch.rand(one.images, 3, *one.size).to(like.device))
+    except Exception as error:  # the code is of others
+        what = "crops" if one.trains else "image" if one.images == 1 else "images"
+        raise StvmError(
+            f"{network.architecture.network} cannot take {one.images} {what} of "
+            f"{one.size[0]}x{one.size[1]} ({one_line(error)}): try another {one.advice}"
+        ) from None
+
+
+def try_shapes(
+    network: SegmentationNetwork, input_size: Callable[[Size], Size], paths: Iterable[Path]
+) -> None:
+    """Pass a random image of each size at which the network will label some images.
+
+    Args:
+        network: network; one whose needs are known is not tried.
+        input_size: function from an image's height and width to those that the network sees.
+        paths: files of the images.
+
+    Raises:
+        StvmError: the network cannot take one of them; the message names the file.
+    """
+    if not find_network(network.architecture.network).tried:
+        return
+    first: dict[Size, Path] = {}
+    for path in paths:
+        width, height = read_size(path)
+        first.setdefault(input_size((height, width)), path)
+    for size, path in first.items():
+        try_pass(TriedPass(1, size, f"height, or leave out images of the shape of {path}"), network)

@@ -21,7 +21,7 @@ from stvm.networks import build_network
 from stvm.pretrained import open_checkpoint, save_network
 from stvm.settings.presets import find_preset
 from stvm.source_model.loading import new_network
-from tests.helpers.any_network import OWN, kind, make_own
+from tests.helpers.any_network import IN_BLOCKS, OWN, kind, make_own
 from tests.helpers.command_output import content, refused
 from tests.helpers.tiny_settings import tiny
 
@@ -296,6 +296,27 @@ def test_the_network_is_that_of_the_file(
     assert len(list((tmp_path / "out" / "labels").iterdir())) == 8
     again = ["predict", str(tmp_path / "out"), str(photos / "p1.png"), *code]
     assert main([*again, "--out", str(tmp_path / "again")]) == 0
+
+
+def test_a_shape_that_the_network_cannot_label_is_refused_before_the_training(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    settings = tiny(network=make_own(tmp_path, IN_BLOCKS), width=64, height=64)
+    save_network(new_network(settings), tmp_path / "any.safetensors", tuple("abcdefghijklmnopqrs"))
+    folder = tmp_path / "shapes"
+    folder.mkdir()
+    for name, width in (("a", 64), ("b", 128), ("odd", 80)):
+        Image.new("RGB", (width, 64), (90, 120, 30)).save(folder / f"{name}.png")
+    given = words(folder, tmp_path / "any.safetensors", tmp_path / "out")
+    given.remove(SHORT[0])
+    given += ["iterations=1", "start_bn=0", "--network", settings.network.network]
+    given += ["--height", "64", "--width", "64"]
+    said = refused(capsys, *given)
+    assert "cannot take 1 image of 64x80" in said and "a width of 80" in said
+    assert str(folder / "odd.png") in said
+    assert not (tmp_path / "out").exists()
+    (folder / "odd.png").unlink()
+    assert main(given) == 0
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """Every kind of network goes through a trial and what follows it."""
 
 import json
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,11 @@ KINDS = (
     *("lraspp_mobilenet_v3_large", "timm:test_resnet", "timm:test_vit", "segformer", "own"),
     "espnetv2",
 )
+PACKAGES = {
+    "lraspp_mobilenet_v3_large": "torchvision",
+    "timm": "timm",
+    "segformer": "transformers",
+}
 
 
 class Stop(Exception):
@@ -59,6 +65,9 @@ def test_a_trial_is_resumed_to_the_bit_and_its_network_predicts_and_is_exported(
         run_and_record(settings, parted, cache, CPU, progress=stop_at_three, every_s=0)
     again = run_and_record(settings, parted, cache, CPU)
     assert again.run["resumed_from"] == 3 and again.result == record.result
+    package = PACKAGES.get(name.partition(":")[0])
+    built_by = f"{package} {import_module(package).__version__.split('+')[0]}" if package else ""
+    assert record.run.get("network_package", "").split("+")[0] == built_by
     files = [results.model_path(record.hash) for results in (whole, parted)]
     kept = [load_file(file) for file in files]
     assert kept[0].keys() == kept[1].keys()

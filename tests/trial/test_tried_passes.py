@@ -8,28 +8,10 @@ import pytest
 from stvm.errors import StvmError
 from stvm.trial.inputs import check_inputs
 from stvm.trial.tried_passes import passes_of
-from tests.helpers.any_network import make_own
+from tests.helpers.any_network import IN_BLOCKS, make_own
 from tests.helpers.tiny_settings import tiny
 
 OFF: dict[str, Any] = dict.fromkeys(("st", "aug", "mt", "mgs", "mocm"), False)
-IN_BLOCKS = """
-from torch import nn
-
-
-class Blocks(nn.Module):
-    def __init__(self):
-        super().__init__()
-        self.embed = nn.Conv2d(3, 8, 32, stride=32)
-
-    def forward(self, images):
-        if images.shape[-1] % 32:
-            raise ValueError(f"a width of {images.shape[-1]} is no multiple of 32")
-        return self.embed(images)
-
-
-def build(num_classes):
-    return Blocks(), nn.Conv2d(8, num_classes, 1)
-"""
 FITS = {"height": 64, "width": 128, "crop_height": 64, "crop_width": 64}
 FITS |= {"source_crop_height": 32, "source_crop_width": 32}
 
