@@ -28,9 +28,10 @@ RARE = {
     *(f"run.source.{name}" for name in ("branches", "backbone", "origin", "init_sha256", "width")),
     *(f"result.correspondence.{name}" for name in ("source", "target", "by", "unmatched")),
     *("run.images_sha256", "run.images_content", "run.state_set_aside"),
+    "run.network_package",
 }
-"""Fields of trials on a user's files or in other classes, and of one whose kept state is of another
-version."""
+"""Fields of trials on a user's files, in other classes or with a network of a library, and of one
+whose kept state is of another version."""
 
 
 def content(path: Path) -> dict[str, Any]:
