@@ -86,7 +86,7 @@ class Run:
         self.training = Training(settings, source, images, CLASSES)
         self.batches = batches
         self.reports: list[StepReport] = []
-        step = self.training.adaptation.step
+        step: Any = self.training.adaptation.step
 
         def noting(pixels: Tensor, iteration: int) -> StepReport:
             self.reports.append(step(pixels, iteration))
@@ -165,7 +165,8 @@ def rows_of(settings: Settings, folder: Path) -> list[dict[str, Any]]:
     for row, other in zip(rows[KEPT:], repeated, strict=True):
         alike = equal and all(row[key] == other[key] for key in ("loss", "metric loss"))
         row["resumed equal"] = "yes" if alike else "no"
-    buffers: Any = again.training.adaptation.step.bank
+    step: Any = again.training.adaptation.step
+    buffers = step.bank
     patches = sum(len(buffer) for buffer in buffers.patches)
     print(f"{settings.network.network}: {patches} patches banked after step {STEPS}", flush=True)
     return rows

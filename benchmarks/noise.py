@@ -44,7 +44,8 @@ def uncovered(settings: Settings, cache: Path) -> list[float]:
     source = load_source(settings, ensure_source(settings, cache, device), device)
     images = open_target_images(settings.data, cache)
     training = Training(settings, source, images, images.labelling.num_classes)
-    bank: Any = training.adaptation.step.bank
+    step: Any = training.adaptation.step
+    bank = step.bank
     shares: list[float] = []
     bank.paste = counting(bank.paste, shares)
     told = settings.training

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from studies.commands.photo_work import PhotoWork
 
 PRESET = "own_images"
-_GROUPS = ("method", "training", "compute")
+_GROUPS = ("method", "training", "objective", "compute")
 """Groups of settings that can be changed; of the network only what tells how to read its file."""
 _OF_THE_FILE = ("checkpoint_family", "aspp_branches")
 
@@ -113,7 +113,7 @@ def own_settings(changes: dict[str, str], **fixed: object) -> Settings:
         StvmError: a value out of range, or settings that do not go together.
     """
     settings = find_preset(PRESET).settings(**fixed | changes)
-    if not settings.method.st:
+    if not settings.method.adapts:
         raise StvmError("st=false trains nothing, so there is nothing to adapt: leave it out")
     return settings
 

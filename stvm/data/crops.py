@@ -60,14 +60,19 @@ class TargetCrops(Positions[Tensor]):
         self.length = length
 
     def __getitem__(self, position: int) -> Tensor:
-        image = self.images.image(image_at(self.seed, position, len(self.images)))
+        return self.cut(position)[0]
+
+    def cut(self, position: int) -> tuple[Tensor, int, int, int]:
+        """The crop at a position, the index of its image, and its top and left edge in pixels."""
+        index = image_at(self.seed, position, len(self.images))
+        image = self.images.image(index)
         rng = np.random.default_rng((self.seed, 2, position))
         top, left = (
             int(rng.integers(full - cut + 1))
             for full, cut in zip(image.shape[:2], self.size, strict=True)
         )
         cut = image[top : top + self.size[0], left : left + self.size[1]]
-        return torch.from_numpy(cut).permute(2, 0, 1).contiguous()
+        return torch.from_numpy(cut).permute(2, 0, 1).contiguous(), index, top, left
 
 
 def class_pixels(images: LabelledImages, num_classes: int) -> NDArray[np.int64]:
@@ -196,7 +201,13 @@ def _raising(loaded: Iterator[T | StvmError], workers: int) -> Iterator[T]:
 
 
 def batches(
-    crops: Positions[T], batch: int, workers: int, done: int = 0, pinned: bool = False
+    crops: Positions[T],
+    batch: int,
+    workers: int,
+    done: int = 0,
+    until: int | None = None,
+    *,
+    pinned: bool = False,
 ) -> Iterator[T]:
     """Batches in order of position.
 
@@ -205,6 +216,7 @@ def batches(
         batch: Positions per batch.
         workers: Number of loading processes; 0 loads in this process.
         done: Number of batches to skip at the beginning.
+        until: Number of batches after which to end; all by default.
         pinned: True for page-locked memory, from which a GPU copies without waiting.
 
     Raises:
@@ -214,7 +226,7 @@ def batches(
         shorten_temporary()
     tried: _Tried[T] = _Tried(crops)
     loader = DataLoader(
-        Subset(tried, range(done * batch, len(crops))),
+        Subset(tried, range(done * batch, len(crops) if until is None else until * batch)),
         batch_size=batch,
         shuffle=False,
         num_workers=workers,

@@ -33,11 +33,14 @@ from stvm.method.metric_network import MetricLearner, MetricOutput
 from stvm.method.no_patches import NoPatches
 from stvm.method.photometric import no_augmentation
 from stvm.networks import SegmentationNetwork, find_network, preserve_modes, upsample
+from stvm.objectives.objective import TargetBatch
 from stvm.settings import Settings
 from stvm.settings.protocols import find_protocol
 from stvm.source_model.loading import new_network, num_source_classes
 from stvm.source_model.supervised import SupervisedTraining
-from stvm.training.builder import Adaptation, build_adaptation
+from stvm.training.adaptation import build
+from stvm.training.builder import Adaptation
+from stvm.training.peer_builder import Adapted, PeerAdaptation
 from stvm.training.starting_network import keeping_share
 
 MIB = 2**20
@@ -83,11 +86,11 @@ def phases(settings: Settings) -> list[Phase]:
         if not settings.source.source_checkpoint:
             found.append(_source_training(settings))
         source = _network(settings).eval()
-        adaptation = None
+        adaptation: Adapted | None = None
         standing = {"weights": size_of(values_of(source))}
-        if settings.method.st:
+        if settings.method.adapts:
             start = keeping_share(settings.method, source, source)
-            adaptation = build_adaptation(settings, start, source.architecture.num_classes)
+            adaptation = build(settings, start, source.architecture.num_classes)
             training = _adaptation(settings, adaptation, source)
             standing = {n: size for n, size in training.parts.items() if n not in _PASSING}
             found.append(training)
@@ -122,7 +125,32 @@ def _source_training(settings: Settings) -> Phase:
     return Phase("source training", parts)
 
 
-def _adaptation(settings: Settings, adaptation: Adaptation, source: SegmentationNetwork) -> Phase:
+def _adaptation(settings: Settings, adaptation: Adapted, source: SegmentationNetwork) -> Phase:
+    data = settings.data
+    if isinstance(adaptation, PeerAdaptation):
+        parts = _of_objective(settings, adaptation, source)
+    else:
+        parts = _of_stvm(settings, adaptation, source)
+    parts["images of the watch"] = WATCHED_IMAGES * 3 * data.height * data.width * 4
+    return Phase("adaptation", parts)
+
+
+def _of_objective(
+    settings: Settings, adaptation: PeerAdaptation, source: SegmentationNetwork
+) -> dict[str, int]:
+    training, objective = settings.training, adaptation.objective
+    images = torch.empty(training.batch, 3, training.crop_height, training.crop_width)
+    labels = torch.empty(images[:, 0].shape, dtype=torch.uint8)
+    batch = TargetBatch(images, labels if objective.labels_offline else None)
+    # The noise draws values, and adds nothing to the peak.
+    adaptation.objective.given = replace(objective.given, augment=no_augmentation)
+    tensors = values_of(source, adaptation.labelling, *adaptation.networks())
+    return _step_parts(lambda it: adaptation.step(batch, it), tensors, adaptation.optimizers)
+
+
+def _of_stvm(
+    settings: Settings, adaptation: Adaptation, source: SegmentationNetwork
+) -> dict[str, int]:
     method, training, metric = settings.method, settings.training, adaptation.metric
     images = torch.empty(training.batch, 3, training.crop_height, training.crop_width)
     step = replace(
@@ -137,9 +165,7 @@ def _adaptation(settings: Settings, adaptation: Adaptation, source: Segmentation
     parts = _step_parts(lambda iteration: step(images, iteration), tensors, adaptation.optimizers)
     if method.mocm and settings.compute.patches_on == "device":
         parts["patch bank, full"] = largest_bank(settings)
-    data = settings.data
-    parts["images of the watch"] = WATCHED_IMAGES * 3 * data.height * data.width * 4
-    return Phase("adaptation", parts)
+    return parts
 
 
 def largest_bank(settings: Settings) -> int:
@@ -191,7 +217,7 @@ def _step_parts(
 @torch.no_grad()
 def _evaluation(
     settings: Settings,
-    adaptation: Adaptation | None,
+    adaptation: Adapted | None,
     source: SegmentationNetwork,
     standing: dict[str, int],
 ) -> Phase:

@@ -40,7 +40,7 @@ def largest(trials: Iterable[Settings]) -> Settings:
         metric = method.mgs or method.mocm or method.metric_alongside
         batch = training.batch // training.accumulate
         pixels = batch * training.crop_height * training.crop_width
-        return (method.st, pixels, metric, method.mocm, method.buffer_size, method.n_f)
+        return (method.adapts, pixels, metric, method.mocm, method.buffer_size, method.n_f)
 
     listed = list(trials)
     if not listed:

@@ -13,6 +13,7 @@ from stvm.settings.fields import SettingsGroup, is_hashed_if_changed
 from stvm.settings.method_settings import MethodSettings
 from stvm.settings.naming import digest
 from stvm.settings.network_settings import NetworkSettings
+from stvm.settings.peers import PEERS, Peer, fields_of
 from stvm.settings.settings import (
     GROUPS,
     STREETS_VERSION,
@@ -27,6 +28,7 @@ from stvm.settings.training_settings import TrainingSettings
 
 __all__ = [
     "GROUPS",
+    "PEERS",
     "PUBLISHED",
     "STREETS_VERSION",
     "ComputeSettings",
@@ -35,12 +37,14 @@ __all__ = [
     "SettingsGroup",
     "MethodSettings",
     "NetworkSettings",
+    "Peer",
     "Settings",
     "SourceSettings",
     "TrainingSettings",
     "build_settings",
     "digest",
     "field_of",
+    "fields_of",
     "group_of",
     "is_hashed_if_changed",
     "measures_target",

@@ -47,7 +47,7 @@ def refuse_lone_images(
             f"source_batch=1: {network.network} {_WHY}; set source_batch=2 or more; {_MEND} "
             "(source_crop_height, source_crop_width)"
         )
-    if training.batch == 1 and method.st and _uses_batch_statistics(method):
+    if training.batch == 1 and method.adapts and _uses_batch_statistics(method):
         raise ValueError(
             f"batch=1: {network.network} {_WHY}; set batch=2 or more; {_MEND} "
             "(crop_height, crop_width)"
@@ -56,7 +56,7 @@ def refuse_lone_images(
         ("source_accumulate", source.source_accumulate, source.source_batch, trains_on_labels),
         (
             *("accumulate", training.accumulate, training.batch),
-            method.st and method.student_bn != "frozen",
+            method.adapts and method.student_bn != "frozen",
         ),
     ]
     for name, parts, batch, trains in parted:
@@ -76,7 +76,7 @@ def measures_target(method: MethodSettings) -> str:
     """Name of what takes batch-norm statistics from whole target images; empty if nothing does."""
     if method.procedure == "adabn":
         return "AdaBN"
-    return f"start_bn={method.start_bn:g}" if method.st and method.start_bn > 0 else ""
+    return f"start_bn={method.start_bn:g}" if method.adapts and method.start_bn > 0 else ""
 
 
 def _uses_batch_statistics(method: MethodSettings) -> bool:

@@ -27,6 +27,17 @@ def hashed_if_changed(default: Any, **kw: Any) -> Any:
     return Field(default, json_schema_extra={"later": True}, **kw)
 
 
+def tunable_peer(
+    default: Any, *, grid: tuple[float, ...], search: tuple[float, float], **kw: Any
+) -> Any:
+    """A field of an objective beside STvM: `tunable`, and named as `hashed_if_changed`."""
+    return Field(
+        default,
+        json_schema_extra={"grid": list(grid), "search": list(search), "later": True},
+        **kw,
+    )
+
+
 def is_hashed_if_changed(field: Any) -> bool:
     """Whether the field was made by `hashed_if_changed`."""
     extra = field.json_schema_extra

@@ -5,14 +5,16 @@ from typing import Literal, Self
 from pydantic import Field, model_validator
 
 from stvm.settings.fields import SettingsGroup, hashed_if_changed, tunable
+from stvm.settings.peers import PEERS, ProcedureName
 
 
 class MethodSettings(SettingsGroup):
     """The paper's method: its procedure, parts, constants and readings."""
 
-    procedure: Literal["adapt", "adabn", "oracle"] = Field(
+    procedure: ProcedureName = Field(
         "adapt",
-        description="STvM and its ablations (adapt), or one of the two methods to compare with.",
+        description="STvM and its ablations (adapt), or a method to compare with, of which "
+        "docs/objectives.md lists most.",
     )
     st: bool = Field(True, description="Self-training on pseudo-labels (Table IV, ST).")
     aug: bool = Field(True, description="Photometric noise on the student's input (Aug).")
@@ -195,8 +197,15 @@ class MethodSettings(SettingsGroup):
         0.5, ge=0, le=1, description="Share of images that are blurred."
     )
 
+    @property
+    def adapts(self) -> bool:
+        """Whether a student is trained on target images without labels."""
+        return self.st or self.procedure in PEERS
+
     @model_validator(mode="after")
     def _toggles_mean_something(self) -> Self:
+        if self.procedure in PEERS:
+            return self
         parts = [p for p in ("aug", "mt", "mgs", "mocm") if getattr(self, p)]
         if not self.st and parts:
             raise ValueError(

@@ -13,6 +13,7 @@ from stvm.settings.compute_settings import ComputeSettings
 from stvm.settings.data_settings import PUBLISHED
 from stvm.settings.evaluation_settings import EvaluationSettings
 from stvm.settings.method_settings import MethodSettings
+from stvm.settings.peers import PEERS
 from stvm.settings.source_settings import SourceSettings
 from stvm.settings.training_settings import TrainingSettings
 
@@ -73,6 +74,9 @@ def without_idle(groups: Groups) -> Groups:
     groups = _without_correspondence(_without_source_training(_without_unread(groups)))
     if not _uses_sgd(groups):
         training["momentum"] = _default("momentum")
+    if method["procedure"] in PEERS:
+        # What has no effect on an objective is at its default, or it is refused.
+        return groups
     if not method["st"]:
         share = method["adabn_share"] if method["procedure"] == "adabn" else 1.0
         kept = {name: training[name] for name in ("eval_split", "workers", *SOURCE_TRAINING)}
@@ -113,7 +117,7 @@ def _uses_sgd(groups: Groups) -> bool:
     """
     method, source = groups["method"], groups["source"]
     trained = []
-    if method["st"]:
+    if method["st"] or method["procedure"] in PEERS:
         trained.append(groups["training"]["optimizer"])
     if method["procedure"] == "oracle" or not source["source_checkpoint"]:
         trained.append(source["source_optimizer"])

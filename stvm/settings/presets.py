@@ -29,7 +29,7 @@ class Preset:
         Raises:
             StvmError: an unknown name, a value out of range, or a missing value.
         """
-        return Settings().replace(**(self.changes | changes))
+        return Settings().replace_in_turn(self.changes, changes)
 
 
 _SLOW_TEACHER: dict[str, Any] = {"teacher_bn": "track"}

@@ -25,6 +25,8 @@ from stvm.settings.naming import (
     without_idle,
 )
 from stvm.settings.network_settings import NetworkSettings
+from stvm.settings.peer_limits import follow_procedure, refuse_idle
+from stvm.settings.peers import ObjectiveSettings
 from stvm.settings.protocols import find_protocol
 from stvm.settings.source_settings import SourceSettings
 from stvm.settings.training_settings import TrainingSettings
@@ -41,6 +43,7 @@ class Settings(SettingsGroup):
     source: SourceSettings = SourceSettings()
     method: MethodSettings = MethodSettings()
     training: TrainingSettings = TrainingSettings()
+    objective: ObjectiveSettings = ObjectiveSettings()
     evaluation: EvaluationSettings = EvaluationSettings()
     compute: ComputeSettings = ComputeSettings()
 
@@ -69,6 +72,11 @@ class Settings(SettingsGroup):
                 f"protocol={self.evaluation.protocol} is for targets of 2048x1024 pixels, and the "
                 "embedded benchmark has a size of its own: leave protocol=image"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _objective_uses_them(self) -> Self:
+        refuse_idle(self.model_dump())
         return self
 
     @model_validator(mode="after")
@@ -111,12 +119,21 @@ class Settings(SettingsGroup):
     def replace(self, **changes: Any) -> "Settings":
         """A copy with some settings changed and checked.
 
+        A `procedure` that is an objective beside STvM brings its own values along.
+
         Raises:
             StvmError: an unknown name (with the nearest one) or a value out of range.
         """
+        return self.replace_in_turn(changes)
+
+    def replace_in_turn(self, *changes: dict[str, Any]) -> "Settings":
+        """A copy with changes made one after another and checked once at the end; see `replace`."""
         groups = self.model_dump()
-        for name, value in changes.items():
-            groups[group_of(name)][name] = value
+        for given in changes:
+            placed = [(group_of(name), name, value) for name, value in given.items()]
+            groups = follow_procedure(groups, given)
+            for group, name, value in placed:
+                groups[group][name] = value
         return build_settings(groups)
 
     def on_realisation(self, number: int) -> "Settings":

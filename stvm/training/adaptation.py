@@ -3,26 +3,34 @@
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import torch
 
 from stvm.data.crops import TargetCrops
 from stvm.data.images import Images
+from stvm.evaluation.batches import full_batches
 from stvm.evaluation.collapse import CollapseMonitor
 from stvm.evaluation.label_free import WATCHED_IMAGES, load_even_subset
 from stvm.method.step import StepReport
 from stvm.networks import SegmentationNetwork
-from stvm.settings import Settings
-from stvm.training.builder import Adaptation, build_adaptation
+from stvm.objectives.objective import TargetBatch
+from stvm.settings import PEERS, Settings
+from stvm.training.builder import build_adaptation
 from stvm.training.divergence import DivergenceMonitor
-from stvm.training.loop import Progress, run_training
+from stvm.training.loop import Progress, Rounds, run_training
+from stvm.training.offline_passes import OfflinePasses, label_folder, plan_rounds
 from stvm.training.optim import PolynomialDecay
-from stvm.training.part_activity import Tally, describe_activity, effective_rate
+from stvm.training.part_activity import Tally, describe_activity
+from stvm.training.peer_builder import Adapted, PeerAdaptation, PeerReport, build_peer
 from stvm.training.resume import TrainingCheckpoint
 from stvm.training.seeding import random_states, seed_everything
 from stvm.training.starting_network import starting_network
+from stvm.training.step_values import step_values
 
+Batch = torch.Tensor | tuple[torch.Tensor, torch.Tensor]
+"""Crops as they were loaded, alone or with labels."""
 Curve = list[dict[str, float]]
 """Points of numbers by name, which any reader of a record can draw."""
 CURVE_POINTS = 40
@@ -50,24 +58,31 @@ class Training:
     """Everything that changes during an adaptation, as one state that can be saved.
 
     Args:
-        settings: Settings with `st` on.
+        settings: Settings that adapt a student, by STvM or by another objective.
         source: Source model on the device to train on; it is not changed.
         images: Unlabelled target images.
         num_classes: Number of classes, C.
+        labels: Folder for the labels of offline passes.
     """
 
     def __init__(
-        self, settings: Settings, source: SegmentationNetwork, images: Images, num_classes: int
+        self,
+        settings: Settings,
+        source: SegmentationNetwork,
+        images: Images,
+        num_classes: int,
+        labels: Path = Path(),
     ) -> None:
         training = settings.training
         self.device = device = next(source.parameters()).device
         seed_everything(training.seed)
         start = starting_network(settings.method, source, images)
-        self.adaptation = build_adaptation(settings, start, num_classes)
+        self.adaptation = build(settings, start, num_classes)
+        self.passes = OfflinePasses(self.adaptation, images, labels, training.iterations)
         self.decay = PolynomialDecay(
             self.adaptation.optimizers, training.iterations, training.poly_power
         )
-        self.finite = DivergenceMonitor(training.seed, device, "lr or metric_lr")
+        self.finite = DivergenceMonitor(training.seed, device, rates_of(settings))
         self.log = TrainingLog()
         self.tally = Tally()
         self.settings = settings
@@ -81,30 +96,51 @@ class Training:
         """Measures the predicted classes at the start, the first point of the log."""
         self.measure(0)
 
-    def take_batch(self, crops: torch.Tensor, iteration: int) -> Mapping[str, Any] | None:
-        """Adapts on uint8 crops (N, 3, H, W) as they were loaded; returns as `step`."""
-        return self.step(crops.to(self.device, non_blocking=True).float() / 255, iteration)
+    def begin_round(self, number: int) -> None:
+        """Makes the offline pass of a round, counted from 1."""
+        self.passes.begin(number)
+
+    def take_batch(self, batch: Batch, iteration: int) -> Mapping[str, Any] | None:
+        """Adapts on uint8 crops (N, 3, H, W) as they were loaded; returns as `step`.
+
+        Labels (N, H, W) uint8 may come with them.
+        """
+        crops, *labels = [batch] if isinstance(batch, torch.Tensor) else batch
+        pixels = crops.to(self.device, non_blocking=True).float() / 255
+        there = [one.to(self.device, non_blocking=True) for one in labels]
+        return self.step(pixels, iteration, *there)
 
     def networks(self) -> list[torch.nn.Module]:
         """Networks that are trained or follow."""
         return self.adaptation.networks()
 
-    def step(self, pixels: torch.Tensor, iteration: int) -> Mapping[str, Any] | None:
+    def step(
+        self, pixels: torch.Tensor, iteration: int, labels: torch.Tensor | None = None
+    ) -> Mapping[str, Any] | None:
         """Adapts on a batch (N, 3, H, W) in [0, 1]; returns the predicted classes if measured.
+
+        Args:
+            pixels: Target crops.
+            iteration: Number of the iteration, from 1.
+            labels: Labels of an offline pass (N, H, W), for an objective that makes one.
 
         Raises:
             DivergenceError: A loss of student or metric network that is not finite.
         """
+        report: StepReport | PeerReport
+        if isinstance(self.adaptation, PeerAdaptation):
+            report = self.adaptation.step(TargetBatch(pixels, labels), iteration)
+        else:
+            report = self.adaptation.step(pixels, iteration)
         lr = self.adaptation.optimizers[0].param_groups[0]["lr"]
-        report = self.adaptation.step(pixels, iteration)
-        rate = effective_rate(self.settings, lr, report.weight)
-        self.tally.see(report, rate)
+        values = step_values(report, self.settings, lr)
+        self.tally.see(values.averaged, values.rate)
         self.decay.step()
-        self.finite.check_loss(iteration, report.loss + report.metric_loss)
+        self.finite.check_loss(iteration, values.loss)
         if iteration % self.every:
             return None
-        self.log.curve.append(_point(iteration, report, rate))
-        self.log.banked.append(list(report.banked))
+        self.log.curve.append(values.point(iteration))
+        self.log.banked.append(list(values.banked))
         return self.measure(iteration)
 
     def measure(self, iteration: int) -> Mapping[str, Any]:
@@ -123,7 +159,7 @@ class Training:
             "course": asdict(self.log),
             "tally": {"steps": self.tally.steps, "sums": dict(self.tally.sums)},
             "random": random_states(),
-        }
+        } | self.passes.state_dict()
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Restores what `state_dict` returned, except the random states."""
@@ -132,6 +168,19 @@ class Training:
         self.finite.load_state_dict(state["finite"])
         self.log = TrainingLog(**state["course"])
         self.tally = Tally(**state["tally"])
+        self.passes.load_state_dict(state)
+
+
+def build(settings: Settings, start: SegmentationNetwork, num_classes: int) -> Adapted:
+    """The adaptation that `procedure` selects: STvM, or an objective beside it."""
+    if settings.method.procedure in PEERS:
+        return build_peer(settings, start, num_classes)
+    return build_adaptation(settings, start, num_classes)
+
+
+def rates_of(settings: Settings) -> str:
+    """Names of the learning rates of an adaptation, for a message."""
+    return "lr" if settings.method.procedure in PEERS else "lr or metric_lr"
 
 
 def adapt(
@@ -141,11 +190,11 @@ def adapt(
     num_classes: int,
     progress: Progress | None = None,
     checkpoint: TrainingCheckpoint | None = None,
-) -> tuple[Adaptation, TrainingLog]:
+) -> tuple[Adapted, TrainingLog]:
     """Trains the student to the last iteration.
 
     Args:
-        settings: Settings with `st` on.
+        settings: Settings that adapt a student, by STvM or by another objective.
         source: Source model on the device to train on; it is not changed.
         images: Unlabelled target images.
         num_classes: Number of classes, C.
@@ -157,17 +206,24 @@ def adapt(
 
     Raises:
         DivergenceError: A loss of student or metric network that is not finite.
-        StvmError: A state that cannot be written.
+        StvmError: A state that cannot be written, or labels for which the disk has no room.
     """
     recipe = settings.training
     size = (recipe.crop_height, recipe.crop_width)
     crops = TargetCrops(images, size, recipe.seed, recipe.iterations * recipe.batch)
-    make = partial(Training, settings, source, images, num_classes)
-    training = run_training(make, crops, recipe.batch, recipe.workers, progress, checkpoint)
+    with label_folder(settings, checkpoint) as labels:
+        make = partial(Training, settings, source, images, num_classes, labels)
+        plan = plan_rounds(settings, crops, labels)
+        training = run_training(
+            make,
+            plan.crops,
+            recipe.batch,
+            recipe.workers,
+            progress,
+            checkpoint,
+            Rounds(plan.rounds, Training.begin_round),
+        )
+    if isinstance(training.adaptation, PeerAdaptation):
+        training.adaptation.objective.finish(full_batches(images, training.device))
     training.log.parts = describe_activity(settings, training.tally)
     return training.adaptation, training.log
-
-
-def _point(iteration: int, report: StepReport, rate: torch.Tensor | float) -> dict[str, float]:
-    values = {name: float(value) for name, value in vars(report).items() if name != "banked"}
-    return {"iteration": iteration} | values | {"banked": sum(report.banked), "rate": float(rate)}

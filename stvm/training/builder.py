@@ -43,6 +43,11 @@ class Adaptation:
     metric: MetricLearner | None
     optimizers: list[torch.optim.Optimizer]
 
+    @property
+    def labelling(self) -> SegmentationNetwork:
+        """The network that makes the labels."""
+        return self.step.label.network
+
     def reported(self, evaluated: Literal["student", "teacher"]) -> SegmentationNetwork:
         """The network that the setting names; without MT the teacher is the student."""
         return self.teacher if evaluated == "teacher" else self.student

@@ -3,8 +3,9 @@
 The adaptation and the training on labels both run through `run_training`.
 """
 
-from collections.abc import Callable, Mapping
-from typing import Any, Protocol, TypeVar
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Generic, Protocol, TypeVar
 
 import torch
 from torch import nn
@@ -61,6 +62,27 @@ class LoopedTraining(Resumable, Protocol[Batch_contra]):
 Run = TypeVar("Run", bound=LoopedTraining[Any])
 
 
+def no_pass(training: object, number: int) -> None:
+    """The beginning of a round without an offline pass."""
+
+
+@dataclass(frozen=True)
+class Rounds(Generic[Run]):
+    """Rounds of equal length.
+
+    Attributes:
+        count: Number of rounds.
+        begin: Function that is called with training and number of the round, from 1, before its
+            first item is loaded, but not where a training resumes within the round.
+    """
+
+    count: int = 1
+    begin: Callable[[Run, int], None] = no_pass
+
+
+ONE_ROUND: Rounds[Any] = Rounds()
+
+
 def run_training(
     make: Callable[[], Run],
     crops: Positions[Batch],
@@ -68,6 +90,7 @@ def run_training(
     workers: int,
     progress: Progress | None = None,
     checkpoint: TrainingCheckpoint | None = None,
+    rounds: Rounds[Any] = ONE_ROUND,
 ) -> Run:
     """Trains to the last iteration, from the start or from the state that `checkpoint` holds.
 
@@ -79,7 +102,8 @@ def run_training(
         batch: Items per batch.
         workers: Number of processes that load the items; 0 loads them in this process.
         progress: Function that is told how far the training is.
-        checkpoint: Place where the state is saved now and then.
+        checkpoint: Place where the state is saved now and then, and at the end of a round.
+        rounds: Rounds with their passes; by default one without.
 
     Returns:
         The training object after its last iteration.
@@ -90,18 +114,61 @@ def run_training(
     """
     training, state = start_or_resume(make, checkpoint)
     done, total = int(state["iteration"]) if state else 0, len(crops) // batch
-    pinned = training.device.type == "cuda"
-    loaded = batches(crops, batch, workers, done, pinned=pinned)
-    # The loader has drawn from torch's generator by now, so its state is restored after that.
+    for number, (first, last) in enumerate(round_ends(total, rounds.count), start=1):
+        if done >= last:
+            continue
+        if done == first:
+            _save_or_restore(training, done, state, checkpoint)
+            rounds.begin(training, number)
+        loaded = batches(crops, batch, workers, done, last, pinned=training.device.type == "cuda")
+        if done == 0:
+            training.before_first_step()
+        # The loader has drawn from torch's generator by now, so its state is restored after that.
+        elif state and done > first:
+            restore_random_states(state["random"])
+        state = None
+        _take(training, enumerate(loaded, start=done + 1), total, progress, checkpoint)
+        done = last
     if state:
         restore_random_states(state["random"])
-    else:
-        training.before_first_step()
-    for iteration, items in enumerate(loaded, start=done + 1):
+    training.finite.check_weights(total, *training.networks())
+    return training
+
+
+def _save_or_restore(
+    training: LoopedTraining[Any],
+    done: int,
+    state: dict[str, Any] | None,
+    checkpoint: TrainingCheckpoint | None,
+) -> None:
+    """Before an offline pass: an interrupted one begins again from the state that stands here."""
+    if state:
+        restore_random_states(state["random"])
+    elif checkpoint and done:
+        checkpoint.save(training.state_dict(done), training.device)
+
+
+def _take(
+    training: LoopedTraining[Batch],
+    loaded: Iterator[tuple[int, Batch]],
+    total: int,
+    progress: Progress | None,
+    checkpoint: TrainingCheckpoint | None,
+) -> None:
+    for iteration, items in loaded:
         seen = training.take_batch(items, iteration)
         if checkpoint and checkpoint.due():
             checkpoint.save(training.state_dict(iteration), training.device)
         if progress:
             progress(iteration, total, seen)
-    training.finite.check_weights(total, *training.networks())
-    return training
+
+
+def round_ends(total: int, rounds: int) -> list[tuple[int, int]]:
+    """Iterations done before and after each of some rounds of equal length.
+
+    Args:
+        total: Number of all iterations.
+        rounds: Number of rounds, at most `total`.
+    """
+    ends = [number * total // rounds for number in range(rounds + 1)]
+    return list(zip(ends, ends[1:], strict=False))

@@ -10,12 +10,19 @@ from stvm.settings import TrainingSettings
 
 
 def make_optimizer(
-    network: SegmentationNetwork, training: TrainingSettings
+    network: SegmentationNetwork, training: TrainingSettings, weight_decay: float | None = None
 ) -> torch.optim.Optimizer:
     """The optimiser that the settings name, with two learning rates; fused on a GPU.
 
-    The paper's is SGD with Nesterov momentum (section IV-B).
+    The paper's is SGD with Nesterov momentum (section IV-B). A parameter without gradient is left
+    as it is.
+
+    Args:
+        network: Network to be trained.
+        training: Settings of optimiser and rates.
+        weight_decay: Weight decay in place of the settings'.
     """
+    decay = training.weight_decay if weight_decay is None else weight_decay
     groups = [
         {"params": list(network.features.parameters()), "lr": training.lr},
         {
@@ -26,11 +33,11 @@ def make_optimizer(
     # On the CPU the fused kernel rounds differently, and recorded trials would not repeat.
     fused = True if next(network.parameters()).device.type == "cuda" else None
     if training.optimizer == "adamw":
-        return torch.optim.AdamW(groups, weight_decay=training.weight_decay, fused=fused)
+        return torch.optim.AdamW(groups, weight_decay=decay, fused=fused)
     return torch.optim.SGD(
         groups,
         momentum=training.momentum,
-        weight_decay=training.weight_decay,
+        weight_decay=decay,
         nesterov=training.momentum > 0,
         fused=fused,
     )

@@ -1,16 +1,16 @@
 """Activity of the method's parts during a training, and the parts that are on but did nothing."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from torch import Tensor
 
-from stvm.method.step import StepReport
 from stvm.settings import Settings
 
 LOW_WEIGHT = 0.1
 """Mean weight below which MGS mainly lowers the learning rate."""
-_MEASURED = ("reliability", "weight", "selected", "metric_pixels", "distance", "pasted")
+MEASURED = ("reliability", "weight", "selected", "metric_pixels", "distance", "pasted")
 
 
 @dataclass
@@ -19,27 +19,24 @@ class Tally:
 
     Attributes:
         steps: Number of iterations added.
-        sums: Sums of the values of `StepReport` by name, and of the effective learning rate.
+        sums: Sums of the measured values by name, and of the effective learning rate.
     """
 
     steps: int = 0
-    sums: dict[str, Tensor | float] = field(
-        default_factory=lambda: dict.fromkeys((*_MEASURED, "rate"), 0.0)
-    )
+    sums: dict[str, Tensor | float] = field(default_factory=dict)
 
-    def see(self, report: StepReport, rate: Tensor | float) -> None:
+    def see(self, measured: Mapping[str, Tensor | float], rate: Tensor | float) -> None:
         """Adds an iteration.
 
         Args:
-            report: Report of its step.
+            measured: Values of its step by name, the same names in each iteration.
             rate: Effective learning rate.
         """
         self.steps += 1
-        seen: dict[str, Tensor | float] = {name: getattr(report, name) for name in _MEASURED}
-        for name, value in (seen | {"rate": rate}).items():
+        for name, value in {**measured, "rate": rate}.items():
             more = value.double() if isinstance(value, Tensor) else value
             # Not in place: a sum from a saved state is on the CPU and has to move to the device.
-            self.sums[name] = self.sums[name] + more
+            self.sums[name] = self.sums.get(name, 0.0) + more
 
     def means(self) -> dict[str, float]:
         """Means over all iterations, by name."""

@@ -2,6 +2,7 @@
 
 import io
 import os
+import shutil
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -142,6 +143,12 @@ class TrainingCheckpoint:
         """Deletes the state, and files that a killed process left: the result is written."""
         self.path.unlink(missing_ok=True)
         drop_unfinished(self.path)
+        shutil.rmtree(self.labels, ignore_errors=True)
+
+    @property
+    def labels(self) -> Path:
+        """Folder of the labels of offline passes, beside the file."""
+        return self.path.with_suffix(".labels")
 
     def _identity(self) -> dict[str, str]:
         versions = {"format": self.form, "stvm": __version__, "torch": str(torch.__version__)}

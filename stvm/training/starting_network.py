@@ -8,7 +8,7 @@ from stvm.evaluation.batches import full_batches
 from stvm.method.adabn import adapt_batch_norm
 from stvm.method.mixed_statistics import batch_norms, mix_statistics
 from stvm.networks import SegmentationNetwork
-from stvm.settings import MethodSettings
+from stvm.settings import PEERS, MethodSettings
 from stvm.training.builder import device_of
 
 
@@ -50,10 +50,13 @@ def keeping_share(
 
 def needing_batch_norm(method: MethodSettings) -> list[str]:
     """Settings, as `name=value`, that need a network with batch norm."""
+    peer = PEERS.get(method.procedure)
     asked = {
-        "procedure=adabn": method.procedure == "adabn",
-        f"start_bn={method.start_bn:g}": method.st and method.start_bn > 0,
-        "student_bn=share": method.st and method.student_bn == "share",
+        f"procedure={method.procedure}": (
+            method.procedure == "adabn" or (peer is not None and peer.needs_batch_norm)
+        ),
+        f"start_bn={method.start_bn:g}": method.adapts and method.start_bn > 0,
+        "student_bn=share": method.adapts and method.student_bn == "share",
     }
     return [setting for setting, is_asked in asked.items() if is_asked]
 

@@ -18,7 +18,7 @@ from stvm.method.mean_teacher import Labeller
 from stvm.method.reliability import reliability
 from stvm.networks import upsample
 from stvm.settings import Settings
-from stvm.training.builder import Adaptation
+from stvm.training.peer_builder import Adapted
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class AdaptedPredictor:
     """
 
     settings: Settings
-    adaptation: Adaptation
+    adaptation: Adapted
 
     def maps(self, pixels: Tensor) -> dict[str, Tensor]:
         """Labels of the labelling network, scores of their confidence and, if learnt, reliability.
@@ -64,7 +64,7 @@ class AdaptedPredictor:
         return full.permute(0, 2, 3, 1).flatten(0, 2), labels.flatten()
 
     def _label(self, pixels: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        network, method = self.adaptation.step.label.network, self.settings.method
+        network, method = self.adaptation.labelling, self.settings.method
         seen = Labeller(network, "eval", views=method.label_views, scale=method.label_scale)
         return seen(pixels)
 
@@ -142,7 +142,7 @@ def measure_adaptation(
     """
     adaptation = reader.adaptation
     network = adaptation.reported(reader.settings.training.evaluated)
-    other = adaptation.step.label.network if network is adaptation.student else adaptation.student
+    other = adaptation.labelling if network is adaptation.student else adaptation.student
 
     @torch.no_grad()
     def classes_of_the_other(pixels: Tensor) -> Tensor:

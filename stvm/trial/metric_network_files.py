@@ -15,7 +15,7 @@ from stvm.method.reliability import reliability
 from stvm.networks import SegmentationNetwork, load_weights
 from stvm.pretrained.weight_files import read_file
 from stvm.settings import MethodSettings
-from stvm.training.builder import Adaptation
+from stvm.training.peer_builder import Adapted
 
 _LABELLER, _HEAD, _PROXIES = "labeller.", "head.", "proxies"
 
@@ -53,7 +53,7 @@ class ReliabilityReader:
 
 
 def save_metric(
-    adaptation: Adaptation, reported: SegmentationNetwork, method: MethodSettings, path: Path
+    adaptation: Adapted, reported: SegmentationNetwork, method: MethodSettings, path: Path
 ) -> None:
     """Write metric network and proxies as safetensors, whole or not at all.
 
@@ -62,7 +62,7 @@ def save_metric(
     Raises:
         StvmError: no space, no permission.
     """
-    metric, labeller = adaptation.metric, adaptation.step.label.network
+    metric, labeller = adaptation.metric, adaptation.labelling
     if metric is None:
         return
     state = {_HEAD + k: v for k, v in metric.network.state_dict().items()}

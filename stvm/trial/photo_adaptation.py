@@ -11,8 +11,8 @@ from stvm.evaluation.label_free import SCORED_IMAGES, information, load_even_sub
 from stvm.networks import SegmentationNetwork
 from stvm.settings import Settings
 from stvm.training.adaptation import TrainingLog, adapt
-from stvm.training.builder import Adaptation
 from stvm.training.loop import Progress
+from stvm.training.peer_builder import Adapted
 from stvm.training.resume import TrainingCheckpoint
 
 
@@ -27,7 +27,7 @@ class PhotoOutcome:
         changes: differences between the source model's predictions and the network's.
     """
 
-    adaptation: Adaptation
+    adaptation: Adapted
     network: SegmentationNetwork
     log: TrainingLog
     changes: dict[str, Any]
@@ -50,7 +50,7 @@ def adapt_to_photos(
     """Adapt a source model to images without labels.
 
     Args:
-        settings: settings with `st` on; those of the data are not read.
+        settings: settings that adapt a student; those of the data are not read.
         source: source model on the device to train on; it is not changed.
         images: unlabelled images of one size.
         progress: function that is told how far the training is.

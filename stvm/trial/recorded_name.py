@@ -59,7 +59,7 @@ def images_of(settings: Settings, read: Callable[..., str | None] = fingerprint)
 
     The source model's row counts no training images of the target here: so it was recorded.
     """
-    adapts = settings.method.st or settings.method.procedure != "adapt"
+    adapts = settings.method.adapts or settings.method.procedure != "adapt"
     reads_source = not (settings.source.source_checkpoint and adapts)
     return read(settings.data, settings.training.eval_split, adapts, reads_source)
 
@@ -104,7 +104,7 @@ def _by_place(settings: Settings, results: Results) -> Iterator[Settings]:
 
 def _trains_nothing(settings: Settings) -> bool:
     method = settings.method
-    adapts = method.st or method.procedure == "oracle"
+    adapts = method.adapts or method.procedure == "oracle"
     return bool(settings.source.source_checkpoint) and not adapts
 
 

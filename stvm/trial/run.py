@@ -27,10 +27,10 @@ from stvm.settings import PUBLISHED, Settings
 from stvm.source_model.ensure import ensure_source
 from stvm.source_model.loading import correspondence_of, open_source_model, source_facts
 from stvm.source_model.supervised import train_oracle
-from stvm.training.adaptation import Curve, TrainingLog, adapt
-from stvm.training.builder import Adaptation
+from stvm.training.adaptation import Curve, TrainingLog, adapt, rates_of
 from stvm.training.device import computing
 from stvm.training.loop import Progress
+from stvm.training.peer_builder import Adapted
 from stvm.training.resume import TrainingCheckpoint
 from stvm.training.starting_network import refuse_without_batch_norm
 from stvm.trial.inputs import SOURCE_IMAGES
@@ -56,7 +56,7 @@ class Outcome:
     source: dict[str, str | int | float | bool]
     network: SegmentationNetwork
     classes: tuple[str, ...]
-    adaptation: Adaptation | None = None
+    adaptation: Adapted | None = None
 
 
 def run_trial(
@@ -106,7 +106,7 @@ def _run(
     reader = None
     if checkpoint:
         checkpoint.bind(source_sha256=str(facts["sha256"]))
-    if settings.method.st:
+    if settings.method.adapts:
         adaptation, log = adapt(settings, source, images, count, progress, checkpoint)
         reader = AdaptedPredictor(settings, adaptation)
         network = adaptation.reported(settings.training.evaluated)
@@ -158,14 +158,15 @@ def _refuse_nan(settings: Settings, entropy: float) -> None:
     """
     if not math.isfinite(entropy):
         training = settings.training
-        iteration = training.iterations if settings.method.st else settings.source.source_iterations
-        rates = "lr or metric_lr" if settings.method.st else "source_lr"
+        adapts = settings.method.adapts
+        iteration = training.iterations if adapts else settings.source.source_iterations
+        rates = rates_of(settings) if adapts else "source_lr"
         raise DivergenceError(iteration, training.seed, entropy, rates)
 
 
 def _adapted(
     settings: Settings,
-    adaptation: Adaptation,
+    adaptation: Adapted,
     log: TrainingLog,
     measure: Callable[[SegmentationNetwork], dict[str, Any]],
 ) -> dict[str, Any]:

@@ -44,7 +44,7 @@ def passes_of(settings: Settings) -> tuple[TriedPass, ...]:
 
 def _in_training(settings: Settings) -> Iterator[TriedPass]:
     method, training, source = settings.method, settings.training, settings.source
-    if method.st:
+    if method.adapts:
         crop = (training.crop_height, training.crop_width)
         images = training.batch // training.accumulate
         yield TriedPass(images, crop, "batch or crop size", True)
@@ -67,7 +67,7 @@ def _of_whole_images(settings: Settings) -> Iterator[TriedPass]:
     for scale in protocol.scales if evaluation.multi_scale else ():
         scaled = round(scale * height), round(scale * width)
         yield TriedPass(1, scaled, "height or width, or leave out multi_scale")
-    for size in seen_sizes(own, method.label_views, method.label_scale) if method.st else []:
+    for size in seen_sizes(own, method.label_views, method.label_scale) if method.adapts else []:
         yield TriedPass(1, size, "height, width, label_scale or label_views")
     if method.procedure == "adapt" and not method.st and has_source_val(data):
         yield TriedPass(1, data.source_size(), "source_height or source_width")

@@ -83,7 +83,7 @@ def training_seconds(settings: Settings) -> float:
     """Seconds of a trial's adaptation on one core; 0 for networks that were not measured."""
     method, training = settings.method, settings.training
     steps = STEP_S.get(settings.network.network)
-    if steps is None or not method.st:
+    if steps is None or not method.adapts:
         return 0.0
     pixels = training.batch * training.crop_height * training.crop_width
     metric = method.mgs or method.mocm or method.metric_alongside

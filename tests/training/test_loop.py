@@ -152,4 +152,4 @@ def test_batches_lie_in_pinned_memory_for_a_gpu_alone(
 
     monkeypatch.setattr(loop, "batches", loaded)
     run_training(made, Squares(), 2, 3)
-    assert asked == [(2, 3, 0, kind == "cuda")]
+    assert asked == [(2, 3, 0, 5, kind == "cuda")]

@@ -14,10 +14,9 @@ from studies.ablation import build_study, recorded_weight
 from studies.ablation import main as ablation
 from studies.commands.status import as_text, look
 from stvm.errors import StvmError
-from stvm.method.step import StepReport
 from stvm.records.results import Results
 from stvm.settings import Settings
-from stvm.training.part_activity import Tally, idle_parts
+from stvm.training.part_activity import MEASURED, Tally, idle_parts
 from stvm.trial.run_and_record import run_and_record
 from tests.helpers.tiny_settings import ASSIGNMENTS, tiny
 
@@ -46,16 +45,19 @@ def test_the_rules(changes: dict[str, Any], means: dict[str, float], told: str) 
     assert len(found) == bool(told) and "".join(found).startswith(told)
 
 
+NAMES = (*MEASURED, "rate")
+
+
 def test_sums_of_a_kept_state_go_on_on_the_device_of_the_step() -> None:
     """A GPU refuses to add to a tensor of the CPU in place; "meta" stands for a GPU here."""
     one = torch.ones((), dtype=torch.float64)
-    kept = Tally(7, {name: one.clone() for name in Tally().sums})
+    kept = Tally(7, {name: one.clone() for name in NAMES})
     here = torch.ones((), device="meta")
-    kept.see(StepReport(*[here] * 8, banked=()), here)
+    kept.see(dict.fromkeys(MEASURED, here), here)
     assert {total.device.type for total in kept.sums.values()} == {"meta"}
     assert {total.dtype for total in kept.sums.values()} == {torch.float64}
-    again = Tally(7, {name: one.clone() for name in Tally().sums})
-    again.see(StepReport(*[torch.tensor(3.0)] * 8, banked=()), torch.tensor(9.0))
+    again = Tally(7, {name: one.clone() for name in NAMES})
+    again.see(dict.fromkeys(MEASURED, torch.tensor(3.0)), torch.tensor(9.0))
     assert again.means()["distance"] == 4 / 8 and again.means()["rate"] == 10 / 8
 
 

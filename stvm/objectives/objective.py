@@ -1,0 +1,172 @@
+"""The interface of an objective: what it is given, and what the trainer asks of it.
+
+An objective is a loss on unlabelled target images. The trainer does the rest: it owns student,
+optimiser, schedule, evaluation, saved states and records.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from stvm.data.images import Images
+from stvm.method.mean_teacher import Labeller
+from stvm.networks import SegmentationNetwork
+from stvm.networks.forward_mode import ForwardMode
+from stvm.objectives.label_store import LabelStore
+
+
+@dataclass(frozen=True)
+class Given:
+    """Everything that an objective may work with.
+
+    Attributes:
+        student: Trained network; its modes and which of its parameters are trained are set.
+        predict: Pass of the student, images (N, 3, H, W) in [0, 1] -> logits (N, C, H, W).
+        start: Network at which the student started; read only. `frozen_copy` copies it.
+        label: Labelling network that the settings choose: teacher, frozen start or student. An
+            objective without labels never calls it.
+        num_classes: Number of classes, C.
+        seed: Seed of the trial; draws come from generators made of it.
+        parts: Number of equal parts of a batch that pass the student one by one, to save memory.
+        head_lr: Learning rate of classifiers, for those that an objective adds.
+        augment: Photometric noise on the student's input, or the identity.
+        forward_mode: Memory order, precision and compilation of passes.
+    """
+
+    student: SegmentationNetwork
+    predict: Callable[[Tensor], Tensor]
+    start: SegmentationNetwork
+    label: Labeller
+    num_classes: int
+    seed: int
+    parts: int
+    head_lr: float
+    augment: Callable[[Tensor], Tensor]
+    forward_mode: ForwardMode
+
+    @property
+    def device(self) -> torch.device:
+        """Device of the student."""
+        return next(self.student.parameters()).device
+
+
+@dataclass(frozen=True)
+class TargetBatch:
+    """A batch of target crops.
+
+    Attributes:
+        images: Clean crops in [0, 1], (N, 3, H, W).
+        labels: Labels of the objective's offline pass, cut with the very crop, (N, H, W) uint8
+            with 255 for none; None for an objective without that pass.
+    """
+
+    images: Tensor
+    labels: Tensor | None = None
+
+
+@dataclass(frozen=True)
+class TargetImages:
+    """The target images, read whole and in order, for an offline pass.
+
+    Attributes:
+        images: Target images of one size.
+        device: Device of the student.
+    """
+
+    images: Images
+    device: torch.device
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def image(self, index: int) -> Tensor:
+        """One image in [0, 1] on the student's device, (1, 3, H, W)."""
+        pixels = torch.from_numpy(self.images.image(index)).to(self.device)
+        return pixels.permute(2, 0, 1)[None].float() / 255
+
+
+class Objective:
+    """A loss on target images; subclasses take `Given` and their settings as keywords.
+
+    Attributes:
+        given: Networks and passes to work with.
+        labels_offline: Whether `begin_round` writes labels, which batches then carry.
+        weight_decay: Weight decay of its optimiser; None for that of the settings.
+    """
+
+    labels_offline: bool = False
+    weight_decay: float | None = None
+
+    def __init__(self, given: Given, **own: Any) -> None:
+        self.given = given
+
+    @classmethod
+    def rounds_of(cls, own: Mapping[str, Any]) -> int:
+        """Number of rounds of equal length; each begins with `begin_round`.
+
+        Args:
+            own: Its settings by name, without the objective's name in front.
+        """
+        return 1
+
+    def losses(self, batch: TargetBatch, iteration: int) -> Iterable[Tensor]:
+        """Scalars with gradient whose sum is the loss of an iteration, computed one by one.
+
+        Each one passes backward before the next is computed. A batch without any label gives a loss
+        of 0 whose gradient is 0, never nan.
+        """
+        raise NotImplementedError
+
+    def measured(self) -> Mapping[str, Tensor | float]:
+        """Values of the last iteration for the record's curve, named in `CurvePoint`."""
+        return {}
+
+    def after_step(self, iteration: int) -> None:
+        """Called after the optimiser's step: moving averages, restored weights."""
+
+    def begin_round(self, number: int, images: TargetImages, labels: LabelStore | None) -> None:
+        """Called before a round, counted from 1: an offline pass over the target images.
+
+        Args:
+            number: Number of the round.
+            images: Target images, each of which may be read several times.
+            labels: Labels of the round, all 255 at first, if `labels_offline`. Those of an
+                interrupted pass are in it already: `labels.done` and `labels.kept` say how far.
+        """
+
+    def finish(self, images: Iterator[Tensor]) -> None:
+        """Called after the last iteration, before the evaluation.
+
+        Args:
+            images: Batches of whole target images in [0, 1], (N, 3, H, W).
+        """
+
+    def networks(self) -> dict[str, nn.Module]:
+        """Its own networks beside student and teacher, by name; saved and counted as memory."""
+        return {}
+
+    def parameters(self) -> list[dict[str, Any]]:
+        """Its own groups of trained parameters for the student's optimiser, as torch takes them."""
+        return []
+
+    def state_dict(self) -> dict[str, Any]:
+        """What changes beside the networks: thresholds, priors, states of generators."""
+        return {}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Restores what `state_dict` returned."""
+
+
+def in_parts(given: Given, images: Tensor, loss: Callable[[Tensor], Tensor]) -> Iterator[Tensor]:
+    """A mean over pixels, one equal part of the batch after another.
+
+    Args:
+        given: Student and number of parts.
+        images: Input of the student, (N, 3, H, W).
+        loss: Function from logits (n, C, H, W) to the mean over their pixels.
+    """
+    for part in images.chunk(given.parts):
+        yield loss(given.predict(part)) * (len(part) / len(images))

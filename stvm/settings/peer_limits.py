@@ -1,0 +1,120 @@
+"""Settings that have no effect on an objective beside STvM: refused if given, else left out."""
+
+from typing import Any
+
+from pydantic import TypeAdapter, ValidationError
+
+from stvm.settings.fields import SettingsGroup
+from stvm.settings.method_settings import MethodSettings
+from stvm.settings.peers import NOISE, PEERS, TEACHER, ObjectiveSettings, fields_of, owner_of
+from stvm.settings.training_settings import TrainingSettings
+
+Groups = dict[str, dict[str, Any]]
+
+TOGGLES = ("st", "aug", "mt", "mgs", "mocm")
+_LIMITED: dict[str, type[SettingsGroup]] = {
+    "method": MethodSettings,
+    "training": TrainingSettings,
+    "objective": ObjectiveSettings,
+}
+_NOT_ALWAYS = ("metric_lr", "accumulate", "evaluated")
+"""Settings of the training that matter to some objectives only."""
+_BOOL = TypeAdapter(bool)
+
+
+def expected(procedure: str) -> dict[str, Any]:
+    """The value of each setting of method, training and objectives where none is given."""
+    defaults = {n: f.default for m in _LIMITED.values() for n, f in m.model_fields.items()}
+    if procedure not in PEERS:
+        return defaults
+    off = dict.fromkeys(TOGGLES, False)
+    return defaults | off | dict(PEERS[procedure].brings) | {"procedure": procedure}
+
+
+def idle_settings(groups: Groups) -> list[str]:
+    """Settings of method, training and objectives that have no effect on a trial's objective.
+
+    For STvM and the two methods to compare with, these are the settings of all objectives.
+    """
+    procedure = groups["method"]["procedure"]
+    if procedure not in PEERS:
+        return list(ObjectiveSettings.model_fields)
+    always = {"procedure", *TrainingSettings.model_fields} - {*_NOT_ALWAYS}
+    used = always | {*PEERS[procedure].uses, *fields_of(procedure)}
+    for part, names in {"aug": NOISE, "mt": TEACHER}.items():
+        if part in used and _is_on(groups["method"][part]):
+            used |= {*names}
+    if "mt" in used and _is_on(groups["method"]["mt"]):
+        used -= {"labeller"}
+    return [name for model in _LIMITED.values() for name in model.model_fields if name not in used]
+
+
+def refuse_idle(groups: Groups) -> None:
+    """Refuse settings that have no effect on a trial's objective and are not at their defaults.
+
+    Raises:
+        ValueError: The message names the first one.
+    """
+    procedure = groups["method"]["procedure"]
+    usual = expected(procedure)
+    values = {**groups["method"], **groups["training"], **groups["objective"]}
+    for name in idle_settings(groups):
+        if values[name] != usual[name]:
+            raise ValueError(
+                f"{name}={_typed(values[name])} has no effect with procedure={procedure}: "
+                + _mend(name, procedure, usual[name])
+            )
+
+
+def follow_procedure(groups: Groups, given: dict[str, Any]) -> Groups:
+    """The settings with those that a new procedure brings along; the given ones are not in yet.
+
+    An objective turns the parts of STvM off, brings its own values, and sets what has no effect on
+    it to the defaults. Leaving it turns the parts on again.
+
+    Args:
+        groups: Settings to begin with.
+        given: Values that the user gives, by name.
+    """
+    old, new = groups["method"]["procedure"], given.get("procedure")
+    if new in (None, old) or not {old, new} & PEERS.keys():
+        return groups
+    left = PEERS[old].brings if old in PEERS else {}
+    brought = PEERS[new].brings if new in PEERS else {}
+    usual = expected(str(new))
+    groups = groups | {part: dict(groups[part]) for part in _LIMITED}
+    for part in _LIMITED:
+        for name, value in groups[part].items():
+            if name in (*TOGGLES, *brought) or (name in left and value == left[name]):
+                groups[part][name] = usual[name]
+    meant = {
+        part: groups[part] | {name: x for name, x in given.items() if name in groups[part]}
+        for part in _LIMITED
+    }
+    for name in idle_settings(groups | meant):
+        part = next(part for part, model in _LIMITED.items() if name in model.model_fields)
+        groups[part][name] = usual[name]
+    return groups
+
+
+def _mend(name: str, procedure: str, usual: Any) -> str:
+    owner = owner_of(name)
+    if owner:
+        return f"it belongs to procedure={owner}; leave it out"
+    parts = {**dict.fromkeys(NOISE, "aug"), **dict.fromkeys(TEACHER, "mt")}
+    part = parts.get(name)
+    if part and procedure in PEERS and part in PEERS[procedure].uses:
+        return f"it needs {part}=true; add that, or leave it out"
+    return f"leave it out, or set {name}={_typed(usual)}"
+
+
+def _is_on(value: Any) -> bool:
+    """Whether a toggle is on, as a value or as text; a wrong value is told elsewhere."""
+    try:
+        return _BOOL.validate_python(value)
+    except ValidationError:
+        return False
+
+
+def _typed(value: Any) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)

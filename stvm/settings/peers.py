@@ -1,0 +1,98 @@
+"""The objectives beside STvM: one row each, by which `procedure` selects it.
+
+A row names the class of the objective, its group of settings, and the settings of method and
+training that matter to it. All others are refused if they are not at their defaults.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal
+
+from pydantic import create_model
+
+from stvm.settings.fields import SettingsGroup
+from stvm.settings.peer_settings.maxsquares_settings import MaxSquaresSettings
+
+NOISE = ("aug_strength", "aug_probability", "blur_probability")
+"""Settings of the photometric noise, which matter with `aug`."""
+TEACHER = ("ema_momentum", "ema_period", "teacher_bn", "evaluated")
+"""Settings of the mean teacher, which matter with `mt`."""
+LABELLING = ("labeller_bn", "label_views", "label_scale")
+"""Settings of labels that a network makes for each batch."""
+START = ("start_bn", "student_bn")
+
+
+@dataclass(frozen=True)
+class Peer:
+    """An objective beside STvM.
+
+    Attributes:
+        about: Phrase that says what the objective does.
+        objective: Its class in `stvm/objectives/`, as MODULE:CLASS.
+        group: Its settings; the class takes them as keywords, without the name in front.
+        trains: Parameters of the student that are trained; `student_bn` says more of batch norm.
+        labels: Phrase that says who makes its labels; empty without labels.
+        offline: Phrase for its pass over all target images; empty without one.
+        uses: Settings of method and training that matter to it, beside those of every training.
+            With `aug` or `mt` among them, the user may turn that part on.
+        brings: Values that `procedure=NAME` sets where the user gives none.
+        needs_batch_norm: Whether it has no meaning for a network without batch norm.
+    """
+
+    about: str
+    objective: str
+    group: type[SettingsGroup] | None = None
+    trains: Literal["all", "batch_norm", "all_but_classifier"] = "all"
+    labels: str = ""
+    offline: str = ""
+    uses: tuple[str, ...] = START
+    brings: Mapping[str, Any] = field(default_factory=dict)
+    needs_batch_norm: bool = False
+
+
+_FOLLOWING = {"student_bn": "statistics"}
+"""Running statistics follow, weights of batch norm are fixed: the released networks do so."""
+
+PEERS: dict[str, Peer] = {
+    "minent": Peer(
+        "minimum entropy of the predictions",
+        "minent:MinEnt",
+        uses=(*START, "accumulate", "aug"),
+        brings=_FOLLOWING,
+    ),
+    "maxsquares": Peer(
+        "maximum squares of the predictions",
+        "maxsquares:MaxSquares",
+        MaxSquaresSettings,
+        uses=(*START, "accumulate", "aug"),
+        brings=_FOLLOWING,
+    ),
+}
+"""Objectives by the name that `procedure` takes."""
+
+PROCEDURES = ("adapt", "adabn", "oracle", *PEERS)
+
+if TYPE_CHECKING:
+    ProcedureName = str
+
+    class ObjectiveSettings(SettingsGroup):
+        """The settings of all objectives."""
+
+else:
+    ProcedureName = Literal[PROCEDURES]
+    ObjectiveSettings = create_model(
+        "ObjectiveSettings",
+        __base__=tuple(row.group for row in PEERS.values() if row.group) or SettingsGroup,
+        __doc__="The objectives beside STvM, each with its name in front of its settings.",
+    )
+
+
+def fields_of(procedure: str) -> tuple[str, ...]:
+    """Names of the settings that belong to an objective alone."""
+    row = PEERS.get(procedure)
+    return tuple(row.group.model_fields) if row and row.group else ()
+
+
+def owner_of(name: str) -> str:
+    """The procedure to which a setting belongs; empty if to none."""
+    return next((peer for peer in PEERS if name in fields_of(peer)), "")

@@ -1,0 +1,149 @@
+"""The offline passes of an objective: one before each of its rounds, over all target images."""
+
+import hashlib
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from stvm.data.crops import Positions, TargetCrops
+from stvm.data.images import Images
+from stvm.errors import StvmError
+from stvm.files.scratch import own_folder
+from stvm.objectives.label_store import CropsWithLabels, LabelStore, image_size, round_folder
+from stvm.objectives.objective import Objective, TargetImages
+from stvm.settings import PEERS, Settings
+from stvm.training.builder import device_of
+from stvm.training.loop import round_ends
+from stvm.training.peer_builder import Adapted, PeerAdaptation, objective_class, own_values
+from stvm.training.resume import TrainingCheckpoint
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The rounds of a training.
+
+    Attributes:
+        crops: Items of all batches; with labels for an objective that makes them offline.
+        rounds: Number of rounds.
+    """
+
+    crops: Positions[Any]
+    rounds: int = 1
+
+
+def plan_rounds(settings: Settings, crops: TargetCrops, labels: Path) -> Plan:
+    """The rounds that the objective of a trial asks for.
+
+    Args:
+        settings: Settings of the trial.
+        crops: Crops of all batches, without labels.
+        labels: Folder for labels.
+
+    Raises:
+        StvmError: There are more rounds than iterations.
+    """
+    kind = _class_of(settings)
+    if kind is None:
+        return Plan(crops)
+    total = settings.training.iterations
+    rounds = kind.rounds_of(own_values(settings))
+    if rounds > total:
+        raise StvmError(
+            f"iterations={total}: procedure={settings.method.procedure} has {rounds} rounds of at "
+            "least one iteration each: raise iterations"
+        )
+    if not kind.labels_offline:
+        return Plan(crops, rounds)
+    ends = [last * settings.training.batch for _, last in round_ends(total, rounds)]
+    return Plan(CropsWithLabels(crops, image_size(crops.images), labels, ends), rounds)
+
+
+@contextmanager
+def label_folder(settings: Settings, checkpoint: TrainingCheckpoint | None) -> Iterator[Path]:
+    """Folder for the labels of a trial: beside its saved state, or a temporary one."""
+    kind = _class_of(settings)
+    if kind is None or not kind.labels_offline:
+        yield Path()
+    elif checkpoint:
+        yield checkpoint.labels
+    else:
+        with own_folder() as folder:
+            yield folder
+
+
+class OfflinePasses:
+    """Begins the rounds of an objective; a training without one has nothing to begin.
+
+    Args:
+        adaptation: Networks and objective of the training.
+        images: Target images.
+        folder: Folder for the labels of all rounds.
+        iterations: Number of iterations of the training.
+    """
+
+    def __init__(self, adaptation: Adapted, images: Images, folder: Path, iterations: int) -> None:
+        self.adaptation = adaptation
+        self.images = images
+        self.folder = folder
+        self.iterations = iterations
+        self.store: LabelStore | None = None
+
+    def begin(self, number: int) -> None:
+        """Makes the pass of a round, counted from 1; the labels of the round before are removed.
+
+        Raises:
+            StvmError: The disk has no room for the labels.
+        """
+        if not isinstance(self.adaptation, PeerAdaptation):
+            return
+        objective, student = self.adaptation.objective, self.adaptation.student
+        if objective.labels_offline:
+            if number > 1:
+                shutil.rmtree(round_folder(self.folder, number - 1), ignore_errors=True)
+            self.store = self._open(number, digest_of(student))
+        objective.begin_round(number, TargetImages(self.images, device_of(student)), self.store)
+        assert self.store is None or self.store.complete, "a pass that left images out"
+
+    def state_dict(self) -> dict[str, Any]:
+        """The round whose labels are in use; empty without labels."""
+        if self.store is None:
+            return {}
+        number = int(self.store.folder.name.removeprefix("round-"))
+        return {"labels": {"round": number, "identity": self.store.identity}}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Takes up the labels of an interrupted round.
+
+        Raises:
+            ValueError: The labels are not there any more.
+        """
+        rounds = self.adaptation.rounds if isinstance(self.adaptation, PeerAdaptation) else 1
+        ends = [last for _, last in round_ends(self.iterations, rounds)]
+        if "labels" not in state or state["iteration"] in ends:
+            return
+        self.store = self._open(state["labels"]["round"], state["labels"]["identity"])
+        if not self.store.complete:
+            raise ValueError("the labels of the round are not on disk")
+
+    def _open(self, number: int, identity: str) -> LabelStore:
+        place = round_folder(self.folder, number)
+        return LabelStore(place, len(self.images), image_size(self.images), identity)
+
+
+def digest_of(network: nn.Module) -> str:
+    """Digest of the weights and buffers of a network."""
+    found = hashlib.sha256()
+    for name, value in network.state_dict().items():
+        found.update(name.encode())
+        found.update(value.detach().cpu().contiguous().view(-1).numpy().tobytes())
+    return found.hexdigest()[:16]
+
+
+def _class_of(settings: Settings) -> type[Objective] | None:
+    peer = PEERS.get(settings.method.procedure)
+    return objective_class(peer) if peer else None
