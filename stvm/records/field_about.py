@@ -14,6 +14,8 @@ NETWORKS = "2026-11-26 08:40"
 """Networks beyond the first three."""
 CLASSES = "2026-11-26 09:00"
 """Correspondence of the source model's classes to the target's."""
+OBJECTIVES = "2026-11-26 13:00"
+"""Objectives beside STvM."""
 
 FRACTION = "fraction of 1"
 NATS = "nats"

@@ -6,7 +6,16 @@ A field that joined later is absent from older records.
 
 from typing import Annotated, TypedDict
 
-from stvm.records.field_about import ACTIVITY, CLASSES, FRACTION, NATS, SCENARIOS, SCORES, About
+from stvm.records.field_about import (
+    ACTIVITY,
+    CLASSES,
+    FRACTION,
+    NATS,
+    OBJECTIVES,
+    SCENARIOS,
+    SCORES,
+    About,
+)
 
 _MIOU = About("mean IoU over the classes that have labels", FRACTION)
 _IOU = About("IoU of each class; null for a class without label", FRACTION)
@@ -136,6 +145,9 @@ class Activity(TypedDict, total=False):
     distance: Annotated[float, About("mean distance of a pixel to its class's proxy", "", ACTIVITY)]
     pasted: Annotated[float, About("mean share of the image pasted over", "", ACTIVITY)]
     rate: Annotated[float, About("mean effective learning rate", "", ACTIVITY)]
+    kept: Annotated[
+        float, About("mean share of pixels with a label, of an objective", FRACTION, OBJECTIVES)
+    ]
 
 
 class CurvePoint(TypedDict, total=False):
@@ -156,6 +168,10 @@ class CurvePoint(TypedDict, total=False):
     pasted: Annotated[float | None, About("share of the image pasted over", "", ACTIVITY)]
     banked: Annotated[float | None, About("patches banked so far", "patches", ACTIVITY)]
     rate: Annotated[float | None, About("effective learning rate", "", ACTIVITY)]
+    kept: Annotated[
+        float | None,
+        About("share of pixels with a label, of an objective", FRACTION, OBJECTIVES),
+    ]
 
 
 class WatchPoint(TypedDict, total=False):

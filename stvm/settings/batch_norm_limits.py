@@ -9,6 +9,7 @@ from stvm.networks import find_network
 from stvm.settings.data_settings import DataSettings
 from stvm.settings.method_settings import MethodSettings
 from stvm.settings.network_settings import NetworkSettings
+from stvm.settings.peers import PEERS
 from stvm.settings.source_settings import SourceSettings
 from stvm.settings.training_settings import TrainingSettings
 
@@ -76,6 +77,8 @@ def measures_target(method: MethodSettings) -> str:
     """Name of what takes batch-norm statistics from whole target images; empty if nothing does."""
     if method.procedure == "adabn":
         return "AdaBN"
+    if method.procedure in PEERS and PEERS[method.procedure].needs_batch_norm:
+        return f"procedure={method.procedure}"
     return f"start_bn={method.start_bn:g}" if method.adapts and method.start_bn > 0 else ""
 
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import create_model
 
 from stvm.settings.fields import SettingsGroup
+from stvm.settings.peer_settings.hardst_settings import HardLabelsSettings
 from stvm.settings.peer_settings.maxsquares_settings import MaxSquaresSettings
 
 NOISE = ("aug_strength", "aug_probability", "blur_probability")
@@ -36,7 +37,8 @@ class Peer:
         uses: Settings of method and training that matter to it, beside those of every training.
             With `aug` or `mt` among them, the user may turn that part on.
         brings: Values that `procedure=NAME` sets where the user gives none.
-        needs_batch_norm: Whether it has no meaning for a network without batch norm.
+        needs_batch_norm: Whether it measures batch norm's statistics on the target images, which a
+            network without batch norm has none of.
     """
 
     about: str
@@ -54,6 +56,14 @@ _FOLLOWING = {"student_bn": "statistics"}
 """Running statistics follow, weights of batch norm are fixed: the released networks do so."""
 
 PEERS: dict[str, Peer] = {
+    "tent": Peer(
+        "minimum entropy by the weights of batch norm alone",
+        "tent:Tent",
+        trains="batch_norm",
+        uses=("accumulate",),
+        brings={"optimizer": "adamw", "head_lr_factor": 1.0},
+        needs_batch_norm=True,
+    ),
     "minent": Peer(
         "minimum entropy of the predictions",
         "minent:MinEnt",
@@ -65,6 +75,14 @@ PEERS: dict[str, Peer] = {
         "maxsquares:MaxSquares",
         MaxSquaresSettings,
         uses=(*START, "accumulate", "aug"),
+        brings=_FOLLOWING,
+    ),
+    "hardst": Peer(
+        "self-training on labels above a confidence",
+        "hardst:HardLabels",
+        HardLabelsSettings,
+        labels="frozen start, or mean teacher with mt=true, in each batch",
+        uses=(*START, *LABELLING, "labeller", "mt", "accumulate", "aug"),
         brings=_FOLLOWING,
     ),
 }

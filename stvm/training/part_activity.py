@@ -67,6 +67,7 @@ def idle_parts(settings: Settings, means: dict[str, float]) -> list[str]:
         f"MGS left a mean weight below {LOW_WEIGHT:g}, so it is above all a lower rate": (
             method.mgs and method.loss_norm == "pixels" and means["reliability"] < LOW_WEIGHT
         ),
+        "no pixel had a label": means.get("kept") == 0,
         "MOCM pasted nothing": method.mocm and means["pasted"] == 0,
     }
     return [what for what, is_so in found.items() if is_so]

@@ -28,10 +28,10 @@ RARE = {
     *(f"run.source.{name}" for name in ("branches", "backbone", "origin", "init_sha256", "width")),
     *(f"result.correspondence.{name}" for name in ("source", "target", "by", "unmatched")),
     *("run.images_sha256", "run.images_content", "run.state_set_aside"),
-    "run.network_package",
+    *("run.network_package", "result.parts.kept", "result.curve[].kept"),
 }
-"""Fields of trials on a user's files, in other classes or with a network of a library, and of one
-whose kept state is of another version."""
+"""Fields of trials on a user's files, in other classes or with a network of a library, of one
+whose kept state is of another version, and of objectives with labels."""
 
 
 def content(path: Path) -> dict[str, Any]:
