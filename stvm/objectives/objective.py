@@ -125,7 +125,7 @@ class Objective:
         return {}
 
     def after_step(self, iteration: int) -> None:
-        """Called after the optimiser's step: moving averages, restored weights."""
+        """Called after the optimiser's step and the teacher's: averages, restored weights."""
 
     def begin_round(self, number: int, images: TargetImages, labels: LabelStore | None) -> None:
         """Called before a round, counted from 1: an offline pass over the target images.

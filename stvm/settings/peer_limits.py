@@ -44,6 +44,8 @@ def idle_settings(groups: Groups) -> list[str]:
     for part, names in {"aug": NOISE, "mt": TEACHER}.items():
         if part in used and _is_on(groups["method"][part]):
             used |= {*names}
+    if PEERS[procedure].trains == "all_but_classifier":
+        used -= {"head_lr_factor"}
     if "mt" in used and _is_on(groups["method"]["mt"]):
         used -= {"labeller"}
     return [name for model in _LIMITED.values() for name in model.model_fields if name not in used]

@@ -11,8 +11,11 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import create_model
 
 from stvm.settings.fields import SettingsGroup
+from stvm.settings.peer_settings.cotta_settings import CottaSettings
 from stvm.settings.peer_settings.hardst_settings import HardLabelsSettings
 from stvm.settings.peer_settings.maxsquares_settings import MaxSquaresSettings
+from stvm.settings.peer_settings.shotim_settings import ShotImSettings
+from stvm.settings.peer_settings.srda_settings import SrdaSettings
 
 NOISE = ("aug_strength", "aug_probability", "blur_probability")
 """Settings of the photometric noise, which matter with `aug`."""
@@ -84,6 +87,37 @@ PEERS: dict[str, Peer] = {
         labels="frozen start, or mean teacher with mt=true, in each batch",
         uses=(*START, *LABELLING, "labeller", "mt", "accumulate", "aug"),
         brings=_FOLLOWING,
+    ),
+    "shotim": Peer(
+        "information maximisation: sure pixels, and a mean prediction spread over the classes",
+        "shotim:ShotIM",
+        ShotImSettings,
+        trains="all_but_classifier",
+        offline="class shares at the start, for shotim_prior=source",
+        uses=(*START, "aug"),
+    ),
+    "srda": Peer(
+        "weighted entropy, and class shares near to those predicted at the start",
+        "srda:Srda",
+        SrdaSettings,
+        offline="class shares at the start",
+        uses=(*START, "aug"),
+    ),
+    "sfdatar": Peer(
+        "largest squares of the predictions, the target loss of SFDA",
+        "sfdatar:SfdaTarget",
+        uses=(*START, "accumulate", "aug"),
+    ),
+    "cotta": Peer(
+        "labels of a teacher over several views, and weights that go back to the start by chance",
+        "cotta:Cotta",
+        CottaSettings,
+        labels="teacher, for each batch",
+        uses=("start_bn", "accumulate", "aug", "ema_momentum", "ema_period", "evaluated"),
+        brings={
+            **{"mt": True, "teacher_bn": "keep", "ema_period": 1, "evaluated": "teacher"},
+            **{"aug": True, "head_lr_factor": 1.0},
+        },
     ),
 }
 """Objectives by the name that `procedure` takes."""

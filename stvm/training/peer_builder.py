@@ -65,8 +65,8 @@ class PeerAdaptation:
     def step(self, batch: TargetBatch, iteration: int) -> PeerReport:
         """Adapts the student on one batch; iterations are counted from 1."""
         loss = descend(self.optimizers[0], self.objective.losses(batch, iteration))
-        self.objective.after_step(iteration)
         self.update_teacher(iteration)
+        self.objective.after_step(iteration)
         return PeerReport(loss, dict(self.objective.measured()))
 
     def reported(self, evaluated: Literal["student", "teacher"]) -> SegmentationNetwork:

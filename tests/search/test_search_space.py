@@ -14,7 +14,7 @@ from stvm.search.plots import importances, write_plots
 from stvm.search.search import Search
 from stvm.search.space import find_parameters, searchable
 from stvm.search.storage import SAMPLERS, find_name, make_sampler, open_storage, storage_place
-from stvm.settings import Settings
+from stvm.settings import Settings, group_of
 from tests.helpers.search_runs import Bench, next_of, plan
 from tests.helpers.tiny_settings import tiny
 
@@ -70,10 +70,9 @@ def test_storages(tmp_path: Path) -> None:
 
 
 def test_the_space() -> None:
-    assert set(searchable()) == {
-        *("n_f", "temperature", "q_m", "alpha", "beta", "tau_mocm", "n_mocm")
-    }
-    found = {p.name: p for p in find_parameters(searchable(), Settings())}
+    own = [name for name in searchable() if group_of(name) != "objective"]
+    assert set(own) == {*("n_f", "temperature", "q_m", "alpha", "beta", "tau_mocm", "n_mocm")}
+    found = {p.name: p for p in find_parameters(own, Settings())}
     assert [n for n, p in found.items() if p.integer] == ["n_f", "n_mocm"]
     assert {n for n, p in found.items() if p.log} == {"temperature", "q_m", "alpha", "n_mocm"}
     assert found["alpha"].rounded(1.23456) == 1.23 and found["n_f"].rounded(77) == 77
@@ -81,6 +80,14 @@ def test_the_space() -> None:
         find_parameters(["lr"], Settings())
     with pytest.raises(StvmError, match="'alpha' changes nothing"):
         find_parameters(["alpha"], tiny(mgs=False))
+
+
+def test_the_space_of_an_objective_beside_stvm() -> None:
+    base = tiny().replace(procedure="cotta")
+    found = {p.name: p for p in find_parameters(["cotta_restore", "cotta_threshold"], base)}
+    assert found["cotta_restore"].low == 1e-4 and found["cotta_restore"].log
+    with pytest.raises(StvmError, match="cotta_restore=.* has no effect with procedure=adapt"):
+        find_parameters(["cotta_restore"], tiny())
 
 
 def test_names_of_samplers() -> None:

@@ -1,0 +1,54 @@
+"""Class shares of predictions: how much of an image each class takes, and how far that is off."""
+
+import torch
+from torch import Tensor
+
+from stvm.networks import preserve_modes
+from stvm.objectives.objective import Given, TargetImages
+
+
+def uniform_shares(like: Tensor) -> Tensor:
+    """Equal shares of all classes, in the shape and type of some shares (C,)."""
+    return torch.full_like(like, 1 / len(like))
+
+
+def divergence(shares: Tensor, prior: Tensor, least: float) -> Tensor:
+    """KL(shares || prior) = sum_c s_c (ln(s_c + least) - ln(prior_c + least)), over the last axis.
+
+    Args:
+        shares: Shares of the classes, (..., C).
+        prior: Shares that are expected, (C,).
+        least: Small number within the logarithms, so that a share of 0 has one.
+    """
+    return (shares * ((shares + least).log() - (prior + least).log())).sum(-1)
+
+
+class SharesOfStart:
+    """Class shares that the starting network predicts on the target images; no label is needed.
+
+    Args:
+        given: Starting network, number of classes and device.
+
+    Attributes:
+        values: Mean softmax over all pixels of all images, (C,); equal shares before `measure`.
+    """
+
+    def __init__(self, given: Given) -> None:
+        self.given = given
+        self.values = uniform_shares(torch.ones(given.num_classes, device=given.device))
+
+    @torch.no_grad()
+    def measure(self, images: TargetImages) -> None:
+        """Predicts all images in eval mode; modes and buffers of the network stay as they are."""
+        total = torch.zeros_like(self.values, dtype=torch.float64)
+        start = self.given.start
+        predict = self.given.forward_mode.predict(start)
+        with preserve_modes(start):
+            start.eval()
+            for index in range(len(images)):
+                total += predict(images.image(index)).softmax(1).mean((0, 2, 3))
+        self.values = (total / len(images)).to(self.values.dtype)
+
+    def load(self, values: Tensor) -> None:
+        """Takes shares from a saved state, on any device."""
+        self.values = values.to(self.given.device)
