@@ -90,6 +90,13 @@ class Labeller:
             Pseudo-labels (N, H, W); their confidence, the softmax share p, (N, H, W); their doubt
             log(1 - p), (N, H, W); features (N, D, h, w).
         """
+        features, logits = self.logits(images)
+        confidence, pseudo_labels = F.softmax(logits, dim=1).max(dim=1)
+        return pseudo_labels, confidence, doubt_in(logits, pseudo_labels), features
+
+    @torch.no_grad()
+    def logits(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Features (N, D, h, w) and logits (N, C, H, W) of images, averaged over the views."""
         seen = resized(images, self.scale)
         features, scores = self._pass(seen, self.track)
         logits = upsample(scores, (images.shape[-2], images.shape[-1]))
@@ -97,8 +104,7 @@ class Labeller:
             logits = average_views(
                 logits, seen, self.views, lambda view: self._pass(view, False)[1]
             )
-        confidence, pseudo_labels = F.softmax(logits, dim=1).max(dim=1)
-        return pseudo_labels, confidence, doubt_in(logits, pseudo_labels), features
+        return features, logits
 
     def _pass(self, images: Tensor, track: bool) -> tuple[Tensor, Tensor]:
         """Features and scores of images; the running statistics follow them with `track`."""

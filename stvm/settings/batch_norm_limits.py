@@ -66,6 +66,11 @@ def refuse_lone_images(
                 f"{name}={parts} leaves one image in each pass: {network.network} {_WHY}; set "
                 f"{name}={most_parts(network, batch)}; {_MEND}"
             )
+    if method.labeller_bn == "batch" and labels_offline(method):
+        raise ValueError(
+            f"procedure={method.procedure} labels images one by one with labeller_bn=batch: "
+            f"{network.network} {_WHY}; choose another network or another procedure"
+        )
     if measures_target(method) and data.dataset == "streets" and data.target_images == 1:
         raise ValueError(
             f"target_images=1: {network.network} {_WHY}; {measures_target(method)} needs two or "
@@ -80,6 +85,11 @@ def measures_target(method: MethodSettings) -> str:
     if method.procedure in PEERS and PEERS[method.procedure].needs_batch_norm:
         return f"procedure={method.procedure}"
     return f"start_bn={method.start_bn:g}" if method.adapts and method.start_bn > 0 else ""
+
+
+def labels_offline(method: MethodSettings) -> bool:
+    """Whether the trial's objective labels whole images in a pass of its own."""
+    return method.procedure in PEERS and bool(PEERS[method.procedure].offline)
 
 
 def _uses_batch_statistics(method: MethodSettings) -> bool:

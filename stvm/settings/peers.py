@@ -11,11 +11,18 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import create_model
 
 from stvm.settings.fields import SettingsGroup
+from stvm.settings.peer_settings.cbst_settings import ClassBalancedSettings
 from stvm.settings.peer_settings.cotta_settings import CottaSettings
+from stvm.settings.peer_settings.crst_settings import ConfidenceRegularisedSettings
 from stvm.settings.peer_settings.hardst_settings import HardLabelsSettings
+from stvm.settings.peer_settings.hcl_settings import HistoricalContrastSettings
+from stvm.settings.peer_settings.iast_settings import InstanceAdaptiveSettings
+from stvm.settings.peer_settings.ld_settings import NegativeLearningSettings
+from stvm.settings.peer_settings.ldbe_settings import MovingAverageMixSettings
 from stvm.settings.peer_settings.maxsquares_settings import MaxSquaresSettings
 from stvm.settings.peer_settings.shotim_settings import ShotImSettings
 from stvm.settings.peer_settings.srda_settings import SrdaSettings
+from stvm.settings.peer_settings.urma_settings import UncertaintyReductionSettings
 
 NOISE = ("aug_strength", "aug_probability", "blur_probability")
 """Settings of the photometric noise, which matter with `aug`."""
@@ -57,6 +64,13 @@ class Peer:
 
 _FOLLOWING = {"student_bn": "statistics"}
 """Running statistics follow, weights of batch norm are fixed: the released networks do so."""
+
+_EACH_ROUND = "labels of all target images before each round"
+_OF_EACH_ROUND = "student at the start of each round"
+_ONCE = "labels of all target images before the first iteration"
+_OWN_LABELS: dict[str, Any] = {"labeller": "student", "label_views": "mirrored"}
+_IN_TRAIN_MODE: dict[str, Any] = {"labeller": "student", "labeller_bn": "batch"}
+_ROUNDS = (*START, "accumulate", "aug", *LABELLING)
 
 PEERS: dict[str, Peer] = {
     "tent": Peer(
@@ -118,6 +132,69 @@ PEERS: dict[str, Peer] = {
             **{"mt": True, "teacher_bn": "keep", "ema_period": 1, "evaluated": "teacher"},
             **{"aug": True, "head_lr_factor": 1.0},
         },
+    ),
+    "cbst": Peer(
+        "class-balanced self-training",
+        "cbst:ClassBalanced",
+        ClassBalancedSettings,
+        labels=_OF_EACH_ROUND,
+        offline=_EACH_ROUND,
+        uses=_ROUNDS,
+        brings=_FOLLOWING | _OWN_LABELS,
+    ),
+    "crst": Peer(
+        "class-balanced self-training with a regulariser of the confidence (MRKLD)",
+        "crst:ConfidenceRegularised",
+        ConfidenceRegularisedSettings,
+        labels=_OF_EACH_ROUND,
+        offline=_EACH_ROUND,
+        uses=_ROUNDS,
+        brings=_FOLLOWING | _OWN_LABELS,
+    ),
+    "iast": Peer(
+        "self-training with thresholds that follow the images",
+        "iast:InstanceAdaptive",
+        InstanceAdaptiveSettings,
+        labels=_OF_EACH_ROUND,
+        offline=_EACH_ROUND,
+        uses=_ROUNDS,
+        brings={"student_bn": "frozen", "labeller": "student"},
+    ),
+    "urma": Peer(
+        "labels of the source model, low entropy, auxiliary decoders that agree",
+        "urma:UncertaintyReduction",
+        UncertaintyReductionSettings,
+        labels="frozen start",
+        offline=_ONCE,
+        uses=_ROUNDS,
+        brings=_FOLLOWING | {"label_views": "mirrored"},
+    ),
+    "hcl": Peer(
+        "labels of the source model, historical contrastive learning",
+        "hcl:HistoricalContrast",
+        HistoricalContrastSettings,
+        labels="frozen start",
+        offline=_ONCE,
+        uses=(*START, "aug"),
+        brings=_FOLLOWING,
+    ),
+    "ld": Peer(
+        "positive labels, a negative label, low entropy",
+        "ld:NegativeLearning",
+        NegativeLearningSettings,
+        labels=_OF_EACH_ROUND,
+        offline=_EACH_ROUND,
+        uses=(*START, "accumulate", "aug"),
+        brings=_FOLLOWING | _IN_TRAIN_MODE,
+    ),
+    "ldbe": Peer(
+        "LD, then images mixed with the labels of a moving average",
+        "ldbe:MixedByMovingAverage",
+        MovingAverageMixSettings,
+        labels=_OF_EACH_ROUND + ", then a moving average of it",
+        offline=_EACH_ROUND,
+        uses=(*START, "aug"),
+        brings=_FOLLOWING | _IN_TRAIN_MODE,
     ),
 }
 """Objectives by the name that `procedure` takes."""

@@ -1,0 +1,136 @@
+"""LDBE: LD, then training on mixed images with labels of a moving average.
+
+The first rounds are those of LD. In the last rounds a moving average of the student labels the
+clean crops; the labels of the offline pass take the place of its own, with confidence 1. Half of
+the classes of each image are pasted onto the next image of the batch, with their labels.
+Loss there: cross-entropy of each pixel, times the share of the pixels of its mixed image whose
+confidence is 0.97 or more; mean over the pixels whose cross-entropy is not exactly 0.
+Moving average: parameters alone, decay min(1 - 1/(s + 1), 0.99) after step s = 0, 1, ...; it labels
+with the statistics of the batch, and its running statistics follow. Dropout is off in it.
+Source, trained, labels: as LD. The release runs the two stages one after the other.
+"""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from stvm.method.mean_teacher import Labeller, frozen_copy
+from stvm.objectives.kept_cross_entropy import kept_pixels
+from stvm.objectives.label_store import LabelStore
+from stvm.objectives.ld import NegativeLearning
+from stvm.objectives.objective import Given, TargetBatch, TargetImages
+
+
+def decay_of(step: int, largest: float) -> float:
+    """Weight of the moving average in its update after a step, counted from 0."""
+    return min(1 - 1 / (step + 1), largest)
+
+
+def half_of_classes(labels: Tensor, draws: torch.Generator) -> Tensor:
+    """Mask of the pixels of half of the classes of an image, drawn at random, (H, W)."""
+    classes = labels.unique().cpu()
+    chosen = classes[torch.randperm(len(classes), generator=draws)[: len(classes) // 2]]
+    return torch.isin(labels, chosen.to(labels.device))
+
+
+def mix(masks: Tensor, values: Tensor) -> Tensor:
+    """Each image's values where its mask is true, the next image's elsewhere; (N, ...)."""
+    return torch.where(masks, values, values.roll(-1, dims=0))
+
+
+def mixed_loss(logits: Tensor, labels: Tensor, confidence: Tensor, least: float) -> Tensor:
+    """Cross-entropy weighed by the share of confident pixels of each image.
+
+    Args:
+        logits: Scores, (N, C, H, W).
+        labels: Classes, (N, H, W).
+        confidence: Their confidence, (N, H, W).
+        least: Least confidence of a confident pixel.
+    """
+    losses = F.cross_entropy(logits, labels, reduction="none")
+    weights = (confidence >= least).flatten(1).float().mean(dim=1)
+    counted = losses > 0
+    return (weights[:, None, None] * losses * counted).sum() / counted.sum().clamp(min=1)
+
+
+class MixedByMovingAverage(NegativeLearning):
+    """LD followed by rounds on mixed images.
+
+    Args:
+        given: Networks and passes to work with.
+        mixed_rounds: Number of rounds on mixed images, after those of LD.
+        decay: Largest weight of the moving average in its update.
+        confidence: Least confidence of a pixel that counts for its image's weight.
+        ld: Settings of `NegativeLearning`.
+    """
+
+    def __init__(
+        self, given: Given, *, mixed_rounds: int, decay: float, confidence: float, **ld: Any
+    ) -> None:
+        super().__init__(given, **ld)
+        self.decay = decay
+        self.confidence = confidence
+        self.number = 1
+        self.steps = 0
+        self.average = given.forward_mode.prepare(frozen_copy(given.student))
+        self.average_label = Labeller(self.average, "batch", True, given.forward_mode)
+
+    @classmethod
+    def rounds_of(cls, own: Mapping[str, Any]) -> int:
+        """Number of all rounds, each with an offline pass before it."""
+        return int(own["rounds"]) + int(own["mixed_rounds"])
+
+    @property
+    def mixes(self) -> bool:
+        """Whether the round is one on mixed images."""
+        return self.number > self.rounds
+
+    def begin_round(self, number: int, images: TargetImages, labels: LabelStore | None) -> None:
+        """Labels all target images; the moving average starts with the first mixed round."""
+        super().begin_round(number, images, labels)
+        self.number = number
+        if number == self.rounds + 1:
+            self.average.load_state_dict(self.given.student.state_dict())
+
+    def losses(self, batch: TargetBatch, iteration: int) -> Iterator[Tensor]:
+        """The loss of LD, or that on mixed images."""
+        if not self.mixes:
+            yield from super().losses(batch, iteration)
+            return
+        assert batch.labels is not None
+        kept = kept_pixels(batch.labels)
+        self.kept = kept.float().mean()
+        own, sure = self.average_label(batch.images)[:2]
+        labels = torch.where(kept, batch.labels.long(), own)
+        sure = sure.masked_fill(kept, 1.0)
+        masks = torch.stack([half_of_classes(one, self.draws) for one in labels])
+        images = self.given.augment(mix(masks[:, None], batch.images))
+        logits = self.given.predict(images)
+        yield mixed_loss(logits, mix(masks, labels), mix(masks, sure), self.confidence)
+
+    @torch.no_grad()
+    def after_step(self, iteration: int) -> None:
+        """Moves the average towards the student."""
+        if not self.mixes:
+            return
+        weight = 1 - decay_of(self.steps, self.decay)
+        pairs = zip(self.average.parameters(), self.given.student.parameters(), strict=True)
+        for own, new in pairs:
+            own.lerp_(new, weight)
+        self.steps += 1
+
+    def networks(self) -> dict[str, nn.Module]:
+        """The moving average."""
+        return {"average": self.average}
+
+    def state_dict(self) -> dict[str, Any]:
+        """State of the draws, the round, and the steps of the moving average."""
+        return super().state_dict() | {"number": self.number, "steps": self.steps}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Restores what `state_dict` returned."""
+        super().load_state_dict(state)
+        self.number, self.steps = int(state["number"]), int(state["steps"])

@@ -1,0 +1,112 @@
+"""The offline pass of a round: a survey of confidences, then a label for each pixel.
+
+Both go image by image in the order of the images. How far they are is saved now and then, so that a
+killed pass goes on and ends with the same labels.
+"""
+
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from stvm.method.mixed_statistics import batch_norms
+from stvm.objectives.confidence_histogram import ConfidenceHistogram
+from stvm.objectives.label_store import LabelStore
+from stvm.objectives.objective import TargetImages
+
+SAVE_S = 20.0
+"""Least seconds between two saved states of a pass."""
+_SURVEYED = "surveyed"
+_STATISTICS = ("running_mean", "running_var", "num_batches_tracked")
+
+Arrays = Mapping[str, NDArray[Any]]
+
+
+def nothing() -> Arrays:
+    """No arrays: the pass changes nothing beside the labels."""
+    return {}
+
+
+class OfflinePass:
+    """A pass over the target images that fills the labels of a round.
+
+    Args:
+        images: Target images.
+        labels: Labels of the round, complete or as far as an interrupted pass came.
+        changed: Function that returns whatever the pass changes beside the labels, by name; it is
+            saved with them.
+    """
+
+    def __init__(
+        self, images: TargetImages, labels: LabelStore, changed: Callable[[], Arrays] = nothing
+    ) -> None:
+        self.images = images
+        self.labels = labels
+        self.changed = changed
+        self._histogram: ConfidenceHistogram | None = None
+        self._next = time.monotonic() + SAVE_S
+
+    @property
+    def kept(self) -> Arrays:
+        """Arrays that an interrupted pass saved last; empty at the start."""
+        return self.labels.kept
+
+    def survey(
+        self, num_classes: int, shares_of: Callable[[Tensor], Tensor]
+    ) -> ConfidenceHistogram:
+        """The histogram of the confidences on all images.
+
+        Args:
+            num_classes: Number of classes, C.
+            shares_of: Function from an image (1, 3, H, W) to shares (1, C, H, W).
+        """
+        self._histogram = histogram = ConfidenceHistogram(num_classes)
+        start = 0
+        if _SURVEYED in self.kept:
+            start, histogram.counts = int(self.kept[_SURVEYED]), self.kept["counts"]
+        for index in range(start, len(self.images)):
+            histogram.add(*shares_of(self.images.image(index)).max(dim=1))
+            self._save(0, index + 1)
+        return histogram
+
+    def write(self, labels_of: Callable[[Tensor], Tensor]) -> None:
+        """Labels the images that have no label yet.
+
+        Args:
+            labels_of: Function from an image (1, 3, H, W) to labels (1, H, W), 255 for none.
+        """
+        for index in range(self.labels.done, len(self.images)):
+            self.labels.write(index, labels_of(self.images.image(index))[0])
+            self._save(index + 1, len(self.images))
+
+    def _save(self, done: int, surveyed: int) -> None:
+        last = len(self.images) in (done, surveyed if not done else 0)
+        if not last and time.monotonic() < self._next:
+            return
+        kept = dict(self.changed())
+        if self._histogram:
+            kept |= {_SURVEYED: np.array(surveyed), "counts": self._histogram.counts}
+        self.labels.save(done, **kept)
+        self._next = time.monotonic() + SAVE_S
+
+
+def statistics_of(network: nn.Module) -> dict[str, NDArray[Any]]:
+    """Running statistics of the batch norms of a network, by name."""
+    return {
+        f"{name}{number}": norm.get_buffer(name).detach().cpu().numpy().copy()
+        for number, norm in enumerate(batch_norms(network))
+        for name in _STATISTICS
+    }
+
+
+@torch.no_grad()
+def restore_statistics(network: nn.Module, kept: Arrays) -> None:
+    """Gives a network the running statistics that `statistics_of` returned."""
+    for number, norm in enumerate(batch_norms(network)):
+        for name in _STATISTICS:
+            value = torch.from_numpy(np.asarray(kept[f"{name}{number}"]))
+            norm.get_buffer(name).copy_(value)

@@ -1,0 +1,54 @@
+"""HCL: weights of classes and pixels, and the contrastive loss."""
+
+import math
+
+import pytest
+import torch
+
+from stvm.objectives.hcl import (
+    class_weights,
+    contrast,
+    divergence,
+    normalised_entropies,
+    reliability,
+)
+
+
+def test_the_entropy_weight_is_clamped() -> None:
+    found = reliability(torch.tensor([0.0, 0.1, 0.2, 0.7]))
+    assert found.tolist() == pytest.approx([1.1, 1.0, 0.9, 0.9])
+    assert normalised_entropies(torch.zeros(1, 19, 1, 1)).item() == pytest.approx(1)
+
+
+def test_the_divergence_is_that_of_the_average_from_the_historical_network() -> None:
+    draws = torch.Generator().manual_seed(0)
+    h, e = (torch.randn(1, 5, 1, 1, generator=draws).double() for _ in range(2))
+    p, q = h.softmax(1).flatten().tolist(), e.softmax(1).flatten().tolist()
+    hand = sum(a * math.log(a / b) for a, b in zip(p, q, strict=True))
+    assert divergence(h, e).item() == pytest.approx(hand)
+    assert divergence(e, h).item() != pytest.approx(hand)
+    assert divergence(h, h).item() == pytest.approx(0, abs=1e-12)
+
+
+def test_rare_classes_weigh_more() -> None:
+    assert class_weights(torch.tensor([0, 9, 10, 11]), 10, 7.0).tolist() == [7, 7, 1, 1]
+
+
+def test_the_contrastive_loss_is_that_of_a_loop() -> None:
+    draws = torch.Generator().manual_seed(2)
+    own, average = (torch.randn(2, 6, 5, generator=draws).double() for _ in range(2))
+    labels = torch.tensor([[0, 0, 1, 1, 0], [2, 2, 2, 3, 4]])
+    weights = torch.rand(2, 5, generator=draws).double() * 0.2 + 0.9
+    total = 0.0
+    for n in range(2):
+        a, b = (x[n] / x[n].norm(dim=0) for x in (own, average))
+        for i in range(5):
+            e = {
+                j: float(weights[n, j]) * math.exp(float(a[:, i] @ b[:, j]) / 0.07)
+                for j in range(5)
+                if j != i
+            }
+            for j, value in e.items():
+                if labels[n, i] == labels[n, j]:
+                    total -= math.log(value / sum(e.values())) / 5
+    assert contrast(own, average, labels, weights).item() == pytest.approx(total / 10)

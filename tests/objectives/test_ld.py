@@ -1,0 +1,102 @@
+"""LD and LDBE: class and image masks, the negative label, mixed images."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from stvm.objectives.confidence_histogram import WIDTH, ConfidenceHistogram
+from stvm.objectives.ld import HIGHEST, class_bounds, joined_labels, negative_loss, ranks_of
+from stvm.objectives.ldbe import decay_of, half_of_classes, mix, mixed_loss
+
+
+def test_the_negative_loss_of_equal_shares() -> None:
+    for rank in (6, 9, 12):
+        assert negative_loss(torch.zeros(1, 19, 2, 2), rank).item() == pytest.approx(
+            0.054067, abs=1e-6
+        )
+
+
+def test_the_negative_loss_takes_the_share_at_its_rank() -> None:
+    logits = torch.randn(2, 7, 3, 3, generator=torch.Generator().manual_seed(0)).double()
+    total = 0.0
+    for pixel in logits.permute(0, 2, 3, 1).reshape(-1, 7).tolist():
+        p = sorted((math.exp(v) / sum(map(math.exp, pixel)) for v in pixel), reverse=True)
+        total -= math.log(1 - p[2])
+    assert negative_loss(logits, 3).item() == pytest.approx(total / 18)
+    sure = torch.zeros(1, 7, 1, 1)
+    sure[0, 0] = 100
+    assert negative_loss(sure, 1).item() == pytest.approx(-math.log(1e-5), rel=1e-5)
+
+
+def test_ranks_are_those_of_the_release() -> None:
+    assert ranks_of(19) == (6, 12) and ranks_of(13) == (3, 9)
+    assert all(2 <= first <= last <= c for c in range(2, 30) for first, last in [ranks_of(c)])
+
+
+def test_class_bounds_are_ranks_and_the_least_value_of_rare_classes() -> None:
+    histogram = ConfidenceHistogram(4)
+    values = torch.linspace(0.5, 0.95, 10)
+    histogram.add(
+        torch.cat([values, values[:3], torch.ones(20)]), torch.tensor([0] * 10 + [1] * 3 + [3] * 20)
+    )
+    bounds = class_bounds(histogram, 0.2)
+    assert bounds[0] == pytest.approx(0.9, abs=WIDTH * 0.2) and bounds[0] <= 0.9
+    assert bounds[1] == pytest.approx(0.5, abs=WIDTH)
+    assert bounds[2] == HIGHEST and bounds[3] == HIGHEST
+
+
+def test_a_pixel_is_labelled_by_its_class_or_by_its_image() -> None:
+    shares = torch.tensor([[0.9, 0.1], [0.5, 0.5], [0.65, 0.35], [0.6, 0.4], [0.2, 0.8]])
+    shares = shares.T[None, :, None]
+    bounds = np.array([0.95, 0.45])
+    # The second pixel is above the bound of class 1, and the third one of no class. Of five pixels
+    # the share 0.4 is two; strictly above the second one, .8, is only .9.
+    labels = joined_labels(shares, bounds, 0.4)
+    assert labels[0, 0, 0] == 0 and labels[0, 0, 4] == 1
+    assert labels[0, 0, 2] == 255 and labels[0, 0, 3] == 255
+    assert labels[0, 0, 1] != 255
+    assert joined_labels(shares, np.array([0.95, 0.95]), 0.4).tolist() == [
+        [[0, 255, 255, 255, 255]]
+    ]
+
+
+def test_a_share_of_one_passes_the_highest_bound() -> None:
+    shares = torch.tensor([[1.0, 0.0], [1 - 2.0**-24, 2.0**-24]]).T[None, :, None]
+    assert joined_labels(shares, np.full(2, HIGHEST), 0.5).tolist() == [[[0, 255]]]
+
+
+def test_the_moving_average_starts_at_the_student() -> None:
+    assert [decay_of(step, 0.99) for step in (0, 1, 3, 99, 500)] == [0, 0.5, 0.75, 0.99, 0.99]
+
+
+def test_half_of_the_classes_is_pasted_onto_the_next_image() -> None:
+    draws = torch.Generator().manual_seed(0)
+    labels = torch.tensor([[0, 0, 1], [2, 2, 5]])
+    seen = set()
+    for _ in range(40):
+        mask = half_of_classes(labels, draws)
+        chosen = {int(v) for v in labels[mask]}
+        assert len(chosen) == 2 and all(bool(mask[labels == c].all()) for c in chosen)
+        seen.add(frozenset(chosen))
+    assert len(seen) == 6
+    masks = torch.tensor([[[True, False]], [[False, False]], [[True, True]]])
+    values = torch.tensor([[[1, 2]], [[3, 4]], [[5, 6]]])
+    assert mix(masks, values).tolist() == [[[1, 4]], [[5, 6]], [[5, 6]]]
+
+
+def test_the_mixed_loss_weighs_images_and_drops_losses_of_zero() -> None:
+    logits = torch.randn(2, 3, 1, 4, generator=torch.Generator().manual_seed(1)).double()
+    logits[0, :, 0, 0] = torch.tensor([1000.0, 0, 0])
+    labels = torch.tensor([[[0, 1, 2, 0]], [[2, 2, 1, 0]]])
+    confidence = torch.tensor([[[1.0, 0.98, 0.5, 0.97]], [[0.1, 0.2, 1.0, 0.3]]]).double()
+    total, count = 0.0, 0
+    for n, weight in enumerate((0.75, 0.25)):
+        for x in range(4):
+            p = logits[n, :, 0, x].softmax(0)
+            loss = -math.log(p[labels[n, 0, x]])
+            if loss > 0:
+                total, count = total + weight * loss, count + 1
+    assert count == 7
+    assert mixed_loss(logits, labels, confidence, 0.97).item() == pytest.approx(total / 7)

@@ -1,0 +1,192 @@
+"""Labels of the offline passes against twins with sorted lists, and what is left after a kill."""
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+
+from stvm.objectives import offline_pass
+from stvm.objectives.label_store import LabelStore
+from stvm.objectives.objective import TargetImages
+from tests.objectives.test_offline_steps import C, built, start_network
+
+CPU = torch.device("cpu")
+SIZE = (24, 32)
+SHARP = 60.0
+
+
+class Pictures:
+    """Five images of smooth noise, on which some predictions are sure."""
+
+    def __len__(self) -> int:
+        return 5
+
+    def image(self, index: int) -> NDArray[np.uint8]:
+        coarse = np.random.default_rng(index).integers(0, 256, (6, 8, 3))
+        return coarse.repeat(4, 0).repeat(4, 1).astype(np.uint8)
+
+
+IMAGES = TargetImages(Pictures(), CPU)
+
+
+def made(procedure: str, folder: Path, number: int = 1, **changes: Any) -> NDArray[np.uint8]:
+    """Labels of a round, (5, H, W)."""
+    store = LabelStore(folder, 5, SIZE, "me")
+    built(procedure, SHARP, **changes).objective.begin_round(number, IMAGES, store)
+    assert store.complete
+    return np.stack([store.read(k).numpy() for k in range(5)])
+
+
+def shares_at_start(mirrored: bool) -> NDArray[np.float64]:
+    """Shares of the network of the start, (5, C, H, W)."""
+    network = start_network(SHARP)
+    with torch.no_grad():
+        found = []
+        for k in range(5):
+            image = IMAGES.image(k)
+            shares = network(image).softmax(1)
+            if mirrored:
+                shares = (shares + network(image.flip(-1)).softmax(1).flip(-1)) / 2
+            found.append(shares[0].double().numpy())
+    return np.stack(found)
+
+
+def thresholds(shares: NDArray[np.float64], share: float) -> NDArray[np.float64]:
+    """K by sorting; 1 for a class that has none."""
+    top, classes = shares.max(1), shares.argmax(1)
+    found = []
+    for c in range(C):
+        ordered = np.sort(top[classes == c])[::-1]
+        rank = int(np.floor(share * len(ordered)))
+        found.append(ordered[rank - 1] if rank else 1.0)
+    return np.array(found)
+
+
+def balanced(shares: NDArray[np.float64], share: float) -> NDArray[np.int64]:
+    quotient = shares / thresholds(shares, share)[None, :, None, None]
+    return np.where(quotient.max(1) >= 1, quotient.argmax(1), 255)
+
+
+def nearly(found: NDArray[np.uint8], twin: NDArray[np.int64]) -> None:
+    """The same labels but for a few pixels next to a threshold, and no other class at any."""
+    assert 0.02 < (twin != 255).mean() < 0.98 and len(np.unique(twin)) > 2
+    assert (found != twin).mean() < 0.005
+    both = (found != 255) & (twin != 255)
+    assert (found[both] == twin[both]).mean() > 0.999
+
+
+@pytest.mark.parametrize(
+    ("procedure", "number", "share"), [("cbst", 1, 0.2), ("cbst", 3, 0.3), ("crst", 9, 0.5)]
+)
+def test_balanced_labels_are_those_of_sorted_lists(
+    procedure: str, number: int, share: float, tmp_path: Path
+) -> None:
+    nearly(made(procedure, tmp_path / "labels", number), balanced(shares_at_start(True), share))
+
+
+def test_urma_labels_with_the_share_of_its_first_round(tmp_path: Path) -> None:
+    nearly(made("urma", tmp_path / "labels"), balanced(shares_at_start(True), 0.2))
+
+
+def test_iast_follows_the_images_in_order(tmp_path: Path) -> None:
+    shares = shares_at_start(False)
+    th, twin = np.full(C, 0.9), []
+    for p in shares:
+        top, classes = p.max(0), p.argmax(0)
+        for c in range(C):
+            own = np.sort(np.append(top[classes == c], th[c]))
+            place = (1 - 0.25 * th[c] ** 8) * (len(own) - 1)
+            low = int(place)
+            high = own[min(low + 1, len(own) - 1)]
+            th[c] = 0.9 * th[c] + 0.1 * (own[low] + (place - low) * (high - own[low]))
+        twin.append(np.where(top >= th[classes], classes, 255))
+    nearly(made("iast", tmp_path / "labels", 2), np.stack(twin))
+
+
+def test_hcl_labels_every_pixel_from_two_scales_and_their_mirror_images(tmp_path: Path) -> None:
+    network, twin = start_network(SHARP), []
+    with torch.no_grad():
+        for k in range(5):
+            image, total = IMAGES.image(k), torch.zeros(1, C, *SIZE)
+            for size in (SIZE, (30, 40)):
+                seen = torch.nn.functional.interpolate(image, size=size, mode="bilinear")
+                for flip in (False, True):
+                    scores = network.logits(seen.flip(-1) if flip else seen)
+                    scores = scores.flip(-1) if flip else scores
+                    big = torch.nn.functional.interpolate(scores, size=SIZE, mode="bilinear")
+                    total += big.softmax(1)
+            twin.append(total.argmax(1)[0].numpy())
+    found = made("hcl", tmp_path / "labels")
+    assert (found == np.stack(twin)).mean() > 0.999 and found.max() < C
+
+
+def test_ld_labels_with_the_statistics_of_each_image(tmp_path: Path) -> None:
+    network = start_network(SHARP)
+    network.train()
+    with torch.no_grad():
+        passes = [
+            np.stack([network(IMAGES.image(k)).softmax(1)[0].double().numpy() for k in range(5)])
+            for _ in range(2)
+        ]
+    shares = passes[1]
+    top, classes = passes[0].max(1), passes[0].argmax(1)
+    bounds = []
+    for c in range(C):
+        ordered = np.sort(top[classes == c])
+        rank = int(0.1 * len(ordered))
+        bounds.append(ordered[-rank] if len(ordered) else 1.0)
+    by_class = (shares > np.minimum(bounds, 1 - 1e-9)[None, :, None, None]).any(1)
+    own = shares.max(1).reshape(5, -1)
+    cut = np.sort(own, 1)[:, ::-1][:, int(0.1 * own.shape[1]) - 1]
+    by_image = shares.max(1) > cut[:, None, None]
+    twin = np.where(by_class | by_image, shares.argmax(1), 255)
+    store = LabelStore(tmp_path / "labels", 5, SIZE, "me")
+    made_ld = built("ld", SHARP)
+    made_ld.objective.begin_round(1, IMAGES, store)
+    nearly(np.stack([store.read(k).numpy() for k in range(5)]), twin)
+    # An AdaBN: two passes have moved the student's running statistics, and nothing else.
+    for name, value in network.state_dict().items():
+        torch.testing.assert_close(made_ld.student.state_dict()[name], value)
+
+
+class Killed(BaseException):
+    pass
+
+
+@pytest.mark.parametrize("procedure", ["cbst", "crst", "iast", "urma", "hcl", "ld", "ldbe"])
+@pytest.mark.parametrize("at", [4, *(pytest.param(at, marks=pytest.mark.slow) for at in (1, 6, 9))])
+def test_a_killed_pass_ends_with_the_same_labels(
+    procedure: str, at: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = made(procedure, tmp_path / "whole")
+    statistics = built(procedure, SHARP)
+    statistics.objective.begin_round(1, IMAGES, LabelStore(tmp_path / "again", 5, SIZE, "me"))
+    monkeypatch.setattr(offline_pass, "SAVE_S", 0.0)
+    seen = SimpleNamespace(images=0)
+
+    class Killing(TargetImages):
+        def image(self, index: int) -> torch.Tensor:
+            seen.images += 1
+            if seen.images == at:
+                raise Killed
+            return super().image(index)
+
+    store = LabelStore(tmp_path / "killed", 5, SIZE, "me")
+    surveys = procedure not in ("iast", "hcl")
+    if surveys or at <= 5:
+        with pytest.raises(Killed):
+            built(procedure, SHARP).objective.begin_round(1, Killing(Pictures(), CPU), store)
+    seen.images = 100
+    again = LabelStore(tmp_path / "killed", 5, SIZE, "me")
+    resumed = built(procedure, SHARP)
+    resumed.objective.begin_round(1, Killing(Pictures(), CPU), again)
+    assert (np.stack([again.read(k).numpy() for k in range(5)]) == whole).all()
+    for name, value in resumed.student.state_dict().items():
+        assert torch.equal(value, statistics.student.state_dict()[name]), name
+    if surveys or at <= 5:
+        # Nothing that was saved is done again.
+        assert seen.images - 100 == (10 if surveys else 5) - (at - 1)

@@ -1,0 +1,138 @@
+"""Trials of objectives with offline labels that are interrupted, in a round or in a pass."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from stvm.errors import StvmError
+from stvm.objectives import label_store, offline_pass
+from stvm.objectives.label_store import LabelStore
+from stvm.records.results import Results
+from stvm.settings import Settings
+from stvm.trial.run_and_record import run_and_record
+from tests.helpers.tiny_settings import tiny
+from tests.training.test_resume import CPU, Stop, final_state, stop_at
+
+EACH_ROUND = ("cbst", "crst", "iast", "ld", "ldbe")
+ALL = (*EACH_ROUND, "urma", "hcl")
+IMAGES = tiny().data.target_images
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("cache")
+
+
+def trial(procedure: str, **changes: Any) -> Settings:
+    own: dict[str, Any] = {"iterations": 9, "lr": 1e-3} | changes
+    if procedure in ("cbst", "crst", "iast"):
+        own |= {f"{procedure}_rounds": 3}
+    if procedure == "hcl":
+        own |= {"hcl_period": 4}
+    return tiny(source_iterations=150).replace(procedure=procedure, **own)
+
+
+class Killed(BaseException):
+    pass
+
+
+def killed_in_a_pass(
+    settings: Settings, results: Results, cache: Path, image: int, patch: pytest.MonkeyPatch
+) -> None:
+    """Runs a trial until a pass has labelled an image, counted over all passes."""
+    write, seen = LabelStore.write, []
+
+    def killing(self: LabelStore, index: int, labels: Tensor) -> None:
+        write(self, index, labels)
+        seen.append(index)
+        if len(seen) == image:
+            raise Killed
+
+    with patch.context() as inner:
+        inner.setattr(LabelStore, "write", killing)
+        inner.setattr(offline_pass, "SAVE_S", 0.0)
+        with pytest.raises(Killed):
+            run_and_record(settings, results, cache, CPU, every_s=0)
+
+
+def labels_written(results: Results) -> list[Path]:
+    return list(results.state_path("x").parent.rglob("labels.u8"))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("procedure", ALL)
+def test_a_trial_interrupted_at_any_place_ends_with_the_same_record(
+    procedure: str, cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = trial(procedure)
+    whole = run_and_record(settings, Results(tmp_path / "whole"), cache, CPU)
+    assert whole.result is not None and whole.result["miou"] > 0
+    broken = Results(tmp_path / "broken")
+    killed_in_a_pass(settings, broken, cache, IMAGES // 2, monkeypatch)
+    assert labels_written(broken)
+    if procedure in EACH_ROUND:
+        # In the pass before round 2: the state at the end of round 1 is resumed.
+        killed_in_a_pass(settings, broken, cache, IMAGES - IMAGES // 2 + 3, monkeypatch)
+    with pytest.raises(Stop):
+        run_and_record(settings, broken, cache, CPU, progress=stop_at(5), every_s=0)
+    record = run_and_record(settings, broken, cache, CPU)
+    assert record.run["resumed_from"] == 5
+    assert "state_set_aside" not in record.run
+    assert record.result == whole.result
+    assert not labels_written(broken) and not labels_written(Results(tmp_path / "whole"))
+
+
+@pytest.mark.parametrize("procedure", ["cbst", "ld"])
+def test_a_kill_in_the_second_pass_goes_on_from_the_end_of_the_first_round(
+    procedure: str, cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = trial(procedure)
+    broken = Results(tmp_path / "broken")
+    killed_in_a_pass(settings, broken, cache, IMAGES + 3, monkeypatch)
+    written: list[int] = []
+    write = LabelStore.write
+
+    def counting(self: LabelStore, index: int, labels: Tensor) -> None:
+        written.append(index)
+        write(self, index, labels)
+
+    monkeypatch.setattr(LabelStore, "write", counting)
+    record = run_and_record(settings, broken, cache, CPU)
+    first = 4 if procedure == "ld" else 3
+    assert record.run["resumed_from"] == first and "state_set_aside" not in record.run
+    # The image at which the pass was killed was not saved; those before it were.
+    assert written[: IMAGES - 2] == list(range(2, IMAGES))
+
+
+def test_lost_labels_begin_the_trial_again(cache: Path, tmp_path: Path) -> None:
+    settings = trial("urma", iterations=4)
+    whole = run_and_record(settings, Results(tmp_path / "whole"), cache, CPU)
+    broken = Results(tmp_path / "broken")
+    with pytest.raises(Stop):
+        run_and_record(settings, broken, cache, CPU, progress=stop_at(2), every_s=0)
+    for path in labels_written(broken):
+        path.write_bytes(path.read_bytes()[:-1])
+    record = run_and_record(settings, broken, cache, CPU)
+    assert "state_set_aside" in record.run and record.result == whole.result
+
+
+def test_a_full_disk_is_told_before_anything_is_trained(
+    cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(label_store, "SPARE", 10**18)
+    with pytest.raises(StvmError, match=r"labels of \d+ images .* make room") as told:
+        run_and_record(trial("cbst"), Results(tmp_path), cache, CPU)
+    assert "\n" not in str(told.value)
+
+
+def test_loading_processes_change_nothing(cache: Path) -> None:
+    two = [final_state(trial("cbst", workers=n), cache, None) for n in (0, 1)]
+    for mine, other in zip(
+        two[0]["adaptation"]["student"].values(),
+        two[1]["adaptation"]["student"].values(),
+        strict=True,
+    ):
+        assert torch.equal(mine, other)
