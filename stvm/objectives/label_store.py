@@ -34,23 +34,28 @@ class LabelStore:
         count: Number of images.
         size: Height and width of each in pixels.
         identity: Digest of the network that labels. Labels of another one are made anew.
+        begin: Whether labels begin anew if there are none; without it nothing is written.
 
     Attributes:
         done: Number of images that the pass has saved, in order.
         kept: Arrays that were saved with them, by name.
+        drawn: States of torch's generators at that point, of the CPU first; empty at the beginning.
 
     Raises:
         StvmError: No space, or no permission.
     """
 
-    def __init__(self, folder: Path, count: int, size: tuple[int, int], identity: str) -> None:
+    def __init__(
+        self, folder: Path, count: int, size: tuple[int, int], identity: str, begin: bool = True
+    ) -> None:
         self.folder = folder
         self.count = count
         self.size = size
         self.identity = identity
         self.done = 0
         self.kept: dict[str, NDArray[Any]] = {}
-        if not self._found():
+        self.drawn: list[NDArray[Any]] = []
+        if not self._found() and begin:
             self._begin()
 
     @property
@@ -71,7 +76,7 @@ class LabelStore:
             file.write(content.tobytes())
 
     def save(self, done: int, **kept: NDArray[Any]) -> None:
-        """Notes that the first `done` images have their labels.
+        """Notes that the first `done` images have their labels, and what torch has drawn.
 
         Args:
             done: Number of images.
@@ -84,13 +89,24 @@ class LabelStore:
             os.fsync(file.fileno())
         content = io.BytesIO()
         arrays: dict[str, Any] = {"identity": np.array(self._facts()), "done": np.array(done)}
-        np.savez(content, **(arrays | {f"kept_{name}": value for name, value in kept.items()}))
+        arrays |= {f"kept_{name}": value for name, value in kept.items()}
+        arrays |= {f"drawn_{number}": one for number, one in enumerate(_drawn())}
+        np.savez(content, **arrays)
         write_whole(self.folder / "progress.npz", content.getbuffer())
         self.done, self.kept = done, kept
 
     def read(self, index: int) -> Tensor:
         """Labels (H, W) uint8 of an image."""
         return read_labels(self.folder, index, self.size, (0, 0), self.size)
+
+    def restore_random(self) -> None:
+        """Sets torch's generators to what an interrupted pass had drawn when it was saved."""
+        for number, state in enumerate(self.drawn):
+            kept = torch.from_numpy(state)
+            if number == 0:
+                torch.set_rng_state(kept)
+            elif number <= torch.cuda.device_count():
+                torch.cuda.set_rng_state(kept, number - 1)
 
     def _facts(self) -> str:
         return f"{self.identity} {self.count} {self.size[0]}x{self.size[1]}"
@@ -107,6 +123,8 @@ class LabelStore:
                 self.done = int(found["done"])
                 names = [name for name in found.files if name.startswith("kept_")]
                 self.kept = {name.removeprefix("kept_"): found[name] for name in names}
+                drawn = [name for name in found.files if name.startswith("drawn_")]
+                self.drawn = [found[f"drawn_{number}"] for number in range(len(drawn))]
                 return True
         # A damaged or missing file costs one pass.
         except (OSError, ValueError, KeyError, EOFError):
@@ -122,6 +140,12 @@ class LabelStore:
             for _ in range(self.count):
                 file.write(empty)
         self.save(0)
+
+
+def _drawn() -> list[NDArray[Any]]:
+    """States of torch's generators, of the CPU first."""
+    gpus = torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else []
+    return [state.numpy() for state in (torch.get_rng_state(), *gpus)]
 
 
 def read_labels(

@@ -106,6 +106,7 @@ class OfflinePasses:
             if number > 1:
                 shutil.rmtree(round_folder(self.folder, number - 1), ignore_errors=True)
             self.store = self._open(number, digest_of(student))
+            self.store.restore_random()
         objective.begin_round(number, TargetImages(self.images, device_of(student)), self.store)
         assert self.store is None or self.store.complete, "a pass that left images out"
 
@@ -126,13 +127,13 @@ class OfflinePasses:
         ends = [last for _, last in round_ends(self.iterations, rounds)]
         if "labels" not in state or state["iteration"] in ends:
             return
-        self.store = self._open(state["labels"]["round"], state["labels"]["identity"])
+        self.store = self._open(state["labels"]["round"], state["labels"]["identity"], begin=False)
         if not self.store.complete:
             raise ValueError("the labels of the round are not on disk")
 
-    def _open(self, number: int, identity: str) -> LabelStore:
+    def _open(self, number: int, identity: str, begin: bool = True) -> LabelStore:
         place = round_folder(self.folder, number)
-        return LabelStore(place, len(self.images), image_size(self.images), identity)
+        return LabelStore(place, len(self.images), image_size(self.images), identity, begin)
 
 
 def digest_of(network: nn.Module) -> str:
