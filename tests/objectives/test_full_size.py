@@ -5,6 +5,8 @@ refused as on a GPU; see `tests/training/test_devices.py`.
 """
 
 from functools import lru_cache
+from typing import Any
+from unittest import mock
 
 import pytest
 import torch
@@ -17,9 +19,11 @@ from stvm.objectives.objective import TargetBatch
 from stvm.settings import PEERS, Settings
 from stvm.settings.presets import find_preset
 from stvm.training.adaptation import build
+from stvm.training.device import computing
 from stvm.training.divergence import DivergenceMonitor
 from stvm.training.peer_builder import PeerAdaptation
 from tests.helpers.fake_gpu import GPU, fake_gpu
+from tests.training.test_devices import Seen, may_not_repeat
 
 CLASSES, SIZE = 5, 65
 NETWORKS = ("deeplabv3_resnet50", "deeplabv2_resnet101")
@@ -29,15 +33,27 @@ cuda = pytest.mark.skipif(
 )
 
 
-def built(procedure: str, network: str) -> PeerAdaptation:
+def built(procedure: str, network: str, **changes: Any) -> PeerAdaptation:
     source = build_network(network, 16, CLASSES).to(GPU).eval()
-    adaptation = build(Settings().replace(procedure=procedure), source, CLASSES)
+    adaptation = build(Settings().replace(procedure=procedure, **changes), source, CLASSES)
     assert isinstance(adaptation, PeerAdaptation)
     # torch has no fake for fused SGD.
     for group in adaptation.optimizers[0].param_groups:
         assert group["fused"]
         group |= {"fused": False, "foreach": False}
     return adaptation
+
+
+def take_steps(adaptation: PeerAdaptation, steps: int = 2) -> None:
+    finite = DivergenceMonitor(0, GPU, "lr")
+    for iteration in range(1, steps + 1):
+        images = torch.rand(2, 3, SIZE, SIZE, device=GPU)
+        offline = adaptation.objective.labels_offline
+        labels = torch.zeros(2, SIZE, SIZE, dtype=torch.uint8, device=GPU) if offline else None
+        report = adaptation.step(TargetBatch(images, labels), iteration)
+        finite.check_loss(iteration, report.loss)
+        values = [v for v in report.measured.values() if isinstance(v, Tensor)]
+        assert {v.device for v in (report.loss, *values)} == {GPU}
 
 
 @cuda
@@ -49,21 +65,35 @@ def test_every_tensor_of_two_steps_of_the_papers_networks_is_on_the_gpu(
 ) -> None:
     with fake_gpu(SIZE):
         adaptation = built(procedure, network)
-        finite = DivergenceMonitor(0, GPU, "lr")
-        for iteration in (1, 2):
-            images = torch.rand(2, 3, SIZE, SIZE, device=GPU)
-            offline = adaptation.objective.labels_offline
-            labels = torch.zeros(2, SIZE, SIZE, dtype=torch.uint8, device=GPU) if offline else None
-            report = adaptation.step(TargetBatch(images, labels), iteration)
-            finite.check_loss(iteration, report.loss)
-            values = [v for v in report.measured.values() if isinstance(v, Tensor)]
-            assert {v.device for v in (report.loss, *values)} == {GPU}
+        take_steps(adaptation)
+        # AdamW that is not fused counts its steps on the CPU.
+        states = [state for o in adaptation.optimizers for state in o.state.values()]
         lasting = [
             *(network.state_dict() for network in adaptation.networks()),
-            *(state for o in adaptation.optimizers for state in o.state.values()),
+            *({k: v for k, v in state.items() if k != "step"} for state in states),
         ]
         tensors = [leaf for leaf in tree_leaves(lasting) if isinstance(leaf, Tensor)]
         assert len(tensors) > 300 and {t.device for t in tensors} == {GPU}
+
+
+@cuda
+@pytest.mark.slow
+@pytest.mark.parametrize("procedure", PEERS)
+def test_deterministic_mode_meets_nothing_that_raises_on_a_gpu(procedure: str) -> None:
+    compute = Settings().replace(deterministic=True).compute
+    weighed: list[bool] = []
+    with fake_gpu(SIZE), computing(compute, torch.device("cpu")):
+        adaptation = built(procedure, "small_deeplab", deterministic=True)
+        counted = torch.bincount
+
+        def bincount(*args: Any, **given: Any) -> Tensor:
+            weighed.append(given.get("weights") is not None or len(args) > 1)
+            return counted(*args, **given)
+
+        with mock.patch.object(torch, "bincount", bincount), Seen() as seen:
+            take_steps(adaptation)
+    assert not any(weighed)
+    assert [name for name, args in seen.operations if may_not_repeat(name, args)] == []
 
 
 @lru_cache
