@@ -105,7 +105,6 @@ class NegativeLearning(Objective):
         self.rounds = rounds
         self.shares = (share, share_step)
         self.weights = (entropy, negative)
-        self.draws = torch.Generator().manual_seed(given.seed)
         self.labeller = Labeller(given.student, "batch", True, given.forward_mode)
         self.kept: Tensor | float = 0.0
 
@@ -134,7 +133,7 @@ class NegativeLearning(Objective):
         """The loss, one part of the batch after another."""
         assert batch.labels is not None
         self.kept = kept_pixels(batch.labels).float().mean()
-        rank = self.drawn_rank()
+        rank = self.drawn_rank(iteration)
         images = self.given.augment(batch.images).chunk(self.given.parts)
         for part, labels in zip(images, batch.labels.chunk(self.given.parts), strict=True):
             logits = self.given.predict(part)
@@ -143,19 +142,13 @@ class NegativeLearning(Objective):
             own = kept_cross_entropy(logits, labels, batch.labels)
             yield own + everywhere * (len(part) / len(batch.images))
 
-    def drawn_rank(self) -> int:
-        """The rank of the negative label in this iteration."""
+    def drawn_rank(self, iteration: int) -> int:
+        """The rank of the negative label in an iteration, which the seed determines."""
         first, last = ranks_of(self.given.num_classes)
-        return int(torch.randint(first, last + 1, (1,), generator=self.draws))
+        # Not drawn by torch: the estimate of memory has no numbers in its tensors.
+        draws = np.random.default_rng((self.given.seed, 4, iteration))
+        return int(draws.integers(first, last + 1))
 
     def measured(self) -> dict[str, Tensor | float]:
         """Share of the pixels that have a label."""
         return {"kept": self.kept}
-
-    def state_dict(self) -> dict[str, Any]:
-        """State of the draws."""
-        return {"draws": self.draws.get_state()}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Restores what `state_dict` returned."""
-        self.draws.set_state(state["draws"].cpu())

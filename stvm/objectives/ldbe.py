@@ -71,6 +71,7 @@ class MixedByMovingAverage(NegativeLearning):
         self, given: Given, *, mixed_rounds: int, decay: float, confidence: float, **ld: Any
     ) -> None:
         super().__init__(given, **ld)
+        self.draws = torch.Generator().manual_seed(given.seed)
         self.decay = decay
         self.confidence = confidence
         self.number = 1
@@ -128,9 +129,10 @@ class MixedByMovingAverage(NegativeLearning):
 
     def state_dict(self) -> dict[str, Any]:
         """State of the draws, the round, and the steps of the moving average."""
-        return super().state_dict() | {"number": self.number, "steps": self.steps}
+        draws = self.draws.get_state()
+        return {"draws": draws, "number": self.number, "steps": self.steps}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Restores what `state_dict` returned."""
-        super().load_state_dict(state)
+        self.draws.set_state(state["draws"].cpu())
         self.number, self.steps = int(state["number"]), int(state["steps"])
