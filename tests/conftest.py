@@ -16,6 +16,7 @@ TURNS = {
     "one": (
         *("test_ablation", "test_cluster", "test_gpu_slots", "test_kills", "test_readme"),
         "test_commands",
+        "test_objectives",
     ),
     "another": ("test_scenarios", "test_search_command", "test_sharing", "test_gpu_command"),
 }

@@ -15,6 +15,7 @@ from reports.tables import (
     table5,
     table6,
     table7,
+    table8,
 )
 from reports.tables.chosen_studies import ChosenStudies
 from reports.tables.table_spec import TableSpec
@@ -27,6 +28,7 @@ TABLES: tuple[TableSpec, ...] = (
     table5.TABLE,
     table6.TABLE,
     table7.TABLE,
+    table8.TABLE,
     score_ranking.TABLE,
     fig1.TABLE,
     search_result.TABLE,

@@ -19,7 +19,8 @@ def read_rows(table: str) -> list[dict[str, str]]:
     """Text of each published row by column, in the paper's order.
 
     Args:
-        table: number of the table in the paper, "1" to "7".
+        table: number of the table in the paper, "1" to "7"; "8" for the figures of others beside
+            Table VIII, which is not the paper's.
     """
     with (FOLDER / f"table{table}.csv").open(encoding="utf-8", newline="") as file:
         return list(csv.DictReader(file))

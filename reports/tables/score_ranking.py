@@ -17,7 +17,15 @@ from stvm.statistics import MIN_TRIALS, ScoredTrial, rank_correlation, selection
 
 SCORES = tuple(objective for objective in OBJECTIVES.values() if not objective.oracle)
 """Objectives that need no target label."""
-RANKED = ("ablation", "hparam_grid", "variance", "silhouette", "pseudo_labels", "search")
+RANKED = (
+    "ablation",
+    "hparam_grid",
+    "variance",
+    "silhouette",
+    "pseudo_labels",
+    "objectives",
+    "search",
+)
 """Kinds of studies whose trials are ranked."""
 Studies = Sequence[tuple[Manifest, Records]]
 

@@ -176,7 +176,7 @@ def _manifest(data: Mapping[str, Any], path: Path, rows: tuple[str, ...] | None)
 
 
 FIRST = "run a study first, as `python studies/ablation.py` or `python studies/scenarios.py`"
-_COMMANDS = {"search": "optuna_search"}
+_COMMANDS = {"search": "optuna_search", "objective_rates": "objectives"}
 
 
 def command(study: str) -> str:

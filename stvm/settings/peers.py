@@ -49,6 +49,10 @@ class Peer:
         brings: Values that `procedure=NAME` sets where the user gives none.
         needs_batch_norm: Whether it measures batch norm's statistics on the target images, which a
             network without batch norm has none of.
+        rows: Its rows in Table VIII by name, each with the settings that it changes; one row with
+            the procedure's name if empty.
+        rates: Learning rates from which `studies/objectives.py` chooses, as multiples of the rate
+            that the trial has otherwise.
     """
 
     about: str
@@ -60,6 +64,8 @@ class Peer:
     uses: tuple[str, ...] = START
     brings: Mapping[str, Any] = field(default_factory=dict)
     needs_batch_norm: bool = False
+    rows: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    rates: tuple[float, ...] = (0.1, 0.3, 1.0)
 
 
 _FOLLOWING = {"student_bn": "statistics"}
@@ -80,12 +86,14 @@ PEERS: dict[str, Peer] = {
         uses=("accumulate",),
         brings={"optimizer": "adamw", "head_lr_factor": 1.0},
         needs_batch_norm=True,
+        rows={"TENT": {}},
     ),
     "minent": Peer(
         "minimum entropy of the predictions",
         "minent:MinEnt",
         uses=(*START, "accumulate", "aug"),
         brings=_FOLLOWING,
+        rows={"MinEnt": {}},
     ),
     "maxsquares": Peer(
         "maximum squares of the predictions",
@@ -93,6 +101,8 @@ PEERS: dict[str, Peer] = {
         MaxSquaresSettings,
         uses=(*START, "accumulate", "aug"),
         brings=_FOLLOWING,
+        rows={"MaxSquares": {}, "MaxSquares+IW": {"maxsquares_weight": "image"}},
+        rates=(0.1, 1.0, 10.0),
     ),
     "hardst": Peer(
         "self-training on labels above a confidence",
@@ -101,6 +111,7 @@ PEERS: dict[str, Peer] = {
         labels="frozen start, or mean teacher with mt=true, in each batch",
         uses=(*START, *LABELLING, "labeller", "mt", "accumulate", "aug"),
         brings=_FOLLOWING,
+        rows={"ST hard": {}},
     ),
     "shotim": Peer(
         "information maximisation: sure pixels, and a mean prediction spread over the classes",
@@ -109,6 +120,7 @@ PEERS: dict[str, Peer] = {
         trains="all_but_classifier",
         offline="class shares at the start, for shotim_prior=source",
         uses=(*START, "aug"),
+        rows={"SHOT-IM": {}, "SHOT-IM, source prior": {"shotim_prior": "source"}},
     ),
     "srda": Peer(
         "weighted entropy, and class shares near to those predicted at the start",
@@ -116,11 +128,13 @@ PEERS: dict[str, Peer] = {
         SrdaSettings,
         offline="class shares at the start",
         uses=(*START, "aug"),
+        rows={"SRDA": {}},
     ),
     "sfdatar": Peer(
         "largest squares of the predictions, the target loss of SFDA",
         "sfdatar:SfdaTarget",
         uses=(*START, "accumulate", "aug"),
+        rows={"SFDA-TAR": {}},
     ),
     "cotta": Peer(
         "labels of a teacher over several views, and weights that go back to the start by chance",
@@ -132,6 +146,7 @@ PEERS: dict[str, Peer] = {
             **{"mt": True, "teacher_bn": "keep", "ema_period": 1, "evaluated": "teacher"},
             **{"aug": True, "head_lr_factor": 1.0},
         },
+        rows={"CoTTA": {}},
     ),
     "cbst": Peer(
         "class-balanced self-training",
@@ -141,6 +156,7 @@ PEERS: dict[str, Peer] = {
         offline=_EACH_ROUND,
         uses=_ROUNDS,
         brings=_FOLLOWING | _OWN_LABELS,
+        rows={"CBST": {}},
     ),
     "crst": Peer(
         "class-balanced self-training with a regulariser of the confidence (MRKLD)",
@@ -150,6 +166,7 @@ PEERS: dict[str, Peer] = {
         offline=_EACH_ROUND,
         uses=_ROUNDS,
         brings=_FOLLOWING | _OWN_LABELS,
+        rows={"CRST-MRKLD": {}},
     ),
     "iast": Peer(
         "self-training with thresholds that follow the images",
@@ -159,6 +176,7 @@ PEERS: dict[str, Peer] = {
         offline=_EACH_ROUND,
         uses=_ROUNDS,
         brings={"student_bn": "frozen", "labeller": "student"},
+        rows={"IAST": {}},
     ),
     "urma": Peer(
         "labels of the source model, low entropy, auxiliary decoders that agree",
@@ -168,6 +186,7 @@ PEERS: dict[str, Peer] = {
         offline=_ONCE,
         uses=_ROUNDS,
         brings=_FOLLOWING | {"label_views": "mirrored"},
+        rows={"URMA": {}},
     ),
     "hcl": Peer(
         "labels of the source model, historical contrastive learning",
@@ -177,6 +196,7 @@ PEERS: dict[str, Peer] = {
         offline=_ONCE,
         uses=(*START, "aug"),
         brings=_FOLLOWING,
+        rows={"HCL": {}},
     ),
     "ld": Peer(
         "positive labels, a negative label, low entropy",
@@ -186,6 +206,7 @@ PEERS: dict[str, Peer] = {
         offline=_EACH_ROUND,
         uses=(*START, "accumulate", "aug"),
         brings=_FOLLOWING | _IN_TRAIN_MODE,
+        rows={"LD": {}},
     ),
     "ldbe": Peer(
         "LD, then images mixed with the labels of a moving average",
@@ -195,6 +216,7 @@ PEERS: dict[str, Peer] = {
         offline=_EACH_ROUND,
         uses=(*START, "aug"),
         brings=_FOLLOWING | _IN_TRAIN_MODE,
+        rows={"LDBE": {}},
     ),
 }
 """Objectives by the name that `procedure` takes."""

@@ -26,6 +26,7 @@ def test_one_study_alone_is_enough_and_the_others_are_named(tmp_path, kind, caps
     assert main(["--results", str(tmp_path)]) == 0
     lines = capsys.readouterr().err.splitlines()
     expected = {"5": "hparam_grid", "6": "variance", "7": "silhouette"} | {"4": "ablation"}
+    expected["8"] = "objectives"
     scenarios = ("gta5-cityscapes", "synthia-cityscapes", "cityscapes-crosscity")
     missing = [f"table {n}: no study yet: run `python studies/scenarios.py --scenario {s}`" for
                n, s in enumerate(scenarios, 1)]  # fmt: skip
@@ -56,8 +57,8 @@ def test_tables_asked_for_that_have_no_study_at_all_are_an_error_of_one_line(tmp
     error = capsys.readouterr().err.splitlines()
     assert len(error) == 1 and "run `python studies/hparam_grid.py`" in error[0]
     assert not (tmp_path / "tables").exists()
-    assert main(["--results", str(tmp_path), "--tables", "8"]) == 2
-    assert "unknown table '8'" in capsys.readouterr().err
+    assert main(["--results", str(tmp_path), "--tables", "9"]) == 2
+    assert "unknown table '9'" in capsys.readouterr().err
 
 
 @pytest.mark.slow
@@ -89,7 +90,7 @@ def test_every_file_has_the_same_bytes_twice(results):
     first = {p.name: p.read_bytes() for p in (results / "tables").iterdir()}
     assert main(["--results", str(results), "--out", str(results / "again")]) == 0
     assert first == {p.name: p.read_bytes() for p in (results / "again").iterdir()}
-    assert len(first) == 3 * 9 + 2 and first["fig1.png"].startswith(b"\x89PNG")
+    assert len(first) == 3 * 12 + 2 and first["fig1.png"].startswith(b"\x89PNG")
 
 
 @pytest.mark.parametrize(

@@ -183,10 +183,11 @@ def test_what_has_not_run_says_how_to_run_it(page: str, tmp_path: Path) -> None:
     assert re.findall(r"Not run yet: <code>(.*?)</code>", page) == [
         "python studies/scenarios.py",
         "python studies/variance.py",
+        "python studies/objectives.py",
     ]
     (tmp_path / "empty").mkdir()
     empty = build_page(tmp_path / "empty")
-    assert empty.count("Not run yet: <code>python studies/") == 8
+    assert empty.count("Not run yet: <code>python studies/") == 9
     assert "0 trials done, 0 failed, 0 not run yet" in empty
 
 

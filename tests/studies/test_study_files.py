@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from studies import scenarios
+from studies import objectives, scenarios
+from studies.objective_plan import all_candidates
 from studies.search_options import REPORT_SEEDS, search_parser
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -44,8 +45,13 @@ def slug(heading: str) -> str:
     return re.sub(r"[^\w -]", "", heading).lower().replace(" ", "-")
 
 
-def trials_of(name: str) -> int:
+def trials_of(name: str) -> int | str:
     """Trials with the options of the command as it stands."""
+    if name == "objectives":
+        # One more objective changes no page: each has its rates and the row with the chosen one.
+        rows = len(objectives.TABLE4)
+        each = {len(candidate.multiples) + 1 for candidate in all_candidates()}
+        return f"{rows} and for each row below them {each.pop()}" if len(each) == 1 else 0
     if name == "optuna_search":
         options = search_parser("").parse_args([])
         return int(options.trials) + 2 * len(REPORT_SEEDS)

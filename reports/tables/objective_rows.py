@@ -1,0 +1,78 @@
+"""Rows of Table VIII: those of Table IV, and each objective with two choices of its rate."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from statistics import median
+
+from reports.sheets.rows import PooledStudy, Row, collect
+from reports.tables.ablation_rows import ROWS
+from stvm.records.record import Record
+
+ORACLE = ", oracle's rate"
+"""End of the name of a row whose learning rate was chosen by target labels."""
+
+
+@dataclass(frozen=True)
+class Line:
+    """A row of the table.
+
+    Attributes:
+        row: mIoU of its trials, as fractions.
+        oracle: the same objective with the rate that target labels choose; None for rows whose
+            rate is not chosen.
+        records: records of its done trials.
+        oracle_records: records of the done trials of `oracle`.
+    """
+
+    row: Row
+    oracle: Row | None
+    records: tuple[Record, ...]
+    oracle_records: tuple[Record, ...]
+
+
+@dataclass(frozen=True)
+class Table(PooledStudy):
+    """Table VIII of one study.
+
+    Attributes:
+        lines: rows of the pooled trials, those of Table IV first.
+    """
+
+    lines: tuple[Line, ...]
+
+    def row(self, name: str) -> Row | None:
+        """The row of a name; None where the study does not list it."""
+        return next((line.row for line in self.lines if line.row.name == name), None)
+
+
+def build_table(study: PooledStudy) -> Table:
+    """Table VIII of a study."""
+    records = study.pooled.records
+    rows = collect(records)
+    known = {t.hash: r for t, r in records.items() if r is not None and r.miou is not None}
+
+    def done(row: Row | None) -> tuple[Record, ...]:
+        return tuple(known[name] for name in row.trials) if row else ()
+
+    named = [name for name in rows if not name.endswith(ORACLE)]
+    ordered = [name for name in ROWS if name in named]
+    ordered += [name for name in named if name not in ROWS]
+    lines = []
+    for name in ordered:
+        oracle = rows.get(f"{name}{ORACLE}")
+        lines.append(Line(rows[name], oracle, done(rows[name]), done(oracle)))
+    return Table(study.manifest, study.records, study.pooled, tuple(lines))
+
+
+def rates_of(records: Iterable[Record]) -> list[float]:
+    """Learning rates of some trials, each once, the lowest first."""
+    found = {record.settings.get("lr") for record in records}
+    return sorted(float(rate) for rate in found if isinstance(rate, int | float))
+
+
+def seconds_of(records: Iterable[Record]) -> float | None:
+    """Median time of the trials that ran without a break; None where there is none."""
+    whole = [
+        r.run["seconds"] for r in records if "seconds" in r.run and "resumed_from" not in r.run
+    ]
+    return median(whole) if whole else None

@@ -1,0 +1,162 @@
+"""The two stages of `studies/objectives.py`: the rates to choose from, and the rows with them."""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from studies import ablation
+from studies.rate_choice import Choice, choose
+from studies.study_builder import StudyBuilder, evaluation_rule
+from stvm.records.label_free_objectives import OBJECTIVES, Objective
+from stvm.records.results import Results
+from stvm.search.space import search_split
+from stvm.settings import Settings
+from stvm.settings.naming import digest
+from stvm.settings.peers import PEERS, fields_of
+from stvm.study import Rename, Study, Trial
+
+SCORE = "information_maximisation"
+"""Score to choose by. Of the scores it alone falls when predictions collapse to one class."""
+CHOICE_SEED = 1000
+CHOICE_REALISATION = 1000
+"""Realisation of the choice for presets that were tuned on none."""
+ORACLE = ", oracle's rate"
+"""End of the name of a row whose rate was chosen by target labels."""
+_VARIED = ("adabn_share",)
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A row whose learning rate is chosen.
+
+    Attributes:
+        row: name of the row.
+        changes: settings that make it.
+        multiples: rates to choose from, as multiples of the rate that the trial has otherwise.
+    """
+
+    row: str
+    changes: Mapping[str, Any]
+    multiples: tuple[float, ...]
+
+    def tried(self, base: Settings) -> dict[float, Settings]:
+        """Settings of the row with each of its rates."""
+        own = base.replace(**self.changes)
+        rates = [float(f"{own.training.lr * multiple:.4g}") for multiple in self.multiples]
+        return {rate: own.replace(lr=rate) for rate in rates}
+
+
+def all_candidates(given: Mapping[str, str] | None = None) -> list[Candidate]:
+    """A candidate for each row of each objective, and one for STvM.
+
+    Args:
+        given: settings of objectives that the user gives; each goes to the rows it belongs to.
+    """
+    rows = [
+        Candidate(row, {"procedure": name} | own | dict(changes), peer.rates)
+        for name, peer in PEERS.items()
+        for own in [{n: v for n, v in (given or {}).items() if n in fields_of(name)}]
+        for row, changes in (peer.rows or {name: {}}).items()
+    ]
+    return [*rows, Candidate("STvM, chosen rate", ablation.VARIANTS["STvM"], (0.3, 1.0, 3.0))]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The study as it is asked for.
+
+    Attributes:
+        preset: name of the preset.
+        changes: settings given by the user for all rows.
+        own: settings given by the user that belong to single objectives.
+        candidates: rows whose rates are chosen.
+        without: rows of Table IV that are left out.
+        score: score without labels to choose by.
+        seed: seed of the choice.
+        realisation: realisation of the choice; None for the only one.
+        rename: function that completes the settings of a trial on a user's own files.
+    """
+
+    preset: str
+    changes: dict[str, str]
+    own: dict[str, str]
+    candidates: tuple[Candidate, ...]
+    without: tuple[str, ...] = ()
+    score: Objective = OBJECTIVES[SCORE]
+    seed: int = CHOICE_SEED
+    realisation: int | None = None
+    rename: Rename = lambda settings: settings
+
+    def rate_study(self) -> Study:
+        """The first stage: each rate of each row on the seed and the realisation of the choice."""
+        asked = None if self.realisation is None else [self.realisation]
+        builder = StudyBuilder(self.preset, self.changes, asked, _VARIED)
+        (number,) = builder.numbers
+        here = builder.at(number).replace(seed=self.seed, eval_split=search_split(builder.settings))
+        trials = [
+            builder.trial(f"{candidate.row}, lr={rate:g}", self.seed, number, settings)
+            for candidate in self.candidates
+            for rate, settings in candidate.tried(here).items()
+        ]
+        study = builder.study("objective_rates", 0, "Learning rates of objectives", trials)
+        study = replace(study, rule=evaluation_rule(here))
+        return self._based(study, seed=self.seed, realisation=number)
+
+    def choices(self, results: Results) -> dict[str, Choice | None]:
+        """The choice for each row by name; None while trials of its rates have no record."""
+        trials = iter(self.rate_study().trials)
+        found = {}
+        for candidate in self.candidates:
+            rows = [next(trials) for _ in candidate.multiples]
+            tried = {t.settings.training.lr: results.read(t.hash) for t in rows}
+            found[candidate.row] = choose(tried, self.score)
+        return found
+
+    def report_study(
+        self,
+        choices: Mapping[str, Choice | None],
+        seeds: Sequence[int],
+        realisations: Sequence[int] | None,
+    ) -> Study:
+        """The second stage: the rows of Table IV, and the objectives with their chosen rates."""
+        builder = StudyBuilder(self.preset, self.changes, realisations, _VARIED)
+        study = ablation.build_study(
+            self.preset, self.changes, seeds, realisations, without=self.without
+        )
+        rates = self.rate_study()
+        trials = (*study.trials, *self._chosen(builder, choices, seeds))
+        facts = {
+            "score": self.score.name,
+            "choice_seed": self.seed,
+            "choice_realisation": rates.trials[0].realisation if rates.trials else None,
+            "choice_split": search_split(builder.settings),
+            "rates": rates.base,
+            "tuned": list(builder.preset.tuned),
+        }
+        study = replace(
+            study,
+            name="objectives",
+            table=8,
+            title=study.title.replace("Ablation", "Objectives of others", 1),
+            trials=trials,
+            facts=facts,
+        )
+        return self._based(study, rates=rates.base, score=self.score.name)
+
+    def _chosen(
+        self, builder: StudyBuilder, choices: Mapping[str, Choice | None], seeds: Iterable[int]
+    ) -> Iterator[Trial]:
+        for number, seed, here in builder.seeded(seeds):
+            for candidate in self.candidates:
+                choice = choices.get(candidate.row)
+                if choice:
+                    tried = candidate.tried(here)
+                    for end, rate in (("", choice.rate), (ORACLE, choice.oracle)):
+                        row = f"{candidate.row}{end}"
+                        yield builder.trial(row, seed, number, tried[rate])
+
+    def _based(self, study: Study, **choice: Any) -> Study:
+        """The study on named files, with a base that tells one way to choose from another."""
+        study = study.renamed(self.rename)
+        base = digest({"base": study.base, "own": self.own, **choice})
+        return replace(study, base=base, shared=None)
