@@ -46,9 +46,10 @@ def facts(name: str, field: FieldInfo, preset: str | None) -> dict[str, str]:
         changes = find_preset(preset).changes
         facts[f"preset {preset}"] = shown(changes.get(name, field.default))
     low_high = [shown(end) for end in extra.get("search", [])]
+    tried = "tried" if group_of(name) == "objective" else "Table V"
     return facts | {
         "allowed": allowed(field),
-        "Table V": shown(extra.get("grid", [])),
+        tried: shown(extra.get("grid", [])),
         "search": " to ".join(low_high),
     }
 

@@ -30,7 +30,10 @@ def hashed_if_changed(default: Any, **kw: Any) -> Any:
 def tunable_peer(
     default: Any, *, grid: tuple[float, ...], search: tuple[float, float], **kw: Any
 ) -> Any:
-    """A field of an objective beside STvM: `tunable`, and named as `hashed_if_changed`."""
+    """A field of an objective beside STvM: `tunable`, and named as `hashed_if_changed`.
+
+    Its grid holds values to try, which are not of Table V.
+    """
     return Field(
         default,
         json_schema_extra={"grid": list(grid), "search": list(search), "later": True},

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from studies.commands.settings_list import describe
 from stvm.errors import StvmError
 from stvm.settings import GROUPS, PEERS, Settings, field_of, is_hashed_if_changed
 from stvm.settings.peer_limits import TOGGLES
@@ -97,3 +98,9 @@ def test_toggles_that_are_off_have_no_name() -> None:
     off = dict.fromkeys(TOGGLES, False)
     given = Settings().replace(procedure="minent", **off)
     assert given.hash() == Settings().replace(procedure="minent").hash()
+
+
+def test_the_list_calls_no_value_of_an_objective_one_of_table_v() -> None:
+    told = describe("hardst_threshold")
+    assert "0.8 0.9 0.95" in re.sub("[ ,]+", " ", told) and "Table V" not in told
+    assert "Table V" in describe("alpha")
