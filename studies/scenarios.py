@@ -8,18 +8,21 @@ Expected: docs/results.md, "The paper's scale, without a GPU"
 `--scenario` is `gta5-cityscapes` (Table I), `synthia-cityscapes` (Table II) or
 `cityscapes-crosscity` (Table III, four cities). `--network` is `deeplabv2` or `deeplabv3`. The
 rows are the source model, AdaBN, partial AdaBN, and STvM at its last iteration. One trial measures
-both at one scale and at several (MST). The cost is an estimate; the tables were not run yet.
+both at one scale and at several (MST). `--rows CBST:5e-5` adds objectives of others, each with its
+learning rate. The cost is an estimate; the tables were not run yet.
 """
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from studies.ablation import BASELINES, VARIANTS
 from studies.cli import run_command, run_study
+from studies.objective_plan import all_candidates
 from studies.study_builder import StudyBuilder, describe_changes, unique
 from studies.study_options import study_parser
-from stvm.errors import StvmError
+from stvm.errors import StvmError, unknown
+from stvm.settings import Settings
 from stvm.settings.presets import CITIES, NETWORKS, SCENARIOS, scenario_preset
 from stvm.study import Studies, Study
 
@@ -28,8 +31,19 @@ ROWS = ("Source", "AdaBN", "partial AdaBN")
 """Rows without adaptation, which have one trial each and no seeds."""
 
 
-def build_study(preset_name: str, changes: dict[str, str], seeds: Sequence[int]) -> Study:
+def build_study(
+    preset_name: str,
+    changes: dict[str, str],
+    seeds: Sequence[int],
+    rows: Sequence[str] = (),
+) -> Study:
     """Trials of one scenario with one network, in one city.
+
+    Args:
+        preset_name: name of the preset.
+        changes: settings given by the user.
+        seeds: seeds of the rows that adapt.
+        rows: objectives of others, as ROW or ROW:RATE.
 
     Raises:
         StvmError: unknown preset or setting, a value out of range, a setting the study varies.
@@ -45,6 +59,11 @@ def build_study(preset_name: str, changes: dict[str, str], seeds: Sequence[int])
         builder.trial("STvM", seed, 0, here.replace(seed=seed, **VARIANTS["STvM"]))
         for seed in unique(seeds)
     ]
+    trials += [
+        builder.trial(name, seed, 0, settings.replace(seed=seed))
+        for name, settings in objective_rows(here, rows)
+        for seed in unique(seeds)
+    ]
     data = here.data
     scenario = data.dataset.replace("_", "-")
     return builder.study(
@@ -56,6 +75,26 @@ def build_study(preset_name: str, changes: dict[str, str], seeds: Sequence[int])
         network=here.network.network,
         city=data.city,
     )
+
+
+def objective_rows(here: Settings, rows: Sequence[str]) -> Iterator[tuple[str, Settings]]:
+    """Name and settings of each objective that is asked for, as ROW or ROW:RATE.
+
+    A rate is part of the row's name, so that a row never mixes two.
+
+    Raises:
+        StvmError: an unknown row, or a rate that is no number.
+    """
+    candidates = {c.row: c for c in all_candidates() if "procedure" in c.changes}
+    for text in unique(rows):
+        name, colon, rate = text.partition(":")
+        if name not in candidates:
+            raise unknown("row", name, candidates)
+        settings = here.replace(**candidates[name].changes)
+        if colon:
+            settings = settings.replace(lr=rate)
+            name = f"{name}, lr={settings.training.lr:g}"
+        yield name, settings
 
 
 def refuse_network(changes: dict[str, str]) -> None:
@@ -87,7 +126,10 @@ def build(options: argparse.Namespace, changes: dict[str, str]) -> Studies:
     cities: list[str] = unique(options.cities or CITIES) if crosses else [""]
     parts = tuple(
         build_study(
-            scenario_preset(options.scenario, options.network, city), changes, options.seeds
+            scenario_preset(options.scenario, options.network, city),
+            changes,
+            options.seeds,
+            options.rows,
         )
         for city in cities
     )
@@ -111,6 +153,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         choices=CITIES,
         metavar="CITY",
         help=f"cities of Cross-City (all): {', '.join(CITIES)}",
+    )
+    add(
+        "--rows",
+        nargs="+",
+        default=[],
+        metavar="ROW[:RATE]",
+        help="objectives of others to measure too, each with its learning rate, as in "
+        "--rows CBST:5e-5 MinEnt:2.5e-6; without a rate the preset's",
     )
     return run_command(
         parser, lambda options, changes: run_study(build(options, changes), options), arguments

@@ -21,6 +21,7 @@ from studies import teacher
 from stvm.data.cityscapes import CITYSCAPES
 from stvm.networks import build_network
 from stvm.pretrained import save_network
+from stvm.settings.peers import PEERS, PROCEDURES
 from stvm.tune.cluster import connected
 from stvm.tune.options import RunOptions
 from tests.helpers.tiny_datasets import make_cityscapes, make_gta5
@@ -63,6 +64,18 @@ def test_the_library_example_of_the_readme_runs() -> None:
     output = names["metric"].train_step(names["backbone"](images), labels, sure)
     weights = names["reliability"](output.distances)
     assert weights.shape == (2, 8, 8) and weights.min() >= 0 and weights.max() <= 1
+
+
+def test_the_table_of_objectives_names_procedures_and_what_they_need() -> None:
+    readme = (ROOT / "README.md").read_text()
+    section = readme.partition("## Objectives of others")[2].partition("\n## ")[0]
+    rows = [line.strip("|").split("|") for line in section.splitlines() if line.startswith("| `")]
+    assert len(rows) >= 10
+    for names, *_, network in rows:
+        for name in re.findall(r"`(\w+)`", names):
+            assert name in PROCEDURES
+            needs = name == "adabn" or PEERS[name].needs_batch_norm
+            assert network.strip() == ("with batch norm" if needs else "any"), name
 
 
 def test_links_and_pictures_exist() -> None:

@@ -93,11 +93,15 @@ class ChosenStudies:
 
     def ablation_of(self, variance: Manifest) -> tuple[Manifest, Records] | None:
         """The ablation updated last, or the chosen one, that shares trials with `variance`."""
-        paths = self._paths.get("ablation", {})
-        bases = [self._bases["ablation"]] if "ablation" in self._bases else list(paths)
-        hashes = {trial.hash for trial in variance.trials}
-        ablations = [read_manifest(paths[base]) for base in bases]
-        found = [m for m in ablations if hashes & {trial.hash for trial in m.trials}]
+        return self.sharing("ablation", variance)
+
+    def sharing(self, kind: str, study: Manifest) -> tuple[Manifest, Records] | None:
+        """The study of a kind updated last, or the chosen one, that shares trials with another."""
+        paths = self._paths.get(kind, {})
+        bases = [self._bases[kind]] if kind in self._bases else list(paths)
+        hashes = {trial.hash for trial in study.trials}
+        manifests = [read_manifest(paths[base]) for base in bases]
+        found = [m for m in manifests if hashes & {trial.hash for trial in m.trials}]
         if not found:
             return None
         manifest = max(found, key=lambda m: (m.updated, m.base))

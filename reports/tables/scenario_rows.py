@@ -76,9 +76,14 @@ VARIANTS = (
 
 
 def variants_of(*studies: Records) -> tuple[Variant, ...]:
-    """Measured rows of some studies; those of before have no partial AdaBN."""
-    listed = {trial.variant for records in studies for trial in records}
-    return tuple(v for v in VARIANTS if v.row != PARTIAL or PARTIAL in listed)
+    """Measured rows of some studies: the usual ones, then the objectives that they list.
+
+    Studies of before have no partial AdaBN.
+    """
+    listed = dict.fromkeys(trial.variant for records in studies for trial in records)
+    usual = [v for v in VARIANTS if v.row != PARTIAL or PARTIAL in listed]
+    known = {variant.row for variant in VARIANTS}
+    return (*usual, *(Variant(row, row) for row in listed if row not in known))
 
 
 def _measured(record: Record, variant: Variant) -> Mapping[str, Any]:

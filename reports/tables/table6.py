@@ -1,5 +1,6 @@
 """Table VI: variation of the result over seeds."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from reports.sheets import notes
@@ -15,6 +16,8 @@ from stvm.statistics import SeedVariance, pooled_seed_variance, variance_ratio
 NAME = "STvM"
 OTHERS = ("ST", "ST_Aug", "ST_MT", "STvM_Raw")
 """Rows of the ablation that have a trial for each seed."""
+OBJECTIVES = ("CBST", "URMA")
+"""Rows of Table VIII that the paper's Table VI has too."""
 
 
 @dataclass(frozen=True)
@@ -97,21 +100,26 @@ def _published() -> list[tuple[Cell, ...]]:
     ]
 
 
-def beside(row: Row, ablation: Records) -> dict[str, Row]:
-    """Rows of an ablation that have two seeds on a realisation of `row`."""
+def beside(row: Row, records: Records, names: Sequence[str] = OTHERS) -> dict[str, Row]:
+    """Rows of another study that have two seeds on a realisation of `row`."""
     realisations = {realisation for realisation, _ in row.values}
-    part = {t: r for t, r in ablation.items() if t.realisation in realisations}
-    rows = collect(part, names=OTHERS)
-    return {name: rows[name] for name in OTHERS if pooled_seed_variance(rows[name].values).dof}
+    part = {t: r for t, r in records.items() if t.realisation in realisations}
+    rows = collect(part, names=names)
+    return {name: rows[name] for name in names if pooled_seed_variance(rows[name].values).dof}
 
 
 def _measured(
     pooled: Pool, others: dict[str, Row]
 ) -> tuple[list[tuple[Cell, ...]], tuple[int, ...]]:
-    """Rows of the ablation above that of the study and those of its realisations, and breaks."""
+    """Rows of other studies above that of the study and those of its realisations, and breaks.
+
+    Args:
+        pooled: trials of the study.
+        others: rows of other studies by label.
+    """
     row = collect(pooled.records, names=(NAME,))[NAME]
     reference = pooled_seed_variance(row.values)
-    rows = [_cells(f"{name} (ablation)", other, reference) for name, other in others.items()]
+    rows = [_cells(label, other, reference) for label, other in others.items()]
     rows.append(_cells(NAME, row, None))
     breaks = [len(rows)]
     for column, lowest in ((_MEAN, False), (_SD, True), (_MIN, False)):
@@ -124,17 +132,31 @@ def _measured(
     return rows, tuple(breaks)
 
 
-def _ablation_notes(base: str) -> tuple[str, ...]:
+def _other_notes(found: Mapping[str, str]) -> tuple[str, ...]:
+    """Sentences on the rows of other studies.
+
+    Args:
+        found: base of the study by the mark of its rows.
+    """
+    if not found:
+        return ()
     return (
-        f"Rows marked (ablation) are those of study {base} on the same realisations; "
-        "the ratio of variances has an F interval, which takes rows as independent though they "
+        *(
+            f"Rows marked ({mark_}) are those of study {base} on the same realisations"
+            + ("." if mark_ == "ablation" else ", with the learning rate chosen there.")
+            for mark_, base in found.items()
+        ),
+        "The ratio of variances has an F interval, which takes rows as independent though they "
         "share seeds and images.",
         notes.BEST.format(", of sd the lowest"),
     )
 
 
 def sheet(
-    manifest: Manifest, records: Records, ablation: tuple[Manifest, Records] | None = None
+    manifest: Manifest,
+    records: Records,
+    ablation: tuple[Manifest, Records] | None = None,
+    objectives: tuple[Manifest, Records] | None = None,
 ) -> Sheet:
     """Measured rows above published ones.
 
@@ -142,11 +164,17 @@ def sheet(
         manifest: list of the trials of a variance study.
         records: record of each trial; None where there is none.
         ablation: ablation with the same settings; its rows with two seeds or more stand beside.
+        objectives: study of Table VIII with the same settings, likewise.
     """
     pooled = pool(records)
+    own = collect(pooled.records, names=(NAME,))[NAME]
     others: dict[str, Row] = {}
-    if ablation:
-        others = beside(collect(pooled.records, names=(NAME,))[NAME], ablation[1])
+    bases: dict[str, str] = {}
+    given = {"ablation": (ablation, OTHERS), "objectives": (objectives, OBJECTIVES)}
+    for kind, (study, names) in given.items():
+        found = beside(own, study[1], names) if study else {}
+        others |= {f"{name} ({kind})": row for name, row in found.items()}
+        bases |= {kind: study[0].base} if study and found else {}
     rows, breaks = _measured(pooled, others)
     printed = _published()
     return Sheet(
@@ -160,7 +188,7 @@ def sheet(
         notes=(
             notes.pool_note(pooled, manifest.dataset),
             *_NOTES,
-            *(_ablation_notes(ablation[0].base) if ablation and others else ()),
+            *_other_notes(bases),
             f"{notes.PUBLISHED} URMA's protocol: five seeds.",
             *notes.study_notes(manifest, pooled.records),
         ),
@@ -170,7 +198,8 @@ def sheet(
 
 def _build(chosen: ChosenStudies) -> list[Sheet]:
     manifest, records = chosen["variance"]
-    return [sheet(manifest, records, chosen.ablation_of(manifest))]
+    objectives = chosen.sharing("objectives", manifest)
+    return [sheet(manifest, records, chosen.ablation_of(manifest), objectives)]
 
 
 TABLE = TableSpec("6", "variance", _build)

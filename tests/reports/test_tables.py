@@ -125,6 +125,25 @@ def test_table6_has_the_ablation_beside_it_only_where_settings_are_the_same(tmp_
     assert not [key for key in keyed(sheet(tmp_path, "table6"), 0) if "ablation" in key[0]]
 
 
+def test_table6_has_measured_rows_of_others_where_the_study_of_objectives_shares_its_trials(
+    tmp_path,
+):
+    make_results(tmp_path, ["variance", "objectives"], seeds=range(3))
+    assert not [key for key in keyed(sheet(tmp_path, "table6"), 0) if "objectives" in key[0]]
+    path = tmp_path / f"studies/objectives-{BASE}.json"
+    manifest = json.loads(path.read_text().replace('"MinEnt"', '"CBST"'))
+    path.write_text(json.dumps(manifest))
+    rows = keyed(sheet(tmp_path, "table6"), 0)
+    found = 100 * values(manifest, tmp_path, "CBST")
+    assert rows["CBST (objectives)",]["sd"].value == pytest.approx(found.std(ddof=1))
+    assert rows["CBST (objectives)",]["miou_mean"].value == pytest.approx(found.mean())
+    assert rows["CBST (published †)",]["sd"].text == "0.88"
+    assert ("ST (objectives)",) not in rows and ("ST (ablation)",) not in rows
+    assert any(
+        f"(objectives) are those of study {BASE}" in n for n in sheet(tmp_path, "table6").notes
+    )
+
+
 def test_table7_is_the_mean_silhouette_x_100_beside_the_papers(results, tmp_path):
     rows = keyed(sheet(results, "table7"), 0, 1)
     assert len(rows) == 12

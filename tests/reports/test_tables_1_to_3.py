@@ -37,6 +37,22 @@ def cell(made: Sheet, row: str, column: str, network: str = NETWORKS[0]) -> Cell
     return found[0][keys.index(column)]
 
 
+def test_an_objective_of_a_study_is_a_measured_row_beside_the_published_one(tmp_path: Path) -> None:
+    for city in CITIES:
+        make_scenario(tmp_path, "cityscapes_crosscity", city=city)
+    manifest = make_scenario(tmp_path, "gta5_cityscapes")
+    for path in (tmp_path / "studies").glob("*.json"):
+        listed = json.loads(path.read_text())
+        more = [t | {"row": "CBST"} for t in listed["trials"] if t["row"] == "STvM"]
+        path.write_text(json.dumps(listed | {"trials": listed["trials"] + more}))
+    made = sheet_of(tmp_path, "table1")
+    measured = cell(made, "CBST (measured)", "miou")
+    assert measured.value == cell(made, "STvM (w/o MST) (measured)", "miou").value
+    assert cell(made, "CBST (measured)", "source_free").text == "✓"
+    assert len(measured.trials) == sum(t["row"] == "STvM" for t in manifest["trials"])
+    assert cell(sheet_of(tmp_path, "table3"), "CBST (measured)", "mean").value
+
+
 @pytest.mark.slow
 def test_published_rows_stand_as_printed_in_the_papers_order_and_groups(results: Path) -> None:
     for table, count in (("1", 20), ("2", 19), ("3", 6)):

@@ -62,6 +62,18 @@ def test_roots_do_not_name_a_trial_and_cities_do() -> None:
     assert len(sources) == 1
 
 
+def test_objectives_are_rows_with_a_learning_rate_of_their_own() -> None:
+    preset = "gta5-cityscapes-deeplabv2"
+    usual = scenarios.build_study(preset, {}, [0, 1])
+    study = scenarios.build_study(preset, {}, [0, 1], ["MinEnt:2.5e-6", "CBST", "MinEnt:2.5e-6"])
+    assert study.trials[: len(usual.trials)] == usual.trials and study.base == usual.base
+    added = study.trials[len(usual.trials) :]
+    found = [(t.variant, t.seed, t.settings.training.lr) for t in added]
+    rows = [("MinEnt, lr=2.5e-06", 2.5e-6), ("CBST", 2.5e-4)]
+    assert found == [(row, seed, rate) for row, rate in rows for seed in (0, 1)]
+    assert [t.settings.method.procedure for t in added] == ["minent"] * 2 + ["cbst"] * 2
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -69,6 +81,8 @@ def test_roots_do_not_name_a_trial_and_cities_do() -> None:
         (["city=rome"], "'city' is set by --scenario and --cities"),
         (["classes=a,b"], "dataset=gta5_cityscapes has its own classes"),
         (["source_root=nowhere", "--from-scratch"], "error: nowhere: no such folder"),
+        (["--rows", "CBTS"], "unknown row 'CBTS': did you mean 'CBST'"),
+        (["--rows", "CBST:high"], "setting 'lr' is 'high'"),
     ],
 )
 def test_bad_input_is_one_line(
