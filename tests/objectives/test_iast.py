@@ -80,3 +80,11 @@ def test_no_pixel_on_one_side_is_no_nan(label: int) -> None:
     loss = objective(3.0, 0.1).loss(logits, labels, labels)
     loss.backward()
     assert torch.isfinite(loss) and logits.grad is not None and torch.isfinite(logits.grad).all()
+
+
+def test_a_pixel_at_the_very_threshold_is_kept() -> None:
+    thresholds = InstanceThresholds(2, 0.2, 8.0, 1.0)
+    # Exact in binary, and with the momentum 1 they stay.
+    thresholds.values[:] = 0.75
+    shares = torch.tensor([[0.75, 0.25], [0.74, 0.26], [0.25, 0.75]]).T[None, :, None]
+    assert thresholds.labels(shares).tolist() == [[[0, 255, 1]]]

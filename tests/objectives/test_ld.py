@@ -1,14 +1,21 @@
 """LD and LDBE: class and image masks, the negative label, mixed images."""
 
+import copy
 import math
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
 from stvm.objectives.confidence_histogram import WIDTH, ConfidenceHistogram
+from stvm.objectives.label_store import LabelStore
 from stvm.objectives.ld import HIGHEST, class_bounds, joined_labels, negative_loss, ranks_of
 from stvm.objectives.ldbe import decay_of, half_of_classes, mix, mixed_loss
+from tests.objectives.test_offline_labels import IMAGES, SIZE
+from tests.objectives.test_offline_steps import batch_at, built, entropies, pixels, start_network
 
 
 def test_the_negative_loss_of_equal_shares() -> None:
@@ -100,3 +107,61 @@ def test_the_mixed_loss_weighs_images_and_drops_losses_of_zero() -> None:
                 total, count = total + weight * loss, count + 1
     assert count == 7
     assert mixed_loss(logits, labels, confidence, 0.97).item() == pytest.approx(total / 7)
+
+
+def drawn_ranks(count: int, **changes: Any) -> list[int]:
+    objective: Any = built("ld", **changes).objective
+    objective.given = replace(objective.given, num_classes=19)
+    return [objective.drawn_rank(iteration) for iteration in range(1, count + 1)]
+
+
+def test_every_rank_is_drawn_and_each_seed_draws_its_own() -> None:
+    ranks = drawn_ranks(300)
+    assert set(ranks) == {6, 7, 8, 9, 10, 11, 12}
+    assert ranks[:20] == drawn_ranks(20) != drawn_ranks(20, seed=1)
+
+
+def test_entropy_and_negative_label_have_weights_of_their_own() -> None:
+    batch = batch_at(1)
+    assert batch.labels is not None
+    weights = ((0, 0), (2, 0), (0, 3))
+    own, *more = [
+        built("ld", ld_entropy=e, ld_negative=n).step(batch, 1).loss.item() for e, n in weights
+    ]
+    found = pixels(start_network().train()(batch.images).detach(), batch.labels)
+    second = [math.log(1 - float(p.sort(descending=True).values[1])) for p, _ in found]
+    nats = entropies(found, lambda y: True).item()
+    assert more[0] - own == pytest.approx(2 * nats, rel=1e-4)
+    assert more[1] - own == pytest.approx(-3 * sum(second) / len(second), rel=1e-4)
+
+
+def test_only_rounds_after_those_of_ld_mix_and_the_average_starts_at_the_first(
+    tmp_path: Path,
+) -> None:
+    made = built("ldbe", ldbe_rounds=2)
+    objective: Any = made.objective
+    start, mixes = copy.deepcopy(objective.average.state_dict()), []
+    for number in (1, 2, 3):
+        for weight in made.student.parameters():
+            weight.data += 0.01
+        objective.begin_round(number, IMAGES, LabelStore(tmp_path / str(number), 5, SIZE, "me"))
+        mixes.append(objective.mixes)
+        first = made.student.state_dict() if number == 3 else start
+        for name, value in objective.average.state_dict().items():
+            assert torch.equal(value, first[name]), (number, name)
+    assert mixes == [False, False, True]
+
+
+def test_round_and_steps_of_the_moving_average_are_in_the_state() -> None:
+    made, other = (built("ldbe") for _ in range(2))
+    first: Any = made.objective
+    first.number = 3
+    made.step(batch_at(1), 1)
+    made.step(batch_at(2), 2)
+    other.load_state_dict(copy.deepcopy(made.state_dict()))
+    again: Any = other.objective
+    assert again.mixes and again.steps == 2
+    losses = [one.step(batch_at(3), 3).loss.item() for one in (made, other)]
+    assert losses[0] == losses[1]
+    for name, value in first.average.state_dict().items():
+        assert torch.equal(value, again.average.state_dict()[name]), name

@@ -153,6 +153,46 @@ def test_ld_labels_with_the_statistics_of_each_image(tmp_path: Path) -> None:
         torch.testing.assert_close(made_ld.student.state_dict()[name], value)
 
 
+@pytest.mark.parametrize("procedure", ["cbst", "crst", "iast", "ld", "urma", "hcl"])
+def test_the_labels_are_those_of_the_student_or_of_the_start(
+    procedure: str, tmp_path: Path
+) -> None:
+    """A student whose classes have changed places changes those of the labels with them."""
+    before = made(procedure, tmp_path / "before")
+    moved = built(procedure, SHARP)
+    order = torch.tensor([3, 0, 4, 1, 2])
+    for weight in moved.student.classifier.parameters():
+        weight.data = weight.data[order] if len(weight) == C else weight.data
+    store = LabelStore(tmp_path / "after", 5, SIZE, "me")
+    moved.objective.begin_round(1, IMAGES, store)
+    after = np.stack([store.read(k).numpy() for k in range(5)])
+    assert len(np.unique(before[before != 255])) > 2
+    if procedure in ("urma", "hcl"):
+        assert (after == before).all()
+        return
+    places = np.full(256, 255)
+    places[order.numpy()] = np.arange(C)
+    assert (after == places[before]).mean() > 0.999 and (after != before).mean() > 0.02
+
+
+@pytest.mark.parametrize("procedure", ["cbst", "crst", "iast", "urma", "hcl", "ld", "ldbe"])
+def test_labels_that_are_complete_are_not_made_again(procedure: str, tmp_path: Path) -> None:
+    """The pass of a trial that was killed between it and the first iteration of the round."""
+    whole = made(procedure, tmp_path)
+    first = built(procedure, SHARP)
+    first.objective.begin_round(1, IMAGES, LabelStore(tmp_path / "twin", 5, SIZE, "me"))
+
+    class Unread(TargetImages):
+        def image(self, index: int) -> torch.Tensor:
+            raise Killed
+
+    again, store = built(procedure, SHARP), LabelStore(tmp_path, 5, SIZE, "me")
+    again.objective.begin_round(1, Unread(Pictures(), CPU), store)
+    assert store.complete and (np.stack([store.read(k).numpy() for k in range(5)]) == whole).all()
+    for name, value in again.student.state_dict().items():
+        assert torch.equal(value, first.student.state_dict()[name]), name
+
+
 class Killed(BaseException):
     pass
 

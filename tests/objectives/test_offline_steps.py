@@ -271,6 +271,15 @@ def test_two_mixed_steps_of_ldbe_are_those_of_the_twin() -> None:
         torch.testing.assert_close(kept[key], value, rtol=1e-3, atol=1e-5, msg=key)
 
 
+def test_networks_of_an_objective_are_checked_and_counted_with_the_others() -> None:
+    for procedure, count in (("cbst", 2), ("urma", 3), ("ldbe", 3), ("hcl", 4)):
+        made = built(procedure)
+        found = made.networks()
+        assert len(found) == count and found[0] is made.student
+        own = made.objective.networks().values()
+        assert all(any(network is one for one in found) for network in own), procedure
+
+
 @pytest.mark.parametrize("procedure", ALL)
 def test_what_moves_in_one_step(procedure: str) -> None:
     made = built(procedure)

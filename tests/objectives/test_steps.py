@@ -3,6 +3,7 @@
 import copy
 import math
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -12,8 +13,9 @@ from torch.nn import functional as F
 
 from stvm.data.images import Images
 from stvm.networks import SegmentationNetwork, build_network
+from stvm.objectives.hardst import HardLabels
 from stvm.objectives.objective import TargetBatch
-from stvm.training.adaptation import build
+from stvm.training.adaptation import adapt, build
 from stvm.training.peer_builder import PeerAdaptation
 from tests.helpers.tiny_settings import tiny
 
@@ -219,6 +221,35 @@ def test_tent_ends_with_statistics_of_all_target_images() -> None:
     torch.testing.assert_close(norm.running_mean, mean)
     torch.testing.assert_close(norm.running_var, variance)
     assert not made.student.training
+
+
+def test_a_training_finishes_what_it_reports() -> None:
+    """The statistics of TENT are measured after the last step; few steps do not reach them."""
+    settings = tiny().replace(procedure="tent", iterations=2, channels=16, width=48, height=32)
+    found, _ = adapt(settings, start(), Photos(), CLASSES)
+    seen: list[Tensor] = []
+    norm = norms(found.student)[0]
+    norm.register_forward_pre_hook(lambda _, given: seen.append(given[0]))
+    with torch.no_grad():
+        for index in range(3):
+            pixels = torch.from_numpy(Photos().image(index)).permute(2, 0, 1)[None]
+            found.student(pixels.float() / 255)
+    variance, mean = torch.var_mean(torch.cat(seen), dim=(0, 2, 3))
+    torch.testing.assert_close(norm.running_mean, mean)
+    torch.testing.assert_close(norm.running_var, variance, rtol=1e-3, atol=1e-6)
+
+
+def test_a_pixel_at_the_very_threshold_has_no_label() -> None:
+    def label(images: Tensor) -> tuple[Tensor, Tensor]:
+        return torch.tensor([[[1, 1]]]), torch.tensor([[[0.5, 0.5 + 2.0**-20]]])
+
+    def predict(images: Tensor) -> Tensor:
+        return torch.zeros(1, 2, 1, 2)
+
+    given: Any = SimpleNamespace(label=label, predict=predict, augment=lambda x: x, parts=1)
+    objective = HardLabels(given, threshold=0.5)
+    (loss,) = objective.losses(TargetBatch(torch.zeros(1, 3, 1, 2)), 1)
+    assert float(loss) == pytest.approx(math.log(2)) and float(objective.kept) == 0.5
 
 
 def test_without_a_sure_pixel_the_loss_and_its_gradient_are_0() -> None:

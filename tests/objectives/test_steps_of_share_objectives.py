@@ -19,6 +19,7 @@ CLASSES = 5
 CPU = torch.device("cpu")
 RATE, HEADS, DECAY = 0.01, 10.0, 5e-4
 PROCEDURES = ("shotim", "srda", "sfdatar", "cotta")
+SHOT_BY_SOURCE = {"procedure": "shotim", "shotim_prior": "source"}
 
 
 class Drawn:
@@ -153,6 +154,8 @@ class Twin:
             return entropy + diversity
         inverse = 1 / torch.maximum(self.prior, torch.tensor(0.01))
         v = inverse / inverse.sum()
+        if self.own.get("class_weights") == "equal":
+            v = torch.full((CLASSES,), 1 / CLASSES)
         entropy = -sum(v[c] * (p[:, c] * torch.log(p[:, c] + 1e-10)).sum() for c in range(CLASSES))
         groups = list(p.unsqueeze(1)) if self.own.get("shares") == "image" else [p]
         far = []
@@ -194,6 +197,7 @@ class Twin:
         ("shotim", {"prior": "source"}),
         ("srda", {"weight": 1.0, "shares": "batch"}),
         ("srda", {"weight": 0.3, "shares": "image"}),
+        ("srda", {"weight": 0.3, "shares": "batch", "class_weights": "equal"}),
         ("sfdatar", {}),
         ("cotta", {"threshold": 0.3, "views": "mirrored", "restore": 0.01}),
         ("cotta", {"threshold": 0.3, "views": "scales", "restore": 0.3}),
@@ -214,12 +218,15 @@ def test_three_steps_equal_a_twin(procedure: str, own: dict[str, Any]) -> None:
             torch.testing.assert_close(ours.state_dict()[name], value, rtol=1e-4, atol=1e-6)
 
 
-def test_shares_that_are_measured_are_those_of_all_images_and_stay_in_the_state() -> None:
-    adaptation, _ = adapted("srda", 1)
+@pytest.mark.parametrize("own", [{"procedure": "srda"}, SHOT_BY_SOURCE])
+def test_shares_that_are_measured_are_those_of_all_images_and_stay_in_the_state(
+    own: dict[str, Any],
+) -> None:
+    adaptation, _ = adapted(steps=1, **own)
     twin = Twin("srda", weight=1.0)
     state = copy.deepcopy(adaptation.state_dict())
     torch.testing.assert_close(state["objective"]["prior"], twin.prior)
-    settings = Settings().replace(procedure="srda", channels=16)
+    settings = Settings().replace(channels=16, **own)
     other = build_peer(settings, source_model(), CLASSES)
     assert other.objective.state_dict()["prior"].tolist() == pytest.approx([0.2] * CLASSES)
     other.load_state_dict(state)
@@ -231,6 +238,29 @@ def test_cotta_counts_pixels_and_keeps_its_anchor() -> None:
     anchor = adaptation.objective.networks()["anchor"]
     assert moved(anchor, "parameters") == set() and moved(anchor, "buffers") == set()
     assert not adaptation.student.training and not any(n.training for n in norms(anchor))
+
+
+def permuted(network: SegmentationNetwork) -> None:
+    """Lets the classes of a network change places, in place: class c becomes the one before it."""
+    for weight in network.classifier.parameters():
+        weight.data = weight.data.roll(-1, 0) if len(weight) == CLASSES else weight.data
+
+
+def test_cotta_labels_with_the_teacher_and_the_anchor_decides_of_which_view() -> None:
+    made, _ = adapted("cotta", 0, cotta_threshold=0.6)
+    cotta: Any = made.objective
+    x = torch.cat(batches(4))
+    with torch.no_grad():
+        plain = made.teacher(x).softmax(1)
+        mean = (plain + made.teacher(x.flip(3)).softmax(1).flip(3)) / 2
+    assert not torch.equal(plain.argmax(1), mean.argmax(1))
+    permuted(made.student)
+    assert torch.equal(cotta.label(x), mean.argmax(1))
+    permuted(made.teacher)
+    assert torch.equal(cotta.label(x), (mean.argmax(1) - 1) % CLASSES)
+    for weight in cotta.anchor.classifier.parameters():
+        weight.data *= 1e6
+    assert torch.equal(cotta.label(x), (plain.argmax(1) - 1) % CLASSES)
 
 
 def test_cotta_with_chance_one_stays_where_it_started() -> None:

@@ -71,6 +71,8 @@ def test_leaving_an_objective_gives_back_what_it_brought() -> None:
     assert back == Settings().replace(lr=1e-4)
     other = tent.replace(procedure="minent")
     assert other == Settings().replace(procedure="minent", lr=1e-4)
+    changed = tent.replace(head_lr_factor=3.0).replace(procedure="minent")
+    assert (changed.training.head_lr_factor, changed.training.optimizer) == (3.0, "sgd")
     own = Settings().replace(procedure="hardst", hardst_threshold=0.5)
     assert own.replace(procedure="minent").flat()["hardst_threshold"] == 0.9
 

@@ -12,7 +12,7 @@ from stvm.data.crops import Positions
 from stvm.errors import DivergenceError
 from stvm.training import loop
 from stvm.training.divergence import DivergenceMonitor
-from stvm.training.loop import run_training
+from stvm.training.loop import Rounds, round_ends, run_training
 from stvm.training.resume import TrainingCheckpoint
 from stvm.training.seeding import random_states
 
@@ -97,6 +97,64 @@ def test_a_resumed_training_takes_the_rest_with_the_same_draws(tmp_path: Path) -
     assert resumed.calls == ["4: [36.0, 49.0]", "5: [64.0, 81.0]"]
     assert resumed.drawn == whole.drawn[3:]
     assert resumed.network.weight.item() == 285
+
+
+def begin(training: Sum, number: int) -> None:
+    training.calls.append(f"round {number}")
+    training.drawn.append(float(torch.rand(())))
+
+
+@pytest.mark.parametrize(
+    ("at", "calls"),
+    [
+        (0, "round 1, before, 1, round 2, 2, 3, round 3, 4, 5"),
+        (1, "round 2, 2, 3, round 3, 4, 5"),
+        (2, "3, round 3, 4, 5"),
+        (3, "round 3, 4, 5"),
+        (4, "5"),
+        (5, ""),
+    ],
+)
+def test_a_round_begins_once_and_not_where_a_training_resumes_within_it(
+    at: int, calls: str, tmp_path: Path
+) -> None:
+    rounds = Rounds(3, begin)
+    whole = run_training(Sum, Squares(), 2, 0, None, None, rounds)
+    after = torch.get_rng_state()
+    kept = TrainingCheckpoint(tmp_path / "state.pt", {}, every_s=0)
+
+    def stop(done: int, total: int, watch: object = None) -> None:
+        if done == at:
+            raise Stop
+
+    if at:
+        with pytest.raises(Stop):
+            run_training(Sum, Squares(), 2, 0, stop, kept, rounds)
+    torch.manual_seed(99)
+    resumed = run_training(Sum, Squares(), 2, 0, None, kept, rounds)
+    assert ", ".join(call.partition(":")[0] for call in resumed.calls) == calls
+    assert resumed.drawn == whole.drawn[len(whole.drawn) - len(resumed.drawn) :]
+    assert resumed.network.weight.item() == 285
+    assert torch.equal(torch.get_rng_state(), after)
+
+
+def test_a_state_is_saved_before_a_pass_though_none_is_due(tmp_path: Path) -> None:
+    def killed(training: Sum, number: int) -> None:
+        if number == 2:
+            raise Stop
+
+    kept = TrainingCheckpoint(tmp_path / "state.pt", {}, every_s=1e9)
+    with pytest.raises(Stop):
+        run_training(Sum, Squares(), 2, 0, None, kept, Rounds(3, killed))
+    resumed = run_training(Sum, Squares(), 2, 0, None, kept, Rounds(3, begin))
+    assert resumed.calls[:2] == ["round 2", "2: [4.0, 9.0]"]
+    assert kept.resumed["iteration"] == 1
+
+
+def test_rounds_are_of_equal_length_and_the_last_ones_take_the_rest() -> None:
+    assert round_ends(9, 3) == [(0, 3), (3, 6), (6, 9)]
+    assert round_ends(8, 3) == [(0, 2), (2, 5), (5, 8)]
+    assert round_ends(4, 1) == [(0, 4)]
 
 
 class Picky(Sum):

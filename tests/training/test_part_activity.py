@@ -17,6 +17,8 @@ from stvm.errors import StvmError
 from stvm.records.results import Results
 from stvm.settings import Settings
 from stvm.training.part_activity import MEASURED, Tally, idle_parts
+from stvm.training.peer_builder import PeerReport
+from stvm.training.step_values import step_values
 from stvm.trial.run_and_record import run_and_record
 from tests.helpers.tiny_settings import ASSIGNMENTS, tiny
 
@@ -152,3 +154,11 @@ def test_table_iv_shows_the_control_below_the_others_against_stvm_raw(tmp_path: 
     assert last[0].key == "Control" and last[6].text == "51.5" and last[9].text == "-1.5"
     assert [cell.text for cell in last[1:6]] == ["✓", "✓", "✓", "", ""]
     assert any(note.startswith("Control: ST_MT with every pixel weighed") for note in table.notes)
+
+
+def test_a_step_of_another_objective_tells_its_loss_its_values_and_the_rate() -> None:
+    report = PeerReport(torch.tensor(2.5), {"kept": torch.tensor(0.25)})
+    values = step_values(report, tiny().replace(procedure="minent"), 0.01)
+    assert values.point(7) == {"iteration": 7, "loss": 2.5, "kept": 0.25, "rate": 0.01}
+    assert float(values.loss) == 2.5 and dict(values.averaged) == {"kept": torch.tensor(0.25)}
+    assert values.banked == ()
