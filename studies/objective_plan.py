@@ -58,7 +58,7 @@ def all_candidates(given: Mapping[str, str] | None = None) -> list[Candidate]:
         for own in [{n: v for n, v in (given or {}).items() if n in fields_of(name)}]
         for row, changes in (peer.rows or {name: {}}).items()
     ]
-    return [*rows, Candidate("STvM, chosen rate", ablation.VARIANTS["STvM"], (0.3, 1.0, 3.0))]
+    return [*rows, Candidate("STvM (chosen rate)", ablation.VARIANTS["STvM"], (0.3, 1.0, 3.0))]
 
 
 @dataclass(frozen=True)
@@ -131,6 +131,7 @@ class Plan:
             "choice_realisation": rates.trials[0].realisation if rates.trials else None,
             "choice_split": search_split(builder.settings),
             "rates": rates.base,
+            "grid_ends": self._grid_ends(builder.settings),
             "tuned": list(builder.preset.tuned),
         }
         study = replace(
@@ -142,6 +143,11 @@ class Plan:
             facts=facts,
         )
         return self._based(study, rates=rates.base, score=self.score.name)
+
+    def _grid_ends(self, settings: Settings) -> dict[str, list[float]]:
+        """Lowest and highest rate from which each row chooses."""
+        tried = {candidate.row: candidate.tried(settings) for candidate in self.candidates}
+        return {row: [min(rates), max(rates)] for row, rates in tried.items()}
 
     def _chosen(
         self, builder: StudyBuilder, choices: Mapping[str, Choice | None], seeds: Iterable[int]

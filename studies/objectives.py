@@ -58,13 +58,26 @@ def choose_candidates(
         StvmError: a row that there is not.
     """
     names = [candidate.row for candidate in candidates]
-    for row in rows:
-        if row not in names:
-            raise unknown("row", row, names)
-    for row in without:
-        if row not in (*TABLE4, *names):
-            raise unknown("row", row, [*TABLE4, *names])
-    return tuple(c for c in candidates if c.row in (rows or names) and c.row not in without)
+    taken = [found for row in rows for found in _rows_named(row, candidates)] or names
+    left = [found for row in without for found in _rows_named(row, candidates, TABLE4)]
+    return tuple(c for c in candidates if c.row in taken and c.row not in left)
+
+
+def _rows_named(
+    asked: str, candidates: Sequence[Candidate], others: Sequence[str] = ()
+) -> list[str]:
+    """The rows of a name, or all of a procedure; capitals do not count.
+
+    Raises:
+        StvmError: a row that there is not.
+    """
+    names = [*others, *(candidate.row for candidate in candidates)]
+    found = [name for name in names if name.lower() == asked.lower()] or [
+        c.row for c in candidates if str(c.changes.get("procedure", "")).lower() == asked.lower()
+    ]
+    if not found:
+        raise unknown("row", asked, names)
+    return found
 
 
 def find_score(name: str) -> Objective:
@@ -73,6 +86,8 @@ def find_score(name: str) -> Objective:
     Raises:
         StvmError: an unknown one, or one that reads target labels.
     """
+    if name not in OBJECTIVES:
+        raise unknown("score", name, [n for n, other in OBJECTIVES.items() if not other.oracle])
     score = find_objective(name)
     if score.oracle:
         others = ", ".join(n for n, other in OBJECTIVES.items() if not other.oracle)
@@ -124,7 +139,7 @@ def build_plan(options: argparse.Namespace, changes: dict[str, str], rename: Ren
         common,
         own,
         choose_candidates(all_candidates(own), options.rows, options.without),
-        tuple(row for row in options.without if row in TABLE4),
+        tuple(row for row in TABLE4 if row.lower() in map(str.lower, options.without)),
         find_score(options.score),
         options.choice_seed,
         choice_realisation(options, common),

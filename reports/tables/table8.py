@@ -46,6 +46,10 @@ _TIME = (
     "memory is not recorded; the command memory of studies estimates it."
 )
 
+_ENDS = (
+    "(end): the rate is the lowest or the highest of those to choose from, so a better one may lie "
+    "beyond."
+)
 _STEP = "ms an iteration: these seconds over the iterations of the training, evaluation included."
 
 
@@ -103,7 +107,7 @@ def _choice_note(facts: Mapping[str, object]) -> list[str]:
     kept = "Rows above the line have the preset's learning rate"
     if isinstance(tuned, list) and tuned:
         kept += f", chosen by validation labels of realisations {', '.join(map(str, tuned))}"
-    return [told, f"{kept}; row 'STvM, chosen rate' is chosen as the objectives are."]
+    return [told, f"{kept}; row 'STvM (chosen rate)' is chosen as the objectives are."]
 
 
 def _mixed_note(lines: Iterable[Line]) -> list[str]:
@@ -141,13 +145,14 @@ def sheet(table: Table) -> Sheet:
     )
 
 
-def _rate_cell(records: Iterable[Record]) -> Cell:
+def _rate_cell(records: Iterable[Record], ends: Sequence[float] = ()) -> Cell:
     rates = rates_of(records)
     value = rates[0] if len(rates) == 1 else None
-    return Cell(", ".join(f"{rate:g}" for rate in rates), value)
+    at_end = " (end)" if value in ends else ""
+    return Cell(", ".join(f"{rate:g}" for rate in rates) + at_end, value)
 
 
-def _cost_cells(line: Line) -> tuple[Cell, ...]:
+def _cost_cells(line: Line, ends: Mapping[str, Sequence[float]]) -> tuple[Cell, ...]:
     seconds = seconds_of(line.records)
     steps = {record.result.get("iteration", 0) for record in line.records}
     step = seconds / max(steps) if seconds is not None and max(steps, default=0) else None
@@ -157,8 +162,8 @@ def _cost_cells(line: Line) -> tuple[Cell, ...]:
     adapts = [record for record in line.records if record.adapts]
     return (
         Cell(row_label(line.row.name), key=line.row.name),
-        _rate_cell(adapts),
-        _rate_cell(line.oracle_records),
+        _rate_cell(adapts, ends.get(line.row.name, ())),
+        _rate_cell(line.oracle_records, ends.get(line.row.name, ())),
         *lost,
         figure(seconds, line.row.trials, scale=1),
         figure(step, line.row.trials, scale=1000),
@@ -167,6 +172,8 @@ def _cost_cells(line: Line) -> tuple[Cell, ...]:
 
 def cost_sheet(table: Table) -> Sheet:
     """The learning rates, and the time of each row."""
+    told = table.manifest.facts.get("grid_ends")
+    ends: dict[str, list[float]] = told if isinstance(told, dict) else {}
     return Sheet(
         "table8_cost",
         "Table VIII, learning rates and time",
@@ -181,9 +188,9 @@ def cost_sheet(table: Table) -> Sheet:
             Column("s", "right", "seconds"),
             Column("ms an iteration", "right", "step_ms"),
         ),
-        tuple(_cost_cells(line) for line in table.lines),
+        tuple(_cost_cells(line, ends) for line in table.lines),
         breaks=_breaks(table.lines),
-        notes=(_TIME, _STEP, *_choice_note(table.manifest.facts)),
+        notes=(_TIME, _STEP, _ENDS, *_choice_note(table.manifest.facts)),
     )
 
 

@@ -68,6 +68,9 @@ class Peer:
     rates: tuple[float, ...] = (0.1, 0.3, 1.0)
 
 
+_ENTROPY_RATES = (0.01, 0.1, 1.0)
+"""Rates of losses without labels. They collapse more easily than losses with labels do, and their
+published weight beside a source loss is 0.1 or 0.001: alone, a weight is a smaller rate."""
 _FOLLOWING = {"student_bn": "statistics"}
 """Running statistics follow, weights of batch norm are fixed: the released networks do so."""
 
@@ -94,6 +97,7 @@ PEERS: dict[str, Peer] = {
         uses=(*START, "accumulate", "aug"),
         brings=_FOLLOWING,
         rows={"MinEnt": {}},
+        rates=(0.001, 0.01, 0.1),
     ),
     "maxsquares": Peer(
         "maximum squares of the predictions",
@@ -102,7 +106,7 @@ PEERS: dict[str, Peer] = {
         uses=(*START, "accumulate", "aug"),
         brings=_FOLLOWING,
         rows={"MaxSquares": {}, "MaxSquares+IW": {"maxsquares_weight": "image"}},
-        rates=(0.1, 1.0, 10.0),
+        rates=_ENTROPY_RATES,
     ),
     "hardst": Peer(
         "self-training on labels above a confidence",
@@ -120,7 +124,8 @@ PEERS: dict[str, Peer] = {
         trains="all_but_classifier",
         offline="class shares at the start, for shotim_prior=source",
         uses=(*START, "aug"),
-        rows={"SHOT-IM": {}, "SHOT-IM, source prior": {"shotim_prior": "source"}},
+        rows={"SHOT-IM": {}, "SHOT-IM (source prior)": {"shotim_prior": "source"}},
+        rates=_ENTROPY_RATES,
     ),
     "srda": Peer(
         "weighted entropy, and class shares near to those predicted at the start",
@@ -129,12 +134,14 @@ PEERS: dict[str, Peer] = {
         offline="class shares at the start",
         uses=(*START, "aug"),
         rows={"SRDA": {}},
+        rates=_ENTROPY_RATES,
     ),
     "sfdatar": Peer(
         "largest squares of the predictions, the target loss of SFDA",
         "sfdatar:SfdaTarget",
         uses=(*START, "accumulate", "aug"),
         rows={"SFDA-TAR": {}},
+        rates=_ENTROPY_RATES,
     ),
     "cotta": Peer(
         "labels of a teacher over several views, and weights that go back to the start by chance",

@@ -79,6 +79,21 @@ def test_the_oracles_rate_stands_beside_and_never_competes(
     assert cost[5].value == 60 and cost[6].value == pytest.approx(75)
 
 
+def test_a_rate_at_the_end_of_its_grid_is_marked(manifest: dict[str, Any], tmp_path: Path) -> None:
+    path = tmp_path / f"studies/objectives-{BASE}.json"
+    entries = json.loads(path.read_text())
+    (rate,) = {
+        json.loads((tmp_path / f"records/{t['hash']}.json").read_text())["settings"]["lr"]
+        for t in entries["trials"]
+        if t["row"] == ROW
+    }
+    for ends, text in (([rate, 1.0], f"{rate:g} (end)"), ([1e-9, 1.0], f"{rate:g}")):
+        entries["facts"]["grid_ends"] = {ROW: ends}
+        path.write_text(json.dumps(entries))
+        made = cells(sheets(tmp_path)["table8_cost"], ROW)
+        assert made[1].text == text and made[1].value == rate
+
+
 def test_resumed_trials_give_no_time(manifest: dict[str, Any], tmp_path: Path) -> None:
     names = [t["hash"] for t in manifest["trials"] if t["row"] == ROW]
     for i, name in enumerate(names):

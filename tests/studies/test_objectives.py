@@ -9,7 +9,7 @@ import torch
 
 from studies import ablation
 from studies.objective_plan import ORACLE, SCORE, Candidate, Plan, all_candidates
-from studies.objectives import main
+from studies.objectives import choose_candidates, main
 from studies.rate_choice import Choice, choose
 from stvm.evaluation.label_free import entropy_of, soft_neighbourhood_density
 from stvm.records.label_free_objectives import OBJECTIVES
@@ -96,7 +96,7 @@ def test_the_rows_run_with_the_chosen_rates_and_where_nothing_was_chosen_on(
     assert asked.choices(results) == {"MinEnt": None, "MaxSquares": None}
     put(results, asked, [1, 2, 3, 6, 5, 4])
     choices = asked.choices(results)
-    assert choices == {"MinEnt": Choice(1.5e-3, 1.5e-4), "MaxSquares": Choice(1.5e-4, 1.5e-2)}
+    assert choices == {"MinEnt": Choice(1.5e-4, 1.5e-6), "MaxSquares": Choice(1.5e-5, 1.5e-3)}
     study = asked.report_study(choices, [0, 1], [0, 2])
     assert {t.settings.training.seed for t in asked.rate_study().trials} == {1000}
     assert {t.realisation for t in asked.rate_study().trials} == {100}
@@ -112,17 +112,18 @@ def test_the_rows_run_with_the_chosen_rates_and_where_nothing_was_chosen_on(
         rate = choice.oracle if row.endswith(ORACLE) else choice.rate
         assert trial.settings.training.lr == rate and trial.settings.training.seed == seed
         assert trial.settings.training.eval_split == "test"
+    assert study.facts["grid_ends"] == {"MinEnt": [1.5e-6, 1.5e-4], "MaxSquares": [1.5e-5, 1.5e-3]}
     assert study.facts["choice_split"] == "val" and study.facts["rates"] == asked.rate_study().base
 
 
 def test_one_rate_of_both_costs_nothing_twice(tmp_path: Path) -> None:
-    study = plan("MinEnt").report_study({"MinEnt": Choice(1.5e-3, 1.5e-3)}, [0], None)
+    study = plan("MinEnt").report_study({"MinEnt": Choice(1.5e-4, 1.5e-4)}, [0], None)
     names = {t.variant: t.hash for t in study.trials}
     assert names["MinEnt"] == names[f"MinEnt{ORACLE}"]
 
 
 def test_another_choice_is_another_study(tmp_path: Path) -> None:
-    choices: dict[str, Choice | None] = {"MinEnt": Choice(1.5e-3, 1.5e-3)}
+    choices: dict[str, Choice | None] = {"MinEnt": Choice(1.5e-4, 1.5e-4)}
     bases = {
         p.report_study(choices, [0], None).base
         for p in (
@@ -137,12 +138,27 @@ def test_another_choice_is_another_study(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("asked", "rows"),
+    [
+        (["tent", "CBST"], ["TENT", "CBST"]),
+        (["SHOTIM"], ["SHOT-IM", "SHOT-IM (source prior)"]),
+        (["shot-im"], ["SHOT-IM"]),
+    ],
+)
+def test_a_row_is_found_by_its_name_or_its_procedure(asked: list[str], rows: list[str]) -> None:
+    chosen = choose_candidates(all_candidates(), asked, [])
+    assert [c.row for c in chosen] == rows
+    left = choose_candidates(all_candidates(), [], [*asked, "adabn"])
+    assert [c.row for c in left] == [c.row for c in all_candidates() if c.row not in rows]
+
+
+@pytest.mark.parametrize(
     ("words", "message"),
     [
         (["--rows", "MinEt"], "unknown row 'MinEt': did you mean 'MinEnt'?"),
         (["--without", "AdaBM"], "unknown row 'AdaBM': did you mean 'AdaBN'?"),
         (["--score", "miou"], "--score miou reads target labels"),
-        (["--score", "entrpy"], "did you mean 'entropy'"),
+        (["--score", "entrpy"], "unknown score 'entrpy': did you mean 'entropy'"),
         (["--choice-seed", "1", "--seeds", "0", "1"], "--choice-seed 1 is one of --seeds"),
         (["--choice-realisation", "0"], "--choice-realisation 0 is one of --realisations"),
         (["--realisations", "0", "100"], "--choice-realisation 100 is one of --realisations"),
