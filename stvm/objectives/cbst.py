@@ -5,10 +5,13 @@ labels all target images: y = argmax p_c / K_c where that quotient is 1 or more.
 confidence that the share s_r of the pixels predicted as c reach; s_r = min(0.20 + 0.05 (r - 1),
 0.50) in round r.
 Source: Zou et al. 2018; crst_seg.py of yzou2/CRST.
-Published: 4 rounds of 2 epochs, SGD at 5e-5, batch 2; labels are means of image and mirror image.
+Published: 3 rounds of 2 epochs, SGD at 5e-5, batch 2; labels are means of image and mirror image.
+The release counts 4 rounds, but its last one only measures: it makes no labels and trains nothing.
 Its source images are left out here, its crops are those of every other objective, and all target
-images are labelled: the release takes 505 of them.
-Trained: all; running statistics follow, weights of batch norm are fixed (`student_bn=statistics`).
+images are labelled: the release takes 505 of them. It counts every fourth pixel for K_c; here all
+are counted.
+Trained: all but batch norm, which stays as it is at the start (`student_bn=frozen`): the published
+commands train in eval mode, as they lack its option --is-training.
 Labels: the student at the start of each round, in eval mode.
 """
 

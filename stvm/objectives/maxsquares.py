@@ -7,7 +7,8 @@ number of its pixels; w takes no gradient.
 Source: Chen et al. 2019; utils/loss.py of its release.
 Published: weight 0.1 beside the source loss, ratio 0.2, SGD at 2.5e-4. Without a source loss the
 weight only scales the learning rate, so it is 1 here.
-Trained: all; running statistics follow, weights of batch norm are fixed (`student_bn=statistics`).
+Trained: all, with the weights of batch norm (`student_bn=train`); running statistics follow. The
+release fixes the weights of the first batch norm, that of the stem, alone; here it is trained too.
 Labels: none.
 """
 

@@ -7,10 +7,11 @@ a_1 .. a_4 are classifiers with random weights on the features F, each behind it
 half of the channels; their gradient reaches the extractor.
 Source: Sivaprasad and Fleuret 2021; utils/loss.py of idiap/model-uncertainty-for-adaptation.
 Published: SGD at 5e-5, batch 2, decoders x10; its diversity term has weight 0 and is left out.
-Trained: all, with the decoders; running statistics follow, weights of batch norm are fixed
-(`student_bn=statistics`).
+Trained: all, with the decoders and the weights of batch norm (`student_bn=train`); running
+statistics follow. The release fixes the weights of the first batch norm, that of the stem, alone;
+here it is trained too.
 Labels: those of CBST at the share 0.20, made once by the network of the start, in eval mode, mean
-of image and mirror image.
+of image and mirror image. The release counts every tenth pixel for K_c; here all are counted.
 """
 
 from collections.abc import Iterator, Mapping

@@ -73,6 +73,10 @@ _ENTROPY_RATES = (0.01, 0.1, 1.0)
 published weight beside a source loss is 0.1 or 0.001: alone, a weight is a smaller rate."""
 _FOLLOWING = {"student_bn": "statistics"}
 """Running statistics follow, weights of batch norm are fixed: the released networks do so."""
+_TRAINED = {"student_bn": "train"}
+"""Statistics follow and weights of batch norm are trained: the released networks fix only one."""
+_FROZEN = {"student_bn": "frozen"}
+"""Neither statistics nor weights of batch norm move: the released code trains so."""
 
 _EACH_ROUND = "labels of all target images before each round"
 _OF_EACH_ROUND = "student at the start of each round"
@@ -104,7 +108,7 @@ PEERS: dict[str, Peer] = {
         "maxsquares:MaxSquares",
         MaxSquaresSettings,
         uses=(*START, "accumulate", "aug"),
-        brings=_FOLLOWING,
+        brings=_TRAINED,
         rows={"MaxSquares": {}, "MaxSquares+IW": {"maxsquares_weight": "image"}},
         rates=_ENTROPY_RATES,
     ),
@@ -162,7 +166,7 @@ PEERS: dict[str, Peer] = {
         labels=_OF_EACH_ROUND,
         offline=_EACH_ROUND,
         uses=_ROUNDS,
-        brings=_FOLLOWING | _OWN_LABELS,
+        brings=_FROZEN | _OWN_LABELS,
         rows={"CBST": {}},
     ),
     "crst": Peer(
@@ -172,7 +176,7 @@ PEERS: dict[str, Peer] = {
         labels=_OF_EACH_ROUND,
         offline=_EACH_ROUND,
         uses=_ROUNDS,
-        brings=_FOLLOWING | _OWN_LABELS,
+        brings=_FROZEN | _OWN_LABELS,
         rows={"CRST-MRKLD": {}},
     ),
     "iast": Peer(
@@ -182,7 +186,7 @@ PEERS: dict[str, Peer] = {
         labels=_OF_EACH_ROUND,
         offline=_EACH_ROUND,
         uses=_ROUNDS,
-        brings={"student_bn": "frozen", "labeller": "student"},
+        brings=_FROZEN | {"labeller": "student"},
         rows={"IAST": {}},
     ),
     "urma": Peer(
@@ -192,7 +196,7 @@ PEERS: dict[str, Peer] = {
         labels="frozen start",
         offline=_ONCE,
         uses=_ROUNDS,
-        brings=_FOLLOWING | {"label_views": "mirrored"},
+        brings=_TRAINED | {"label_views": "mirrored"},
         rows={"URMA": {}},
     ),
     "hcl": Peer(

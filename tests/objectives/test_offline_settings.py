@@ -7,13 +7,13 @@ from stvm.settings import PEERS, Settings
 from stvm.training.peer_builder import own_values
 
 OFFLINE = [name for name, peer in PEERS.items() if peer.offline]
-ROUNDS = {"cbst": 4, "crst": 4, "iast": 3, "ld": 2}
+ROUNDS = {"cbst": 3, "crst": 3, "iast": 3, "ld": 2}
 
 
 def test_published_values_are_the_defaults() -> None:
     found = {p: own_values(Settings().replace(procedure=p)) for p in OFFLINE}
     assert {p: v["rounds"] for p, v in found.items() if p in ROUNDS} == ROUNDS
-    cbst = {"rounds": 4, "share": 0.2, "share_step": 0.05, "share_most": 0.5}
+    cbst = {"rounds": 3, "share": 0.2, "share_step": 0.05, "share_most": 0.5}
     assert found["cbst"] == cbst and found["crst"] == cbst | {"divergence": 0.1}
     iast = {"gamma": 8, "momentum": 0.9, "entropy": 3, "divergence": 0.1}
     assert found["iast"] == {"rounds": 3, "share": 0.2, "share_step": 0.05} | iast

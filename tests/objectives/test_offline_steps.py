@@ -20,6 +20,7 @@ from stvm.training.peer_builder import PeerAdaptation
 from tests.helpers.tiny_settings import tiny
 
 C = 5
+FROZEN = ("cbst", "crst", "iast")
 EACH_ROUND = ("cbst", "crst", "iast", "ld", "ldbe")
 ALL = (*EACH_ROUND, "urma", "hcl")
 
@@ -57,8 +58,8 @@ class Twin:
     def __init__(self, procedure: str) -> None:
         self.student = start_network().train().requires_grad_(True)
         for norm in (m for m in self.student.modules() if isinstance(m, nn.BatchNorm2d)):
-            norm.requires_grad_(False)
-            norm.train(procedure != "iast")
+            norm.requires_grad_(procedure == "urma")
+            norm.train(procedure not in FROZEN)
         self.momenta: dict[int, Tensor] = {}
 
     def step(self, loss: Tensor, more: tuple[nn.Module, ...] = ()) -> None:
@@ -291,7 +292,11 @@ def test_what_moves_in_one_step(procedure: str) -> None:
     for name, value in made.student.state_dict().items():
         module, _, kind = name.rpartition(".")
         follows = kind in ("running_mean", "running_var", "num_batches_tracked")
-        moves = (procedure != "iast" and follows) if module in norms else True
+        moves = (
+            procedure == "urma" or (follows and procedure not in FROZEN)
+            if module in norms
+            else True
+        )
         assert torch.equal(value, start[name]) != moves, name
 
 

@@ -7,7 +7,7 @@ class ClassBalancedSettings(SettingsGroup):
     """Class-balanced self-training."""
 
     cbst_rounds: int = hashed_if_changed(
-        4, ge=1, description="Number of rounds of equal length, each with new labels."
+        3, ge=1, description="Number of rounds of equal length, each with new labels."
     )
     cbst_share: float = tunable_peer(
         0.2,

@@ -7,7 +7,7 @@ class ConfidenceRegularisedSettings(SettingsGroup):
     """Class-balanced self-training with a regulariser."""
 
     crst_rounds: int = hashed_if_changed(
-        4, ge=1, description="Number of rounds of equal length, each with new labels."
+        3, ge=1, description="Number of rounds of equal length, each with new labels."
     )
     crst_share: float = tunable_peer(
         0.2,
