@@ -14,14 +14,17 @@ from stvm.files.atomic_files import (
     writing,
 )
 from stvm.files.json_files import SCHEMA, find_json, now, read_json, write_json
+from stvm.files.saved_states import drop_state, labels_beside
 
 __all__ = [
     "SCHEMA",
     "Unreadable",
     "checked_name",
+    "drop_state",
     "drop_unfinished",
     "file_sha256",
     "find_json",
+    "labels_beside",
     "now",
     "read_json",
     "refuse_file",

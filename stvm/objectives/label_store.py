@@ -9,6 +9,7 @@ Probabilities are never kept. An interrupted pass goes on where it was saved las
 import io
 import os
 import shutil
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +34,7 @@ class LabelStore:
         folder: Folder of the round; made if it is missing.
         count: Number of images.
         size: Height and width of each in pixels.
-        identity: Digest of the network that labels. Labels of another one are made anew.
+        identity: Text that names trial and labelling network. Labels of others are made anew.
         begin: Whether labels begin anew if there are none; without it nothing is written.
 
     Attributes:
@@ -120,15 +121,16 @@ class LabelStore:
                 size = (self.folder / "labels.u8").stat().st_size
                 if size != self.count * self.size[0] * self.size[1]:
                     return False
-                self.done = int(found["done"])
+                done = int(found["done"])
                 names = [name for name in found.files if name.startswith("kept_")]
-                self.kept = {name.removeprefix("kept_"): found[name] for name in names}
+                kept = {name.removeprefix("kept_"): found[name] for name in names}
                 drawn = [name for name in found.files if name.startswith("drawn_")]
-                self.drawn = [found[f"drawn_{number}"] for number in range(len(drawn))]
-                return True
+                states = [found[f"drawn_{number}"] for number in range(len(drawn))]
         # A damaged or missing file costs one pass.
-        except (OSError, ValueError, KeyError, EOFError):
+        except (OSError, ValueError, KeyError, EOFError, RuntimeError, zipfile.BadZipFile):
             return False
+        self.done, self.kept, self.drawn = done, kept, states
+        return True
 
     def _begin(self) -> None:
         with writing(self.folder):

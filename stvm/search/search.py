@@ -15,6 +15,7 @@ import optuna
 from optuna.storages import BaseStorage
 from optuna.trial import TrialState
 
+from stvm.files import drop_state
 from stvm.files.locks import is_held
 from stvm.records.results import Results
 from stvm.search.drivers import DRIVER, Drivers
@@ -259,7 +260,7 @@ class Search:
 
     def _tell_pruned(self, suggestion: Suggestion) -> None:
         self.study.tell(suggestion.number, state=TrialState.PRUNED)
-        self.results.state_path(suggestion.trial.hash).unlink(missing_ok=True)
+        drop_state(self.results.state_path(suggestion.trial.hash))
 
     def _pruned(self) -> set[str]:
         trials = self.study.get_trials(deepcopy=False, states=(TrialState.PRUNED,))

@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -20,7 +19,13 @@ from stvm.settings import PEERS, Settings
 from stvm.training.builder import build_adaptation
 from stvm.training.divergence import DivergenceMonitor
 from stvm.training.loop import Progress, Rounds, run_training
-from stvm.training.offline_passes import OfflinePasses, label_folder, plan_rounds
+from stvm.training.offline_passes import (
+    NO_LABELS,
+    LabelPlace,
+    OfflinePasses,
+    label_place,
+    plan_rounds,
+)
 from stvm.training.optim import PolynomialDecay
 from stvm.training.part_activity import Tally, describe_activity
 from stvm.training.peer_builder import Adapted, PeerAdaptation, PeerReport, build_peer
@@ -62,7 +67,7 @@ class Training:
         source: Source model on the device to train on; it is not changed.
         images: Unlabelled target images.
         num_classes: Number of classes, C.
-        labels: Folder for the labels of offline passes.
+        labels: Place for the labels of offline passes.
     """
 
     def __init__(
@@ -71,7 +76,7 @@ class Training:
         source: SegmentationNetwork,
         images: Images,
         num_classes: int,
-        labels: Path = Path(),
+        labels: LabelPlace = NO_LABELS,
     ) -> None:
         training = settings.training
         self.device = device = next(source.parameters()).device
@@ -211,9 +216,9 @@ def adapt(
     recipe = settings.training
     size = (recipe.crop_height, recipe.crop_width)
     crops = TargetCrops(images, size, recipe.seed, recipe.iterations * recipe.batch)
-    with label_folder(settings, checkpoint) as labels:
+    with label_place(settings, checkpoint) as labels:
         make = partial(Training, settings, source, images, num_classes, labels)
-        plan = plan_rounds(settings, crops, labels)
+        plan = plan_rounds(settings, crops, labels.folder)
         training = run_training(
             make,
             plan.crops,

@@ -43,7 +43,7 @@ class LoopedTraining(Resumable, Protocol[Batch_contra]):
     finite: DivergenceMonitor
 
     def before_first_step(self) -> None:
-        """Called once, before the first iteration; not called when a training is resumed."""
+        """Called once, before the first round; not called when a training is resumed."""
         ...
 
     def take_batch(self, batch: Batch_contra, iteration: int, /) -> Mapping[str, Any] | None:
@@ -117,14 +117,15 @@ def run_training(
     for number, (first, last) in enumerate(round_ends(total, rounds.count), start=1):
         if done >= last:
             continue
+        if done == 0:
+            # Before a pass, which may move the statistics of batch norm.
+            training.before_first_step()
         if done == first:
             _save_or_restore(training, done, state, checkpoint)
             rounds.begin(training, number)
         loaded = batches(crops, batch, workers, done, last, pinned=training.device.type == "cuda")
-        if done == 0:
-            training.before_first_step()
         # The loader has drawn from torch's generator by now, so its state is restored after that.
-        elif state and done > first:
+        if state and done > first:
             restore_random_states(state["random"])
         state = None
         _take(training, enumerate(loaded, start=done + 1), total, progress, checkpoint)

@@ -1,6 +1,7 @@
 """The offline passes of an objective: one before each of its rounds, over all target images."""
 
 import hashlib
+import json
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -63,17 +64,36 @@ def plan_rounds(settings: Settings, crops: TargetCrops, labels: Path) -> Plan:
     return Plan(CropsWithLabels(crops, image_size(crops.images), labels, ends), rounds)
 
 
+@dataclass(frozen=True)
+class LabelPlace:
+    """Where the labels of a training are kept.
+
+    Attributes:
+        folder: Folder for the labels of all rounds.
+        trial: Digest of the facts that a saved state must match too: settings, images, source model
+            and versions. Labels of an interrupted pass are taken up if it is the same.
+    """
+
+    folder: Path = Path()
+    trial: str = ""
+
+
+NO_LABELS = LabelPlace()
+"""Place of a training without labels."""
+
+
 @contextmanager
-def label_folder(settings: Settings, checkpoint: TrainingCheckpoint | None) -> Iterator[Path]:
-    """Folder for the labels of a trial: beside its saved state, or a temporary one."""
+def label_place(settings: Settings, checkpoint: TrainingCheckpoint | None) -> Iterator[LabelPlace]:
+    """Place for the labels of a trial: beside its saved state, or a temporary folder."""
     kind = _class_of(settings)
     if kind is None or not kind.labels_offline:
-        yield Path()
+        yield NO_LABELS
     elif checkpoint:
-        yield checkpoint.labels
+        facts = json.dumps(checkpoint.facts, sort_keys=True).encode()
+        yield LabelPlace(checkpoint.labels, hashlib.sha256(facts).hexdigest()[:16])
     else:
         with own_folder() as folder:
-            yield folder
+            yield LabelPlace(folder)
 
 
 class OfflinePasses:
@@ -82,14 +102,16 @@ class OfflinePasses:
     Args:
         adaptation: Networks and objective of the training.
         images: Target images.
-        folder: Folder for the labels of all rounds.
+        place: Place for the labels.
         iterations: Number of iterations of the training.
     """
 
-    def __init__(self, adaptation: Adapted, images: Images, folder: Path, iterations: int) -> None:
+    def __init__(
+        self, adaptation: Adapted, images: Images, place: LabelPlace, iterations: int
+    ) -> None:
         self.adaptation = adaptation
         self.images = images
-        self.folder = folder
+        self.place = place
         self.iterations = iterations
         self.store: LabelStore | None = None
 
@@ -104,8 +126,8 @@ class OfflinePasses:
         objective, student = self.adaptation.objective, self.adaptation.student
         if objective.labels_offline:
             if number > 1:
-                shutil.rmtree(round_folder(self.folder, number - 1), ignore_errors=True)
-            self.store = self._open(number, digest_of(student))
+                shutil.rmtree(round_folder(self.place.folder, number - 1), ignore_errors=True)
+            self.store = self._open(number, f"{self.place.trial} {digest_of(student)}")
             self.store.restore_random()
         objective.begin_round(number, TargetImages(self.images, device_of(student)), self.store)
         assert self.store is None or self.store.complete, "a pass that left images out"
@@ -132,8 +154,8 @@ class OfflinePasses:
             raise ValueError("the labels of the round are not on disk")
 
     def _open(self, number: int, identity: str, begin: bool = True) -> LabelStore:
-        place = round_folder(self.folder, number)
-        return LabelStore(place, len(self.images), image_size(self.images), identity, begin)
+        folder = round_folder(self.place.folder, number)
+        return LabelStore(folder, len(self.images), image_size(self.images), identity, begin)
 
 
 def digest_of(network: nn.Module) -> str:

@@ -2,7 +2,6 @@
 
 import io
 import os
-import shutil
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -11,7 +10,15 @@ from typing import Any, Protocol, TypeVar
 import torch
 
 from stvm import __version__
-from stvm.files import Unreadable, drop_unfinished, unreadable, write_whole, writing
+from stvm.files import (
+    Unreadable,
+    drop_state,
+    drop_unfinished,
+    labels_beside,
+    unreadable,
+    write_whole,
+    writing,
+)
 
 SAVE_INTERVAL_S = 300.0
 """Least seconds between two saved states."""
@@ -93,7 +100,7 @@ class TrainingCheckpoint:
         try:
             with open(self.path, "rb") as file:
                 kept = torch.load(file, map_location="cpu", weights_only=True)
-            fits = kept["identity"] == self._identity()
+            fits = kept["identity"] == self.facts
         except FileNotFoundError:
             return None
         except Exception as error:
@@ -134,23 +141,24 @@ class TrainingCheckpoint:
         process = {"device": device.type, "threads": torch.get_num_threads()}
         # Written by Python: torch turns a full disk into a RuntimeError, Python into an OSError.
         content = io.BytesIO()
-        torch.save({"identity": self._identity(), "process": process, "state": state}, content)
+        torch.save({"identity": self.facts, "process": process, "state": state}, content)
         write_whole(self.path, content.getbuffer())
         ended = time.monotonic()
         self.next = ended + (self.every_s and max(self.every_s, (ended - started) / _SHARE))
 
     def drop(self) -> None:
         """Deletes the state, and files that a killed process left: the result is written."""
-        self.path.unlink(missing_ok=True)
+        drop_state(self.path)
         drop_unfinished(self.path)
-        shutil.rmtree(self.labels, ignore_errors=True)
 
     @property
     def labels(self) -> Path:
         """Folder of the labels of offline passes, beside the file."""
-        return self.path.with_suffix(".labels")
+        return labels_beside(self.path)
 
-    def _identity(self) -> dict[str, str]:
+    @property
+    def facts(self) -> dict[str, str]:
+        """Facts that a saved state must match, with format and versions."""
         versions = {"format": self.form, "stvm": __version__, "torch": str(torch.__version__)}
         return self.identity | versions
 

@@ -57,6 +57,28 @@ def test_labels_of_another_pass_are_made_anew(changes: dict[str, Any], tmp_path:
     assert again.done == 0 and again.read(0).unique().tolist() == [255]
 
 
+@pytest.mark.parametrize("share", [0.1, 0.5, 0.9])
+def test_a_progress_that_was_cut_costs_one_pass(share: float, tmp_path: Path) -> None:
+    filled(tmp_path)
+    progress = tmp_path / "progress.npz"
+    content = progress.read_bytes()
+    progress.write_bytes(content[: round(len(content) * share)])
+    assert LabelStore(tmp_path, 3, (10, 12), "network", begin=False).done == 0
+    again = LabelStore(tmp_path, 3, (10, 12), "network")
+    assert again.done == 0 and again.read(0).unique().tolist() == [255]
+
+
+def test_a_progress_with_a_spoilt_part_counts_nothing(tmp_path: Path) -> None:
+    filled(tmp_path)
+    progress = tmp_path / "progress.npz"
+    content = bytearray(progress.read_bytes())
+    # The array of the pass, which its checksum no longer fits.
+    content[content.index(np.array([2, 7]).tobytes())] ^= 255
+    progress.write_bytes(bytes(content))
+    store = LabelStore(tmp_path, 3, (10, 12), "network", begin=False)
+    assert store.done == 0 and store.kept == {}
+
+
 @pytest.mark.parametrize("name", ["labels.u8", "progress.npz"])
 def test_damaged_labels_are_made_anew(name: str, tmp_path: Path) -> None:
     filled(tmp_path)

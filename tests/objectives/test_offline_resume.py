@@ -1,17 +1,25 @@
 """Trials of objectives with offline labels that are interrupted, in a round or in a pass."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
+from stvm.data.datasets import open_target_images
+from stvm.data.streets.street_images import ArrayImages
 from stvm.errors import StvmError
 from stvm.objectives import label_store, offline_pass
 from stvm.objectives.label_store import LabelStore
 from stvm.records.results import Results
 from stvm.settings import Settings
+from stvm.source_model.ensure import ensure_source
+from stvm.source_model.supervised import load_source
+from stvm.training.adaptation import adapt
+from stvm.training.resume import TrainingCheckpoint
 from stvm.trial.run_and_record import run_and_record
 from tests.helpers.tiny_settings import tiny
 from tests.training.test_resume import CPU, Stop, final_state, stop_at
@@ -39,10 +47,8 @@ class Killed(BaseException):
     pass
 
 
-def killed_in_a_pass(
-    settings: Settings, results: Results, cache: Path, image: int, patch: pytest.MonkeyPatch
-) -> None:
-    """Runs a trial until a pass has labelled an image, counted over all passes."""
+def killing_at(image: int) -> Callable[[LabelStore, int, Tensor], None]:
+    """`LabelStore.write` that is killed after an image, counted over all passes."""
     write, seen = LabelStore.write, []
 
     def killing(self: LabelStore, index: int, labels: Tensor) -> None:
@@ -51,8 +57,15 @@ def killed_in_a_pass(
         if len(seen) == image:
             raise Killed
 
+    return killing
+
+
+def killed_in_a_pass(
+    settings: Settings, results: Results, cache: Path, image: int, patch: pytest.MonkeyPatch
+) -> None:
+    """Runs a trial until a pass has labelled an image, counted over all passes."""
     with patch.context() as inner:
-        inner.setattr(LabelStore, "write", killing)
+        inner.setattr(LabelStore, "write", killing_at(image))
         inner.setattr(offline_pass, "SAVE_S", 0.0)
         with pytest.raises(Killed):
             run_and_record(settings, results, cache, CPU, every_s=0)
@@ -117,6 +130,35 @@ def test_lost_labels_begin_the_trial_again(cache: Path, tmp_path: Path) -> None:
         path.write_bytes(path.read_bytes()[:-1])
     record = run_and_record(settings, broken, cache, CPU)
     assert "state_set_aside" in record.run and record.result == whole.result
+
+
+@pytest.mark.parametrize("iterations_done", [0, 2])
+def test_labels_of_other_images_are_not_taken_up(
+    iterations_done: int, cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Killed in the first pass or behind it; then the images are others of the same size."""
+    settings = trial("urma", iterations=4)
+    source = load_source(settings, ensure_source(settings, cache, CPU), CPU)
+    images = open_target_images(settings.data, cache)
+    pixels = np.stack([images.image(i) for i in range(len(images))])
+
+    def run(name: str, shown: str, progress: Any = None) -> Any:
+        kept = TrainingCheckpoint(tmp_path / f"{name}.pt", {"hash": "x"}, every_s=0)
+        kept.bind(images_sha256=shown)
+        of_trial = ArrayImages(pixels if shown == "first" else np.flip(pixels, 1).copy())
+        built, log = adapt(settings, source, of_trial, 19, progress, kept)
+        return log.curve, log.watch
+
+    if iterations_done:
+        with pytest.raises(Stop):
+            run("broken", "first", stop_at(iterations_done))
+    else:
+        with pytest.raises(Killed), monkeypatch.context() as inner:
+            inner.setattr(offline_pass, "SAVE_S", 0.0)
+            inner.setattr(LabelStore, "write", killing_at(IMAGES - 1))
+            run("broken", "first")
+    assert list(tmp_path.rglob("labels.u8"))
+    assert run("broken", "other") == run("alone", "other")
 
 
 def test_a_full_disk_is_told_before_anything_is_trained(

@@ -240,7 +240,13 @@ def test_pruning_compares_label_free_values_at_equal_progress(tmp_path: Path) ->
     assert not bench.search.report(bad, 100, 800, 0.1), "the first two tenths are warm-up"
     assert not bench.search.report(bad, 300, 800, None)
     assert bench.search.report(bad, 400, 800, 0.1)
+    state = bench.results.state_path(bad.trial.hash)
+    labels = state.with_suffix(".labels") / "round-1" / "labels.u8"
+    labels.parent.mkdir(parents=True)
+    for left in (state, labels):
+        left.write_bytes(b"x")
     assert bench.search.finish(bad, pruned=True) == "pruned"
+    assert not list(state.parent.iterdir())
     assert bench.states() == {"COMPLETE": 5, "PRUNED": 1}
     assert bench.results.read(bad.trial.hash) is None
     assert bench.search.finished() == 6

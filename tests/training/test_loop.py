@@ -79,6 +79,14 @@ def test_every_batch_is_taken_once_in_order_and_progress_is_told() -> None:
     assert made.network.weight.item() == 285
 
 
+def test_the_start_is_measured_before_the_first_pass() -> None:
+    """A pass may move the statistics of batch norm; the start is the network before it."""
+    rounds = Rounds(2, lambda training, number: training.calls.append(f"pass {number}"))
+    made = run_training(Sum, Squares(), 2, 0, None, None, rounds)
+    assert made.calls[:3] == ["before", "pass 1", "1: [0.0, 1.0]"]
+    assert made.calls[4:6] == ["pass 2", "3: [16.0, 25.0]"] and made.calls.count("before") == 1
+
+
 class Stop(Exception):
     pass
 
@@ -107,7 +115,7 @@ def begin(training: Sum, number: int) -> None:
 @pytest.mark.parametrize(
     ("at", "calls"),
     [
-        (0, "round 1, before, 1, round 2, 2, 3, round 3, 4, 5"),
+        (0, "before, round 1, 1, round 2, 2, 3, round 3, 4, 5"),
         (1, "round 2, 2, 3, round 3, 4, 5"),
         (2, "3, round 3, 4, 5"),
         (3, "round 3, 4, 5"),
