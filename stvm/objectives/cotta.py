@@ -8,7 +8,8 @@ the anchor with a small probability.
 Source: the segmentation code of CoTTA, as github.com/Anonymous-012/SVDP carries it (`mmseg/apis/
 test.py`, `single_gpu_cotta`).
 Defaults there: threshold 0.69, seven scales from 0.5 to 2 with their mirror images, probability
-0.01, teacher 0.999 each step, Adam at 7.5e-6 with batch 1, classifier at the same rate.
+0.01, teacher 0.999 each step, Adam at 7.5e-6 with batch 1, classifier at the same rate. The
+teacher's 0.999 is ema_momentum=0.001, which is the setting's default; a preset may set another.
 Trained: everything. Student, teacher and anchor are in eval mode, so that all of them keep the
 source model's batch-norm statistics; the weights of batch norm are trained.
 Labels: from the teacher for each batch. The anchor is the starting network, a third one in memory.

@@ -10,8 +10,9 @@ the average's positions j != i with the label of i of -ln(r_j e_ij / sum_{k != i
 e_ij = exp(cosine of the two features / 0.07), r_j = clamp(1.1 - H(e_j) / ln C, 0.9, 1.1). So r
 weighs the positions of the moving average, as in the release.
 Moving average: before each step, parameters 0.996 of the old ones, buffers the student's. Every 300
-iterations moving average and historical network become the student. Both predict with the
-statistics of the batch, which their running statistics follow; dropout is off in them.
+iterations moving average and historical network become the student: in iterations 301, 601, ...,
+after they have predicted and before the student's step. Both predict with the statistics of the
+batch, which their running statistics follow; dropout is off in them.
 Source: Huang et al. 2021; hcl_target/trainer_hcl.py and utils/loss.py of jxhuang0508/HCL.
 Published: SGD at 1e-4, warm-up of 5000 iterations, batch 9, crops of 512x256. Left out: the
 warm-up, and the same first term for the auxiliary classifier, which no other objective trains here.
@@ -136,7 +137,7 @@ class HistoricalContrast(Objective):
     def losses(self, batch: TargetBatch, iteration: int) -> Iterator[Tensor]:
         """The loss of the batch."""
         assert batch.labels is not None
-        self.move_slow_networks(iteration)
+        self.teacher.update(self.given.student, iteration)
         labels = batch.labels.long()
         features, average = self.label_average.logits(batch.images)
         agreed = (-divergence(self.label_historical.logits(batch.images)[1], average)).exp()
@@ -150,15 +151,14 @@ class HistoricalContrast(Objective):
         unsure = upsample(normalised_entropies(average)[:, None], size)
         trusted = reliability(unsure.flatten(1))
         second = contrast(own.flatten(2), features.flatten(2), small, trusted)
+        self.reset_slow_networks(iteration)
         yield first + self.contrast * second
 
-    def move_slow_networks(self, iteration: int) -> None:
-        """Updates the moving average; now and then both slow networks become the student."""
-        student = self.given.student
+    def reset_slow_networks(self, iteration: int) -> None:
+        """Now and then both slow networks become the student as it is before its step."""
         if iteration > 1 and (iteration - 1) % self.period == 0:
             for slow in (self.average, self.historical):
-                slow.load_state_dict(student.state_dict())
-        self.teacher.update(student, iteration)
+                slow.load_state_dict(self.given.student.state_dict())
 
     def moved_weights(self, labels: Tensor) -> Tensor:
         """Weights of the classes on a batch, (C,); the frequency factor follows it.

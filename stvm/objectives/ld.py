@@ -11,6 +11,8 @@ Source: You et al. 2021; trainer/ldbe_trainer.py of fumyou13/LDBE.
 Published: 2 rounds of 1 epoch, SGD at 1e-4, heads x10, batch 3; the rate of its second round is
 lower by sqrt 2, which is left out. It counts every fifth pixel for t_c; here all are counted.
 Trained: all; running statistics follow, weights of batch norm are fixed (`student_bn=statistics`).
+The release also trains the weights of the batch norms in its downsampling layers; here no batch
+norm is trained, or all are with `student_bn=train`.
 The student labels with the statistics of each single image, and its running statistics follow that
 pass, as in the release: an AdaBN inside LD. Dropout is off in it.
 """
@@ -116,7 +118,8 @@ class NegativeLearning(Objective):
     def begin_round(self, number: int, images: TargetImages, labels: LabelStore | None) -> None:
         """Labels all target images; the student's running statistics follow the pass."""
         assert labels is not None
-        student, share = self.given.student, share_of_round(number, *self.shares)
+        student = self.given.student
+        share = share_of_round(self.number_in_stage(number), *self.shares)
         if labels.kept:
             restore_statistics(student, labels.kept)
         if labels.complete:
@@ -124,6 +127,10 @@ class NegativeLearning(Objective):
         offline = OfflinePass(images, labels, lambda: statistics_of(student))
         bounds = class_bounds(offline.survey(self.given.num_classes, self.shares_of), share)
         offline.write(lambda image: joined_labels(self.shares_of(image), bounds, share))
+
+    def number_in_stage(self, number: int) -> int:
+        """Number of a round by which its share grows."""
+        return number
 
     def shares_of(self, images: Tensor) -> Tensor:
         """Shares of the student with the statistics of these images, (N, C, H, W)."""

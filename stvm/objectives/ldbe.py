@@ -7,7 +7,8 @@ Loss there: cross-entropy of each pixel, times the share of the pixels of its mi
 confidence is 0.97 or more; mean over the pixels whose cross-entropy is not exactly 0.
 Moving average: parameters alone, decay min(1 - 1/(s + 1), 0.99) after step s = 0, 1, ...; it labels
 with the statistics of the batch, and its running statistics follow. Dropout is off in it.
-Source, trained, labels: as LD. The release runs the two stages one after the other.
+Source, trained, labels: as LD. The release runs the two stages one after the other, each from its
+first share on: q = 0.10 + 0.05 (r - 1) in the r-th mixed round.
 """
 
 from collections.abc import Iterator, Mapping
@@ -88,6 +89,10 @@ class MixedByMovingAverage(NegativeLearning):
     def mixes(self) -> bool:
         """Whether the round is one on mixed images."""
         return self.number > self.rounds
+
+    def number_in_stage(self, number: int) -> int:
+        """The mixed rounds are counted from 1 again."""
+        return number - self.rounds if number > self.rounds else number
 
     def begin_round(self, number: int, images: TargetImages, labels: LabelStore | None) -> None:
         """Labels all target images; the moving average starts with the first mixed round."""

@@ -19,6 +19,7 @@ _LIMITED: dict[str, type[SettingsGroup]] = {
 }
 _NOT_ALWAYS = ("metric_lr", "accumulate", "evaluated")
 """Settings of the training that matter to some objectives only."""
+_MOVING_STATISTICS = ("ld", "ldbe")
 _BOOL = TypeAdapter(bool)
 
 
@@ -52,7 +53,7 @@ def idle_settings(groups: Groups) -> list[str]:
 
 
 def refuse_idle(groups: Groups) -> None:
-    """Refuse settings that have no effect on a trial's objective and are not at their defaults.
+    """Refuse settings that have no effect on a trial's objective, or that it cannot keep to.
 
     Raises:
         ValueError: The message names the first one.
@@ -60,6 +61,15 @@ def refuse_idle(groups: Groups) -> None:
     procedure = groups["method"]["procedure"]
     usual = expected(procedure)
     values = {**groups["method"], **groups["training"], **groups["objective"]}
+    if procedure in _MOVING_STATISTICS and values["student_bn"] == "frozen":
+        raise ValueError(
+            f"student_bn=frozen: the labelling pass of procedure={procedure} moves the running "
+            "statistics of the student; set student_bn=statistics or train"
+        )
+    if procedure == "ldbe" and values["batch"] == 1:
+        raise ValueError(
+            "batch=1: procedure=ldbe mixes an image with the next; set batch=2 or more"
+        )
     for name in idle_settings(groups):
         if values[name] != usual[name]:
             raise ValueError(

@@ -193,6 +193,12 @@ def test_labels_that_are_complete_are_not_made_again(procedure: str, tmp_path: P
         assert torch.equal(value, first.student.state_dict()[name]), name
 
 
+def test_the_mixed_rounds_of_ldbe_begin_with_the_first_share_again(tmp_path: Path) -> None:
+    kept = {n: made("ldbe", tmp_path / str(n), n) for n in (1, 2, 3, 4)}
+    assert (kept[1] == kept[3]).all() and (kept[2] == kept[4]).all()
+    assert (kept[1] != kept[2]).any()
+
+
 class Killed(BaseException):
     pass
 

@@ -36,6 +36,9 @@ def test_published_values_are_the_defaults() -> None:
         ({"procedure": "ld", "labeller_bn": "eval"}, "labeller_bn=eval has no effect"),
         ({"procedure": "hcl", "accumulate": 2}, "accumulate=2 has no effect"),
         ({"procedure": "hcl", "label_views": "scales"}, "label_views=scales has no effect"),
+        ({"procedure": "ld", "student_bn": "frozen"}, "moves the running statistics"),
+        ({"procedure": "ldbe", "student_bn": "frozen"}, "moves the running statistics"),
+        ({"procedure": "ldbe", "batch": 1}, "mixes an image with the next; set batch=2"),
         ({"procedure": "ldbe", "ldbe_mixed_rounds": 0}, "greater than or equal to 1"),
     ],
 )

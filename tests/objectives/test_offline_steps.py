@@ -203,9 +203,6 @@ def test_three_steps_of_hcl_are_those_of_the_twin() -> None:
         assert batch.labels is not None
         labels = batch.labels.long().masked_fill(batch.labels == 4, 0)
         labels[:, :1, :20] = 3
-        if iteration == 3:
-            slow.load_state_dict(twin.student.state_dict())
-            past.load_state_dict(twin.student.state_dict())
         for own, new in zip(slow.parameters(), twin.student.parameters(), strict=True):
             own.data = 0.7 * own.data + 0.3 * new.data
         for own, new in zip(slow.buffers(), twin.student.buffers(), strict=True):
@@ -224,6 +221,9 @@ def test_three_steps_of_hcl_are_those_of_the_twin() -> None:
         sure = (1.1 - F.interpolate(unsure, size=size, mode="bilinear")).clamp(0.9, 1.1)
         near = contrast(mine, features, small(labels, size), sure[:, 0])
         loss = ((rare * frequency)[labels] * losses * agreed).mean() + 0.5 * near
+        if iteration == 3:
+            slow.load_state_dict(twin.student.state_dict())
+            past.load_state_dict(twin.student.state_dict())
         twin.step(loss)
         given = TargetBatch(batch.images, labels.to(torch.uint8))
         report = made.step(given, iteration)
@@ -317,7 +317,9 @@ def test_parts_of_a_batch_have_its_gradient(procedure: str) -> None:
     moved = []
     for parts in (1, 2):
         own = {"urma_dropout": 0} if procedure == "urma" else {}
-        made = built(procedure, batch=4, accumulate=parts, student_bn="frozen", **own)
+        made = built(procedure, batch=4, accumulate=parts, **own)
+        for norm in (m for m in made.student.modules() if isinstance(m, nn.BatchNorm2d)):
+            norm.eval().requires_grad_(False)
         two = [batch_at(n) for n in (1, 2)]
         labels = torch.cat([b.labels for b in two if b.labels is not None])
         labels[:2, :20] = 255
