@@ -165,3 +165,9 @@ def test_round_and_steps_of_the_moving_average_are_in_the_state() -> None:
     assert losses[0] == losses[1]
     for name, value in first.average.state_dict().items():
         assert torch.equal(value, again.average.state_dict()[name]), name
+
+
+def test_a_confidence_equal_to_the_least_one_counts() -> None:
+    logits, labels = torch.zeros(1, 2, 1, 2), torch.zeros(1, 1, 2, dtype=torch.long)
+    loss = mixed_loss(logits, labels, torch.tensor([[[0.75, 0.5]]]), 0.75)
+    assert loss.item() == pytest.approx(math.log(2) / 2)

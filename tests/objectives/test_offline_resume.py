@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from stvm.data.crops import TargetCrops
 from stvm.data.datasets import open_target_images
 from stvm.data.streets.street_images import ArrayImages
 from stvm.errors import StvmError
@@ -19,9 +20,11 @@ from stvm.settings import Settings
 from stvm.source_model.ensure import ensure_source
 from stvm.source_model.supervised import load_source
 from stvm.training.adaptation import adapt
+from stvm.training.offline_passes import OfflinePasses, plan_rounds
 from stvm.training.resume import TrainingCheckpoint
 from stvm.trial.run_and_record import run_and_record
 from tests.helpers.tiny_settings import tiny
+from tests.objectives.test_offline_steps import built
 from tests.training.test_resume import CPU, Stop, final_state, stop_at
 
 EACH_ROUND = ("cbst", "crst", "iast", "ld", "ldbe")
@@ -178,3 +181,40 @@ def test_loading_processes_change_nothing(cache: Path) -> None:
         strict=True,
     ):
         assert torch.equal(mine, other)
+
+
+class Noise:
+    """Two images for the passes of a small network."""
+
+    def __len__(self) -> int:
+        return 2
+
+    def image(self, index: int) -> Any:
+        return np.random.default_rng(index).integers(0, 256, (32, 48, 3), np.uint8)
+
+
+def test_labels_belong_to_the_student_that_made_them_and_go_with_their_round(
+    tmp_path: Path,
+) -> None:
+    found = []
+    for moved in (0.0, 0.0, 0.5):
+        made = built("cbst", 60.0)
+        for weight in made.student.features.parameters():
+            weight.data += moved
+        passes = OfflinePasses(made, Noise(), tmp_path, 9)
+        passes.begin(1)
+        assert passes.store is not None
+        found.append(torch.stack([passes.store.read(k) for k in range(2)]))
+    assert torch.equal(found[0], found[1]) and not torch.equal(found[0], found[2])
+    passes.begin(2)
+    assert [path.name for path in tmp_path.iterdir()] == ["round-2"]
+
+
+def test_there_are_as_many_rounds_as_iterations_at_most(tmp_path: Path) -> None:
+    def rounds(iterations: int) -> int:
+        settings = tiny().replace(procedure="cbst", cbst_rounds=4, iterations=iterations)
+        return plan_rounds(settings, TargetCrops(Noise(), (32, 32), 0, 8), tmp_path).rounds
+
+    assert rounds(4) == 4
+    with pytest.raises(StvmError, match="iterations=3: procedure=cbst has 4 rounds"):
+        rounds(3)

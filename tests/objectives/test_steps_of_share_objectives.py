@@ -13,7 +13,7 @@ from torch.nn import functional as F
 from stvm.networks import SegmentationNetwork, build_network
 from stvm.objectives.objective import TargetBatch, TargetImages
 from stvm.settings import Settings
-from stvm.training.peer_builder import PeerAdaptation, build_peer
+from stvm.training.peer_builder import PeerAdaptation, build_peer, train_only
 
 CLASSES = 5
 CPU = torch.device("cpu")
@@ -238,6 +238,22 @@ def test_cotta_counts_pixels_and_keeps_its_anchor() -> None:
     anchor = adaptation.objective.networks()["anchor"]
     assert moved(anchor, "parameters") == set() and moved(anchor, "buffers") == set()
     assert not adaptation.student.training and not any(n.training for n in norms(anchor))
+
+
+class TwoNorms(nn.Module):
+    """Batch norm in both halves, as in networks whose classifier has one too."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.features, self.classifier = nn.BatchNorm2d(2), nn.BatchNorm2d(2)
+
+
+def test_a_frozen_classifier_keeps_the_statistics_of_its_own_batch_norm() -> None:
+    network: Any = TwoNorms().train()
+    train_only(network, "all_but_classifier")
+    assert network.features.training and not network.classifier.training
+    assert all(value.requires_grad for value in network.features.parameters())
+    assert not any(value.requires_grad for value in network.classifier.parameters())
 
 
 def permuted(network: SegmentationNetwork) -> None:

@@ -47,6 +47,8 @@ def test_presets_give_way_where_they_have_no_effect(procedure: str, preset: str)
         ({"procedure": "tent", "student_bn": "frozen"}, "student_bn=frozen has no effect"),
         ({"procedure": "tent", "hardst_threshold": 0.5}, "it belongs to procedure=hardst"),
         ({"hardst_threshold": 0.5}, "it belongs to procedure=hardst"),
+        ({"procedure": "shotim", "head_lr_factor": 3.0}, "head_lr_factor=3.0 has no effect"),
+        ({"procedure": "tent", "aug_strength": 0.5}, "procedure=tent: leave it out, or set"),
         ({"procedure": "maxsqares"}, "setting 'procedure' is 'maxsqares'"),
     ],
 )
@@ -63,6 +65,17 @@ def test_what_has_an_effect_is_taken() -> None:
     tent = Settings().replace(procedure="tent", optimizer="sgd")
     assert tent.training.optimizer == "sgd"
     assert Settings().replace(procedure="tent").training.optimizer == "adamw"
+
+
+def test_an_objective_brings_its_published_parts() -> None:
+    cotta = Settings().replace(procedure="cotta")
+    assert cotta.method.mt and cotta.method.aug and cotta.training.evaluated == "teacher"
+    assert (cotta.method.ema_period, cotta.method.teacher_bn) == (1, "keep")
+    for procedure in ("cotta", "tent"):
+        assert Settings().replace(procedure=procedure).training.head_lr_factor == 1
+    bns = {"iast": "frozen", "hcl": "statistics", "srda": "train"}
+    for procedure, student_bn in bns.items():
+        assert Settings().replace(procedure=procedure).method.student_bn == student_bn
 
 
 def test_leaving_an_objective_gives_back_what_it_brought() -> None:

@@ -4,10 +4,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 
 from stvm.errors import StvmError
+from stvm.source_model.loading import new_network
 from stvm.trial.inputs import check_inputs
-from stvm.trial.tried_passes import passes_of
+from stvm.trial.tried_passes import passes_of, try_shapes
 from tests.helpers.any_network import IN_BLOCKS, make_own
 from tests.helpers.tiny_settings import tiny
 
@@ -57,3 +59,21 @@ def test_training_is_tried_with_the_images_that_pass_at_once() -> None:
     trained = {(one.images, one.size) for one in passes_of(settings) if one.trains}
     assert trained == {(2, (24, 40)), (4, settings.source_crop())}
     assert passes_of(tiny(batch=8, accumulate=4)) == ()
+
+
+def test_the_first_image_of_each_shape_is_tried_and_named(tmp_path: Path) -> None:
+    network = new_network(tiny(network=make_own(tmp_path, IN_BLOCKS)))
+    seen: list[Any] = []
+    network.features.register_forward_pre_hook(lambda _, given: seen.append(given[0].shape[-2:]))
+    sizes = {"a": (64, 48), "b": (128, 48), "c": (64, 48), "odd": (80, 48), "odder": (80, 48)}
+    for name, size in sizes.items():
+        Image.new("RGB", size).save(tmp_path / f"{name}.png")
+    paths = [tmp_path / f"{name}.png" for name in sizes]
+
+    def taller(size: tuple[int, int]) -> tuple[int, int]:
+        return size[0] + 1, size[1]
+
+    try_shapes(network, taller, paths[:3])
+    assert seen == [(49, 64), (49, 128)]
+    with pytest.raises(StvmError, match=r"1 image of 49x80 .* of the shape of .*odd\.png$"):
+        try_shapes(network, taller, paths)
