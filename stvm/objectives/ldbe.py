@@ -14,6 +14,7 @@ first share on: q = 0.10 + 0.05 (r - 1) in the r-th mixed round.
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -30,11 +31,18 @@ def decay_of(step: int, largest: float) -> float:
     return min(1 - 1 / (step + 1), largest)
 
 
-def half_of_classes(labels: Tensor, draws: torch.Generator) -> Tensor:
-    """Mask of the pixels of half of the classes of an image, drawn at random, (H, W)."""
-    classes = labels.unique().cpu()
-    chosen = classes[torch.randperm(len(classes), generator=draws)[: len(classes) // 2]]
-    return torch.isin(labels, chosen.to(labels.device))
+def half_of_classes(labels: Tensor, order: list[int]) -> Tensor:
+    """Mask of the pixels of half of the classes of an image, (H, W).
+
+    Args:
+        labels: Classes, (H, W).
+        order: All classes in a random order; the first half of those in the image is taken.
+    """
+    there = torch.stack([(labels == c).any() for c in order])
+    number = there.cumsum(0)
+    taken = there & (number <= number[-1] // 2)
+    chosen = torch.zeros_like(taken).scatter(0, torch.tensor(order, device=labels.device), taken)
+    return chosen[labels]
 
 
 def mix(masks: Tensor, values: Tensor) -> Tensor:
@@ -72,7 +80,6 @@ class MixedByMovingAverage(NegativeLearning):
         self, given: Given, *, mixed_rounds: int, decay: float, confidence: float, **ld: Any
     ) -> None:
         super().__init__(given, **ld)
-        self.draws = torch.Generator().manual_seed(given.seed)
         self.decay = decay
         self.confidence = confidence
         self.number = 1
@@ -112,10 +119,16 @@ class MixedByMovingAverage(NegativeLearning):
         own, sure = self.average_label(batch.images)[:2]
         labels = torch.where(kept, batch.labels.long(), own)
         sure = sure.masked_fill(kept, 1.0)
-        masks = torch.stack([half_of_classes(one, self.draws) for one in labels])
+        orders = self.drawn_orders(iteration, len(labels))
+        masks = torch.stack([half_of_classes(*one) for one in zip(labels, orders, strict=True)])
         images = self.given.augment(mix(masks[:, None], batch.images))
         logits = self.given.predict(images)
         yield mixed_loss(logits, mix(masks, labels), mix(masks, sure), self.confidence)
+
+    def drawn_orders(self, iteration: int, images: int) -> list[list[int]]:
+        """All classes in a random order for each image, which the seed determines."""
+        draws = np.random.default_rng((self.given.seed, 5, iteration))
+        return [draws.permutation(self.given.num_classes).tolist() for _ in range(images)]
 
     @torch.no_grad()
     def after_step(self, iteration: int) -> None:
@@ -133,11 +146,9 @@ class MixedByMovingAverage(NegativeLearning):
         return {"average": self.average}
 
     def state_dict(self) -> dict[str, Any]:
-        """State of the draws, the round, and the steps of the moving average."""
-        draws = self.draws.get_state()
-        return {"draws": draws, "number": self.number, "steps": self.steps}
+        """The round, and the steps of the moving average."""
+        return {"number": self.number, "steps": self.steps}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Restores what `state_dict` returned."""
-        self.draws.set_state(state["draws"].cpu())
         self.number, self.steps = int(state["number"]), int(state["steps"])

@@ -199,6 +199,15 @@ def test_the_mixed_rounds_of_ldbe_begin_with_the_first_share_again(tmp_path: Pat
     assert (kept[1] != kept[2]).any()
 
 
+@pytest.mark.parametrize("cut", [0, 10, -30])
+def test_a_damaged_file_of_progress_costs_one_pass(cut: int, tmp_path: Path) -> None:
+    whole = made("iast", tmp_path / "labels")
+    path = tmp_path / "labels" / "progress.npz"
+    path.write_bytes(path.read_bytes()[:cut])
+    assert LabelStore(tmp_path / "labels", 5, SIZE, "me").done == 0
+    assert (made("iast", tmp_path / "labels") == whole).all()
+
+
 class Killed(BaseException):
     pass
 

@@ -8,11 +8,14 @@ import math
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
+from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.nn import functional as F
 
+from stvm.memory.estimate import phases
 from stvm.networks import SegmentationNetwork, build_network
 from stvm.objectives.objective import TargetBatch
 from stvm.training.adaptation import build
@@ -240,7 +243,7 @@ def test_two_mixed_steps_of_ldbe_are_those_of_the_twin() -> None:
     made, twin = built("ldbe"), Twin("ldbe")
     objective: Any = made.objective
     objective.number = 3
-    slow, draws = copy.deepcopy(twin.student), torch.Generator().manual_seed(0)
+    slow = copy.deepcopy(twin.student)
     for iteration, decay in ((1, 0.0), (2, 0.5)):
         batch = batch_at(iteration)
         assert batch.labels is not None
@@ -248,10 +251,11 @@ def test_two_mixed_steps_of_ldbe_are_those_of_the_twin() -> None:
         for n, y, x in (batch.labels != 255).nonzero().tolist():
             labels[n, y, x], shares[n, y, x] = int(batch.labels[n, y, x]), 1.0
         mixed = [x.clone() for x in (batch.images, labels, shares)]
+        draws = np.random.default_rng((0, 5, iteration))
         for n in range(2):
-            classes = sorted(set(labels[n].flatten().tolist()))
-            order = torch.randperm(len(classes), generator=draws).tolist()
-            chosen = [classes[k] for k in order[: len(classes) // 2]]
+            order = draws.permutation(C).tolist()
+            there = set(labels[n].flatten().tolist())
+            chosen = [c for c in order if c in there][: len(there) // 2]
             for y in range(32):
                 for x in range(32):
                     if int(labels[n, y, x]) not in chosen:
@@ -327,3 +331,29 @@ def test_parts_of_a_batch_have_its_gradient(procedure: str) -> None:
         moved.append(made.student.state_dict())
     for name, value in moved[0].items():
         torch.testing.assert_close(value, moved[1][name], rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("procedure", ALL)
+def test_the_memory_of_a_step_is_estimated(procedure: str) -> None:
+    settings = tiny().replace(batch=2, source_checkpoint="none")
+
+    def copies(name: str) -> float:
+        found = {p.name: p.parts for p in phases(settings.replace(procedure=name))}
+        return found["adaptation"]["weights"]
+
+    one = copies("minent") / 2
+    # Source and student stand in all of them; then the frozen start that labels, and own networks.
+    more = (copies(procedure) - copies("minent")) / one
+    if procedure == "urma":
+        # Its four decoders are as large as the classifier, a part of a network.
+        assert 1 < more < 5
+    else:
+        assert more == pytest.approx({"hcl": 3, "ldbe": 1}.get(procedure, 0), abs=0.01)
+
+
+def test_a_mixed_step_needs_no_value_on_the_processor() -> None:
+    made = built("ldbe")
+    objective: Any = made.objective
+    objective.number = 3
+    with FakeTensorMode(allow_non_fake_inputs=True):
+        assert made.step(batch_at(1), 1).loss.shape == ()
