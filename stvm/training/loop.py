@@ -117,8 +117,7 @@ def run_training(
     for number, (first, last) in enumerate(round_ends(total, rounds.count), start=1):
         if done >= last:
             continue
-        if done == 0:
-            # Before a pass, which may move the statistics of batch norm.
+        if done == 0:  # before a pass, which may move the statistics of batch norm
             training.before_first_step()
         if done == first:
             _save_or_restore(training, done, state, checkpoint)

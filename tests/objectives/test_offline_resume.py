@@ -20,7 +20,7 @@ from stvm.settings import Settings
 from stvm.source_model.ensure import ensure_source
 from stvm.source_model.supervised import load_source
 from stvm.training.adaptation import adapt
-from stvm.training.offline_passes import OfflinePasses, plan_rounds
+from stvm.training.offline_passes import LabelPlace, OfflinePasses, plan_rounds
 from stvm.training.resume import TrainingCheckpoint
 from stvm.trial.run_and_record import run_and_record
 from tests.helpers.tiny_settings import tiny
@@ -201,7 +201,7 @@ def test_labels_belong_to_the_student_that_made_them_and_go_with_their_round(
         made = built("cbst", 60.0)
         for weight in made.student.features.parameters():
             weight.data += moved
-        passes = OfflinePasses(made, Noise(), tmp_path, 9)
+        passes = OfflinePasses(made, Noise(), LabelPlace(tmp_path), 9)
         passes.begin(1)
         assert passes.store is not None
         found.append(torch.stack([passes.store.read(k) for k in range(2)]))
