@@ -109,3 +109,10 @@ def test_crops_of_labels_are_cut_with_the_very_crop(tmp_path: Path) -> None:
         assert labels.dtype == torch.uint8 and torch.equal(crop[0], labels)
     for position in range(6, 12):
         assert crops[position][1].unique().tolist() == [crops.crops.cut(position)[1]]
+
+
+def test_crops_reach_every_edge_of_an_image() -> None:
+    crops = TargetCrops(Channels(), (9, 11), 0, 60)
+    corners = {crops.cut(position)[2:] for position in range(60)}
+    assert corners == {(0, 0), (0, 1), (1, 0), (1, 1)}
+    assert TargetCrops(Channels(), (10, 12), 0, 3).cut(1)[2:] == (0, 0)
