@@ -58,7 +58,9 @@ def take_steps(adaptation: PeerAdaptation, steps: int = 2) -> None:
 
 @cuda
 @pytest.mark.slow
-@pytest.mark.parametrize("network", NETWORKS)
+@pytest.mark.parametrize(
+    "network", [NETWORKS[0], pytest.param(NETWORKS[1], marks=pytest.mark.long)]
+)
 @pytest.mark.parametrize("procedure", PEERS)
 def test_every_tensor_of_two_steps_of_the_papers_networks_is_on_the_gpu(
     procedure: str, network: str

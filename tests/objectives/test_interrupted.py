@@ -55,6 +55,7 @@ def test_interrupted_and_resumed_ends_equal_to_the_bit(
 
 
 @pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("procedure", PEERS)
 def test_a_trial_has_the_result_of_every_other(procedure: str, cache: Path) -> None:
     settings = settings_of(procedure)

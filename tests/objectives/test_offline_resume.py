@@ -79,6 +79,7 @@ def labels_written(results: Results) -> list[Path]:
 
 
 @pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("procedure", ALL)
 def test_a_trial_interrupted_at_any_place_ends_with_the_same_record(
     procedure: str, cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -31,6 +31,7 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("row", ROWS)
 def test_an_interrupted_trial_ends_with_the_record_of_a_whole_one(
     row: str, cache: Path, tmp_path: Path
