@@ -190,7 +190,11 @@ def cost_sheet(table: Table) -> Sheet:
         ),
         tuple(_cost_cells(line, ends) for line in table.lines),
         breaks=_breaks(table.lines),
-        notes=(_TIME, _STEP, _ENDS, *_choice_note(table.manifest.facts)),
+        notes=(
+            notes.pool_note(table.pooled, table.manifest.dataset),
+            *(_TIME, _STEP, _ENDS),
+            *_choice_note(table.manifest.facts),
+        ),
     )
 
 

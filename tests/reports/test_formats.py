@@ -88,7 +88,7 @@ def test_environments_balance_in_every_table_and_in_the_document(tmp_path):
     for made in sheets:
         assert balanced(to_latex(made)) and r"\toprule" in to_latex(made)
     text = to_document(sheets)
-    assert balanced(text) and text.startswith(r"\documentclass") and len(sheets) == 11
+    assert balanced(text) and text.startswith(r"\documentclass") and len(sheets) == 14
     assert not balanced(text.replace(r"\end{tabular}", "", 1))
 
 

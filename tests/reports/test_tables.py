@@ -298,7 +298,11 @@ def test_realisations_tuned_on_stay_out_of_every_table_but_the_scores(tmp_path):
         if made.name == "scores":
             assert "Realisations tuned on are among them: 100." in made.notes
             continue
+        if made.name == "table8_published":
+            continue
         assert "Fresh realisations pooled: 0; tuned on and left out: 100." in made.notes
+        if made.name == "table8_cost":
+            continue
         column = [column.key for column in made.columns].index("n")
         measured = [r for i, r in enumerate(made.rows) if i not in made.published_rows]
         counts = {row[column].value for row in measured}

@@ -33,6 +33,13 @@ def nested(tree: Any, path: str) -> Any:
     return tree
 
 
+def without_empty(curve: list[dict[str, Any]] | None) -> list[dict[str, Any]] | None:
+    """Points without the fields of objectives, which are empty columns for a trial of STvM."""
+    if curve is None:
+        return None
+    return [{name: value for name, value in p.items() if value is not None} for p in curve]
+
+
 @pytest.mark.slow
 def test_every_value_of_the_records_is_in_the_file(recorded: Path, tmp_path: Path) -> None:
     root = tmp_path / "results"
@@ -63,7 +70,8 @@ def test_every_value_of_the_records_is_in_the_file(recorded: Path, tmp_path: Pat
             path = {"setting": f"settings.{rest}", "run": name, "failure": name}.get(part)
             path = path or (name if name in ("hash", "status", "variant") else f"result.{name}")
             expected = nested(record, path)
-            assert row[name] == (None if isinstance(expected, dict) else expected), name
+            found = without_empty(row[name]) if name == "curve" else row[name]
+            assert found == (None if isinstance(expected, dict) else expected), name
     mine = frame.loc[tiny().hash()]
     assert list(zip(mine["studies"], mine["rows"], strict=True)) == [
         ("one-a", "A"),
