@@ -9,6 +9,7 @@ from studies.rate_choice import Choice, choose
 from studies.study_builder import StudyBuilder, evaluation_rule
 from stvm.records.label_free_objectives import OBJECTIVES, Objective
 from stvm.records.results import Results
+from stvm.records.trial_label import ORACLE
 from stvm.search.space import search_split
 from stvm.settings import Settings
 from stvm.settings.naming import digest
@@ -20,8 +21,6 @@ SCORE = "information_maximisation"
 CHOICE_SEED = 1000
 CHOICE_REALISATION = 1000
 """Realisation of the choice for presets that were tuned on none."""
-ORACLE = ", oracle's rate"
-"""End of the name of a row whose rate was chosen by target labels."""
 _VARIED = ("adabn_share",)
 
 

@@ -7,9 +7,7 @@ from statistics import median
 from reports.sheets.rows import PooledStudy, Row, collect
 from reports.tables.ablation_rows import ROWS
 from stvm.records.record import Record
-
-ORACLE = ", oracle's rate"
-"""End of the name of a row whose learning rate was chosen by target labels."""
+from stvm.records.trial_label import ORACLE
 
 
 @dataclass(frozen=True)

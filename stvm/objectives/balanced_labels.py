@@ -26,8 +26,7 @@ def class_thresholds(histogram: ConfidenceHistogram, share: float) -> NDArray[np
         histogram: Confidences of the predicted pixels, N_c of class c.
         share: Share of the pixels of each class that is kept.
     """
-    # A share such as 0.2 is a little above itself in binary, and 0.3 a little below.
-    ranks = np.floor(share * histogram.totals() + 1e-9).astype(np.int64)
+    ranks = histogram.ranks_of_share(share)
     return np.where(ranks > 0, histogram.ranked(np.maximum(ranks, 1)), 1.0)
 
 

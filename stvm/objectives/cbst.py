@@ -15,15 +15,20 @@ commands train in eval mode, as they lack its option --is-training.
 Labels: the student at the start of each round, in eval mode.
 """
 
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Iterator
 
 from torch import Tensor
 
 from stvm.objectives.balanced_labels import share_of_round, write_balanced_labels
 from stvm.objectives.kept_cross_entropy import kept_cross_entropy, kept_pixels
 from stvm.objectives.label_store import LabelStore
-from stvm.objectives.objective import Given, Objective, TargetBatch, TargetImages
+from stvm.objectives.objective import (
+    Given,
+    Objective,
+    TargetBatch,
+    TargetImages,
+    in_labelled_parts,
+)
 
 
 class ClassBalanced(Objective):
@@ -52,11 +57,6 @@ class ClassBalanced(Objective):
         self.shares = (share, share_step, share_most)
         self.kept: Tensor | float = 0.0
 
-    @classmethod
-    def rounds_of(cls, own: Mapping[str, Any]) -> int:
-        """Number of rounds, each with an offline pass before it."""
-        return int(own["rounds"])
-
     def begin_round(self, number: int, images: TargetImages, labels: LabelStore | None) -> None:
         """Labels all target images."""
         assert labels is not None
@@ -70,10 +70,8 @@ class ClassBalanced(Objective):
     def losses(self, batch: TargetBatch, iteration: int) -> Iterator[Tensor]:
         """The loss, one part of the batch after another."""
         assert batch.labels is not None
-        images, kept = self.given.augment(batch.images), kept_pixels(batch.labels)
-        self.kept = kept.float().mean()
-        parts = images.chunk(self.given.parts), batch.labels.chunk(self.given.parts)
-        for part, labels in zip(*parts, strict=True):
+        self.kept = kept_pixels(batch.labels).float().mean()
+        for part, labels in in_labelled_parts(self.given, batch.images, batch.labels):
             yield self.loss(self.given.predict(part), labels, batch.labels)
 
     def loss(self, logits: Tensor, labels: Tensor, whole: Tensor) -> Tensor:

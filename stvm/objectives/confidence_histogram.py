@@ -57,6 +57,12 @@ class ConfidenceHistogram:
         totals: NDArray[np.int64] = self.counts.sum(axis=1)
         return totals
 
+    def ranks_of_share(self, share: float) -> NDArray[np.int64]:
+        """floor(share n_c), the rank that a share of the n_c pixels of each class reaches, (C,)."""
+        # A share such as 0.2 is a little above itself in binary, and 0.3 a little below.
+        ranks: NDArray[np.int64] = np.floor(share * self.totals() + 1e-9).astype(np.int64)
+        return ranks
+
     def ranked(self, ranks: Sequence[int] | NDArray[np.int64]) -> NDArray[np.float64]:
         """Lower edge of the cell of the confidence at a rank of each class, (C,).
 

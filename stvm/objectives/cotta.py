@@ -25,7 +25,7 @@ from torch.nn import functional as F
 from stvm.method.label_views import resized
 from stvm.method.mean_teacher import frozen_copy
 from stvm.networks import upsample
-from stvm.objectives.objective import Given, Objective, TargetBatch
+from stvm.objectives.objective import Given, Objective, TargetBatch, in_labelled_parts
 
 SCALES = (0.5, 0.75, 1.25, 1.5, 1.75, 2.0)
 """Published scales beside the image as it is."""
@@ -120,11 +120,9 @@ class Cotta(Objective):
     def losses(self, batch: TargetBatch, iteration: int) -> Iterator[Tensor]:
         """Cross-entropy to the labels, one part of the batch after another."""
         labels = self.label(batch.images)
-        noisy = self.given.augment(batch.images)
-        parts = self.given.parts
-        for images, classes in zip(noisy.chunk(parts), labels.chunk(parts), strict=True):
+        for images, classes in in_labelled_parts(self.given, batch.images, labels):
             loss = F.cross_entropy(self.given.predict(images), classes, reduction="none").mean()
-            yield loss * (len(images) / len(noisy))
+            yield loss * (len(images) / len(batch.images))
 
     @torch.no_grad()
     def label(self, images: Tensor) -> Tensor:

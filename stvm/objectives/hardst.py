@@ -15,7 +15,7 @@ from torch import Tensor
 
 from stvm.data.classes import IGNORE_INDEX
 from stvm.objectives.kept_cross_entropy import kept_cross_entropy, kept_pixels
-from stvm.objectives.objective import Given, Objective, TargetBatch
+from stvm.objectives.objective import Given, Objective, TargetBatch, in_labelled_parts
 
 
 class HardLabels(Objective):
@@ -36,8 +36,7 @@ class HardLabels(Objective):
         found, confidence, *_ = self.given.label(batch.images)
         labels = found.where(confidence > self.threshold, IGNORE_INDEX)
         self.kept = kept_pixels(labels).float().mean()
-        images, parts = self.given.augment(batch.images), self.given.parts
-        for part, wanted in zip(images.chunk(parts), labels.chunk(parts), strict=True):
+        for part, wanted in in_labelled_parts(self.given, batch.images, labels):
             yield kept_cross_entropy(self.given.predict(part), wanted, labels)
 
     def measured(self) -> Mapping[str, Tensor | float]:

@@ -17,8 +17,7 @@ The student labels with the statistics of each single image, and its running sta
 pass, as in the release: an AdaBN inside LD. Dropout is off in it.
 """
 
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Iterator
 
 import numpy as np
 import torch
@@ -32,7 +31,13 @@ from stvm.objectives.confidence_histogram import ConfidenceHistogram, as_float32
 from stvm.objectives.entropy import entropy
 from stvm.objectives.kept_cross_entropy import kept_cross_entropy, kept_pixels
 from stvm.objectives.label_store import LabelStore
-from stvm.objectives.objective import Given, Objective, TargetBatch, TargetImages
+from stvm.objectives.objective import (
+    Given,
+    Objective,
+    TargetBatch,
+    TargetImages,
+    in_labelled_parts,
+)
 from stvm.objectives.offline_pass import OfflinePass, restore_statistics, statistics_of
 
 HIGHEST = 1 - 1e-9
@@ -44,8 +49,7 @@ _SPREAD = 3
 
 def class_bounds(histogram: ConfidenceHistogram, share: float) -> NDArray[np.float64]:
     """t_c of each class, (C,); a class without pixels has the largest."""
-    totals = histogram.totals()
-    ranks = np.floor(share * totals + 1e-9).astype(np.int64)
+    totals, ranks = histogram.totals(), histogram.ranks_of_share(share)
     found = histogram.ranked(np.maximum(np.where(ranks > 0, ranks, totals), 1))
     return np.minimum(np.where(totals > 0, found, 1.0), HIGHEST)
 
@@ -110,11 +114,6 @@ class NegativeLearning(Objective):
         self.labeller = Labeller(given.student, "batch", True, given.forward_mode)
         self.kept: Tensor | float = 0.0
 
-    @classmethod
-    def rounds_of(cls, own: Mapping[str, Any]) -> int:
-        """Number of rounds, each with an offline pass before it."""
-        return int(own["rounds"])
-
     def begin_round(self, number: int, images: TargetImages, labels: LabelStore | None) -> None:
         """Labels all target images; the student's running statistics follow the pass."""
         assert labels is not None
@@ -141,8 +140,7 @@ class NegativeLearning(Objective):
         assert batch.labels is not None
         self.kept = kept_pixels(batch.labels).float().mean()
         rank = self.drawn_rank(iteration)
-        images = self.given.augment(batch.images).chunk(self.given.parts)
-        for part, labels in zip(images, batch.labels.chunk(self.given.parts), strict=True):
+        for part, labels in in_labelled_parts(self.given, batch.images, batch.labels):
             logits = self.given.predict(part)
             everywhere = self.weights[0] * entropy(logits).mean()
             everywhere = everywhere + self.weights[1] * negative_loss(logits, rank)

@@ -105,12 +105,14 @@ class Objective:
 
     @classmethod
     def rounds_of(cls, own: Mapping[str, Any]) -> int:
-        """Number of rounds of equal length; each begins with `begin_round`.
+        """Number of rounds of equal length, each of which begins with `begin_round`.
+
+        It is the setting `rounds` of the objective, and 1 for an objective without that setting.
 
         Args:
             own: Its settings by name, without the objective's name in front.
         """
-        return 1
+        return int(own.get("rounds", 1))
 
     def losses(self, batch: TargetBatch, iteration: int) -> Iterable[Tensor]:
         """Scalars with gradient whose sum is the loss of an iteration, computed one by one.
@@ -170,3 +172,17 @@ def in_parts(given: Given, images: Tensor, loss: Callable[[Tensor], Tensor]) -> 
     """
     for part in images.chunk(given.parts):
         yield loss(given.predict(part)) * (len(part) / len(images))
+
+
+def in_labelled_parts(
+    given: Given, images: Tensor, labels: Tensor
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """The student's input and its labels, one equal part of the batch after another.
+
+    Args:
+        given: Photometric noise and number of parts.
+        images: Clean crops, (N, 3, H, W); the noise is drawn once for the whole batch.
+        labels: Their labels, (N, H, W).
+    """
+    noisy = given.augment(images)
+    return zip(noisy.chunk(given.parts), labels.chunk(given.parts), strict=True)

@@ -14,7 +14,7 @@ Labels: those of CBST at the share 0.20, made once by the network of the start, 
 of image and mirror image. The release counts every tenth pixel for K_c; here all are counted.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any
 
 from torch import Tensor, nn
@@ -25,7 +25,7 @@ from stvm.networks import upsample
 from stvm.objectives.cbst import ClassBalanced
 from stvm.objectives.kept_cross_entropy import kept_cross_entropy, kept_pixels
 from stvm.objectives.minent import normalised_entropy
-from stvm.objectives.objective import Given, TargetBatch
+from stvm.objectives.objective import Given, TargetBatch, in_labelled_parts
 
 
 def disagreement(logits: Tensor, decoded: list[Tensor]) -> Tensor:
@@ -77,17 +77,11 @@ class UncertaintyReduction(ClassBalanced):
         self.extract, self.classify = wrap(given.student.extract), wrap(given.student.classifier)
         self.decode = [wrap(head) for head in heads]
 
-    @classmethod
-    def rounds_of(cls, own: Mapping[str, Any]) -> int:
-        """The labels are made once."""
-        return 1
-
     def losses(self, batch: TargetBatch, iteration: int) -> Iterator[Tensor]:
         """The loss, one part of the batch after another."""
         assert batch.labels is not None
         self.kept = kept_pixels(batch.labels).float().mean()
-        images = self.given.augment(batch.images).chunk(self.given.parts)
-        for part, labels in zip(images, batch.labels.chunk(self.given.parts), strict=True):
+        for part, labels in in_labelled_parts(self.given, batch.images, batch.labels):
             size = (part.shape[-2], part.shape[-1])
             features = self.extract(part)
             logits = upsample(self.classify(features), size)

@@ -2,6 +2,8 @@
 
 import re
 
+ORACLE = ", oracle's rate"
+"""End of the variant of a trial whose learning rate was chosen by target labels."""
 _AFTER_VARIANT = re.compile(r" (?:realisation|rome|rio|tokyo|taipei|seed) ?")
 
 
