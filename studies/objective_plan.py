@@ -7,8 +7,8 @@ from typing import Any
 from studies import ablation
 from studies.rate_choice import Choice, choose
 from studies.study_builder import StudyBuilder, evaluation_rule
-from stvm.records.label_free_objectives import OBJECTIVES, Objective
 from stvm.records.results import Results
+from stvm.records.selection_scores import SELECTION_SCORES, SelectionScore
 from stvm.records.trial_label import ORACLE
 from stvm.search.space import search_split
 from stvm.settings import Settings
@@ -81,7 +81,7 @@ class Plan:
     own: dict[str, str]
     candidates: tuple[Candidate, ...]
     without: tuple[str, ...] = ()
-    score: Objective = OBJECTIVES[SCORE]
+    score: SelectionScore = SELECTION_SCORES[SCORE]
     seed: int = CHOICE_SEED
     realisation: int | None = None
     rename: Rename = lambda settings: settings

@@ -35,8 +35,8 @@ from studies.rate_choice import Choice
 from studies.study_options import study_parser
 from stvm.errors import StvmError, unknown
 from stvm.files import refuse_file
-from stvm.records.label_free_objectives import OBJECTIVES, Objective, find_objective
 from stvm.records.results import Results
+from stvm.records.selection_scores import SELECTION_SCORES, SelectionScore, find_selection_score
 from stvm.settings.peers import PEERS, fields_of
 from stvm.settings.presets import find_preset
 from stvm.study import Rename
@@ -80,17 +80,19 @@ def _rows_named(
     return found
 
 
-def find_score(name: str) -> Objective:
+def find_score(name: str) -> SelectionScore:
     """The score to choose by.
 
     Raises:
         StvmError: an unknown one, or one that reads target labels.
     """
-    if name not in OBJECTIVES:
-        raise unknown("score", name, [n for n, other in OBJECTIVES.items() if not other.oracle])
-    score = find_objective(name)
+    if name not in SELECTION_SCORES:
+        raise unknown(
+            "score", name, [n for n, other in SELECTION_SCORES.items() if not other.oracle]
+        )
+    score = find_selection_score(name)
     if score.oracle:
-        others = ", ".join(n for n, other in OBJECTIVES.items() if not other.oracle)
+        others = ", ".join(n for n, other in SELECTION_SCORES.items() if not other.oracle)
         raise StvmError(
             f"--score {name} reads target labels, and its choice is a row of its own: name one of "
             f"{others}"
@@ -166,7 +168,7 @@ def act(options: argparse.Namespace, changes: dict[str, str]) -> int:
     return max(code, run_study(study, options))
 
 
-def describe_choices(choices: Mapping[str, Choice | None], score: Objective) -> str:
+def describe_choices(choices: Mapping[str, Choice | None], score: SelectionScore) -> str:
     """One line for each row: the rate chosen without labels, and the oracle's."""
     lines = [f"Learning rates chosen by {score.label}, and by target labels (oracle):"]
     for row, choice in choices.items():

@@ -114,7 +114,7 @@ def _run(plan: Plan, running: Search, results: Results, options: argparse.Namesp
 
     print(f"{title(plan)}\nstudy {plan.name} in {running.place}")
     split = search_split(plan.base)
-    if plan.objective.oracle:
+    if plan.score.oracle:
         print(f"oracle: trials are chosen by labels of the target's {split} split")
     if plan.same_split:
         print(f"search trials are measured on the split of the report, {split}")

@@ -7,10 +7,10 @@ trial did: the collapse is seen in the predictions, without a label.
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from stvm.records.label_free_objectives import OBJECTIVES, Objective
 from stvm.records.record import Record
+from stvm.records.selection_scores import SELECTION_SCORES, SelectionScore
 
-ORACLE = OBJECTIVES["miou"]
+ORACLE = SELECTION_SCORES["miou"]
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class Choice:
     oracle: float
 
 
-def choose(tried: Mapping[float, Record | None], score: Objective) -> Choice | None:
+def choose(tried: Mapping[float, Record | None], score: SelectionScore) -> Choice | None:
     """The choice among trials by learning rate; None while one of them has no record.
 
     Where no trial can be chosen, since all failed, the lowest rate is.
@@ -43,7 +43,7 @@ def choose(tried: Mapping[float, Record | None], score: Objective) -> Choice | N
     return Choice(rate, _best(records, ORACLE) or min(records))
 
 
-def _best(records: Mapping[float, Record], score: Objective) -> float | None:
+def _best(records: Mapping[float, Record], score: SelectionScore) -> float | None:
     """The rate with the best value, among equals the lowest; None where no trial has one."""
     sign = 1 if score.higher_is_better else -1
     values = {

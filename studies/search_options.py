@@ -6,7 +6,7 @@ from studies.arguments import positive, whole_number
 from studies.study_options import study_parser
 from stvm.errors import StvmError
 from stvm.files import checked_name
-from stvm.records.label_free_objectives import OBJECTIVES, find_objective
+from stvm.records.selection_scores import SELECTION_SCORES, find_selection_score
 from stvm.search.plan import Plan
 from stvm.search.space import DEFAULT_PARAMETERS, find_parameters, searchable
 from stvm.search.storage import PRUNERS, SAMPLERS, find_name
@@ -37,7 +37,7 @@ def _add_choices(group: argparse._ArgumentGroup) -> None:
     add(
         "--objective",
         default=DEFAULT_OBJECTIVE,
-        help=f"score to choose by: {', '.join(OBJECTIVES)}; miou is an oracle",
+        help=f"score to choose by: {', '.join(SELECTION_SCORES)}; miou is an oracle",
     )
     add(
         "--parameters",
@@ -102,7 +102,7 @@ def build_plan(options: argparse.Namespace, changes: dict[str, str]) -> Plan:
         preset=options.preset,
         base=base,
         parameters=find_parameters(options.parameters, base),
-        objective=find_objective(options.objective),
+        score=find_selection_score(options.objective),
         sampler=find_name(options.sampler, SAMPLERS, "sampler"),
         sampler_seed=options.sampler_seed,
         pruner=find_name(options.pruner, PRUNERS, "pruner"),

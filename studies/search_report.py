@@ -92,25 +92,24 @@ def refuse_other_files_of_search(
 def rule(plan: Plan) -> str:
     """A sentence on how the best setting is chosen and how it is measured."""
     measured, none = evaluation_rule(plan.base), "; nothing is selected by target labels."
-    if plan.objective.oracle:
+    if plan.score.oracle:
         measured = measured.removesuffix(none) + "."
     seen = (
         f"the target's {search_split(plan.base)} split"
-        if plan.objective.oracle
+        if plan.score.oracle
         else ("unlabelled target images")
     )
     split = search_split(plan.base)
     same = f" Search trials too are measured on the split {split}." if plan.same_split else ""
     return (
-        f"Settings are chosen by {plan.objective.label} on {seen}, seed {plan.seed}. "
-        f"{measured}{same}"
+        f"Settings are chosen by {plan.score.label} on {seen}, seed {plan.seed}. {measured}{same}"
     )
 
 
 def title(plan: Plan) -> str:
     """A title of one line for people."""
     names = ", ".join(p.name for p in plan.parameters)
-    return f"Search for {names} by {plan.objective.label}, preset {plan.preset}"
+    return f"Search for {names} by {plan.score.label}, preset {plan.preset}"
 
 
 def find_facts(plan: Plan, study: optuna.Study, place: str, seeds: Sequence[int]) -> dict[str, Any]:
@@ -119,8 +118,8 @@ def find_facts(plan: Plan, study: optuna.Study, place: str, seeds: Sequence[int]
 
     facts: dict[str, Any] = {k: v for k, v in plan.identity().items() if k != "settings"}
     facts |= {
-        "objective": plan.objective.name,
-        "oracle": plan.objective.oracle,
+        "objective": plan.score.name,
+        "oracle": plan.score.oracle,
         "storage": place,
         "study": plan.name,
         "defaults": default_values(plan.parameters, plan.base),
@@ -146,7 +145,7 @@ def list_search(plan: Plan, study: optuna.Study | None, place: str) -> None:
         values = t.user_attrs.get("settings") or t.system_attrs.get("fixed_params", t.params)
         state = t.state.name
         if state == "COMPLETE" and t.value is not None:
-            state += f"  {plan.objective.label} {format_value(t.value, plan.objective)}"
+            state += f"  {plan.score.label} {format_value(t.value, plan.score)}"
         state += f"  {t.user_attrs['reason']}" if "reason" in t.user_attrs else ""
         print(f"  trial {t.number:<4d} {format_assignments(values):48s}  {state}")
     counts = Counter(t.state.name for t in trials)
@@ -192,8 +191,8 @@ def conclude(plan: Plan, study: optuna.Study, changes: dict[str, str], folder: P
     values: Values = best.user_attrs["settings"]
     assert best.value is not None
     print(
-        f"\nbest of {len(study.get_trials(deepcopy=False))}{oracle * plan.objective.oracle}: "
-        f"trial {best.number}, {plan.objective.label} {format_value(best.value, plan.objective)}: "
+        f"\nbest of {len(study.get_trials(deepcopy=False))}{oracle * plan.score.oracle}: "
+        f"trial {best.number}, {plan.score.label} {format_value(best.value, plan.score)}: "
         f"{format_assignments(values)}"
     )
     others = [shlex.quote(f"{k}={v}") for k, v in changes.items() if k not in values]
@@ -207,6 +206,6 @@ def conclude(plan: Plan, study: optuna.Study, changes: dict[str, str], folder: P
     shares = importances(study)
     if isinstance(shares, dict):
         shares = ", ".join(f"{name} {share:.2f}" for name, share in shares.items())
-    print(f"importances for {plan.objective.label}: {shares}")
-    for line in write_plots(study, plan.objective.label, folder):
+    print(f"importances for {plan.score.label}: {shares}")
+    for line in write_plots(study, plan.score.label, folder):
         print(line)

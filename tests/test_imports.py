@@ -120,6 +120,18 @@ def test_no_two_modules_have_one_name() -> None:
     assert [name for name, count in names.items() if count > 1] == []
 
 
+def test_names_of_the_objectives_stand_for_nothing_else() -> None:
+    """A loss and a score to choose by were both called `Objective`."""
+    rooms: dict[str, set[str | None]] = {}
+    for name, path in modules().items():
+        for node in ast.parse(path.read_text(encoding="utf-8")).body:
+            if isinstance(node, ast.ClassDef):
+                rooms.setdefault(node.name, set()).add(room(name))
+    ours = {name: found for name, found in rooms.items() if "objectives" in found}
+    assert "Objective" in ours
+    assert [name for name, found in ours.items() if len(found) > 1] == []
+
+
 def test_rooms_are_few() -> None:
     assert len(LEVEL) <= 21 and len(LAYERS) <= 10
 

@@ -14,8 +14,8 @@ from reports.tables import table5
 from reports.tables.ablation_rows import row_label
 from reports.tables.fig1 import Curve
 from reports.tables.score_ranking import SCORES, Group, by_realisation
-from stvm.records.label_free_objectives import Objective
 from stvm.records.manifest import Manifest
+from stvm.records.selection_scores import SelectionScore
 from stvm.statistics import rank_correlation, selection_regret
 
 _COMPARED = ("Source", "ST_MT", "STvM", "Oracle")
@@ -111,7 +111,7 @@ def _draw_points(axes: Axes, sign: int, points: Points, label: str, **style: Any
         axes.plot(x, y, linestyle="none", label=label, **style)
 
 
-def _score_plot(group: Group, score: Objective) -> Plot:
+def _score_plot(group: Group, score: SelectionScore) -> Plot:
     collapsed = {trial.hash for trial, record in group.done if record.collapsed}
     whole: Points = []
     fallen: Points = []
@@ -136,7 +136,7 @@ def _score_plot(group: Group, score: Objective) -> Plot:
     return Plot(to_svg(figure, f"score-{score.name}", caption), caption)
 
 
-def _score_caption(score: Objective, pairs: dict[int, Points]) -> str:
+def _score_caption(score: SelectionScore, pairs: dict[int, Points]) -> str:
     rho, regret = rank_correlation(pairs).rho, selection_regret(pairs)
     texts = ["undefined" if rho is None else number(rho, 1, sign=True, digits=2)]
     texts += [f"choosing by it loses {number(regret.chosen)} points of mIoU"] if regret else []

@@ -10,13 +10,13 @@ from reports.sheets.sheet import Cell, Column, Sheet
 from reports.tables.chosen_studies import ChosenStudies
 from reports.tables.table_spec import TableSpec
 from stvm.errors import StvmError
-from stvm.records.label_free_objectives import OBJECTIVES, Objective
 from stvm.records.manifest import Manifest, Trial
 from stvm.records.record import Record
+from stvm.records.selection_scores import SELECTION_SCORES, SelectionScore
 from stvm.statistics import MIN_TRIALS, ScoredTrial, rank_correlation, selection_regret
 
-SCORES = tuple(objective for objective in OBJECTIVES.values() if not objective.oracle)
-"""Objectives that need no target label."""
+SCORES = tuple(score for score in SELECTION_SCORES.values() if not score.oracle)
+"""Scores that need no target label."""
 RANKED = (
     "ablation",
     "hparam_grid",
@@ -45,7 +45,7 @@ class Group:
     done: tuple[tuple[Trial, Record], ...]
     lost: int
 
-    def scored(self, score: Objective) -> list[tuple[Trial, float, float]]:
+    def scored(self, score: SelectionScore) -> list[tuple[Trial, float, float]]:
         """Trial, score (higher is better) and mIoU of the trials that have the score."""
         sign = 1 if score.higher_is_better else -1
         return [

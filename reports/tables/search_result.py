@@ -16,8 +16,8 @@ from reports.sheets.sheet import Cell, Column, Sheet
 from reports.tables.chosen_studies import ChosenStudies
 from reports.tables.table_spec import TableSpec
 from stvm.errors import StvmError
-from stvm.records.label_free_objectives import OBJECTIVES, Objective
 from stvm.records.manifest import Manifest, command
+from stvm.records.selection_scores import SELECTION_SCORES, SelectionScore
 from stvm.statistics import Estimate, paired_difference
 
 _ROWS = ("default", "best")
@@ -33,13 +33,13 @@ def _columns(label: str) -> tuple[Column, ...]:
     )
 
 
-def _objective(facts: Mapping[str, Any]) -> Objective | None:
-    return OBJECTIVES.get(str(facts.get("objective", "")))
+def _score(facts: Mapping[str, Any]) -> SelectionScore | None:
+    return SELECTION_SCORES.get(str(facts.get("objective", "")))
 
 
-def _judged(objective: Objective, row: Row) -> Cell:
-    """Cell with the mean of the objective over the report's trials, as the search shows it."""
-    scale, digits = (100, 1) if objective.oracle else (1, 4)
+def _judged(score: SelectionScore, row: Row) -> Cell:
+    """Cell with the mean of the score over the report's trials, as the search shows it."""
+    scale, digits = (100, 1) if score.oracle else (1, 4)
     return figure(row.estimate.mean, row.trials, scale=scale, digits=digits)
 
 
@@ -52,11 +52,11 @@ def _words(values: Any) -> str:
 
 
 def _how(facts: Mapping[str, Any]) -> list[str]:
-    objective, states = _objective(facts), facts.get("states")
+    score, states = _score(facts), facts.get("states")
     texts = []
-    if objective:
+    if score:
         texts.append(
-            f"Chosen by {objective.label}, {'higher' if objective.higher_is_better else 'lower'} "
+            f"Chosen by {score.label}, {'higher' if score.higher_is_better else 'lower'} "
             f"is better; its column is the mean over the same trials. Sampler "
             f"{facts.get('sampler', 'not recorded')}."
         )
@@ -76,21 +76,21 @@ def sheet(manifest: Manifest, records: Records) -> Sheet | None:
     default, best = (rows[name] for name in _ROWS)
     delta = difference(paired_difference(best.values, default.values), best, default)
     facts = manifest.facts
-    objective = _objective(facts)
+    score = _score(facts)
     judged = {name: Cell("") for name in _ROWS}
-    if objective:
+    if score:
         found = collect(
             pooled.records,
-            objective.value,
+            score.value,
             _ROWS,
         )
-        judged = {name: _judged(objective, found[name]) for name in _ROWS}
+        judged = {name: _judged(score, found[name]) for name in _ROWS}
     return Sheet(
         "search",
         notes.tuned_mark("Best of the search beside the default", pooled),
         notes.heading(manifest),
         manifest.rule,
-        _columns(objective.label if objective else "objective"),
+        _columns(score.label if score else "objective"),
         (
             (Cell("default"), Cell(_words(facts.get("defaults"))), *measured_cells(default),
              *difference(Estimate(0), default), judged["default"]),
@@ -107,7 +107,7 @@ def sheet(manifest: Manifest, records: Records) -> Sheet | None:
 
 
 def importance_sheet(manifest: Manifest) -> Sheet | None:
-    """Share of each setting in the variation of the objective; None where it is not known.
+    """Share of each setting in the variation of the score; None where it is not known.
 
     Raises:
         StvmError: a share or a setting is no figure.
@@ -122,8 +122,8 @@ def importance_sheet(manifest: Manifest) -> Sheet | None:
             f"study {manifest.base}: 'importances', 'best' and 'defaults' of its facts must be "
             f"figures by setting; run `{command(manifest.study)}` again"
         )
-    objective = _objective(facts)
-    label = objective.label if objective else "the objective"
+    score = _score(facts)
+    label = score.label if score else "the objective"
     return Sheet(
         "search_importances",
         f"Importance of each setting for {label}",

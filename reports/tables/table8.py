@@ -20,8 +20,8 @@ from reports.tables.chosen_studies import ChosenStudies
 from reports.tables.objective_rows import Line, Table, build_table, rates_of, seconds_of
 from reports.tables.published_rows import number, published, read_rows
 from reports.tables.table_spec import TableSpec
-from stvm.records.label_free_objectives import OBJECTIVES
 from stvm.records.record import Record
+from stvm.records.selection_scores import SELECTION_SCORES
 from stvm.statistics import paired_difference
 
 REFERENCES = ("Source", "AdaBN", "STvM")
@@ -91,7 +91,7 @@ def _breaks(lines: Sequence[Line]) -> tuple[int, ...]:
 
 def _choice_note(facts: Mapping[str, object]) -> list[str]:
     """Sentences on how the learning rates were chosen."""
-    score = OBJECTIVES.get(str(facts.get("score")))
+    score = SELECTION_SCORES.get(str(facts.get("score")))
     if score is None:
         return []
     number = facts.get("choice_realisation")

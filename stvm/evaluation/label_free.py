@@ -1,6 +1,6 @@
 """Scores of a network on target images that need no label.
 
-`stvm.records.label_free_objectives` names and explains them.
+`stvm.records.selection_scores` names and explains them.
 """
 
 from collections.abc import Callable

@@ -10,8 +10,8 @@ import optuna
 from optuna.trial import FrozenTrial, TrialState
 
 from stvm.errors import StvmError
-from stvm.records.label_free_objectives import Objective
 from stvm.records.record import Record
+from stvm.records.selection_scores import SelectionScore
 from stvm.search.space import Parameter, Values, default_values, format_assignments, search_split
 from stvm.settings import Settings, digest
 from stvm.study import Rename, Trial
@@ -24,13 +24,13 @@ def as_they_are(settings: Settings) -> Settings:
 
 @dataclass(frozen=True)
 class Plan:
-    """A search: its settings, its objective and its method.
+    """A search: its settings, its score and its method.
 
     Attributes:
         preset: name of the preset it started from.
         base: settings before the search; with them the default is reported.
         parameters: settings that are searched.
-        objective: objective of the search.
+        score: score to choose by, the objective of Optuna's study.
         sampler: name of the sampler.
         sampler_seed: seed of the suggestions.
         pruner: name.
@@ -44,7 +44,7 @@ class Plan:
     preset: str
     base: Settings
     parameters: tuple[Parameter, ...]
-    objective: Objective
+    score: SelectionScore
     sampler: str
     sampler_seed: int
     pruner: str
@@ -60,7 +60,7 @@ class Plan:
         return {
             "settings": settings,
             "base": digest(settings),
-            "objective": self.objective.name,
+            "objective": self.score.name,
             "parameters": {p.name: p.as_dict() for p in self.parameters},
             "sampler": self.sampler,
             "sampler_seed": self.sampler_seed,
@@ -72,7 +72,7 @@ class Plan:
 
     def looked_at(self, realisation: int) -> bool:
         """Whether the search itself looks at target labels of this realisation."""
-        return self.objective.oracle and realisation == self.realisation
+        return self.score.oracle and realisation == self.realisation
 
     @property
     def same_split(self) -> bool:
@@ -87,7 +87,7 @@ class Plan:
     @property
     def name(self) -> str:
         """Name of the study in Optuna's storage."""
-        return self.given_name or f"{self.preset}-{self.objective.name}-{self.hash}"
+        return self.given_name or f"{self.preset}-{self.score.name}-{self.hash}"
 
     def settings(self, values: Values) -> Settings:
         """Settings of a search trial."""
@@ -122,19 +122,19 @@ class Suggestion:
         return f"trial {self.number}: {format_assignments(self.values)}"
 
 
-def objective_value(record: Record, objective: Objective) -> tuple[float | None, str]:
-    """A record's value by an objective, or None, and a text that names it or says why not."""
+def score_value(record: Record, score: SelectionScore) -> tuple[float | None, str]:
+    """A record's value by a score, or None, and a text that names it or says why not."""
     if not record.is_done:
         return None, f"failed: {record.reason}"
-    value = objective.value(record)
+    value = score.value(record)
     if value is None or not math.isfinite(value):
-        return None, f"failed: its record has no {objective.label}"
-    return value, f"{objective.label} {format_value(value, objective)}"
+        return None, f"failed: its record has no {score.label}"
+    return value, f"{score.label} {format_value(value, score)}"
 
 
-def format_value(value: float, objective: Objective) -> str:
+def format_value(value: float, score: SelectionScore) -> str:
     """A value for people: mIoU in per cent, else four digits."""
-    return f"{100 * value:.1f}" if objective.oracle else f"{value:.4g}"
+    return f"{100 * value:.1f}" if score.oracle else f"{value:.4g}"
 
 
 class NoBest(StvmError):
@@ -142,7 +142,7 @@ class NoBest(StvmError):
 
 
 def best_trial(study: optuna.Study) -> FrozenTrial:
-    """The best finished trial by the objective.
+    """The best finished trial by the score.
 
     Raises:
         NoBest: no trial has a value.

@@ -34,7 +34,7 @@ LEAST = 2
 
 
 def importances(study: optuna.Study) -> dict[str, float] | str:
-    """Share of each parameter in the objective's variation, or why there is none."""
+    """Share of each parameter in the score's variation, or why there is none."""
     if _complete(study) < LEAST:
         return f"missing: they need {LEAST} complete trials"
     with warnings.catch_warnings():
@@ -53,7 +53,7 @@ def write_plots(study: optuna.Study, target: str, folder: Path) -> list[str]:
 
     Args:
         study: Optuna's study.
-        target: label of the objective; "oracle" in it where it is one.
+        target: label of the score; "oracle" in it where it is one.
         folder: folder of the files.
     """
     if _complete(study) < LEAST:

@@ -3,21 +3,21 @@
 import optuna
 from optuna.trial import TrialState
 
-from stvm.records.label_free_objectives import Objective
 from stvm.records.results import Results
-from stvm.search.plan import objective_value
+from stvm.records.selection_scores import SelectionScore
+from stvm.search.plan import score_value
 
 _AGAIN = "again"
 
 
-def tell_again(study: optuna.Study, results: Results, objective: Objective) -> None:
+def tell_again(study: optuna.Study, results: Results, score: SelectionScore) -> None:
     """Add a trial for each failed one that has a result by now; Optuna changes no ended trial."""
     before = told_again(study)
     for t in study.get_trials(deepcopy=False, states=(TrialState.FAIL,)):
         record = results.read(t.user_attrs.get("hash", ""))
         if t.number in before or record is None:
             continue
-        value, _ = objective_value(record, objective)
+        value, _ = score_value(record, score)
         if value is None:
             continue
         known = {key: t.user_attrs[key] for key in ("hash", "settings")}

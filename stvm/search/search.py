@@ -19,7 +19,7 @@ from stvm.files import drop_state
 from stvm.files.locks import is_held
 from stvm.records.results import Results
 from stvm.search.drivers import DRIVER, Drivers
-from stvm.search.plan import Plan, Suggestion, first_points, objective_value
+from stvm.search.plan import Plan, Suggestion, first_points, score_value
 from stvm.search.retried_trials import tell_again, told_again
 from stvm.search.storage import (
     STEPS,
@@ -75,7 +75,7 @@ class Search:
         self.strikes = 0
         owner = results_id(results)
         with self._turn():
-            maximise = plan.objective.higher_is_better
+            maximise = plan.score.higher_is_better
             self.study = open_study(storage, plan.name, plan.identity(), maximise, owner)
             self.study.pruner = make_pruner(plan.pruner)
             self.study_id = storage.get_study_id_from_name(plan.name)
@@ -84,7 +84,7 @@ class Search:
                 self.wanted = min(self.wanted, len(points))
             for point in points[: self.wanted]:
                 self.study.enqueue_trial(point, skip_if_exists=True)
-            tell_again(self.study, self.results, self.plan.objective)
+            tell_again(self.study, self.results, self.plan.score)
 
     def next(self) -> Suggestion | None:
         """The next suggestion to run; None when nothing more is to be started.
@@ -129,7 +129,7 @@ class Search:
             suggestion: suggestion that runs.
             iteration: iterations done.
             of: iterations in all.
-            intermediate: higher is better, whatever the direction of the objective.
+            intermediate: higher is better, whatever the direction of the score.
         """
         step = STEPS * iteration // of
         if intermediate is None or not math.isfinite(intermediate) or not 0 < step < STEPS:
@@ -138,7 +138,7 @@ class Search:
             number = self._id(suggestion.number)
             if step in self.storage.get_trial(number).intermediate_values:
                 return False
-            signed = intermediate if self.plan.objective.higher_is_better else -intermediate
+            signed = intermediate if self.plan.score.higher_is_better else -intermediate
             self.storage.set_trial_intermediate_value(number, step, signed)
             return self.study.pruner.prune(self.study, self.storage.get_trial(number))
 
@@ -235,7 +235,7 @@ class Search:
         """Tell a trial's record to the study; the words for it and its state."""
         record = self.results.read(suggestion.trial.hash)
         assert record is not None
-        value, news = objective_value(record, self.plan.objective)
+        value, news = score_value(record, self.plan.score)
         if value is None:
             self._tell_failed(suggestion.number, news)
             return news, TrialState.FAIL

@@ -115,7 +115,7 @@ def open_study(
         storage: Optuna's storage that keeps it.
         name: name of the study.
         identity: values that must be equal for trials to be compared, as JSON.
-        maximise: direction of the objective.
+        maximise: direction of the score.
         owner: id of the results folder that holds the records, from `results_id`.
 
     Raises:

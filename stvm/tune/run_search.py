@@ -11,7 +11,7 @@ from ray.tune.stopper import Stopper
 from stvm.errors import StvmError
 from stvm.records.results import Results
 from stvm.records.tensorboard_events import require_tensorboard
-from stvm.search.plan import Suggestion, objective_value
+from stvm.search.plan import Suggestion, score_value
 from stvm.search.search import Search
 from stvm.tune.cluster import connected
 from stvm.tune.confirmations import refuse_random_source
@@ -198,7 +198,7 @@ class PrunerStopper(Stopper):
 
 
 class SearchLines(LineProgress):
-    """Lines of a search: the objective's value where other studies show mIoU."""
+    """Lines of a search: the score's value where other studies show mIoU."""
 
     asker: OptunaSearcher
 
@@ -224,7 +224,7 @@ class SearchLines(LineProgress):
         if record is None:
             super().on_trial_result(iteration, trials, trial, result, **info)
             return
-        value, news = objective_value(record, self.asker.search.plan.objective)
+        value, news = score_value(record, self.asker.search.plan.score)
         self.done += value is not None
         self.failed += value is None
         self._ended(trial, news)

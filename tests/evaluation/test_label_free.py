@@ -15,8 +15,8 @@ from stvm.evaluation.label_free import (
     soft_neighbourhood_density,
 )
 from stvm.networks import build_network
-from stvm.records.label_free_objectives import OBJECTIVES, find_objective
 from stvm.records.record import Record
+from stvm.records.selection_scores import SELECTION_SCORES, find_selection_score
 
 PIXELS = torch.rand(5, 3, 32, 48, generator=torch.Generator().manual_seed(0))
 
@@ -97,13 +97,13 @@ def test_the_same_images_are_taken_each_time() -> None:
 
 
 def test_only_miou_is_an_oracle_and_a_wrong_name_gets_the_nearest() -> None:
-    assert [o.name for o in OBJECTIVES.values() if o.oracle] == ["miou"]
+    assert [o.name for o in SELECTION_SCORES.values() if o.oracle] == ["miou"]
     result = {"miou": 0.5, "scores": {"entropy": 0.1, "silhouette": None}}
     whole = {"hash": "0" * 12, "status": "done", "settings": {}, "result": result}
     record, old = (Record.from_dict(whole | {"result": r}) for r in (result, {"miou": 0.5}))
-    assert find_objective("miou").value(record) == 0.5
-    assert find_objective("entropy").value(record) == 0.1
-    assert find_objective("silhouette").value(record) is None
-    assert find_objective("agreement").value(old) is None
+    assert find_selection_score("miou").value(record) == 0.5
+    assert find_selection_score("entropy").value(record) == 0.1
+    assert find_selection_score("silhouette").value(record) is None
+    assert find_selection_score("agreement").value(old) is None
     with pytest.raises(Exception, match="did you mean 'entropy'"):
-        find_objective("entrpy")
+        find_selection_score("entrpy")

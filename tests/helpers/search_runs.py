@@ -8,9 +8,9 @@ import optuna
 from optuna.storages import BaseStorage
 from optuna.trial import TrialState
 
-from stvm.records.label_free_objectives import find_objective
 from stvm.records.record import Record
 from stvm.records.results import Results
+from stvm.records.selection_scores import find_selection_score
 from stvm.search.plan import Plan, Suggestion
 from stvm.search.search import Search
 from stvm.search.space import find_parameters
@@ -27,7 +27,7 @@ def plan(**changes: Any) -> Plan:
         "preset": "demo",
         "base": base,
         "parameters": find_parameters(names, base),
-        "objective": find_objective(changes.pop("objective", SCORE)),
+        "score": find_selection_score(changes.pop("score", SCORE)),
         "sampler": "tpe",
         "sampler_seed": 0,
         "pruner": "none",

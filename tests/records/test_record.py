@@ -10,10 +10,10 @@ import torch
 from stvm.data.cityscapes import SUBSETS
 from stvm.errors import StvmError
 from stvm.files import Unreadable
-from stvm.records.label_free_objectives import OBJECTIVES
 from stvm.records.record import Record, find_record, read_record
 from stvm.records.results import Results
 from stvm.records.schema import list_fields, markdown
+from stvm.records.selection_scores import SELECTION_SCORES
 from stvm.settings import Settings
 from stvm.trial.run_and_record import run_and_record
 from tests.helpers.command_output import NAMES, put, synthetic
@@ -128,7 +128,7 @@ def test_the_schema_names_what_is_measured() -> None:
     means = {name.rpartition(".")[2] for name in SCHEMA if name.startswith("result.means.")}
     assert means == {str(number) for number in SUBSETS}
     scores = {name.rpartition(".")[2] for name in SCHEMA if name.startswith("result.scores.")}
-    assert scores == {o.name for o in OBJECTIVES.values() if not o.oracle}
+    assert scores == {o.name for o in SELECTION_SCORES.values() if not o.oracle}
     assert {"result.student", "result.curve", "run.source", "failure"} <= OBJECTS
 
 

@@ -39,8 +39,8 @@ def test_a_default_outside_the_range_is_not_the_first_trial(tmp_path: Path) -> N
     assert bench.states() == {"COMPLETE": 2}
 
 
-def test_lower_is_better_where_the_objective_says_so(tmp_path: Path) -> None:
-    bench = Bench(tmp_path, trials=4, objective="entropy")
+def test_lower_is_better_where_the_score_says_so(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, trials=4, score="entropy")
     values = {s.number: -abs(s.values["alpha"] - 2) for s in bench.run(bench.search)}
     assert best_trial(bench.search.study).number == min(values, key=lambda n: values[n])
 
@@ -267,7 +267,7 @@ def test_values_are_told_once_in_each_tenth_and_not_at_the_end(tmp_path: Path) -
 def test_where_lower_is_better_the_pruner_still_keeps_high_intermediate_values(
     tmp_path: Path,
 ) -> None:
-    bench = Bench(tmp_path, trials=7, pruner="median", objective="entropy")
+    bench = Bench(tmp_path, trials=7, pruner="median", score="entropy")
     for _ in range(5):
         usual = next_of(bench.search)
         assert not bench.search.report(usual, 400, 800, 1.0)

@@ -9,10 +9,10 @@ import pytest
 from optuna.trial import TrialState
 
 from stvm.errors import StvmError
-from stvm.records.label_free_objectives import find_objective
 from stvm.records.record import Record
+from stvm.records.selection_scores import find_selection_score
 from stvm.search import space
-from stvm.search.plan import Suggestion, best_trial, format_value, objective_value
+from stvm.search.plan import Suggestion, best_trial, format_value, score_value
 from stvm.search.space import find_parameters, search_split
 from tests.helpers.search_runs import Bench, next_of, plan
 from tests.helpers.tiny_settings import tiny
@@ -90,7 +90,7 @@ def test_plans_suggestions_and_parameters_are_values() -> None:
 
 
 def test_only_an_oracle_looks_at_labels_and_only_of_the_realisation_searched_on() -> None:
-    oracle, blind = (plan(objective=name, realisation=3) for name in ("miou", "entropy"))
+    oracle, blind = (plan(score=name, realisation=3) for name in ("miou", "entropy"))
     assert [oracle.looked_at(r) for r in (2, 3)] == [False, True]
     assert [blind.looked_at(r) for r in (2, 3)] == [False, False]
     marked = [p.trial(0, DEFAULT).tuned for p in (oracle, blind, plan(tuned=True))]
@@ -108,13 +108,13 @@ def test_a_search_looks_at_val_where_there_is_one(tmp_path: Path) -> None:
 
 
 def test_miou_is_shown_in_per_cent_and_what_is_not_finite_has_no_value() -> None:
-    miou, entropy = find_objective("miou"), find_objective("entropy")
+    miou, entropy = find_selection_score("miou"), find_selection_score("entropy")
     assert (format_value(0.54321, miou), format_value(0.54321, entropy)) == ("54.3", "0.5432")
     scores = {"entropy": math.nan, "agreement": None}
     done = Record("0" * 12, "done", result={"miou": 0.25, "scores": scores})
-    assert objective_value(done, miou) == (0.25, "mIoU (oracle) 25.0")
-    assert objective_value(done, entropy) == (None, "failed: its record has no mean entropy")
-    assert objective_value(done, find_objective("agreement"))[0] is None
+    assert score_value(done, miou) == (0.25, "mIoU (oracle) 25.0")
+    assert score_value(done, entropy) == (None, "failed: its record has no mean entropy")
+    assert score_value(done, find_selection_score("agreement"))[0] is None
 
 
 def test_where_no_trial_has_a_value_the_last_reason_is_named() -> None:

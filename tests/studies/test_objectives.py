@@ -12,15 +12,15 @@ from studies.objective_plan import ORACLE, SCORE, Candidate, Plan, all_candidate
 from studies.objectives import choose_candidates, main
 from studies.rate_choice import Choice, choose
 from stvm.evaluation.label_free import entropy_of, soft_neighbourhood_density
-from stvm.records.label_free_objectives import OBJECTIVES
 from stvm.records.record import Record
 from stvm.records.results import Results
+from stvm.records.selection_scores import SELECTION_SCORES
 from stvm.settings.peers import PEERS, Peer
 from stvm.settings.presets import find_preset
 from tests.helpers.tiny_settings import ASSIGNMENTS
 
-INFORMATION = OBJECTIVES["information_maximisation"]
-ENTROPY = OBJECTIVES["entropy"]
+INFORMATION = SELECTION_SCORES["information_maximisation"]
+ENTROPY = SELECTION_SCORES["entropy"]
 
 
 def done(information: float, miou: float, **more: Any) -> Record:
@@ -244,4 +244,4 @@ def test_of_the_scores_the_default_alone_falls_when_predictions_collapse() -> No
     assert INFORMATION.name == SCORE and INFORMATION.higher_is_better
     assert poor == pytest.approx(0, abs=1e-6) and rich > 1
     assert same == pytest.approx(entropy, abs=1e-6), "entropy cannot tell them apart"
-    assert denser > dense and OBJECTIVES["soft_neighbourhood_density"].higher_is_better
+    assert denser > dense and SELECTION_SCORES["soft_neighbourhood_density"].higher_is_better

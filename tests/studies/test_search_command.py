@@ -143,7 +143,7 @@ def write_record(bench: Bench, trial: Trial, miou: float) -> None:
 
 @pytest.mark.parametrize("objective", ["miou", SCORE])
 def test_a_search_ends_in_a_table(objective: str, tmp_path: Path) -> None:
-    bench = Bench(tmp_path, trials=4, objective=objective)
+    bench = Bench(tmp_path, trials=4, score=objective)
     for number in range(4):
         suggestion = next_of(bench.search)
         write_record(bench, suggestion.trial, 0.1 * number)

@@ -1,4 +1,4 @@
-"""Objectives to choose a trial by: target mIoU, an oracle, and scores without target labels."""
+"""Scores to choose a trial by: target mIoU, an oracle, and scores without target labels."""
 
 from dataclasses import dataclass
 
@@ -7,7 +7,7 @@ from stvm.records.record import Record
 
 
 @dataclass(frozen=True)
-class Objective:
+class SelectionScore:
     """A number in every record to choose settings by.
 
     Attributes:
@@ -31,30 +31,32 @@ class Objective:
 
 
 _ALL = (
-    Objective("miou", "mIoU (oracle)", True, True, "mIoU on target labels: an oracle."),
-    Objective("entropy", "mean entropy", False, False, "Mean entropy of the predictions, in nats."),
-    Objective(
+    SelectionScore("miou", "mIoU (oracle)", True, True, "mIoU on target labels: an oracle."),
+    SelectionScore(
+        "entropy", "mean entropy", False, False, "Mean entropy of the predictions, in nats."
+    ),
+    SelectionScore(
         "information_maximisation",
         "information maximisation",
         True,
         False,
         "Entropy of the mean prediction minus the mean entropy (Bridle et al. 1991).",
     ),
-    Objective(
+    SelectionScore(
         "soft_neighbourhood_density",
         "soft neighbourhood density",
         True,
         False,
         "Entropy of the similarities between the predictions of pixels (Saito et al. 2021).",
     ),
-    Objective(
+    SelectionScore(
         "silhouette",
         "silhouette",
         True,
         False,
         "Mean silhouette of the metric features under the network's own predictions.",
     ),
-    Objective(
+    SelectionScore(
         "agreement",
         "teacher-student agreement",
         True,
@@ -63,16 +65,16 @@ _ALL = (
         "frozen source model) give one class.",
     ),
 )
-OBJECTIVES = {objective.name: objective for objective in _ALL}
+SELECTION_SCORES = {score.name: score for score in _ALL}
 """By name; the oracle first."""
 
 
-def find_objective(name: str) -> Objective:
-    """The objective of this name.
+def find_selection_score(name: str) -> SelectionScore:
+    """The score of this name.
 
     Raises:
         StvmError: there is none; the message proposes the nearest.
     """
-    if name in OBJECTIVES:
-        return OBJECTIVES[name]
-    raise unknown("objective", name, OBJECTIVES)
+    if name in SELECTION_SCORES:
+        return SELECTION_SCORES[name]
+    raise unknown("objective", name, SELECTION_SCORES)
