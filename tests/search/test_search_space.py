@@ -22,7 +22,7 @@ from tests.helpers.tiny_settings import tiny
 def test_another_search_under_the_same_name_is_refused(tmp_path: Path) -> None:
     Bench(tmp_path, given_name="mine")
     for changes, message in (
-        ({"objective": "miou"}, 'objective "information_maximisation", not "miou"'),
+        ({"score": "miou"}, 'objective "information_maximisation", not "miou"'),
         ({"base": tiny(iterations=7)}, "started with iterations 6, not 7"),
         ({"parameters": ("alpha",)}, "started with parameters"),
         ({"seed": 1001}, "search_seed 1000, not 1001"),
