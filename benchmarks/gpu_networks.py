@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torchvision.models.segmentation.deeplabv3 import DeepLabHead
 
+from stvm.data.batches import full_batches
 from stvm.data.image_files import Uint8Array
-from stvm.evaluation.batches import full_batches
 from stvm.evaluation.collapse import CollapseMonitor
 from stvm.evaluation.evaluate import evaluate
 from stvm.evaluation.label_free import label_free_scores

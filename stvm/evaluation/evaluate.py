@@ -7,10 +7,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from stvm.data.batches import as_input, batch_size
 from stvm.data.image_files import Uint8Array
 from stvm.data.images import LabelledImages, OpenedLabelledImages
 from stvm.errors import StvmError
-from stvm.evaluation.batches import as_input, batch_size
 from stvm.evaluation.class_mapping import ClassMapping, predicted_classes
 from stvm.evaluation.miou import Score, confusion_matrix, score
 from stvm.networks import SegmentationNetwork, preserve_modes

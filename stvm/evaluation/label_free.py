@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from stvm.data.batches import as_input, batch_size
 from stvm.data.images import Images, evenly_spaced
-from stvm.evaluation.batches import as_input, batch_size
 from stvm.networks import SegmentationNetwork, preserve_modes
 
 SCORED_IMAGES = 64

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from stvm.evaluation.batches import batch_size
+from stvm.data.batches import batch_size
 from stvm.evaluation.evaluate import enlarged_logits, multi_scale_scores
 from stvm.evaluation.label_free import SCORED_IMAGES, WATCHED_IMAGES, predict
 from stvm.memory.tensors import (

@@ -56,10 +56,10 @@ def write_balanced_labels(
         labels: Labels to fill.
         num_classes: Number of classes, C.
         share: Share of the pixels of each class that is kept.
-        shares_of: Function from an image (1, 3, H, W) to shares (1, C, H, W).
+        shares_of: Function from images (N, 3, H, W) to shares (N, C, H, W).
     """
     if labels.complete:
         return
     offline = OfflinePass(images, labels)
     thresholds = class_thresholds(offline.survey(num_classes, shares_of), share)
-    offline.write(lambda image: balanced_labels(shares_of(image), thresholds))
+    offline.write(lambda batch: balanced_labels(shares_of(batch), thresholds))

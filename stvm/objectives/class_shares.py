@@ -42,11 +42,11 @@ class SharesOfStart:
         """Predicts all images in eval mode; modes and buffers of the network stay as they are."""
         total = torch.zeros_like(self.values, dtype=torch.float64)
         start = self.given.start
-        predict = self.given.forward_mode.predict(start)
+        predict, size = self.given.forward_mode.predict(start), images.size_of_batch()
         with preserve_modes(start):
             start.eval()
-            for index in range(len(images)):
-                total += predict(images.image(index)).softmax(1).mean((0, 2, 3))
+            for first in range(0, len(images), size):
+                total += predict(images.batch(first, size)).softmax(1).mean((2, 3)).sum(0)
         self.values = (total / len(images)).to(self.values.dtype)
 
     def load(self, values: Tensor) -> None:

@@ -74,10 +74,10 @@ class InstanceThresholds:
         self.rule = (share, gamma, momentum)
 
     def labels(self, shares: Tensor) -> Tensor:
-        """Labels (N, H, W) of images, 255 for none; the thresholds follow the images first.
+        """Labels (1, H, W) of an image, 255 for none; the thresholds follow the image first.
 
         Args:
-            shares: Softmax shares, (N, C, H, W).
+            shares: Softmax shares, (1, C, H, W).
         """
         confidence, labels = shares.max(dim=1)
         values, classes = confidence.double().cpu().numpy(), labels.cpu().numpy()
@@ -125,7 +125,9 @@ class InstanceAdaptive(ClassBalanced):
         if "thresholds" in labels.kept:
             thresholds.values = labels.kept["thresholds"].copy()
         offline = OfflinePass(images, labels, lambda: {"thresholds": thresholds.values.copy()})
-        offline.write(lambda image: thresholds.labels(self.shares_of(image)))
+        offline.write(
+            lambda batch: torch.cat([thresholds.labels(p) for p in self.shares_of(batch).split(1)])
+        )
 
     def loss(self, logits: Tensor, labels: Tensor, whole: Tensor) -> Tensor:
         """The loss of a part of the batch."""

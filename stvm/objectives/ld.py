@@ -123,7 +123,7 @@ class NegativeLearning(Objective):
             restore_statistics(student, labels.kept)
         if labels.complete:
             return
-        offline = OfflinePass(images, labels, lambda: statistics_of(student))
+        offline = OfflinePass(images, labels, lambda: statistics_of(student), size=1)
         bounds = class_bounds(offline.survey(self.given.num_classes, self.shares_of), share)
         offline.write(lambda image: joined_labels(self.shares_of(image), bounds, share))
 

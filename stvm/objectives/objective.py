@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from stvm.data.batches import as_input, batch_size
 from stvm.data.images import Images
 from stvm.method.mean_teacher import Labeller
 from stvm.networks import SegmentationNetwork
@@ -84,8 +85,17 @@ class TargetImages:
 
     def image(self, index: int) -> Tensor:
         """One image in [0, 1] on the student's device, (1, 3, H, W)."""
-        pixels = torch.from_numpy(self.images.image(index)).to(self.device)
-        return pixels.permute(2, 0, 1)[None].float() / 255
+        return as_input([self.images.image(index)], self.device)
+
+    def batch(self, start: int, size: int) -> Tensor:
+        """Images in [0, 1] from `start` on, (N, 3, H, W); fewer than `size` at the end."""
+        rows = range(start, min(start + size, len(self)))
+        return torch.cat([self.image(row) for row in rows])
+
+    def size_of_batch(self) -> int:
+        """Number of images that go through a network together."""
+        height, width = self.images.image(0).shape[:2]
+        return batch_size(height * width)
 
 
 class Objective:

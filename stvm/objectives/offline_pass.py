@@ -1,11 +1,12 @@
 """The offline pass of a round: a survey of confidences, then a label for each pixel.
 
-Both go image by image in the order of the images. How far they are is saved now and then, so that a
-killed pass goes on and ends with the same labels.
+Both go batch by batch in the order of the images. How far they are is saved now and then, so that a
+killed pass goes on and ends with the same labels: its batches are those of a pass that was not
+killed.
 """
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -39,14 +40,21 @@ class OfflinePass:
         labels: Labels of the round, complete or as far as an interrupted pass came.
         changed: Function that returns whatever the pass changes beside the labels, by name; it is
             saved with them.
+        size: Number of images that are labelled together; None for as many as go through a network
+            together in evaluation.
     """
 
     def __init__(
-        self, images: TargetImages, labels: LabelStore, changed: Callable[[], Arrays] = nothing
+        self,
+        images: TargetImages,
+        labels: LabelStore,
+        changed: Callable[[], Arrays] = nothing,
+        size: int | None = None,
     ) -> None:
         self.images = images
         self.labels = labels
         self.changed = changed
+        self.size = size or images.size_of_batch()
         self._histogram: ConfidenceHistogram | None = None
         self._next = time.monotonic() + SAVE_S
 
@@ -62,26 +70,32 @@ class OfflinePass:
 
         Args:
             num_classes: Number of classes, C.
-            shares_of: Function from an image (1, 3, H, W) to shares (1, C, H, W).
+            shares_of: Function from images (N, 3, H, W) to shares (N, C, H, W).
         """
         self._histogram = histogram = ConfidenceHistogram(num_classes)
         start = 0
         if _SURVEYED in self.kept:
             start, histogram.counts = int(self.kept[_SURVEYED]), self.kept["counts"]
-        for index in range(start, len(self.images)):
-            histogram.add(*shares_of(self.images.image(index)).max(dim=1))
-            self._save(0, index + 1)
+        for images, end in self._batches(start):
+            histogram.add(*shares_of(images).max(dim=1))
+            self._save(0, end)
         return histogram
 
     def write(self, labels_of: Callable[[Tensor], Tensor]) -> None:
         """Labels the images that have no label yet.
 
         Args:
-            labels_of: Function from an image (1, 3, H, W) to labels (1, H, W), 255 for none.
+            labels_of: Function from images (N, 3, H, W) to labels (N, H, W), 255 for none.
         """
-        for index in range(self.labels.done, len(self.images)):
-            self.labels.write(index, labels_of(self.images.image(index))[0])
-            self._save(index + 1, len(self.images))
+        for images, end in self._batches(self.labels.done):
+            for index, labels in enumerate(labels_of(images), end - len(images)):
+                self.labels.write(index, labels)
+            self._save(end, len(self.images))
+
+    def _batches(self, start: int) -> Iterator[tuple[Tensor, int]]:
+        """Images (N, 3, H, W) from `start` on, and the index after the last of them."""
+        for first in range(start, len(self.images), self.size):
+            yield self.images.batch(first, self.size), min(first + self.size, len(self.images))
 
     def _save(self, done: int, surveyed: int) -> None:
         last = len(self.images) in (done, surveyed if not done else 0)

@@ -7,9 +7,9 @@ from typing import Any
 
 import torch
 
+from stvm.data.batches import full_batches
 from stvm.data.crops import TargetCrops
 from stvm.data.images import Images
-from stvm.evaluation.batches import full_batches
 from stvm.evaluation.collapse import CollapseMonitor
 from stvm.evaluation.label_free import WATCHED_IMAGES, load_even_subset
 from stvm.method.step import StepReport

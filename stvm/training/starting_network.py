@@ -2,9 +2,9 @@
 
 import copy
 
+from stvm.data.batches import full_batches
 from stvm.data.images import Images
 from stvm.errors import StvmError
-from stvm.evaluation.batches import full_batches
 from stvm.method.adabn import adapt_batch_norm
 from stvm.method.mixed_statistics import batch_norms, mix_statistics
 from stvm.networks import SegmentationNetwork

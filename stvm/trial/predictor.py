@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
+from stvm.data.batches import PIXELS, as_input
 from stvm.data.image_files import Uint8Array
-from stvm.evaluation.batches import PIXELS, as_input
 from stvm.evaluation.class_mapping import ClassMapping
 from stvm.evaluation.evaluate import enlarged_logits, multi_scale_scores
 from stvm.networks import SegmentationNetwork

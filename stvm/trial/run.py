@@ -11,11 +11,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from stvm.data.batches import full_batches
 from stvm.data.correspondence import Correspondence, match_names
 from stvm.data.datasets import has_source_val, open_source, open_target_images, open_target_labelled
 from stvm.data.images import EvenSubset, OpenedLabelledImages
 from stvm.errors import DivergenceError
-from stvm.evaluation.batches import full_batches
 from stvm.evaluation.class_mapping import ClassMapping
 from stvm.evaluation.collapse import has_collapsed
 from stvm.evaluation.evaluate import check_labels, evaluate

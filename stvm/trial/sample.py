@@ -6,8 +6,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from stvm.data.batches import as_input, batch_size
 from stvm.data.images import OpenedLabelledImages, evenly_spaced
-from stvm.evaluation.batches import as_input, batch_size
 from stvm.evaluation.class_mapping import ClassMapping, predicted_classes
 from stvm.networks import SegmentationNetwork
 from stvm.trial.measures import AdaptedPredictor

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from stvm.evaluation.batches import batch_size
+from stvm.data.batches import batch_size
 from stvm.evaluation.evaluate import evaluate, multi_scale_scores
 from stvm.evaluation.miou import confusion_matrix, score
 from stvm.evaluation.trial_evaluator import TrialEvaluator, open_evaluation_images

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
+from stvm.data.batches import full_batches
 from stvm.data.streets.street_images import ArrayImages, LabelledArrays
-from stvm.evaluation.batches import full_batches
 from stvm.evaluation.evaluate import evaluate
 from stvm.method.adabn import adapt_batch_norm
 from stvm.method.mean_teacher import Labeller, MeanTeacher, frozen_copy

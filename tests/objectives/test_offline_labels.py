@@ -9,6 +9,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
+from stvm.method.mixed_statistics import batch_norms
 from stvm.objectives import offline_pass
 from stvm.objectives.label_store import LabelStore
 from stvm.objectives.objective import TargetImages
@@ -214,9 +215,11 @@ class Killed(BaseException):
 
 @pytest.mark.parametrize("procedure", ["cbst", "crst", "iast", "urma", "hcl", "ld", "ldbe"])
 @pytest.mark.parametrize("at", [4, *(pytest.param(at, marks=pytest.mark.slow) for at in (1, 6, 9))])
+@pytest.mark.parametrize("together", [1, 2])
 def test_a_killed_pass_ends_with_the_same_labels(
-    procedure: str, at: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    procedure: str, at: int, together: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(TargetImages, "size_of_batch", lambda _: together)
     whole = made(procedure, tmp_path / "whole")
     statistics = built(procedure, SHARP)
     statistics.objective.begin_round(1, IMAGES, LabelStore(tmp_path / "again", 5, SIZE, "me"))
@@ -244,4 +247,28 @@ def test_a_killed_pass_ends_with_the_same_labels(
         assert torch.equal(value, statistics.student.state_dict()[name]), name
     if surveys or at <= 5:
         # Nothing that was saved is done again.
-        assert seen.images - 100 == (10 if surveys else 5) - (at - 1)
+        size = 1 if procedure in ("ld", "ldbe") else together
+        lost = (at - 1) % 5 % size
+        assert seen.images - 100 == (10 if surveys else 5) - (at - 1) + lost
+
+
+@pytest.mark.parametrize("procedure", ["cbst", "crst", "iast", "urma", "hcl"])
+def test_batches_of_images_get_the_labels_of_single_images(
+    procedure: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(TargetImages, "size_of_batch", lambda _: 1)
+    single = made(procedure, tmp_path / "single")
+    monkeypatch.setattr(TargetImages, "size_of_batch", lambda _: 3)
+    assert (made(procedure, tmp_path / "batches") == single).mean() > 0.999
+
+
+@pytest.mark.parametrize("procedure", ["ld", "ldbe"])
+def test_statistics_follow_one_image_after_another(procedure: str, tmp_path: Path) -> None:
+    made_with = built(procedure, SHARP)
+    counts = [norm.num_batches_tracked for norm in batch_norms(made_with.student)]
+    before = [int(count) for count in counts]
+    store = LabelStore(tmp_path / "labels", 5, SIZE, "me")
+    made_with.objective.begin_round(1, IMAGES, store)
+    assert [int(after) - old for after, old in zip(counts, before, strict=True)] == [10] * len(
+        counts
+    )

@@ -8,12 +8,12 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from stvm.data.batches import full_batches
 from stvm.data.cityscapes import CITYSCAPES
 from stvm.data.images import OpenedLabelledImages
 from stvm.data.labelling import Labelling
 from stvm.data.streets.street_images import ArrayImages, LabelledArrays
 from stvm.errors import DivergenceError
-from stvm.evaluation.batches import full_batches
 from stvm.method.adabn import adapt_batch_norm
 from stvm.method.optimizer_step import descend
 from stvm.networks import SegmentationNetwork, build_network

@@ -9,8 +9,8 @@ from sklearn.metrics import silhouette_samples
 from torch import Tensor
 from torch.nn import functional as F
 
+from stvm.data.batches import as_input
 from stvm.data.datasets import open_target_images
-from stvm.evaluation.batches import as_input
 from stvm.evaluation.label_free import load_even_subset
 from stvm.source_model.ensure import ensure_source
 from stvm.source_model.supervised import load_source
