@@ -9,11 +9,11 @@ import torch
 from sklearn.metrics import roc_auc_score, silhouette_samples
 from torch import Tensor, nn
 
+from stvm.data import batches
 from stvm.data.images import OpenedLabelledImages
 from stvm.data.labelling import Labelling
 from stvm.data.streets.street_images import LabelledArrays
 from stvm.errors import StvmError
-from stvm.evaluation import batches
 from stvm.evaluation.collapse import CollapseMonitor, has_collapsed
 from stvm.evaluation.evaluate import check_labels, evaluate, labelled_batches
 from stvm.evaluation.label_free import (

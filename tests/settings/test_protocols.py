@@ -14,12 +14,12 @@ from torch import Tensor
 from torch.nn import functional as F
 from torchvision.transforms.functional import resize
 
+from stvm.data import batches
 from stvm.data.batches import batch_size
 from stvm.data.cityscapes import CITYSCAPES, CROSS_CITY, SYNTHIA, subset_means
 from stvm.data.images import LabelledImages
 from stvm.data.streets.street_images import LabelledArrays
 from stvm.errors import StvmError
-from stvm.evaluation import batches
 from stvm.evaluation.evaluate import evaluate, labelled_batches, multi_scale_scores
 from stvm.evaluation.miou import confusion_matrix, score
 from stvm.networks import SegmentationNetwork, build_network
