@@ -68,6 +68,12 @@ def rates_of(records: Iterable[Record]) -> list[float]:
     return sorted(float(rate) for rate in found if isinstance(rate, int | float))
 
 
+def memory_of(records: Iterable[Record]) -> float | None:
+    """Largest peak memory of some trials in MiB; None where none is recorded."""
+    found = [r.run["peak_memory_mib"] for r in records if "peak_memory_mib" in r.run]
+    return max(found, default=None)
+
+
 def seconds_of(records: Iterable[Record]) -> float | None:
     """Median time of the trials that ran without a break; None where there is none."""
     whole = [

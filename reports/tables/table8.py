@@ -17,7 +17,7 @@ from reports.sheets.rows import PooledStudy, Row, pool
 from reports.sheets.sheet import Cell, Column, Sheet
 from reports.tables.ablation_rows import ROWS, row_label
 from reports.tables.chosen_studies import ChosenStudies
-from reports.tables.objective_rows import Line, Table, build_table, rates_of, seconds_of
+from reports.tables.objective_rows import Line, Table, build_table, memory_of, rates_of, seconds_of
 from reports.tables.published_rows import number, published, read_rows
 from reports.tables.table_spec import TableSpec
 from stvm.records.record import Record
@@ -42,8 +42,12 @@ _APART = (
 )
 _TIME = (
     "Seconds are the median of run.seconds over the trials: from start to result, with labels, "
-    "training and evaluation, on the machine of the trial; resumed trials are left out. Peak "
-    "memory is not recorded; the command memory of studies estimates it."
+    "training and evaluation, on the machine of the trial; resumed trials are left out."
+)
+_MEMORY = (
+    "Peak memory is the largest run.peak_memory_mib of the trials: on a GPU that of torch's "
+    "tensors, on the CPU that of the whole process with its libraries. The command memory of "
+    "studies estimates what a GPU needs."
 )
 
 _ENDS = (
@@ -167,16 +171,17 @@ def _cost_cells(line: Line, ends: Mapping[str, Sequence[float]]) -> tuple[Cell, 
         *lost,
         figure(seconds, line.row.trials, scale=1),
         figure(step, line.row.trials, scale=1000),
+        figure(memory_of(line.records), line.row.trials, scale=1),
     )
 
 
 def cost_sheet(table: Table) -> Sheet:
-    """The learning rates, and the time of each row."""
+    """The learning rates, time and memory of each row."""
     told = table.manifest.facts.get("grid_ends")
     ends: dict[str, list[float]] = told if isinstance(told, dict) else {}
     return Sheet(
         "table8_cost",
-        "Table VIII, learning rates and time",
+        "Table VIII, learning rates, time and memory",
         notes.heading(table.manifest),
         "",
         (
@@ -187,12 +192,13 @@ def cost_sheet(table: Table) -> Sheet:
             Column("95 % interval", "right", "delta_oracle", interval=True),
             Column("s", "right", "seconds"),
             Column("ms an iteration", "right", "step_ms"),
+            Column("peak MiB", "right", "peak_memory_mib"),
         ),
         tuple(_cost_cells(line, ends) for line in table.lines),
         breaks=_breaks(table.lines),
         notes=(
             notes.pool_note(table.pooled, table.manifest.dataset),
-            *(_TIME, _STEP, _ENDS),
+            *(_TIME, _STEP, _MEMORY, _ENDS),
             *_choice_note(table.manifest.facts),
         ),
     )

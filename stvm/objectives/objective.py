@@ -149,12 +149,16 @@ class Objective:
                 interrupted pass are in it already: `labels.done` and `labels.kept` say how far.
         """
 
-    def finish(self, images: Iterator[Tensor]) -> None:
+    def finish(self, images: Iterator[Tensor]) -> bool:
         """Called after the last iteration, before the evaluation.
 
         Args:
             images: Batches of whole target images in [0, 1], (N, 3, H, W).
+
+        Returns:
+            Whether it changed a network.
         """
+        return False
 
     def networks(self) -> dict[str, nn.Module]:
         """Its own networks beside student and teacher, by name; saved and counted as memory."""

@@ -16,7 +16,16 @@ from typing import (
     is_typeddict,
 )
 
-from stvm.records.field_about import ACTIVITY, FIRST, FRACTION, NETWORKS, SCENARIOS, SCORES, About
+from stvm.records.field_about import (
+    ACTIVITY,
+    FIRST,
+    FRACTION,
+    MEMORY,
+    NETWORKS,
+    SCENARIOS,
+    SCORES,
+    About,
+)
 from stvm.records.result_schema import Result
 
 
@@ -62,6 +71,9 @@ class Run(TypedDict, total=False):
 
     started: Annotated[str, About("time of the start", "ISO 8601, UTC")]
     seconds: Annotated[float, About("time from start to result", "seconds")]
+    peak_memory_mib: Annotated[
+        int, About("peak memory: of tensors on a GPU, of the process on the CPU", "MiB", MEMORY)
+    ]
     device: Annotated[str, About("cpu, or name of the GPU")]
     threads: Annotated[int, About("threads of torch on the CPU", "threads")]
     stvm: Annotated[str, About("version of stvm")]

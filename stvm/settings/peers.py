@@ -145,7 +145,7 @@ PEERS: dict[str, Peer] = {
         "sfdatar:SfdaTarget",
         uses=(*START, "accumulate", "aug"),
         rows={"SFDA-TAR": {}},
-        rates=_ENTROPY_RATES,
+        rates=(0.001, 0.01, 0.1),
     ),
     "cotta": Peer(
         "labels of a teacher over several views, and weights that go back to the start by chance",

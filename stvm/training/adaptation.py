@@ -1,11 +1,12 @@
 """Adapts one source model to unlabelled target images; knows nothing about studies."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from stvm.data.batches import full_batches
 from stvm.data.crops import TargetCrops
@@ -154,6 +155,18 @@ class Training:
         self.log.watch.append(seen)
         return seen
 
+    def finish(self, images: Iterator[Tensor]) -> None:
+        """Lets an objective finish on whole target images, batches (N, 3, H, W) in [0, 1].
+
+        If that changes a network, the last point of the log is measured anew: it decides whether
+        the training collapsed.
+        """
+        peer = self.adaptation
+        if isinstance(peer, PeerAdaptation) and peer.objective.finish(images):
+            last = self.settings.training.iterations
+            self.log.watch = [point for point in self.log.watch if point["iteration"] < last]
+            self.measure(last)
+
     def state_dict(self, iteration: int) -> dict[str, Any]:
         """The whole state after an iteration."""
         return {
@@ -228,7 +241,6 @@ def adapt(
             checkpoint,
             Rounds(plan.rounds, Training.begin_round),
         )
-    if isinstance(training.adaptation, PeerAdaptation):
-        training.adaptation.objective.finish(full_batches(images, training.device))
+    training.finish(full_batches(images, training.device))
     training.log.parts = describe_activity(settings, training.tally)
     return training.adaptation, training.log

@@ -24,6 +24,7 @@ from stvm.settings import Settings
 from stvm.training.loop import Progress
 from stvm.training.resume import FORMAT, SAVE_INTERVAL_S, SUPERVISED_FORMAT, TrainingCheckpoint
 from stvm.trial.metric_network_files import save_metric
+from stvm.trial.peak_memory import PeakMemory
 from stvm.trial.recorded_name import images_of, named
 from stvm.trial.run import Outcome, run_trial
 
@@ -119,7 +120,7 @@ class _NewTrial:
         return record
 
     def _run(self, progress: Progress | None) -> Record:
-        started, clock = now(), time.perf_counter()
+        started, clock, memory = now(), time.perf_counter(), PeakMemory(self.device)
         name, flat = self.settings.hash(), self.settings.flat()
         images = images_of(self.settings)
         run = Run()
@@ -138,6 +139,7 @@ class _NewTrial:
         except DivergenceError as error:
             failure = Failure(error=str(error), iteration=error.iteration, seed=error.seed)
         run |= self._resumed() | _circumstances(started, clock, self.device)
+        run |= _peak_memory(memory.mib())
         run |= _network_package(self.settings.network.network)
         if result is None:
             return Record(name, "failed", flat, failure=failure, run=run, variant=self.label)
@@ -211,6 +213,10 @@ def _circumstances(started: str, clock: float, device: torch.device) -> Run:
         "torch": torch.__version__,
         "python": platform.python_version(),
     }
+
+
+def _peak_memory(mib: int | None) -> Run:
+    return Run() if mib is None else Run(peak_memory_mib=mib)
 
 
 def _network_package(name: str) -> Run:

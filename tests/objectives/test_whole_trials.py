@@ -7,7 +7,13 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from stvm.data.datasets import open_target_images
+from stvm.evaluation.collapse import CollapseMonitor
+from stvm.evaluation.label_free import WATCHED_IMAGES, load_even_subset
 from stvm.records.results import Results
+from stvm.source_model.ensure import ensure_source
+from stvm.source_model.loading import open_source_model
+from stvm.training.adaptation import adapt
 from stvm.trial.run_and_record import run_and_record
 from tests.helpers.tiny_settings import tiny
 from tests.training.test_resume import Stop, equal, stop_at
@@ -63,6 +69,18 @@ def test_the_record_has_the_shape_of_stvms(cache: Path, tmp_path: Path) -> None:
     assert {"iteration", "loss", "rate", "kept"} == record.curve[0].keys()
     assert record.result["parts"].keys() == {"kept", "rate"}
     assert record.result["banked"] is None and record.settings["procedure"] == "hardst"
+
+
+@pytest.mark.slow
+def test_the_last_watched_point_is_that_of_the_reported_network(cache: Path) -> None:
+    """TENT measures its statistics after the last step, which changes what it predicts."""
+    settings = tiny(source_iterations=60, iterations=6).replace(**ROWS["tent"] | {"lr": 0.05})
+    source = open_source_model(settings, ensure_source(settings, cache, CPU)).build()
+    images = open_target_images(settings.data, cache)
+    adaptation, log = adapt(settings, source, images, 19)
+    watch = CollapseMonitor(adaptation.student, load_even_subset(images, WATCHED_IMAGES, CPU))
+    assert log.watch[-1] == watch.measure(6)
+    assert [point["iteration"] for point in log.watch] == [0, 1, 2, 3, 4, 5, 6]
 
 
 @pytest.mark.slow

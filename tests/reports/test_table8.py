@@ -104,6 +104,17 @@ def test_resumed_trials_give_no_time(manifest: dict[str, Any], tmp_path: Path) -
     assert cells(sheets(tmp_path)["table8_cost"], ROW)[5].value == 14
 
 
+def test_peak_memory_is_the_largest_of_the_trials(manifest: dict[str, Any], tmp_path: Path) -> None:
+    assert cells(sheets(tmp_path)["table8_cost"], ROW)[7].text == ""
+    names = [t["hash"] for t in manifest["trials"] if t["row"] == ROW]
+    for i, name in enumerate(names[1:]):
+        path = tmp_path / f"records/{name}.json"
+        record = json.loads(path.read_text())
+        record["run"]["peak_memory_mib"] = 700 + 10 * i
+        path.write_text(json.dumps(record))
+    assert cells(sheets(tmp_path)["table8_cost"], ROW)[7].value == 700 + 10 * (len(names) - 2)
+
+
 def test_a_collapsed_trial_is_marked_and_named(manifest: dict[str, Any], tmp_path: Path) -> None:
     name = next(t["hash"] for t in manifest["trials"] if t["row"] == ROW)
     change(tmp_path, name, collapsed=True)

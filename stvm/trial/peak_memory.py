@@ -1,0 +1,52 @@
+"""Peak memory of a trial as it was measured: of tensors on a GPU, of the process on the CPU."""
+
+from pathlib import Path
+
+import torch
+
+MIB = 2**20
+_PROCESS = Path("/proc/self")
+_RESET_PEAK = "5"
+"""Linux: written to clear_refs, it sets the peak of the resident memory to what is resident now."""
+
+
+class PeakMemory:
+    """Measures from its creation on.
+
+    On a GPU: memory of torch's tensors there. On the CPU: resident memory of the whole process,
+    with the libraries that it has loaded; only Linux tells it.
+
+    Args:
+        device: Device of the trial.
+    """
+
+    def __init__(self, device: torch.device) -> None:
+        self.device = device
+        self._from_now = device.type != "cuda" and _reset_process_peak()
+        if device.type == "cuda":
+            torch.cuda.reset_peak_memory_stats(device)
+
+    def mib(self) -> int | None:
+        """The peak since the creation in MiB; None where the system does not tell it."""
+        if self.device.type == "cuda":
+            return round(torch.cuda.max_memory_allocated(self.device) / MIB)
+        return _process_peak() if self._from_now else None
+
+
+def _reset_process_peak() -> bool:
+    """Whether the peak of the process counts from now on."""
+    try:
+        (_PROCESS / "clear_refs").write_text(_RESET_PEAK)
+    except OSError:
+        return False
+    return True
+
+
+def _process_peak() -> int | None:
+    """Peak of the resident memory of the process in MiB."""
+    try:
+        lines = (_PROCESS / "status").read_text().splitlines()
+    except OSError:
+        return None
+    kib = next((line.split()[1] for line in lines if line.startswith("VmHWM:")), None)
+    return round(int(kib) / 1024) if kib else None
