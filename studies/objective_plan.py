@@ -12,7 +12,9 @@ from stvm.records.selection_scores import SELECTION_SCORES, SelectionScore
 from stvm.records.trial_label import ORACLE
 from stvm.search.space import search_split
 from stvm.settings import Settings
+from stvm.settings.idle_values import idle_with
 from stvm.settings.naming import digest
+from stvm.settings.peer_limits import expected
 from stvm.settings.peers import PEERS, fields_of
 from stvm.study import Rename, Study, Trial
 
@@ -52,12 +54,24 @@ def all_candidates(given: Mapping[str, str] | None = None) -> list[Candidate]:
         given: settings of objectives that the user gives; each goes to the rows it belongs to.
     """
     rows = [
-        Candidate(row, {"procedure": name} | own | dict(changes), peer.rates)
+        Candidate(row, {"procedure": name} | dict(changes), peer.rates)
         for name, peer in PEERS.items()
-        for own in [{n: v for n, v in (given or {}).items() if n in fields_of(name)}]
-        for row, changes in (peer.rows or {name: {}}).items()
+        for row, changes in _changes_of_rows(name, given or {}).items()
     ]
     return [*rows, Candidate("STvM (chosen rate)", ablation.VARIANTS["STvM"], (0.3, 1.0, 3.0))]
+
+
+def _changes_of_rows(procedure: str, given: Mapping[str, str]) -> dict[str, dict[str, Any]]:
+    """Settings of each row of an objective, without a given one that only other rows use."""
+    own: dict[str, Any] = {n: value for n, value in given.items() if n in fields_of(procedure)}
+    usual, named = expected(procedure), PEERS[procedure].rows or {procedure: {}}
+    rows = {row: own | dict(changes) for row, changes in named.items()}
+    idle = {row: {name for name, _ in idle_with(usual | values)} for row, values in rows.items()}
+    nowhere = set.intersection(*idle.values())
+    return {
+        row: {n: v for n, v in values.items() if n not in idle[row] or n in nowhere}
+        for row, values in rows.items()
+    }
 
 
 @dataclass(frozen=True)

@@ -126,21 +126,39 @@ def choice_realisation(options: argparse.Namespace, changes: Mapping[str, str]) 
     return number
 
 
+def refuse_unused(own: Mapping[str, str], candidates: Sequence[Candidate]) -> None:
+    """Refuse settings of an objective that no row uses.
+
+    Raises:
+        StvmError: there is one; the message says which rows use it.
+    """
+    used = {name for candidate in candidates for name in candidate.changes}
+    for name in own:
+        if name not in used:
+            rows = [c.row for c in all_candidates(own) if name in c.changes]
+            raise StvmError(
+                f"{name} has no effect on the rows that are asked for: leave it out, or add "
+                + " or ".join(rows)
+            )
+
+
 def build_plan(options: argparse.Namespace, changes: dict[str, str], rename: Rename) -> Plan:
     """The plan that a command line describes.
 
     Raises:
-        StvmError: an unknown row, score or setting, or a seed or realisation that is both chosen
-            on and reported.
+        StvmError: an unknown row, score or setting, a setting that no row uses, or a seed or
+            realisation that is both chosen on and reported.
     """
     owned = {name for peer in PEERS for name in fields_of(peer)}
     own = {name: value for name, value in changes.items() if name in owned}
     common = {name: value for name, value in changes.items() if name not in owned}
+    candidates = choose_candidates(all_candidates(own), options.rows, options.without)
+    refuse_unused(own, candidates)
     return Plan(
         options.preset,
         common,
         own,
-        choose_candidates(all_candidates(own), options.rows, options.without),
+        candidates,
         tuple(row for row in TABLE4 if row.lower() in map(str.lower, options.without)),
         find_score(options.score),
         options.choice_seed,

@@ -33,6 +33,7 @@ class NetworkFacts:
         builder: Function from an `Architecture` to a `SegmentationNetwork`, as MODULE:FUNCTION.
         needs_two_images: Whether its batch norm cannot take statistics from a batch of one image,
             because a layer pools each image to one value for each channel.
+        classifier_norm: Whether its classifier has batch norm, or may have it.
         auxiliary: Whether a second classifier on layer 3 can be had.
         channels: Whether the setting `channels` counts.
         aspp_branches: Whether the setting `aspp_branches` counts.
@@ -53,6 +54,7 @@ class NetworkFacts:
     about: str
     builder: str
     needs_two_images: bool = False
+    classifier_norm: bool = False
     auxiliary: bool = False
     channels: bool = False
     aspp_branches: bool = False
@@ -91,6 +93,7 @@ _ENTRIES = (
             *(f"deeplabv3_{backbone}", f"torchvision's DeepLabV3, output stride {stride}"),
             builder="stvm.networks.torchvision_networks:torchvision_network",
             needs_two_images=True,
+            classifier_norm=True,
             auxiliary=True,
             family="torchvision",
             package="torchvision",
@@ -106,6 +109,7 @@ _ENTRIES = (
         NetworkFacts(
             *(f"fcn_{backbone}", "torchvision's FCN, output stride 8"),
             builder="stvm.networks.torchvision_networks:torchvision_network",
+            classifier_norm=True,
             auxiliary=True,
             family="torchvision",
             package="torchvision",
@@ -116,12 +120,14 @@ _ENTRIES = (
     NetworkFacts(
         *("lraspp_mobilenet_v3_large", "torchvision's LR-ASPP, output stride 8"),
         builder="stvm.networks.torchvision_networks:lraspp",
+        classifier_norm=True,
         family="torchvision",
         package="torchvision",
     ),
     NetworkFacts(
         *("espnetv2", "ESPNetv2 for small computers, output stride 2"),
         builder="stvm.networks.espnetv2:espnetv2",
+        classifier_norm=True,
         width=True,
         family="edgenets",
         initial=("espnetv2",),
@@ -148,6 +154,7 @@ _KINDS = (
         NetworkFacts(
             *("segformer:FOLDER", "SegFormer of Hugging Face, output stride 4"),
             builder="stvm.networks.segformer:segformer",
+            classifier_norm=True,
             package="transformers",
             normalisation="own",
             files=("config.json", "preprocessor_config.json"),
@@ -159,6 +166,7 @@ _KINDS = (
         NetworkFacts(
             *("FILE.py:FUNCTION", "a network of your own"),
             builder="stvm.networks.own_file:own_network",
+            classifier_norm=True,
             normalisation="own",
             files=("",),
             tried=True,

@@ -1,10 +1,13 @@
 """Settings that have no effect on an objective beside STvM: refused if given, else left out."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
+from stvm.networks import find_network
 from stvm.settings.fields import SettingsGroup
+from stvm.settings.idle_values import refuse_idle_values
 from stvm.settings.method_settings import MethodSettings
 from stvm.settings.peers import NOISE, PEERS, TEACHER, ObjectiveSettings, fields_of, owner_of
 from stvm.settings.training_settings import TrainingSettings
@@ -45,11 +48,23 @@ def idle_settings(groups: Groups) -> list[str]:
     for part, names in {"aug": NOISE, "mt": TEACHER}.items():
         if part in used and _is_on(groups["method"][part]):
             used |= {*names}
-    if PEERS[procedure].trains == "all_but_classifier":
-        used -= {"head_lr_factor"}
     if "mt" in used and _is_on(groups["method"]["mt"]):
         used -= {"labeller"}
+    used -= _acting_on_nothing(groups).keys()
     return [name for model in _LIMITED.values() for name in model.model_fields if name not in used]
+
+
+def _acting_on_nothing(groups: Groups) -> dict[str, str]:
+    """Settings of the optimiser that act on no parameter that is trained, each with the reason."""
+    peer, network = PEERS[groups["method"]["procedure"]], str(groups["network"]["network"])
+    idle: dict[str, str] = {}
+    if peer.trains == "all_but_classifier":
+        idle["head_lr_factor"] = "the classifier is not trained"
+    elif peer.trains == "batch_norm" and not find_network(network).classifier_norm:
+        idle["head_lr_factor"] = f"the classifier of {network} has no batch norm"
+    if not peer.decays and groups["source"]["source_checkpoint"]:
+        idle["weight_decay"] = "no weight decays, and no source model is trained"
+    return idle
 
 
 def refuse_idle(groups: Groups) -> None:
@@ -74,15 +89,17 @@ def refuse_idle(groups: Groups) -> None:
         if values[name] != usual[name]:
             raise ValueError(
                 f"{name}={_typed(values[name])} has no effect with procedure={procedure}: "
-                + _mend(name, procedure, usual[name])
+                + _mend(name, groups, usual[name])
             )
+    refuse_idle_values(values, usual)
 
 
 def follow_procedure(groups: Groups, given: dict[str, Any]) -> Groups:
     """The settings with those that a new procedure brings along; the given ones are not in yet.
 
     An objective turns the parts of STvM off, brings its own values, and sets what has no effect on
-    it to the defaults. Leaving it turns the parts on again.
+    it to the defaults. Leaving it turns the parts on again. A value that the objective which is
+    left does not expect stays: the user gave it.
 
     Args:
         groups: Settings to begin with.
@@ -91,33 +108,37 @@ def follow_procedure(groups: Groups, given: dict[str, Any]) -> Groups:
     old, new = groups["method"]["procedure"], given.get("procedure")
     if new in (None, old) or not {old, new} & PEERS.keys():
         return groups
-    left = PEERS[old].brings if old in PEERS else {}
-    brought = PEERS[new].brings if new in PEERS else {}
-    usual = expected(str(new))
+    moved = {*TOGGLES, *_brings(old), *_brings(new)}
+    before, usual = expected(old), expected(str(new))
     groups = groups | {part: dict(groups[part]) for part in _LIMITED}
     for part in _LIMITED:
         for name, value in groups[part].items():
-            if name in (*TOGGLES, *brought) or (name in left and value == left[name]):
+            if name in moved and (old not in PEERS or value == before[name]):
                 groups[part][name] = usual[name]
-    meant = {
-        part: groups[part] | {name: x for name, x in given.items() if name in groups[part]}
-        for part in _LIMITED
+    seen = {
+        part: values | {name: x for name, x in given.items() if name in values}
+        for part, values in groups.items()
     }
-    for name in idle_settings(groups | meant):
+    for name in idle_settings(seen):
         part = next(part for part, model in _LIMITED.items() if name in model.model_fields)
         groups[part][name] = usual[name]
     return groups
 
 
-def _mend(name: str, procedure: str, usual: Any) -> str:
-    owner = owner_of(name)
+def _brings(procedure: Any) -> Mapping[str, Any]:
+    return PEERS[procedure].brings if procedure in PEERS else {}
+
+
+def _mend(name: str, groups: Groups, usual: Any) -> str:
+    procedure, owner = groups["method"]["procedure"], owner_of(name)
     if owner:
         return f"it belongs to procedure={owner}; leave it out"
     parts = {**dict.fromkeys(NOISE, "aug"), **dict.fromkeys(TEACHER, "mt")}
     part = parts.get(name)
     if part and procedure in PEERS and part in PEERS[procedure].uses:
         return f"it needs {part}=true; add that, or leave it out"
-    return f"leave it out, or set {name}={_typed(usual)}"
+    reason = _acting_on_nothing(groups).get(name, "") if procedure in PEERS else ""
+    return f"{reason}; " * bool(reason) + f"leave it out, or set {name}={_typed(usual)}"
 
 
 def _is_on(value: Any) -> bool:

@@ -47,6 +47,7 @@ class Peer:
         uses: Settings of method and training that matter to it, beside those of every training.
             With `aug` or `mt` among them, the user may turn that part on.
         brings: Values that `procedure=NAME` sets where the user gives none.
+        decays: Whether the weight decay of the settings acts on what it trains.
         needs_batch_norm: Whether it measures batch norm's statistics on the target images, which a
             network without batch norm has none of.
         rows: Its rows in Table VIII by name, each with the settings that it changes; one row with
@@ -63,6 +64,7 @@ class Peer:
     offline: str = ""
     uses: tuple[str, ...] = START
     brings: Mapping[str, Any] = field(default_factory=dict)
+    decays: bool = True
     needs_batch_norm: bool = False
     rows: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     rates: tuple[float, ...] = (0.1, 0.3, 1.0)
@@ -92,6 +94,7 @@ PEERS: dict[str, Peer] = {
         trains="batch_norm",
         uses=("accumulate",),
         brings={"optimizer": "adamw", "head_lr_factor": 1.0},
+        decays=False,
         needs_batch_norm=True,
         rows={"TENT": {}},
     ),

@@ -4,9 +4,11 @@ import sys
 from collections.abc import Callable
 
 import pytest
+import torch
 
 from stvm.errors import StvmError
-from stvm.networks import Architecture, find_network, known_names
+from stvm.method.mixed_statistics import batch_norms
+from stvm.networks import Architecture, assemble, find_network, known_names
 from stvm.networks.known_networks import NETWORKS
 from stvm.networks.segformer import import_segformer
 from stvm.networks.timm_networks import import_timm
@@ -26,6 +28,13 @@ def test_an_unknown_network_is_told_in_one_line_with_the_nearest(name: str, near
 @pytest.mark.parametrize("name", NETWORKS)
 def test_every_network_names_a_function_that_is_there(name: str) -> None:
     assert find_network(name).name == name and callable(find_network(name).find_builder())
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_every_network_says_whether_its_classifier_has_batch_norm(name: str) -> None:
+    with torch.device("meta"):
+        built = assemble(Architecture(name, 16, 5, normalisation=find_network(name).normalisation))
+    assert bool(batch_norms(built.classifier)) == find_network(name).classifier_norm
 
 
 def test_a_description_reads_back_and_values_of_later_versions_may_be_missing() -> None:

@@ -84,10 +84,34 @@ def test_leaving_an_objective_gives_back_what_it_brought() -> None:
     assert back == Settings().replace(lr=1e-4)
     other = tent.replace(procedure="minent")
     assert other == Settings().replace(procedure="minent", lr=1e-4)
-    changed = tent.replace(head_lr_factor=3.0).replace(procedure="minent")
-    assert (changed.training.head_lr_factor, changed.training.optimizer) == (3.0, "sgd")
     own = Settings().replace(procedure="hardst", hardst_threshold=0.5)
     assert own.replace(procedure="minent").flat()["hardst_threshold"] == 0.9
+
+
+def test_a_given_value_outlives_two_changes_of_the_objective_and_a_brought_one_does_not() -> None:
+    given = Settings().replace(procedure="minent", student_bn="frozen", aug=True)
+    for second in ("hardst", "hcl", "maxsquares"):
+        other = given.replace(procedure=second)
+        assert (other.method.student_bn, other.method.aug) == ("frozen", True)
+        back = other.replace(procedure="minent")
+        assert back == given and back.hash() == given.hash()
+    assert given.replace(procedure="maxsquares").replace(procedure="adapt") == Settings().replace(
+        student_bn="frozen"
+    )
+    brought = Settings().replace(procedure="minent")
+    assert brought.replace(procedure="maxsquares").method.student_bn == "train"
+    for second in PEERS:
+        assert brought.replace(procedure=second) == Settings().replace(procedure=second)
+    rate = {"network": "deeplabv3_resnet50", "head_lr_factor": 3.0}
+    changed = Settings().replace(procedure="tent", **rate).replace(procedure="cotta")
+    assert (changed.training.head_lr_factor, changed.training.optimizer) == (3.0, "sgd")
+    assert changed.replace(procedure="minent").training.head_lr_factor == 3.0
+
+
+def test_values_of_a_preset_give_way_to_those_that_an_objective_brings() -> None:
+    preset = find_preset("cityscapes_camvid")
+    assert preset.settings().method.student_bn == "frozen"
+    assert preset.settings(procedure="minent").method.student_bn == "statistics"
 
 
 @pytest.mark.parametrize("procedure", PEERS)

@@ -198,9 +198,26 @@ def test_settings_of_an_objective_reach_its_rows_alone(
         list(rows[row].tried(base).values()) for row in ("MaxSquares+IW", "MinEnt")
     )
     assert changed.flat()["maxsquares_ratio"] == 0.5
+    # The row without weights does not use it, and stays as it is.
+    assert rows["MaxSquares"] == {c.row: c for c in all_candidates()}["MaxSquares"]
     assert other == next(
         s for c in all_candidates() if c.row == "MinEnt" for s in c.tried(base).values()
     )
+
+
+@pytest.mark.parametrize(
+    ("rows", "given", "told"),
+    [
+        (["MaxSquares"], "maxsquares_ratio=0.5", "has no effect on the rows that are asked for"),
+        (["TENT"], "cbst_share=0.3", "leave it out, or add CBST"),
+        (["CBST"], "cbst_share=0.6", "cbst_share=0.6 is above cbst_share_most=0.5"),
+    ],
+)
+def test_a_setting_that_no_row_uses_is_refused(
+    rows: list[str], given: str, told: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["--results", str(tmp_path), "--rows", *rows, *ASSIGNMENTS, given, "--list"]) == 2
+    assert told in capsys.readouterr().err
 
 
 def test_a_list_runs_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

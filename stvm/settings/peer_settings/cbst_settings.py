@@ -12,7 +12,7 @@ class ClassBalancedSettings(SettingsGroup):
     cbst_share: float = tunable_peer(
         0.2,
         grid=(0.1, 0.2, 0.3, 0.5),
-        search=(0.05, 0.8),
+        search=(0.05, 0.5),
         gt=0,
         le=1,
         description="Share of the pixels of each predicted class that is labelled in the first "
