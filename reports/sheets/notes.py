@@ -60,6 +60,7 @@ def class_notes(records: Records) -> list[str]:
             result.get("class_names", []),
             given.get("by", ""),
             given.get("unmatched", ""),
+            given.get("assumed", ""),
         )
         if (given := result.get("correspondence"))
         else ""

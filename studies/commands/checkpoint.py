@@ -76,8 +76,8 @@ def run(options: argparse.Namespace) -> int:
     print(f"sha256 {file_sha256(path)}")
     if options.preset:
         classes = correspondence_of(settings, checkpoint)
-        if not classes.is_same:
-            print(classes.sentence(settings.evaluation.unmatched))
+        if remark := classes.remark(settings.evaluation.unmatched):
+            print(remark)
     network = None
     if checkpoint.architecture:
         network = checkpoint.build()

@@ -238,7 +238,9 @@ def prepare(options: argparse.Namespace, changes: dict[str, str]) -> PhotoWork:
         raise StvmError("torch finds no GPU here: leave out --device, or set --device cpu")
     network = network.to(device)
     try_shapes(network, Predictor(network, settings.data.height).input_size, paths)
-    names = checkpoint.class_names or default_names(network.architecture.num_classes)
+    names = checkpoint.class_names or default_names(
+        network.architecture.num_classes, checkpoint.family
+    )
     return PhotoWork(paths, checkpoint, network, names, settings)
 
 

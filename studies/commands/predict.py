@@ -118,7 +118,9 @@ def open_predictor(options: argparse.Namespace) -> "tuple[Predictor, tuple[str, 
     own = own_network(options.network, name, options.results)
     checkpoint = open_checkpoint(path, options.family, options.aspp_branches, own)
     network = checkpoint.build().to(device)
-    names = checkpoint.class_names or default_names(network.architecture.num_classes)
+    names = checkpoint.class_names or default_names(
+        network.architecture.num_classes, checkpoint.family
+    )
     reader = None
     if metric and metric.is_file():
         labeller = assemble(network.architecture, checkpoint.size)
@@ -153,11 +155,12 @@ def _files(options: argparse.Namespace) -> "tuple[Path, str, int, Path | None, R
     return path, name, settings.data.height, results.metric_path(name), mapped
 
 
-def default_names(num_classes: int) -> tuple[str, ...]:
-    """Names of the classes of a file that does not name them."""
-    from stvm.data.cityscapes import CITYSCAPES, CROSS_CITY, SYNTHIA
+def default_names(num_classes: int, family: str) -> tuple[str, ...]:
+    """Names of the classes of a file of this family that does not name them."""
+    from stvm.data.cityscapes import CROSS_CITY, SYNTHIA
+    from stvm.data.usual_classes import USUAL, usual_set
 
-    for known in (CITYSCAPES, SYNTHIA, CROSS_CITY):
+    for known in (USUAL.get(usual_set(num_classes, family), ()), SYNTHIA, CROSS_CITY):
         if len(known) == num_classes:
             return known
     return tuple(f"class {number}" for number in range(num_classes))

@@ -1,17 +1,20 @@
 """Which class of the target each class of the source model stands for, many to one."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-from stvm.data.cityscapes import CITYSCAPES
 from stvm.data.classes import parse_classes
 from stvm.data.datasets import labelling_of
+from stvm.data.usual_classes import USUAL, usual_set
 from stvm.errors import StvmError, unknown
 from stvm.settings import DataSettings
-from stvm.settings.class_map import NONE, entries_of, sentence
+from stvm.settings.class_map import NONE, assumed_in_words, entries_of, sentence
 
 Origin = Literal["same", "names", "map"]
+_NAME_THEM = (
+    "name them all in its order with source_classes=NAME,NAME,..., or give their numbers, from 0"
+)
 
 
 @dataclass(frozen=True)
@@ -23,12 +26,15 @@ class Correspondence:
         target: Names of the target's classes, in train-id order.
         targets: Train id of the target class of each source class; None for an unmatched one.
         by: Origin: the classes are the same, equal names were matched, or class_map was given.
+        assumed: Origin of the source model's names, where nothing gives them: a data set of
+            `USUAL`, or "target" for those of the target by position.
     """
 
     source: tuple[str, ...]
     target: tuple[str, ...]
     targets: tuple[int | None, ...]
     by: Origin = "map"
+    assumed: str = ""
 
     @property
     def is_same(self) -> bool:
@@ -47,12 +53,20 @@ class Correspondence:
     def facts(self, rule: str) -> dict[str, Any]:
         """Entry of a record; `rule` is the value of the setting `unmatched`."""
         names = [None if t is None else self.target[t] for t in self.targets]
-        return {"source": list(self.source), "target": names, "by": self.by, "unmatched": rule}
+        facts = {"source": list(self.source), "target": names, "by": self.by, "unmatched": rule}
+        return facts | ({"assumed": self.assumed} if self.assumed else {})
 
     def sentence(self, rule: str) -> str:
         """The correspondence in words; `rule` is the value of the setting `unmatched`."""
         facts = self.facts(rule)
-        return sentence(self.source, facts["target"], self.target, self.by, rule)
+        return sentence(self.source, facts["target"], self.target, self.by, rule, self.assumed)
+
+    def remark(self, rule: str) -> str:
+        """What people are told of it before a training; empty for the same classes by name."""
+        if not self.is_same:
+            return self.sentence(rule)
+        told = assumed_in_words(self.assumed, self.source)
+        return f"classes: {told}" if told else ""
 
 
 def same_classes(names: Sequence[str]) -> Correspondence:
@@ -107,12 +121,12 @@ def _number(side: str, text: str, names: Sequence[str], entry: str) -> int:
     """Number of a class given by its name or, where no class has that name, by its number."""
     if text in names:
         return names.index(text)
-    if text.isdecimal():
-        if int(text) < len(names):
-            return int(text)
+    if (number := _as_number(text)) is not None:
+        if number < len(names):
+            return number
         raise StvmError(
-            f"class_map: entry '{entry}': there is no {side} class {text}; they are numbered 0 to "
-            f"{len(names) - 1} ({', '.join(names[:3])}, ...)"
+            f"class_map: entry '{entry}': there is no {side} class {number}; they are numbered 0 "
+            f"to {len(names) - 1} ({', '.join(names[:3])}, ...)"
         )
     raise StvmError(f"class_map: entry '{entry}': {unknown(f'{side} class', text, names)}")
 
@@ -128,7 +142,7 @@ def match_names(source: Sequence[str], target: Sequence[str]) -> Correspondence 
 
 
 def find_correspondence(
-    data: DataSettings, which: str, count: int, named: Sequence[str] = ()
+    data: DataSettings, which: str, count: int, named: Sequence[str] = (), family: str = ""
 ) -> Correspondence:
     """The correspondence of a source model to the target of some settings.
 
@@ -137,24 +151,54 @@ def find_correspondence(
         which: Name of the source model, for messages.
         count: Number of its classes.
         named: Names of its classes, if its file has them.
+        family: Family of public checkpoints that its file belongs to.
 
     Raises:
         StvmError: Classes that do not correspond, or a class map that does not fit them.
     """
-    target = labelling_of(data).class_names
+    target, assumed = labelling_of(data).class_names, ""
     if data.source_classes:
         named = _asked(data, which, count, named)
+    elif not named:
+        here = not data.class_map and count == len(target)
+        assumed = "target" if here else usual_set(count, family)
+        named = target if here else USUAL.get(assumed, ())
     if data.class_map:
-        if not named and count == len(CITYSCAPES):
-            named = CITYSCAPES
         if not named:
             _refuse_unnamed(data.class_map, which, count)
-        return map_classes(data.class_map, named or _numbered(count), target)
-    if not named and count != len(target) and count == len(CITYSCAPES):
-        named = CITYSCAPES
-    if found := match_names(named or target, target) if named or count == len(target) else None:
-        return found
-    raise _refusal(which, count, named, target)
+        found = map_classes(data.class_map, named or _numbered(count), target)
+    elif (matched := match_names(named, target)) is not None:
+        found = matched
+    else:
+        raise _refusal(which, count, named, target)
+    return replace(found, assumed=assumed)
+
+
+def refuse_slips(text: str, target: Sequence[str], family: str) -> None:
+    """Refuse a class map that fits no file without names, whatever its number of classes.
+
+    Args:
+        text: Canonical text of the setting class_map.
+        target: Names of the target's classes.
+        family: Family of public checkpoints.
+
+    Raises:
+        StvmError: A class that is not there or is given twice, or a target class without entry.
+    """
+    sources = [name for _, names in entries_of(text) for name in names if name != NONE]
+    numbers = [number for name in sources if (number := _as_number(name)) is not None]
+    names = {name for name in sources if _as_number(name) is None}
+    if not names:
+        map_classes(text, _numbered(max(numbers, default=0) + 1), target)
+        return
+    possible = [known for known in USUAL.values() if usual_set(len(known), family)]
+    likely = max(possible, key=lambda known: len(names & {*known}))
+    if not names & {*likely}:
+        raise StvmError(
+            f"class_map: source class '{min(names)}': the checkpoint does not name its classes: "
+            f"{_NAME_THEM}"
+        )
+    map_classes(text, likely, target)
 
 
 def _asked(data: DataSettings, which: str, count: int, named: Sequence[str]) -> tuple[str, ...]:
@@ -177,12 +221,17 @@ def _asked(data: DataSettings, which: str, count: int, named: Sequence[str]) -> 
 def _refuse_unnamed(text: str, which: str, count: int) -> None:
     """Refuse names of source classes in a class map, where nothing names those classes."""
     sources = [name for _, names in entries_of(text) for name in names if name != NONE]
-    numbered = _numbered(count)
-    if name := next((n for n in sources if not (n in numbered or n.isdecimal())), None):
+    if name := next((n for n in sources if _as_number(n) is None), None):
         raise StvmError(
-            f"class_map: source class '{name}': {which} does not name its {count} classes: name "
-            "them all in its order with source_classes=NAME,NAME,..., or give their numbers, from 0"
+            f"class_map: source class '{name}': {which} does not name its {count} classes: "
+            f"{_NAME_THEM}"
         )
+
+
+def _as_number(text: str) -> int | None:
+    """The number in `7` or `class 7`; None for a name."""
+    digits = text.removeprefix("class ")
+    return int(digits) if digits.isdecimal() else None
 
 
 def _numbered(count: int) -> tuple[str, ...]:

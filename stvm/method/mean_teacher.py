@@ -41,7 +41,8 @@ class Labeller:
         views: Views of each image whose shares are averaged, see `average_views`. Features and
             running statistics come from the image as it is.
         scale: Size at which the network sees the images, relative to theirs. Labels and confidence
-            are brought back to the images' size; the features stay larger or smaller.
+            are brought back to the images' size; the features stay larger or smaller, and running
+            statistics follow the images at this size, which is that of the labelling pass.
     """
 
     def __init__(

@@ -18,6 +18,8 @@ CLASSES = "2026-11-26 09:00"
 """Correspondence of the source model's classes to the target's."""
 OBJECTIVES = "2026-11-26 13:00"
 """Objectives beside STvM."""
+ASSUMED = "2026-11-26 15:20"
+"""Origin of class names that nothing gives."""
 
 FRACTION = "fraction of 1"
 NATS = "nats"

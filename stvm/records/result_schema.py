@@ -8,6 +8,7 @@ from typing import Annotated, TypedDict
 
 from stvm.records.field_about import (
     ACTIVITY,
+    ASSUMED,
     CLASSES,
     FRACTION,
     NATS,
@@ -76,6 +77,9 @@ class ClassCorrespondence(TypedDict, total=False):
     by: Annotated[str, About("map (class_map) or names (equal names)", "", CLASSES)]
     unmatched: Annotated[
         str, About("source classes without target class: error or ignored", "", CLASSES)
+    ]
+    assumed: Annotated[
+        str, About("data set whose class names a file without names is taken to have", "", ASSUMED)
     ]
 
 

@@ -136,7 +136,12 @@ def _check(entries: Entries) -> None:
 
 
 def sentence(
-    source: Sequence[str], targets: Sequence[str | None], names: Sequence[str], by: str, rule: str
+    source: Sequence[str],
+    targets: Sequence[str | None],
+    names: Sequence[str],
+    by: str,
+    rule: str,
+    assumed: str = "",
 ) -> str:
     """The correspondence in words, without a full stop.
 
@@ -146,6 +151,7 @@ def sentence(
         names: Names of the target's classes.
         by: Origin of the correspondence: "names" if equal names were matched.
         rule: Value of the setting `unmatched`.
+        assumed: Origin of names that nothing gives; empty if they are given.
     """
     members = {
         name: [s for s, t in zip(source, targets, strict=True) if t == name] for name in names
@@ -155,6 +161,7 @@ def sentence(
         f"classes: {len(source)} of the source model, {len(names)} of the target{how}; predictions "
         "are mapped before they are counted"
     ]
+    parts += [assumed_in_words(assumed, source)] if assumed else []
     parts += [f"{n} from {in_words(m)}" for n, m in members.items() if m and m != [n]]
     if lost := [s for s, t in zip(source, targets, strict=True) if t is None]:
         counted = {
@@ -165,6 +172,22 @@ def sentence(
     if empty := [name for name, m in members.items() if not m]:
         parts.append(f"no class of the source model: {in_words(empty)} (IoU 0)")
     return "; ".join(parts)
+
+
+def assumed_in_words(assumed: str, source: Sequence[str]) -> str:
+    """What is assumed of a source model without class names; empty if they are given.
+
+    Args:
+        assumed: Data set whose names are taken, or "target".
+        source: Names that are taken.
+    """
+    if not assumed:
+        return ""
+    whose = "the target's" if assumed == "target" else f"those of {assumed}"
+    return (
+        f"the checkpoint does not name its {len(source)}, so they are taken for {whose} in this "
+        f"order: {', '.join(source)} (source_classes=NAME,NAME,... names others)"
+    )
 
 
 def in_words(names: Iterable[str]) -> str:

@@ -117,7 +117,9 @@ def correspondence_of(settings: Settings, checkpoint: Checkpoint) -> Corresponde
     described = checkpoint.architecture
     count = described.num_classes if described else num_source_classes(settings)
     which = f"checkpoint {checkpoint.found.path}"
-    return find_correspondence(settings.data, which, count, checkpoint.class_names)
+    return find_correspondence(
+        settings.data, which, count, checkpoint.class_names, checkpoint.family
+    )
 
 
 def num_source_classes(settings: Settings) -> int:

@@ -6,7 +6,7 @@ from pathlib import Path
 from safetensors import SafetensorError, safe_open
 
 from stvm.data.cityscapes import CITYSCAPES
-from stvm.data.correspondence import map_classes
+from stvm.data.correspondence import map_classes, refuse_slips
 from stvm.data.datasets import labelling_of, source_labelling_of
 from stvm.data.fingerprints import Contents
 from stvm.networks import find_network
@@ -72,9 +72,17 @@ def refuse_wrong_classes(trials: Iterable[Settings]) -> None:
     Raises:
         StvmError: A class that is not there or is given twice, or a target class without entry.
     """
-    for data, names in {(s.data, known_source_classes(s)) for s in trials if s.data.class_map}:
-        if names:
+    mapped = {(s.data, s.network.network, known_source_classes(s), _is_there(s)) for s in trials}
+    for data, network, names, there in mapped:
+        if data.class_map and names:
             map_classes(data.class_map, names, labelling_of(data).class_names)
+        elif data.class_map and there:
+            target, family = labelling_of(data).class_names, find_network(network).family
+            refuse_slips(data.class_map, target, family)
+
+
+def _is_there(settings: Settings) -> bool:
+    return Path(settings.source.source_checkpoint).is_file()
 
 
 def _fact(path: Path, name: str) -> str:

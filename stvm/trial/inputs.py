@@ -65,8 +65,8 @@ def check_inputs(trials: Iterable[Settings], cache: Path | None = None) -> list[
         else:
             classes = _of_trained(settings)
             _check_new(settings)
-        if not classes.is_same:
-            lines.append(classes.sentence(settings.evaluation.unmatched))
+        if remark := classes.remark(settings.evaluation.unmatched):
+            lines.append(remark)
     # Last, as it may take minutes.
     reads = dict.fromkeys(one for settings in given for one in _reads(settings))
     lines += [line for one in reads for line in odd_files(one)]

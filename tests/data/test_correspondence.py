@@ -6,7 +6,12 @@ import pytest
 
 from stvm.data.cityscapes import CITYSCAPES, CROSS_CITY, SYNTHIA
 from stvm.data.classes import parse_classes
-from stvm.data.correspondence import find_correspondence, map_classes, match_names
+from stvm.data.correspondence import (
+    Correspondence,
+    find_correspondence,
+    map_classes,
+    match_names,
+)
 from stvm.errors import StvmError
 from stvm.settings import DataSettings, Settings
 from tests.helpers.tiny_settings import tiny
@@ -88,6 +93,7 @@ def test_a_file_is_its_content(tmp_path: Path) -> None:
         ("car:car+truk,road", "entry 'car:car\\+truk': unknown source class 'truk': .* 'truck'?"),
         ("cars:car,road", "entry 'cars:car': unknown target class 'cars': did you mean 'car'?"),
         ("car:car+7,road", "entry 'car:car\\+7': there is no source class 7; .* 0 to 4"),
+        ("car:class 7,road", "entry 'car:class 7': there is no source class 7"),
         ("5:car,road", "entry '5:car': there is no target class 5; they are numbered 0 to 1"),
         ("car:car+truck,road:road+car", "source class 'car' is given twice"),
         ("car:car+1,road", "source class 'car' is given twice"),
@@ -131,8 +137,9 @@ def test_a_file_with_a_slip_is_one_line(rows: str, message: str, tmp_path: Path)
 def test_equal_names_are_matched_without_a_map() -> None:
     data = DataSettings(dataset="synthia_cityscapes", source_root="a", target_root="b")
     found = find_correspondence(data, "checkpoint x.pth", 19)
-    assert found == map_classes("synthia16", CITYSCAPES, SYNTHIA).__class__(
-        CITYSCAPES, SYNTHIA, map_classes("synthia16", CITYSCAPES, SYNTHIA).targets, "names"
+    assert found == Correspondence(
+        *(CITYSCAPES, SYNTHIA, map_classes("synthia16", CITYSCAPES, SYNTHIA).targets),
+        *("names", "Cityscapes"),
     )
     assert [CITYSCAPES[i] for i in found.unmatched] == ["terrain", "truck", "train"]
     assert find_correspondence(data, "x", 16).is_same
@@ -183,6 +190,41 @@ def test_names_come_from_the_setting_the_file_or_cityscapes() -> None:
     numbered = folder(class_map="car:0+2,road:1")
     assert find_correspondence(numbered, "x", 3).targets == (0, 1, 0)
     assert find_correspondence(given, "x", 3, ("a", "b", "c")).targets == (0, 1, 0)
+
+
+@pytest.mark.parametrize(
+    ("changes", "count", "told"),
+    [
+        ({"class_map": "car,road"}, 19, "name its 19, so they are taken for those of Cityscapes"),
+        ({"classes": "car,road"}, 19, "taken for those of Cityscapes in this order: road, side"),
+        ({"classes": ",".join("abcdefghijklmnopqrs")}, 19, "taken for the target's in this order"),
+        ({}, 2, "does not name its 2, so they are taken for the target's in this order: car, ro"),
+        ({"class_map": "car:2,road:class 0"}, 3, ""),
+        ({"class_map": "car,road", "source_classes": ",".join(CITYSCAPES)}, 19, ""),
+    ],
+)
+def test_names_that_nothing_gives_are_told(changes: dict[str, str], count: int, told: str) -> None:
+    found = find_correspondence(folder(**changes), "x", count)
+    remark, said = found.remark("error"), "does not name its"
+    assert told in remark and (said in remark) == bool(told) and "\n" not in remark
+    assert ("assumed" in found.facts("error")) == bool(told)
+    assert (said in found.sentence("error")) == bool(told)
+    named = find_correspondence(folder(**changes), "x", count, found.source)
+    assert said not in named.remark("error") and named.targets == found.targets
+
+
+def test_public_files_of_21_classes_have_those_of_pascal_voc() -> None:
+    data = folder(classes="person,car", class_map="person,car:car+bus+train")
+    for family in ("edgenets", "torchvision"):
+        found = find_correspondence(data, "x", 21, family=family)
+        # Ids of VOC: 6 bus, 7 car, 15 person, 19 train.
+        assert {found.source[i]: t for i, t in enumerate(found.targets) if t is not None} == {
+            **{"person": 0, "car": 1, "bus": 1, "train": 1}
+        }
+        assert [i for i, t in enumerate(found.targets) if t is not None] == [6, 7, 15, 19]
+        assert "taken for those of Pascal VOC in this order: background" in found.remark("error")
+    with pytest.raises(StvmError, match="x does not name its 21 classes"):
+        find_correspondence(data, "x", 21)
 
 
 def test_the_sentence_tells_what_is_merged_and_what_is_left_over() -> None:

@@ -27,6 +27,7 @@ PAGE = Path(__file__).resolve().parents[2] / "docs" / "records.md"
 RARE = {
     *(f"run.source.{name}" for name in ("branches", "backbone", "origin", "init_sha256", "width")),
     *(f"result.correspondence.{name}" for name in ("source", "target", "by", "unmatched")),
+    "result.correspondence.assumed",
     *("run.images_sha256", "run.images_content", "run.state_set_aside"),
     *("run.network_package", "result.parts.kept", "result.curve[].kept"),
 }

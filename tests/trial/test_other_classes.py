@@ -160,3 +160,29 @@ def test_a_list_of_trials_refuses_a_class_map_without_torch(root: Path) -> None:
         refuse_wrong_classes([settings_on(root, class_map="idd7")])
     with pytest.raises(StvmError, match="unknown source class 'lorry'"):
         refuse_wrong_classes([settings_on(root, class_map="car:lorry")])
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("car:car+truk", "entry 'car:car.truk': unknown source class 'truk': .*'truck'"),
+        ("cars:car", "unknown target class 'cars'"),
+        ("car:car+car", "source class 'car' is given twice"),
+        ("car", "target class 'road' has no source class"),
+        ("car:3+class 3,road:0", "source class 'class 3' is given twice"),
+        ("car:van", "source class 'van': the checkpoint does not name its classes: name them all"),
+        ("car:tvmonitor", "source class 'tvmonitor': the checkpoint does not name"),
+    ],
+)
+def test_a_list_refuses_a_class_map_of_a_file_without_names(
+    tmp_path: Path, text: str, message: str
+) -> None:
+    (tmp_path / "city.pth").write_bytes(b"torch reads it later")
+    given = {"source_checkpoint": str(tmp_path / "city.pth"), "classes": "car,road"}
+    with pytest.raises(StvmError, match=message) as caught:
+        refuse_wrong_classes([settings_on(tmp_path, class_map=text, **given)])
+    assert "\n" not in str(caught.value)
+    for right in ("car:car+truck,road", "car:13+14,road:0", "car:1,road:-", "car:class 1,road:0"):
+        refuse_wrong_classes([settings_on(tmp_path, class_map=right, **given)])
+    voc = {"network": "espnetv2", "channels": 64, "class_map": "car:tvmonitor,road:-"}
+    refuse_wrong_classes([settings_on(tmp_path, **(given | voc))])
