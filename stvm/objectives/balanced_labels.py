@@ -34,7 +34,7 @@ def balanced_labels(shares: Tensor, thresholds: NDArray[np.float64]) -> Tensor:
     """The class of the largest p_c / K_c where that is 1 or more, else 255; (N, H, W).
 
     Args:
-        shares: Softmax shares p, (N, C, H, W).
+        shares: Softmax probabilities p, (N, C, H, W).
         thresholds: K, (C,).
     """
     bound = torch.from_numpy(as_float32_bound(thresholds, strict=False)).to(shares.device)
@@ -56,7 +56,7 @@ def write_balanced_labels(
         labels: Labels to fill.
         num_classes: Number of classes, C.
         share: Share of the pixels of each class that is kept.
-        shares_of: Function from images (N, 3, H, W) to shares (N, C, H, W).
+        shares_of: Function from images (N, 3, H, W) to probabilities (N, C, H, W).
     """
     if labels.complete:
         return

@@ -2,14 +2,14 @@
 
 Loss: cross-entropy to the labels, mean over the pixels that have one. Before each round the student
 labels all target images: y = argmax p_c / K_c where that quotient is 1 or more. K_c is the
-confidence that the share s_r of the pixels predicted as c reach; s_r = min(0.20 + 0.05 (r - 1),
-0.50) in round r.
+confidence that a share s_r of the pixels predicted as c reaches. In round r this share is
+s_r = min(0.20 + 0.05 (r - 1), 0.50).
 Source: Zou et al. 2018; crst_seg.py of yzou2/CRST.
 Published: 3 rounds of 2 epochs, SGD at 5e-5, batch 2; labels are means of image and mirror image.
 The release counts 4 rounds, but its last one only measures: it makes no labels and trains nothing.
-Its source images are left out here, its crops are those of every other objective, and all target
-images are labelled: the release takes 505 of them. It counts every fourth pixel for K_c; here all
-are counted.
+Here there are no source images, the crops are those of every other objective, and all target images
+are labelled; the release labels 505 of them. It counts every fourth pixel for K_c; here all are
+counted.
 Trained: all but batch norm, which stays as it is at the start (`student_bn=frozen`): the published
 commands train in eval mode, as they lack its option --is-training.
 Labels: the student at the start of each round, in eval mode.
@@ -64,7 +64,7 @@ class ClassBalanced(Objective):
         write_balanced_labels(images, labels, self.given.num_classes, share, self.shares_of)
 
     def shares_of(self, images: Tensor) -> Tensor:
-        """Shares of the labelling network, (N, C, H, W)."""
+        """Probabilities of the labelling network, (N, C, H, W)."""
         return self.given.label.logits(images)[1].softmax(dim=1)
 
     def losses(self, batch: TargetBatch, iteration: int) -> Iterator[Tensor]:
@@ -78,7 +78,7 @@ class ClassBalanced(Objective):
         """The loss of a part of the batch.
 
         Args:
-            logits: Scores, (n, C, H, W).
+            logits: Logits, (n, C, H, W).
             labels: Labels, (n, H, W), 255 for none.
             whole: Labels of the whole batch.
         """

@@ -1,4 +1,4 @@
-"""Class shares of predictions: how much of an image each class takes, and how far that is off."""
+"""Class shares of predictions: how much of an image each class takes; their KL divergence."""
 
 import torch
 from torch import Tensor
@@ -18,7 +18,7 @@ def divergence(shares: Tensor, prior: Tensor, least: float) -> Tensor:
     Args:
         shares: Shares of the classes, (..., C).
         prior: Shares that are expected, (C,).
-        least: Small number within the logarithms, so that a share of 0 has one.
+        least: Small number added inside the logarithms, so that a share of 0 has a logarithm.
     """
     return (shares * ((shares + least).log() - (prior + least).log())).sum(-1)
 

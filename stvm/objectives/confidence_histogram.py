@@ -1,10 +1,10 @@
 """Confidences of each class as a histogram, from which class thresholds are read.
 
-A list of all confidences of a target set would take gigabytes. The cells of the histogram have the
-widths of floating-point numbers of the doubt q = 1 - p: each power of two of q has 1024 cells.
-So a threshold is at most 2**-10 of its doubt too low: 0.0005 at p = 0.5, and nothing at all above
-p = 0.9999, where every float32 has a cell of its own. Cells of equal widths would not tell the
-confidences close to 1 apart, where frequent classes have most of theirs.
+A list of all confidences of a target set would take gigabytes. The cells of the histogram are
+spaced like floating-point numbers q = 1 - p, where p is the confidence: between two powers of two
+of q there are 1024 cells. So a threshold is too low by at most 2**-10 of its q. That is 0.0005 at
+p = 0.5, and nothing above p = 0.9999, where every float32 has a cell of its own. Most pixels of
+frequent classes have a confidence close to 1; cells of equal width would not tell these apart.
 """
 
 from collections.abc import Sequence
@@ -44,7 +44,7 @@ class ConfidenceHistogram:
         """Counts pixels.
 
         Args:
-            confidence: Largest shares in [0, 1], any shape.
+            confidence: Largest probabilities in [0, 1], any shape.
             classes: Their classes, same shape.
         """
         cells = cells_of(confidence.detach().float().cpu().numpy().ravel())

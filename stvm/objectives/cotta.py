@@ -1,18 +1,18 @@
-"""CoTTA (Wang et al. 2022): labels of an average over views, and weights that go back by chance.
+"""CoTTA (Wang et al. 2022): labels averaged over views, and weights that go back at random.
 
-Formula: mean over all pixels of the cross-entropy to hard labels. Where the largest share that the
-anchor predicts is above a threshold, the label is the teacher's for the image as it is; elsewhere
-it is the class with the largest share in the teacher's mean over all views. After each step the
-teacher moves, and then each element of the student's weights and biases goes back to its value in
-the anchor with a small probability.
-Source: the segmentation code of CoTTA, as github.com/Anonymous-012/SVDP carries it (`mmseg/apis/
+Loss: mean over all pixels of the cross-entropy to hard labels. The anchor is a frozen copy of the
+start. Where its confidence is above a threshold, the label is the class that the teacher predicts
+for the image as it is. Elsewhere it is the most probable class of the teacher's mean over all
+views. After each step the teacher moves. Then each element of the student's weights and biases
+goes back to its value in the anchor with a small probability.
+Source: the segmentation code of CoTTA, as github.com/Anonymous-012/SVDP contains it (`mmseg/apis/
 test.py`, `single_gpu_cotta`).
-Defaults there: threshold 0.69, seven scales from 0.5 to 2 with their mirror images, probability
-0.01, teacher 0.999 each step, Adam at 7.5e-6 with batch 1, classifier at the same rate. The
-teacher's 0.999 is ema_momentum=0.001, which is the setting's default; a preset may set another.
-Trained: everything. Student, teacher and anchor are in eval mode, so that all of them keep the
-source model's batch-norm statistics; the weights of batch norm are trained.
-Labels: from the teacher for each batch. The anchor is the starting network, a third one in memory.
+Published: threshold 0.69, seven scales from 0.5 to 2 with their mirror images, probability 0.01,
+Adam at 7.5e-6 with batch 1, classifier at the same rate. The teacher keeps 0.999 of its weights in
+each step: that is ema_momentum=0.001, the setting's default; a preset may set another value.
+Trained: all. Student, teacher and anchor are in eval mode, so all of them keep the batch-norm
+statistics of the start; the weights of batch norm are trained.
+Labels: from the teacher for each batch. The anchor is a third network in memory.
 """
 
 from collections.abc import Callable, Iterator
@@ -62,16 +62,16 @@ def labels_of(plain: Tensor, mean: Tensor, sure: Tensor) -> Tensor:
     """Hard labels, (N, H, W): of the plain view where `sure`, else of the mean over views.
 
     Args:
-        plain: Shares of the images as they are, (N, C, H, W).
-        mean: Mean shares over all views, (N, C, H, W).
-        sure: Pixels of which the anchor is sure, (N, H, W).
+        plain: Probabilities for the images as they are, (N, C, H, W).
+        mean: Mean probabilities over all views, (N, C, H, W).
+        sure: Pixels on which the anchor is confident, (N, H, W).
     """
     return torch.where(sure, plain.argmax(1), mean.argmax(1))
 
 
 @torch.no_grad()
 def restore(network: nn.Module, anchor: nn.Module, probability: float) -> None:
-    """Set elements of weights and biases back to the anchor's values, each by chance, in place.
+    """Set elements of weights and biases back to the anchor's values, each at random, in place.
 
     Parameters that are not trained, or that have another name than weight or bias, stay. The
     draws come from torch's global generator of the network's device.

@@ -4,8 +4,8 @@ Loss: cross-entropy to the predicted class of the labelling network, mean over t
 confidence max p is above the threshold; 0 if there is none.
 Source: common; mode "hard" of MaxSquareLoss (Chen et al. 2019) has the threshold 0.95, others 0.9.
 Trained: all; running statistics follow, weights of batch norm are fixed (`student_bn=statistics`).
-Labels: in each batch on the clean image, by the frozen network of the start, or by the mean teacher
-with `mt=true`. `labeller=student` labels with the student itself, which confirms itself.
+Labels: in each batch on the clean image, by the frozen start, or by the mean teacher with
+`mt=true`. With `labeller=student` the student labels, and so confirms itself.
 """
 
 from collections.abc import Iterator, Mapping

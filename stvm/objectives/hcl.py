@@ -1,24 +1,27 @@
 """HCL: historical contrastive learning.
 
 Loss: mean over all pixels of w_y (cross-entropy to the label y) exp(-d), + 0.5 times a contrastive
-loss of features. d = sum_c h_c ln(h_c / e_c), where e are the shares of a moving average of the
-student and h those of a historical network, both on the clean crop and without gradient.
-w_y = 7 for classes with less than 1/32 of the batch's pixels, else 1, times a running frequency
-factor (0.9 of the old one, and 0.1 x 7 for a class that the batch lacks, else 0.1 x 1).
+loss of features. d = sum_c h_c ln(h_c / e_c), where e are the class probabilities of a moving
+average of the student and h those of a historical network, both on the clean crop and without
+gradient. w_y is 7 for classes with less than 1/32 of the batch's pixels, else 1. It is multiplied
+by a running frequency factor: 0.9 of the old one, plus 0.1 x 7 for a class that the batch lacks,
+else 0.1 x 1.
 Contrastive loss of an image of M positions: mean over the student's positions i of (1/M) sum over
 the average's positions j != i with the label of i of -ln(r_j e_ij / sum_{k != i} r_k e_ik),
 e_ij = exp(cosine of the two features / 0.07), r_j = clamp(1.1 - H(e_j) / ln C, 0.9, 1.1). So r
 weighs the positions of the moving average, as in the release.
-Moving average: before each step, parameters 0.996 of the old ones, buffers the student's. Every 300
-iterations moving average and historical network become the student: in iterations 301, 601, ...,
-after they have predicted and before the student's step. Both predict with the statistics of the
-batch, which their running statistics follow; dropout is off in them.
+Moving average: before each step its parameters become 0.996 of the old ones plus 0.004 of the
+student's, and its buffers become the student's. Every 300 iterations moving average and historical
+network become copies of the student: in iterations 301, 601, ..., after they have predicted and
+before the student's step. Both predict with the statistics of the batch, and their running
+statistics follow them; dropout is off.
 Source: Huang et al. 2021; hcl_target/trainer_hcl.py and utils/loss.py of jxhuang0508/HCL.
-Published: SGD at 1e-4, warm-up of 5000 iterations, batch 9, crops of 512x256. Left out: the
-warm-up, and the same first term for the auxiliary classifier, which no other objective trains here.
+Published: SGD at 1e-4, warm-up of 5000 iterations, batch 9, crops of 512x256. Left out here: the
+warm-up, and the first term for the auxiliary classifier, which no objective trains here.
 Trained: all; running statistics follow, weights of batch norm are fixed (`student_bn=statistics`).
-Labels: once by the network of the start, in eval mode, sum of the shares at scales 1 and 1.25, each
-with its mirror image; every pixel is kept. The contrastive loss needs memory for M x M numbers.
+Labels: made once by the start, in eval mode, from the sum of the probabilities at scales 1 and
+1.25, each with its mirror image; every pixel is kept. The contrastive loss needs memory for M x M
+numbers.
 """
 
 import math
@@ -87,7 +90,7 @@ class HistoricalContrast(Objective):
     Args:
         given: Networks and passes; the labelling network is the frozen start.
         momentum: Weight of the student in an update of the moving average.
-        period: Iterations after which both slow networks become the student.
+        period: Iterations after which both slow networks become copies of the student.
         contrast: Weight of the contrastive loss.
         rare_weight: Weight of rare and of absent classes.
         rare_share: Share of the batch's pixels below which a class is rare.
@@ -128,7 +131,7 @@ class HistoricalContrast(Objective):
 
     @torch.no_grad()
     def labels_of(self, images: Tensor) -> Tensor:
-        """Labels of images by the network of the start at two scales, (N, H, W)."""
+        """Labels of images by the start at two scales, (N, H, W)."""
         mode, start = self.given.forward_mode, self.given.label.network
         seen = (Labeller(start, "eval", False, mode, "mirrored", s) for s in (1.0, LARGER))
         shares = [one.logits(images)[1].softmax(dim=1) for one in seen]

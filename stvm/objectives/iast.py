@@ -4,13 +4,13 @@ Loss: cross-entropy to the labels, mean over the labelled pixels, + 3.0 E + 0.1 
 E = sum of H(p) over the pixels without label / (their number x C).
 K = sum of -(1/C) sum_c ln p_c over the labelled pixels / (their number x C).
 Labels: before each round the student labels all target images, in order. Thresholds th_c start
-at 0.9. For each image A_c = {confidences of the pixels predicted as c} and th_c itself; new_c =
-percentile 100 (1 - a th_c**gamma) of A_c; th_c <- 0.9 th_c + 0.1 new_c, 0.999 where that reaches 1.
-A pixel is kept if its confidence is at least th_c, the moved one. a = 0.20, 0.25, 0.30 in rounds 1,
-2, 3; gamma = 8.
+at 0.9. For each image A_c holds the confidences of the pixels predicted as c, and th_c itself;
+new_c is the percentile 100 (1 - a th_c**gamma) of A_c; th_c <- 0.9 th_c + 0.1 new_c, or 0.999 where
+that reaches 1. Then a pixel is kept if its confidence is at least the new th_c. In rounds 1, 2, 3
+a = 0.20, 0.25, 0.30; gamma = 8.
 Source: Mei et al. 2020; sl_trainer.py and uda_segmentor.py of Raykoooo/IAST, whose divisors have
 the factor C.
-Published: Adam, extractor at a tenth of the head's rate, which is head_lr_factor=10 here.
+Published: Adam; the feature extractor has a tenth of the head's rate: head_lr_factor=10 here.
 The release moves the thresholds once for each batch of images; here that is one image.
 Trained: all but batch norm, which stays as it is at the start (`student_bn=frozen`).
 """
@@ -77,7 +77,7 @@ class InstanceThresholds:
         """Labels (1, H, W) of an image, 255 for none; the thresholds follow the image first.
 
         Args:
-            shares: Softmax shares, (1, C, H, W).
+            shares: Softmax probabilities, (1, C, H, W).
         """
         confidence, labels = shares.max(dim=1)
         values, classes = confidence.double().cpu().numpy(), labels.cpu().numpy()

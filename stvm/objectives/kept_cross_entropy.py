@@ -15,7 +15,7 @@ def kept_cross_entropy(logits: Tensor, labels: Tensor, whole: Tensor | None = No
     """Mean cross-entropy of the pixels with a label; 0 with a gradient of 0 where none has one.
 
     Args:
-        logits: Scores, (N, C, H, W).
+        logits: Logits, (N, C, H, W).
         labels: Classes (N, H, W), 255 for none.
         whole: Labels of the whole batch, if the other arguments are a part of it.
     """

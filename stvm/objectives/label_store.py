@@ -1,7 +1,7 @@
 """Labels of an offline pass on disk: one byte for each pixel of the target images.
 
     FOLDER/round-N/labels.u8       labels of all images, one after another, 255 for none
-    FOLDER/round-N/progress.npz    how far the pass is, and small arrays that it needs to go on
+    FOLDER/round-N/progress.npz    progress of the pass, and small arrays that it needs to go on
 
 Probabilities are never kept. An interrupted pass goes on where it was saved last.
 """

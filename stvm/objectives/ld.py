@@ -1,20 +1,21 @@
 """LD: positive labels, a negative label and low entropy.
 
 Loss: cross-entropy to the labels, mean over the labelled pixels, + 1.0 mean H(p) over all pixels
-+ 1.0 mean over all pixels of -ln max(1 - p_(k), 1e-5). p_(k) is the k-th largest share of a pixel;
-k = floor(C / 2) + a number from -3 to 3, drawn for each iteration.
++ 1.0 mean over all pixels of -ln max(1 - p_(k), 1e-5). p_(k) is the k-th largest probability of a
+pixel; k = floor(C / 2) + a number from -3 to 3, drawn for each iteration. Its class is the negative
+label: the pixel learns not to be of it.
 Labels: before round r the student labels all target images with the share q = 0.10 + 0.05 (r - 1).
-A pixel gets its likeliest class if any p_c is above t_c, or if it is in the share q of the
+A pixel gets its most probable class if any p_c is above t_c, or if it is in the share q of the
 most confident pixels of its image. t_c is the floor(q n_c)-th largest confidence of the n_c pixels
-predicted as c, the least one where that number is 0.
+predicted as c, or the lowest one if floor(q n_c) is 0.
 Source: You et al. 2021; trainer/ldbe_trainer.py of fumyou13/LDBE.
-Published: 2 rounds of 1 epoch, SGD at 1e-4, heads x10, batch 3; the rate of its second round is
-lower by sqrt 2, which is left out. It counts every fifth pixel for t_c; here all are counted.
+Published: 2 rounds of 1 epoch, SGD at 1e-4, heads x10, batch 3. Its second round divides the rate
+by sqrt 2; this is left out here. It counts every fifth pixel for t_c; here all are counted.
 Trained: all; running statistics follow, weights of batch norm are fixed (`student_bn=statistics`).
 The release also trains the weights of the batch norms in its downsampling layers; here no batch
 norm is trained, or all are with `student_bn=train`.
 The student labels with the statistics of each single image, and its running statistics follow that
-pass, as in the release: an AdaBN inside LD. Dropout is off in it.
+pass, as in the release: an AdaBN inside LD. Dropout is off in that pass.
 """
 
 from collections.abc import Iterator
@@ -41,7 +42,7 @@ from stvm.objectives.objective import (
 from stvm.objectives.offline_pass import OfflinePass, restore_statistics, statistics_of
 
 HIGHEST = 1 - 1e-9
-"""Largest threshold of a class: a share of 1 is always above it."""
+"""Largest threshold of a class: a probability of 1 is always above it."""
 LEAST_DOUBT = 1e-5
 _SPREAD = 3
 """Largest distance of the rank of the negative label from C / 2."""
@@ -58,7 +59,7 @@ def joined_labels(shares: Tensor, bounds: NDArray[np.float64], share: float) -> 
     """Labels (N, H, W), 255 where neither the class nor the image keeps the pixel.
 
     Args:
-        shares: Softmax shares, (N, C, H, W).
+        shares: Softmax probabilities, (N, C, H, W).
         bounds: t, (C,).
         share: Share q of the most confident pixels of each image.
     """
@@ -72,13 +73,13 @@ def joined_labels(shares: Tensor, bounds: NDArray[np.float64], share: float) -> 
 
 
 def ranks_of(num_classes: int) -> tuple[int, int]:
-    """First and last rank k that may be drawn; the likeliest class is never a negative label."""
+    """First and last rank k that may be drawn; the most probable class is never one."""
     middle, spread = num_classes // 2, min(_SPREAD, max(num_classes // 2 - 2, 0))
     return max(middle - spread, 2), max(middle + spread, 2)
 
 
 def negative_loss(logits: Tensor, rank: int) -> Tensor:
-    """Mean of -ln(1 - p) of the share p at a rank, counted from 1; logits (N, C, H, W)."""
+    """Mean of -ln(1 - p) of the probability p at a rank, counted from 1; logits (N, C, H, W)."""
     share = logits.softmax(dim=1).topk(rank, dim=1).values[:, -1]
     return -(1 - share).clamp(min=LEAST_DOUBT).log().mean()
 
@@ -132,7 +133,7 @@ class NegativeLearning(Objective):
         return number
 
     def shares_of(self, images: Tensor) -> Tensor:
-        """Shares of the student with the statistics of these images, (N, C, H, W)."""
+        """Probabilities of the student with the statistics of these images, (N, C, H, W)."""
         return self.labeller.logits(images)[1].softmax(dim=1)
 
     def losses(self, batch: TargetBatch, iteration: int) -> Iterator[Tensor]:

@@ -1,14 +1,14 @@
 """LDBE: LD, then training on mixed images with labels of a moving average.
 
 The first rounds are those of LD. In the last rounds a moving average of the student labels the
-clean crops; the labels of the offline pass take the place of its own, with confidence 1. Half of
-the classes of each image are pasted onto the next image of the batch, with their labels.
+clean crops. A pixel with a label of the offline pass takes that label instead, with confidence 1.
+Half of the classes of each image are pasted onto the next image of the batch, with their labels.
 Loss there: cross-entropy of each pixel, times the share of the pixels of its mixed image whose
 confidence is 0.97 or more; mean over the pixels whose cross-entropy is not exactly 0.
-Moving average: parameters alone, decay min(1 - 1/(s + 1), 0.99) after step s = 0, 1, ...; it labels
-with the statistics of the batch, and its running statistics follow. Dropout is off in it.
-Source, trained, labels: as LD. The release runs the two stages one after the other, each from its
-first share on: q = 0.10 + 0.05 (r - 1) in the r-th mixed round.
+Moving average: parameters alone, with decay min(1 - 1/(s + 1), 0.99) after step s = 0, 1, ...; it
+labels with the statistics of the batch, and its running statistics follow. Dropout is off in it.
+Source, trained, labels: as LD. The release runs the two stages one after the other, and each begins
+with the first share: q = 0.10 + 0.05 (r - 1) in the r-th mixed round.
 """
 
 from collections.abc import Iterator, Mapping
@@ -51,10 +51,10 @@ def mix(masks: Tensor, values: Tensor) -> Tensor:
 
 
 def mixed_loss(logits: Tensor, labels: Tensor, confidence: Tensor, least: float) -> Tensor:
-    """Cross-entropy weighed by the share of confident pixels of each image.
+    """Cross-entropy weighted by the share of confident pixels of each image.
 
     Args:
-        logits: Scores, (N, C, H, W).
+        logits: Logits, (N, C, H, W).
         labels: Classes, (N, H, W).
         confidence: Their confidence, (N, H, W).
         least: Least confidence of a confident pixel.

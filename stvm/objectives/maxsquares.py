@@ -1,14 +1,14 @@
 """MaxSquares: maximum squares of the predictions, plain or weighted by the image (IW).
 
 Loss: -1/2 of the mean of p^2 over pixels and classes. IW: -(1 / (B C)) times the sum over pixels of
-w_n sum_c p_nc^2, with w_n = 1 / max(1, n_k^ratio M^(1 - ratio)). There B is the number of images, k
+w_n sum_c p_nc^2, with w_n = 1 / max(1, n_k^ratio M^(1 - ratio)). Here B is the number of images, k
 the predicted class of pixel n, n_k the number of pixels of the image with that class, and M the
-number of its pixels; w takes no gradient.
+number of pixels of the image; w takes no gradient.
 Source: Chen et al. 2019; utils/loss.py of its release.
 Published: weight 0.1 beside the source loss, ratio 0.2, SGD at 2.5e-4. Without a source loss the
 weight only scales the learning rate, so it is 1 here.
 Trained: all, with the weights of batch norm (`student_bn=train`); running statistics follow. The
-release fixes the weights of the first batch norm, that of the stem, alone; here it is trained too.
+release fixes the weights of the first batch norm only (the stem's); here they are trained too.
 Labels: none.
 """
 

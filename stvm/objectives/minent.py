@@ -18,10 +18,10 @@ from stvm.objectives.objective import Objective, TargetBatch, in_parts
 
 
 def normalised_entropy(logits: Tensor) -> Tensor:
-    """Mean entropy of the pixels over that of equal shares, in [0, 1].
+    """Mean entropy of the pixels, divided by that of equal probabilities; in [0, 1].
 
     Args:
-        logits: Scores, (N, C, H, W).
+        logits: Logits, (N, C, H, W).
     """
     return entropy(logits).mean() / math.log(logits.shape[1])
 

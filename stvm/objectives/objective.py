@@ -26,9 +26,9 @@ class Given:
     Attributes:
         student: Trained network; its modes and which of its parameters are trained are set.
         predict: Pass of the student, images (N, 3, H, W) in [0, 1] -> logits (N, C, H, W).
-        start: Network at which the student started; read only. `frozen_copy` copies it.
-        label: Labelling network that the settings choose: teacher, frozen start or student. An
-            objective without labels never calls it.
+        start: Network at which the student begins (the start); read only. `frozen_copy` copies it.
+        label: Labelling network that the settings choose: mean teacher, frozen start or student.
+            An objective without labels never calls it.
         num_classes: Number of classes, C.
         seed: Seed of the trial; draws come from generators made of it.
         parts: Number of equal parts of a batch that pass the student one by one, to save memory.
@@ -60,8 +60,8 @@ class TargetBatch:
 
     Attributes:
         images: Clean crops in [0, 1], (N, 3, H, W).
-        labels: Labels of the objective's offline pass, cut with the very crop, (N, H, W) uint8
-            with 255 for none; None for an objective without that pass.
+        labels: Labels of the objective's offline pass for the same pixels, (N, H, W) uint8 with
+            255 for none; None for an objective without that pass.
     """
 
     images: Tensor
@@ -104,7 +104,7 @@ class Objective:
     Attributes:
         given: Networks and passes to work with.
         labels_offline: Whether `begin_round` writes labels, which batches then carry.
-        weight_decay: Weight decay of its optimiser; None for that of the settings.
+        weight_decay: Weight decay in its optimiser; None for the value of the settings.
     """
 
     labels_offline: bool = False
@@ -137,7 +137,7 @@ class Objective:
         return {}
 
     def after_step(self, iteration: int) -> None:
-        """Called after the optimiser's step and the teacher's: averages, restored weights."""
+        """Called after the steps of optimiser and teacher, to move averages or restore weights."""
 
     def begin_round(self, number: int, images: TargetImages, labels: LabelStore | None) -> None:
         """Called before a round, counted from 1: an offline pass over the target images.
@@ -145,8 +145,9 @@ class Objective:
         Args:
             number: Number of the round.
             images: Target images, each of which may be read several times.
-            labels: Labels of the round, all 255 at first, if `labels_offline`. Those of an
-                interrupted pass are in it already: `labels.done` and `labels.kept` say how far.
+            labels: Labels of the round, all 255 at first; None without `labels_offline`. Labels of
+                an interrupted pass are in it already; `labels.done` and `labels.kept` say where
+                that pass stopped.
         """
 
     def finish(self, images: Iterator[Tensor]) -> bool:

@@ -1,6 +1,6 @@
 """The offline pass of a round: a survey of confidences, then a label for each pixel.
 
-Both go batch by batch in the order of the images. How far they are is saved now and then, so that a
+Both go batch by batch in the order of the images. Their progress is saved now and then, so that a
 killed pass goes on and ends with the same labels: its batches are those of a pass that was not
 killed.
 """
@@ -70,7 +70,7 @@ class OfflinePass:
 
         Args:
             num_classes: Number of classes, C.
-            shares_of: Function from images (N, 3, H, W) to shares (N, C, H, W).
+            shares_of: Function from images (N, 3, H, W) to probabilities (N, C, H, W).
         """
         self._histogram = histogram = ConfidenceHistogram(num_classes)
         start = 0

@@ -1,11 +1,11 @@
-"""SFDA-TAR: the target loss of SFDA (Liu et al. 2021), which makes sure pixels surer.
+"""SFDA-TAR: the target loss of SFDA (Liu et al. 2021), which makes confident pixels more confident.
 
-Formula: -mean_n sum_c p_nc^2 over all pixels n of the batch; neither 1/2 nor 1/C stands before it,
-so that its gradient is 2C times that of MaxSquares.
+Loss: -mean_n sum_c p_nc^2 over all pixels n of the batch. It has no factor 1/2 and no 1/C, so its
+gradient is 2C times that of MaxSquares.
 Source: a summary of the paper's text; no public code was found.
-Defaults there: weight 1, SGD with Nesterov momentum 2.5e-4, weight decay 1e-4, batch 8.
+Published: weight 1, SGD with Nesterov momentum 2.5e-4, weight decay 1e-4, batch 8.
 The rest of SFDA is left out: a generator of source-like images, and losses on its images.
-Trained: everything. Batch-norm statistics follow the target, and their weights are trained.
+Trained: all, with the weights of batch norm (`student_bn=train`); running statistics follow.
 Labels: none.
 """
 
@@ -17,7 +17,7 @@ from stvm.objectives.objective import Objective, TargetBatch, in_parts
 
 
 def squared_shares(logits: Tensor) -> Tensor:
-    """The target loss of scores (N, C, H, W), a scalar: -1 for sure pixels, -1/C for even ones."""
+    """The target loss of logits (N, C, H, W), a scalar: -1 if certain, -1/C if all p are equal."""
     return -logits.softmax(1).square().sum(1).mean()
 
 

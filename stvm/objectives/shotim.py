@@ -1,14 +1,14 @@
-"""SHOT-IM (Liang et al. 2020): sure pixels, and a mean prediction that is spread over the classes.
+"""SHOT-IM (Liang et al. 2020): confident pixels, and a mean prediction spread over the classes.
 
-Formula: mean_n H(p_n) + KL(m || prior) up to a constant, with m = mean_n p_n over all pixels n of
-the batch, natural logarithms and 1e-5 within each of them. The published loss has the uniform
-prior: mean_n H(p_n) - H(m), where the constant ln C is left out. A batch of street scenes is far
-from uniform, so the prior may be the class shares that the source model predicts on the target
+Loss: mean_n H(p_n) + KL(m || prior) up to a constant, with m = mean_n p_n over all pixels n of the
+batch; logarithms are natural, and 1e-5 is added inside each of them. The published loss has the
+uniform prior: mean_n H(p_n) - H(m), where the constant ln C is left out. A batch of street scenes
+is far from uniform, so the prior may be the class shares that the start predicts on the target
 images.
 Source: github.com/tim-learn/SHOT (object/image_target.py), for images with one label each.
-Defaults there: SGD, both terms with weight 1, the backbone at a tenth of the new layers' rate.
-Trained: everything but the classifier, which is frozen and in eval mode. Batch-norm statistics of
-the feature extractor follow the target, and their weights are trained.
+Published: SGD, both terms with weight 1, the backbone at a tenth of the new layers' rate.
+Trained: all but the classifier, which is frozen and in eval mode. The weights of batch norm of the
+feature extractor are trained (`student_bn=train`); running statistics follow.
 Labels: none. The loss on labels of class centroids is not part of SHOT-IM.
 """
 
@@ -22,14 +22,14 @@ from stvm.objectives.label_store import LabelStore
 from stvm.objectives.objective import Given, Objective, TargetBatch, TargetImages
 
 LEAST = 1e-5
-"""Number within the logarithms."""
+"""Number that is added inside the logarithms."""
 
 
 def information_maximisation(logits: Tensor, prior: Tensor | None = None) -> Tensor:
     """The loss of SHOT-IM, a scalar.
 
     Args:
-        logits: Scores of the student, (N, C, H, W).
+        logits: Logits of the student, (N, C, H, W).
         prior: Class shares that are expected, (C,); None for the published term -H(m).
     """
     shares = logits.softmax(1)

@@ -1,14 +1,14 @@
 """SRDA (Bateson et al. 2020): weighted entropy, and class shares that are near to a prior.
 
-Formula: -sum_nc v_c p_nc ln p_nc / sum_nc p_nc + lambda KL(s || prior), with 1e-10 within the
-logarithms. The first sums go over all pixels n of the batch. s are the mean shares p of one image,
-and KL is averaged over the images; or s are the shares of the whole batch, or a moving average.
+Loss: -sum_nc v_c p_nc ln p_nc / sum_nc p_nc + lambda KL(s || prior), with 1e-10 added inside the
+logarithms. The first sums go over all pixels n of the batch. s is the mean of p over the whole
+batch; or it is the mean over one image, and KL is averaged over the images (`srda_shares`).
 Source: github.com/mathilde-b/SFDA (losses.py, `EntKLProp`), for medical images with two to five
 classes. There the prior is the image's own, from a regressor of sizes.
-Defaults there: lambda 1, and weights v_c that add up to 1.
-Here v_c is the inverse of the prior, and all v_c add up to 1. The prior is the mean share that the
-source model predicts on the target's training images, which needs no label.
-Trained: everything. Batch-norm statistics follow the target, and their weights are trained.
+Published: lambda 1, and weights v_c that add up to 1.
+Here v_c is proportional to the inverse of the prior, and all v_c add up to 1. The prior holds the
+class shares that the start predicts on the target's training images; this needs no label.
+Trained: all, with the weights of batch norm (`student_bn=train`); running statistics follow.
 Labels: none.
 """
 
@@ -22,7 +22,7 @@ from stvm.objectives.label_store import LabelStore
 from stvm.objectives.objective import Given, Objective, TargetBatch, TargetImages
 
 LEAST = 1e-10
-"""Number within the logarithms."""
+"""Number that is added inside the logarithms."""
 
 
 def inverse_weights(prior: Tensor, floor: float) -> Tensor:
@@ -40,7 +40,7 @@ def weighted_entropy(shares: Tensor, weights: Tensor) -> Tensor:
     """Mean over all pixels of -sum_c v_c p_c ln p_c, a scalar.
 
     Args:
-        shares: Softmax p of the student's scores, (N, C, H, W).
+        shares: Softmax p of the student's logits, (N, C, H, W).
         weights: Weights v of the classes, (C,).
     """
     terms = weights.view(1, -1, 1, 1) * shares * (shares + LEAST).log()
@@ -51,7 +51,7 @@ def share_divergence(shares: Tensor, prior: Tensor, over: Literal["image", "batc
     """KL(s || prior) of the mean shares s of each image, averaged, or of the batch; a scalar.
 
     Args:
-        shares: Softmax of the student's scores, (N, C, H, W).
+        shares: Softmax of the student's logits, (N, C, H, W).
         prior: Class shares that are expected, (C,).
         over: Pixels over which the shares are averaged.
     """

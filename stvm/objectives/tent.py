@@ -2,11 +2,11 @@
 
 Loss: mean over all pixels of H(p) in nats.
 Source: Wang et al. 2021; tent.py of its release, where one pass over the test data adapts.
-Published: Adam at 1e-3, betas 0.9 and 0.999, no weight decay, one step for a batch. In thousands of
-steps that rate collapses.
-Trained: weights and biases of batch norm. Its statistics are those of the batch, in the published
-prediction too. Here the running statistics are measured anew on all target images after the last
-step (AdaBN), so that the reported network is an ordinary one.
+Published: Adam at 1e-3, betas 0.9 and 0.999, no weight decay, one step for a batch. With that rate
+the predictions collapse in thousands of steps.
+Trained: weights and biases of batch norm. Its statistics are those of the batch; the release also
+predicts with them. Here the running statistics are measured anew on all target images after the
+last step (AdaBN), so that the reported network needs no batch to predict.
 Labels: none.
 """
 

@@ -8,10 +8,10 @@ half of the channels; their gradient reaches the extractor.
 Source: Sivaprasad and Fleuret 2021; utils/loss.py of idiap/model-uncertainty-for-adaptation.
 Published: SGD at 5e-5, batch 2, decoders x10; its diversity term has weight 0 and is left out.
 Trained: all, with the decoders and the weights of batch norm (`student_bn=train`); running
-statistics follow. The release fixes the weights of the first batch norm, that of the stem, alone;
-here it is trained too.
-Labels: those of CBST at the share 0.20, made once by the network of the start, in eval mode, mean
-of image and mirror image. The release counts every tenth pixel for K_c; here all are counted.
+statistics follow. The release fixes the weights of the first batch norm only (the stem's); here
+they are trained too.
+Labels: those of CBST at the share 0.20, made once by the start, in eval mode, as the mean of image
+and mirror image. The release counts every tenth pixel for K_c; here all are counted.
 """
 
 from collections.abc import Iterator
@@ -29,11 +29,11 @@ from stvm.objectives.objective import Given, TargetBatch, in_labelled_parts
 
 
 def disagreement(logits: Tensor, decoded: list[Tensor]) -> Tensor:
-    """Sum over the decoders of the mean squared difference of their shares and the student's.
+    """Sum over the decoders: mean squared difference of their probabilities and the student's.
 
     Args:
-        logits: Scores of the student, (N, C, H, W); they take no gradient.
-        decoded: Scores of each decoder, (N, C, H, W).
+        logits: Logits of the student, (N, C, H, W); they take no gradient.
+        decoded: Logits of each decoder, (N, C, H, W).
     """
     shares = logits.detach().softmax(dim=1)
     return sum(

@@ -13,7 +13,7 @@ class Idle:
 
     Attributes:
         names: Names of the settings.
-        where: Values with which they have none, by setting; all of these together.
+        where: Values with which they have no effect, by setting; all of these must hold.
     """
 
     names: tuple[str, ...]
@@ -33,7 +33,7 @@ IDLE = (
     Idle(("srda_shares",), {"srda_weight": 0}),
     # The shares of a batch of one image are those of the image.
     Idle(("srda_shares",), {"batch": 1}),
-    # Every pixel is sure above 0, and then no view but the plain one labels.
+    # Every confidence is above 0, so only the image as it is gives labels.
     Idle(("cotta_views",), {"cotta_threshold": 0}),
     *(Idle((f"{one}_share_step", f"{one}_share_most"), {f"{one}_rounds": 1}) for one in _CAPPED),
     *(Idle((f"{one}_share_most",), {f"{one}_share_step": 0}) for one in _CAPPED),

@@ -36,8 +36,8 @@ class MethodSettings(SettingsGroup):
     )
     pseudo_label_by: Literal["class", "image"] = Field(
         "class",
-        description="Pixels of which that share is taken: each predicted class of an image, or "
-        "the whole image.",
+        description="Pixels of which that share is taken: those of each predicted class of an "
+        "image (class), or those of the whole image (image).",
     )
 
     n_f: int = tunable(
@@ -145,8 +145,9 @@ class MethodSettings(SettingsGroup):
     )
     label_views: Literal["single", "mirrored", "scales"] = hashed_if_changed(
         "single",
-        description="Views whose shares are averaged into a pseudo-label: the image (single), also "
-        "its mirror image (mirrored), or both also at 0.75 and 1.25 of their size (scales).",
+        description="Views whose probabilities are averaged into a pseudo-label: the image "
+        "(single), also its mirror image (mirrored), or both also at 0.75 and 1.25 of their "
+        "size (scales).",
     )
     label_scale: float = hashed_if_changed(
         1.0,
@@ -191,10 +192,10 @@ class MethodSettings(SettingsGroup):
         "half of it.",
     )
     aug_probability: float = Field(
-        0.8, ge=0, le=1, description="Share of images whose colours are jittered."
+        0.8, ge=0, le=1, description="Probability that the colours of an image are jittered."
     )
     blur_probability: float = Field(
-        0.5, ge=0, le=1, description="Share of images that are blurred."
+        0.5, ge=0, le=1, description="Probability that an image is blurred."
     )
 
     @property

@@ -38,7 +38,7 @@ def expected(procedure: str) -> dict[str, Any]:
 def idle_settings(groups: Groups) -> list[str]:
     """Settings of method, training and objectives that have no effect on a trial's objective.
 
-    For STvM and the two methods to compare with, these are the settings of all objectives.
+    For STvM, AdaBN and the oracle these are the settings of all objectives.
     """
     procedure = groups["method"]["procedure"]
     if procedure not in PEERS:
@@ -68,7 +68,7 @@ def _acting_on_nothing(groups: Groups) -> dict[str, str]:
 
 
 def refuse_idle(groups: Groups) -> None:
-    """Refuse settings that have no effect on a trial's objective, or that it cannot keep to.
+    """Refuse settings that have no effect on a trial's objective, or that contradict it.
 
     Raises:
         ValueError: The message names the first one.
@@ -95,11 +95,11 @@ def refuse_idle(groups: Groups) -> None:
 
 
 def follow_procedure(groups: Groups, given: dict[str, Any]) -> Groups:
-    """The settings with those that a new procedure brings along; the given ones are not in yet.
+    """The settings after a change of the procedure, before the given values are put in.
 
     An objective turns the parts of STvM off, brings its own values, and sets what has no effect on
-    it to the defaults. Leaving it turns the parts on again. A value that the objective which is
-    left does not expect stays: the user gave it.
+    it to the defaults. A change from it to STvM turns the parts on again. A value that is not the
+    default of the old objective stays: the user gave it.
 
     Args:
         groups: Settings to begin with.

@@ -1,7 +1,8 @@
 """The objectives beside STvM: one row each, by which `procedure` selects it.
 
 A row names the class of the objective, its group of settings, and the settings of method and
-training that matter to it. All others are refused if they are not at their defaults.
+training that matter to it. Any other setting of these is refused if its value is not the default
+of the procedure.
 """
 
 from collections.abc import Mapping
@@ -40,16 +41,16 @@ class Peer:
     Attributes:
         about: Phrase that says what the objective does.
         objective: Its class in `stvm/objectives/`, as MODULE:CLASS.
-        group: Its settings; the class takes them as keywords, without the name in front.
-        trains: Parameters of the student that are trained; `student_bn` says more of batch norm.
-        labels: Phrase that says who makes its labels; empty without labels.
+        group: Its settings; the class takes them as keywords, without the procedure's name.
+        trains: Parameters of the student that are trained; `student_bn` decides about batch norm.
+        labels: Phrase that says which network makes its labels; empty without labels.
         offline: Phrase for its pass over all target images; empty without one.
         uses: Settings of method and training that matter to it, beside those of every training.
             With `aug` or `mt` among them, the user may turn that part on.
         brings: Values that `procedure=NAME` sets where the user gives none.
         decays: Whether the weight decay of the settings acts on what it trains.
-        needs_batch_norm: Whether it measures batch norm's statistics on the target images, which a
-            network without batch norm has none of.
+        needs_batch_norm: Whether it measures batch-norm statistics on the target images, so that a
+            network without batch norm is refused.
         rows: Its rows in Table VIII by name, each with the settings that it changes; one row with
             the procedure's name if empty.
         rates: Learning rates from which `studies/objectives.py` chooses, as multiples of the rate
@@ -71,14 +72,15 @@ class Peer:
 
 
 _ENTROPY_RATES = (0.01, 0.1, 1.0)
-"""Rates of losses without labels. They collapse more easily than losses with labels do, and their
-published weight beside a source loss is 0.1 or 0.001: alone, a weight is a smaller rate."""
+"""Rates of losses without labels. With such a loss predictions collapse more easily than with
+labels. Beside a source loss its published weight is 0.1 or 0.001; without a source loss, a weight
+of 0.1 is the same as a tenth of the rate."""
 _FOLLOWING = {"student_bn": "statistics"}
-"""Running statistics follow, weights of batch norm are fixed: the released networks do so."""
+"""Running statistics follow, weights of batch norm are fixed: the release trains so."""
 _TRAINED = {"student_bn": "train"}
-"""Statistics follow and weights of batch norm are trained: the released networks fix only one."""
+"""Running statistics follow, weights of batch norm are trained; the release fixes the stem's."""
 _FROZEN = {"student_bn": "frozen"}
-"""Neither statistics nor weights of batch norm move: the released code trains so."""
+"""Statistics and weights of batch norm stay those of the start: the release trains so."""
 
 _EACH_ROUND = "labels of all target images before each round"
 _OF_EACH_ROUND = "student at the start of each round"
@@ -125,7 +127,7 @@ PEERS: dict[str, Peer] = {
         rows={"ST hard": {}},
     ),
     "shotim": Peer(
-        "information maximisation: sure pixels, and a mean prediction spread over the classes",
+        "information maximisation: confident pixels, mean prediction spread over the classes",
         "shotim:ShotIM",
         ShotImSettings,
         trains="all_but_classifier",
@@ -144,14 +146,14 @@ PEERS: dict[str, Peer] = {
         rates=_ENTROPY_RATES,
     ),
     "sfdatar": Peer(
-        "largest squares of the predictions, the target loss of SFDA",
+        "maximum squares of the predictions, the target loss of SFDA",
         "sfdatar:SfdaTarget",
         uses=(*START, "accumulate", "aug"),
         rows={"SFDA-TAR": {}},
         rates=(0.001, 0.01, 0.1),
     ),
     "cotta": Peer(
-        "labels of a teacher over several views, and weights that go back to the start by chance",
+        "labels of a teacher over several views, and weights that go back to the start at random",
         "cotta:Cotta",
         CottaSettings,
         labels="teacher, for each batch",
@@ -193,7 +195,7 @@ PEERS: dict[str, Peer] = {
         rows={"IAST": {}},
     ),
     "urma": Peer(
-        "labels of the source model, low entropy, auxiliary decoders that agree",
+        "labels of the start, low entropy, auxiliary decoders that agree",
         "urma:UncertaintyReduction",
         UncertaintyReductionSettings,
         labels="frozen start",
@@ -203,7 +205,7 @@ PEERS: dict[str, Peer] = {
         rows={"URMA": {}},
     ),
     "hcl": Peer(
-        "labels of the source model, historical contrastive learning",
+        "labels of the start, historical contrastive learning",
         "hcl:HistoricalContrast",
         HistoricalContrastSettings,
         labels="frozen start",

@@ -6,7 +6,7 @@ from stvm.settings.fields import SettingsGroup, hashed_if_changed, tunable_peer
 
 
 class CottaSettings(SettingsGroup):
-    """Labels of an average over views, and weights that go back by chance."""
+    """Labels averaged over views, and weights that go back to the start at random."""
 
     cotta_threshold: float = tunable_peer(
         0.69,
@@ -14,7 +14,7 @@ class CottaSettings(SettingsGroup):
         search=(0.3, 0.99),
         ge=0,
         le=1,
-        description="Confidence of the network at the start above which the teacher labels a pixel "
+        description="Confidence of the starting network above which the teacher labels a pixel "
         "from the image as it is, and not from the mean over its views.",
     )
     cotta_restore: float = tunable_peer(
@@ -23,11 +23,12 @@ class CottaSettings(SettingsGroup):
         search=(0.0001, 0.02),
         ge=0,
         le=1,
-        description="Chance of each trained number to go back to its value at the start, in each "
-        "iteration.",
+        description="Probability that a trained weight or bias goes back to its value in "
+        "the starting network, for each of them in each iteration.",
     )
     cotta_views: Literal["mirrored", "scales"] = hashed_if_changed(
         "mirrored",
-        description="Views of the teacher: the image and its mirror image, or as published both "
-        "also at six other scales from 0.5 to 2 (14 views, which cost 25 passes).",
+        description="Views of the teacher: the image and its mirror image (mirrored), or these two "
+        "also at six other scales from 0.5 to 2, as published (scales: 14 views, which cost as "
+        "much as 25 passes).",
     )

@@ -32,5 +32,6 @@ class ConfidenceRegularisedSettings(SettingsGroup):
         grid=(0.05, 0.1, 0.2),
         search=(0.01, 1.0),
         ge=0,
-        description="Weight of the divergence of the equal shares from those of a labelled pixel.",
+        description="Weight of the divergence of equal probabilities from those of a labelled "
+        "pixel (MRKLD).",
     )

@@ -12,6 +12,5 @@ class HardLabelsSettings(SettingsGroup):
         search=(0.5, 0.99),
         ge=0,
         lt=1,
-        description="Confidence above which the label of a pixel is trained on, for "
-        "procedure=hardst.",
+        description="Confidence above which the label of a pixel is used for training.",
     )

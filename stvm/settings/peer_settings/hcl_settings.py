@@ -12,8 +12,8 @@ class HistoricalContrastSettings(SettingsGroup):
     hcl_period: int = hashed_if_changed(
         300,
         ge=1,
-        description="Iterations after which moving average and historical network become the "
-        "student.",
+        description="Iterations after which moving average and historical network become copies of "
+        "the student.",
     )
     hcl_contrast: float = tunable_peer(
         0.5,
@@ -25,7 +25,8 @@ class HistoricalContrastSettings(SettingsGroup):
     hcl_rare_weight: float = hashed_if_changed(
         7.0,
         ge=1,
-        description="Weight of a rare class, and of an absent one in the frequency factor.",
+        description="Weight of a rare class, and of an absent class in the running frequency "
+        "factor.",
     )
     hcl_rare_share: float = hashed_if_changed(
         0.03125, ge=0, le=1, description="Share of the batch's pixels below which a class is rare."

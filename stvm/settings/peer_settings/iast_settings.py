@@ -15,8 +15,8 @@ class InstanceAdaptiveSettings(SettingsGroup):
         search=(0.05, 0.8),
         gt=0,
         le=1,
-        description="Share of the pixels of each predicted class in an image that is above the "
-        "class's new threshold, in the first round and at threshold 1.",
+        description="Share of the pixels of each predicted class in an image that the new "
+        "threshold of the class keeps, in the first round and where the threshold is 1.",
     )
     iast_share_step: float = hashed_if_changed(
         0.05, ge=0, le=1, description="Increase of that share from round to round."
@@ -26,7 +26,8 @@ class InstanceAdaptiveSettings(SettingsGroup):
         grid=(2, 4, 8, 16),
         search=(0.0, 20.0),
         ge=0,
-        description="Power of a threshold in the share; low thresholds then keep fewer pixels.",
+        description="Exponent of the threshold of a class; the result multiplies that share, so a "
+        "low threshold keeps fewer pixels.",
     )
     iast_momentum: float = hashed_if_changed(
         0.9,
@@ -45,6 +46,6 @@ class InstanceAdaptiveSettings(SettingsGroup):
     iast_divergence: float = hashed_if_changed(
         0.1,
         ge=0,
-        description="Weight of the divergence of the equal shares from those of a labelled "
+        description="Weight of the divergence of equal probabilities from those of a labelled "
         "pixel, divided by the number of classes.",
     )

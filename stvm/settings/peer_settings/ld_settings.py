@@ -15,8 +15,8 @@ class NegativeLearningSettings(SettingsGroup):
         search=(0.02, 0.8),
         gt=0,
         le=1,
-        description="Share of the most confident pixels, of each class and of each image, that is "
-        "labelled in the first round.",
+        description="Share of the pixels of each predicted class, and of those of each image, that "
+        "is labelled in the first round: the most confident ones.",
     )
     ld_share_step: float = hashed_if_changed(
         0.05, ge=0, le=1, description="Increase of that share from round to round."
@@ -29,5 +29,5 @@ class NegativeLearningSettings(SettingsGroup):
         description="Weight of the entropy of all pixels.",
     )
     ld_negative: float = hashed_if_changed(
-        1.0, ge=0, description="Weight of the negative label of all pixels."
+        1.0, ge=0, description="Weight of the loss on the negative label, which every pixel has."
     )

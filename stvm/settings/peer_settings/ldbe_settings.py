@@ -15,8 +15,8 @@ class MovingAverageMixSettings(SettingsGroup):
         search=(0.02, 0.8),
         gt=0,
         le=1,
-        description="Share of the most confident pixels, of each class and of each image, that is "
-        "labelled in the first round.",
+        description="Share of the pixels of each predicted class, and of those of each image, that "
+        "is labelled in the first round: the most confident ones.",
     )
     ldbe_share_step: float = hashed_if_changed(
         0.05, ge=0, le=1, description="Increase of that share from round to round."
@@ -29,7 +29,7 @@ class MovingAverageMixSettings(SettingsGroup):
         description="Weight of the entropy of all pixels.",
     )
     ldbe_negative: float = hashed_if_changed(
-        1.0, ge=0, description="Weight of the negative label of all pixels."
+        1.0, ge=0, description="Weight of the loss on the negative label, which every pixel has."
     )
     ldbe_mixed_rounds: int = hashed_if_changed(
         1, ge=1, description="Number of rounds on mixed images, after those of LD."

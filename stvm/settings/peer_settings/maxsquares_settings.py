@@ -11,7 +11,7 @@ class MaxSquaresSettings(SettingsGroup):
     maxsquares_weight: Literal["none", "image"] = hashed_if_changed(
         "none",
         description="Weight of a pixel: the same for all (none), or lower for classes that are "
-        "frequent in the image's prediction (image), the published IW.",
+        "frequent in the image's prediction (image; the published image-wise weights, IW).",
     )
     maxsquares_ratio: float = hashed_if_changed(
         0.2,

@@ -11,5 +11,6 @@ class ShotImSettings(SettingsGroup):
     shotim_prior: Literal["uniform", "source"] = hashed_if_changed(
         "uniform",
         description="Class shares that the mean prediction of a batch is drawn to: equal ones, as "
-        "published, or those that the network at the start predicts on the target images (source).",
+        "published (uniform), or those that the starting network predicts on the target images "
+        "(source).",
     )

@@ -34,5 +34,6 @@ class UncertaintyReductionSettings(SettingsGroup):
         0.5,
         ge=0,
         lt=1,
-        description="Share of the feature channels that an auxiliary decoder does not see.",
+        description="Dropout in front of each auxiliary decoder: share of the feature channels "
+        "that it does not see.",
     )
