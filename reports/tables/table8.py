@@ -46,8 +46,8 @@ _TIME = (
 )
 _MEMORY = (
     "Peak memory is the largest run.peak_memory_mib of the trials: on a GPU that of torch's "
-    "tensors, on the CPU that of the whole process with its libraries. The command memory of "
-    "studies estimates what a GPU needs."
+    "tensors, on the CPU the growth of the process in a trial. The command memory of studies "
+    "estimates what a GPU needs."
 )
 
 _ENDS = (

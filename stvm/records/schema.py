@@ -72,7 +72,8 @@ class Run(TypedDict, total=False):
     started: Annotated[str, About("time of the start", "ISO 8601, UTC")]
     seconds: Annotated[float, About("time from start to result", "seconds")]
     peak_memory_mib: Annotated[
-        int, About("peak memory: of tensors on a GPU, of the process on the CPU", "MiB", MEMORY)
+        int,
+        About("peak memory: of tensors on a GPU, growth of the process on the CPU", "MiB", MEMORY),
     ]
     device: Annotated[str, About("cpu, or name of the GPU")]
     threads: Annotated[int, About("threads of torch on the CPU", "threads")]

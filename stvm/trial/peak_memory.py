@@ -1,5 +1,6 @@
 """Peak memory of a trial as it was measured: of tensors on a GPU, of the process on the CPU."""
 
+import ctypes
 from pathlib import Path
 
 import torch
@@ -13,8 +14,8 @@ _RESET_PEAK = "5"
 class PeakMemory:
     """Measures from its creation on.
 
-    On a GPU: memory of torch's tensors there. On the CPU: resident memory of the whole process,
-    with the libraries that it has loaded; only Linux tells it.
+    On a GPU: memory of torch's tensors there. On the CPU: resident memory of the process beyond
+    that at the creation, so that libraries and trials before do not count; only Linux tells it.
 
     Args:
         device: Device of the trial.
@@ -22,15 +23,32 @@ class PeakMemory:
 
     def __init__(self, device: torch.device) -> None:
         self.device = device
-        self._from_now = device.type != "cuda" and _reset_process_peak()
+        self._before: int | None = None
         if device.type == "cuda":
             torch.cuda.reset_peak_memory_stats(device)
+        elif give_back_memory() and _reset_process_peak():
+            self._before = _process_memory("VmRSS")
 
     def mib(self) -> int | None:
         """The peak since the creation in MiB; None where the system does not tell it."""
         if self.device.type == "cuda":
             return round(torch.cuda.max_memory_allocated(self.device) / MIB)
-        return _process_peak() if self._from_now else None
+        peak = _process_memory("VmHWM")
+        if peak is None or self._before is None:
+            return None
+        return round((peak - self._before) / MIB)
+
+
+def give_back_memory() -> bool:
+    """Gives memory that the process has freed back to the system; whether that can be done.
+
+    The allocator of glibc keeps freed memory for later, so a process of many trials grows.
+    """
+    try:
+        ctypes.CDLL("libc.so.6").malloc_trim(0)
+    except (OSError, AttributeError):
+        return False
+    return True
 
 
 def _reset_process_peak() -> bool:
@@ -42,11 +60,11 @@ def _reset_process_peak() -> bool:
     return True
 
 
-def _process_peak() -> int | None:
-    """Peak of the resident memory of the process in MiB."""
+def _process_memory(name: str) -> int | None:
+    """A figure of the process in bytes: VmRSS is what is resident now, VmHWM its peak."""
     try:
         lines = (_PROCESS / "status").read_text().splitlines()
     except OSError:
         return None
-    kib = next((line.split()[1] for line in lines if line.startswith("VmHWM:")), None)
-    return round(int(kib) / 1024) if kib else None
+    kib = next((line.split()[1] for line in lines if line.startswith(f"{name}:")), None)
+    return int(kib) * 1024 if kib else None
