@@ -32,6 +32,7 @@ class ProgressLine:
         self._work: Running | None = None
         self._seen = 0.0
         self._said = -math.inf
+        self._pass: ProgressLine | None = None
 
     def __call__(self, done: int, total: int, watch: Mapping[str, Any] | None = None, /) -> None:
         """So many are done."""
@@ -47,6 +48,13 @@ class ProgressLine:
         elif now - self._said >= SAY_EVERY_S or done == total:
             self._said = now
             print(self.text(), file=sys.stderr, flush=True)
+
+    def tell_pass(self, what: str, done: int, total: int) -> None:
+        """So many images of a pass are done."""
+        noun = f"{what}: image"
+        if self._pass is None or self._pass.what != noun:
+            self._pass = ProgressLine(noun, self._now)
+        self._pass(done, total)
 
     def text(self) -> str:
         """The line."""

@@ -68,6 +68,10 @@ class TargetBatch:
     labels: Tensor | None = None
 
 
+def _nobody(done: int) -> None:
+    """Nobody hears of the images that are read."""
+
+
 @dataclass(frozen=True)
 class TargetImages:
     """The target images, read whole and in order, for an offline pass.
@@ -75,16 +79,20 @@ class TargetImages:
     Attributes:
         images: Target images of one size.
         device: Device of the student.
+        tell: Function that is told how many images a sweep has read before each one is read; it
+            raises KeyboardInterrupt where the pass is to end.
     """
 
     images: Images
     device: torch.device
+    tell: Callable[[int], None] = _nobody
 
     def __len__(self) -> int:
         return len(self.images)
 
     def image(self, index: int) -> Tensor:
         """One image in [0, 1] on the student's device, (1, 3, H, W)."""
+        self.tell(index)
         return as_input([self.images.image(index)], self.device)
 
     def batch(self, start: int, size: int) -> Tensor:

@@ -57,6 +57,7 @@ class OfflinePass:
         self.size = size or images.size_of_batch()
         self._histogram: ConfidenceHistogram | None = None
         self._next = time.monotonic() + SAVE_S
+        self._at: tuple[int, int] | None = None
 
     @property
     def kept(self) -> Arrays:
@@ -95,12 +96,23 @@ class OfflinePass:
     def _batches(self, start: int) -> Iterator[tuple[Tensor, int]]:
         """Images (N, 3, H, W) from `start` on, and the index after the last of them."""
         for first in range(start, len(self.images), self.size):
-            yield self.images.batch(first, self.size), min(first + self.size, len(self.images))
+            try:
+                images = self.images.batch(first, self.size)
+            except KeyboardInterrupt:
+                # Asked to stop between two batches: nothing done so far is lost.
+                if self._at:
+                    self._write_state(*self._at)
+                raise
+            yield images, min(first + self.size, len(self.images))
 
     def _save(self, done: int, surveyed: int) -> None:
+        self._at = done, surveyed
         last = len(self.images) in (done, surveyed if not done else 0)
         if not last and time.monotonic() < self._next:
             return
+        self._write_state(done, surveyed)
+
+    def _write_state(self, done: int, surveyed: int) -> None:
         kept = dict(self.changed())
         if self._histogram:
             kept |= {_SURVEYED: np.array(surveyed), "counts": self._histogram.counts}

@@ -35,6 +35,8 @@ class Sign:
         of: iterations in all; 0 before the first progress.
         lock: file of the lock that it holds.
         stopped: time at which a user stopped it; empty unless that happened.
+        stage: pass over images that is under way, whose images `iteration` and `of` then count;
+            empty in a training.
     """
 
     label: str
@@ -46,6 +48,7 @@ class Sign:
     of: int = 0
     lock: str = ""
     stopped: str = ""
+    stage: str = ""
 
     @property
     def holder(self) -> str:
@@ -54,15 +57,16 @@ class Sign:
 
     def progress(self) -> str:
         """Progress for people; empty before the first one."""
-        return f"iteration {self.iteration} of {self.of}" if self.of else ""
+        what = f"{self.stage}: image" if self.stage else "iteration"
+        return f"{what} {self.iteration} of {self.of}" if self.of else ""
 
 
 def read_sign(path: Path) -> Sign | None:
     """The sign in a file; None where there is none that can be read."""
     try:
         found = orjson.loads(path.read_bytes())
-        # Earlier versions wrote no `stopped`.
-        found = {"stopped": ""} | found
+        # Earlier versions wrote neither of these.
+        found = {"stopped": "", "stage": ""} | found
         return Sign(**{field.name: found[field.name] for field in fields(Sign)})
     except (OSError, ValueError, TypeError, KeyError):
         return None
@@ -123,25 +127,49 @@ def signed(
     begun = now()
     sign = Sign(label, platform.node(), os.getpid(), begun, begun, lock=str(lock))
     _write(path, sign)
-    last = time.monotonic()
-
-    def told(done: int, total: int, watch: Mapping[str, Any] | None = None, /) -> None:
-        nonlocal last
-        if time.monotonic() - last >= WRITE_EVERY_S:
-            sign.iteration, sign.of, sign.seen = done, total, now()
-            _write(path, sign)
-            last = time.monotonic()
-        if progress and watch is None:
-            progress(done, total)
-        elif progress:
-            progress(done, total, watch)
-
     try:
-        yield told
+        yield _Told(path, sign, progress)
     finally:
         if path:
             with suppress(OSError):
                 path.unlink(missing_ok=True)
+
+
+class _Told:
+    """Writes the sign anew now and then, and tells the task's own progress the same.
+
+    Args:
+        path: the file; None writes none.
+        sign: the task at work.
+        progress: told the same; also of passes if it has `tell_pass`.
+    """
+
+    def __init__(self, path: Path | None, sign: Sign, progress: Progress | None) -> None:
+        self.path = path
+        self.sign = sign
+        self.progress = progress
+        self.last = time.monotonic()
+
+    def __call__(self, done: int, total: int, watch: Mapping[str, Any] | None = None, /) -> None:
+        """Iterations are done."""
+        self._see(done, total, "")
+        if self.progress and watch is None:
+            self.progress(done, total)
+        elif self.progress:
+            self.progress(done, total, watch)
+
+    def tell_pass(self, what: str, done: int, total: int) -> None:
+        """Images of a pass are done."""
+        self._see(done, total, what)
+        if tell := getattr(self.progress, "tell_pass", None):
+            tell(what, done, total)
+
+    def _see(self, done: int, total: int, stage: str) -> None:
+        if time.monotonic() - self.last >= WRITE_EVERY_S:
+            sign = self.sign
+            sign.iteration, sign.of, sign.stage, sign.seen = done, total, stage, now()
+            _write(self.path, sign)
+            self.last = time.monotonic()
 
 
 def _write(path: Path | None, sign: Sign) -> None:

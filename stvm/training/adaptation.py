@@ -29,6 +29,7 @@ from stvm.training.offline_passes import (
 )
 from stvm.training.optim import PolynomialDecay
 from stvm.training.part_activity import Tally, describe_activity
+from stvm.training.pass_progress import telling, told
 from stvm.training.peer_builder import Adapted, PeerAdaptation, PeerReport, build_peer
 from stvm.training.resume import TrainingCheckpoint
 from stvm.training.seeding import random_states, seed_everything
@@ -69,6 +70,7 @@ class Training:
         images: Unlabelled target images.
         num_classes: Number of classes, C.
         labels: Place for the labels of offline passes.
+        progress: Progress of the training, which hears of passes over all images.
     """
 
     def __init__(
@@ -78,13 +80,14 @@ class Training:
         images: Images,
         num_classes: int,
         labels: LabelPlace = NO_LABELS,
+        progress: Progress | None = None,
     ) -> None:
         training = settings.training
         self.device = device = next(source.parameters()).device
         seed_everything(training.seed)
-        start = starting_network(settings.method, source, images)
+        start = starting_network(settings.method, source, images, progress)
         self.adaptation = build(settings, start, num_classes)
-        self.passes = OfflinePasses(self.adaptation, images, labels, training.iterations)
+        self.passes = OfflinePasses(self.adaptation, images, labels, training.iterations, progress)
         self.decay = PolynomialDecay(
             self.adaptation.optimizers, training.iterations, training.poly_power
         )
@@ -230,7 +233,7 @@ def adapt(
     size = (recipe.crop_height, recipe.crop_width)
     crops = TargetCrops(images, size, recipe.seed, recipe.iterations * recipe.batch)
     with label_place(settings, checkpoint) as labels:
-        make = partial(Training, settings, source, images, num_classes, labels)
+        make = partial(Training, settings, source, images, num_classes, labels, progress)
         plan = plan_rounds(settings, crops, labels.folder)
         training = run_training(
             make,
@@ -241,6 +244,7 @@ def adapt(
             checkpoint,
             Rounds(plan.rounds, Training.begin_round),
         )
-    training.finish(full_batches(images, training.device))
+    tell = telling(progress, "last pass", len(images))
+    training.finish(told(full_batches(images, training.device), tell))
     training.log.parts = describe_activity(settings, training.tally)
     return training.adaptation, training.log

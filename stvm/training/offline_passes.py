@@ -19,7 +19,8 @@ from stvm.objectives.label_store import CropsWithLabels, LabelStore, image_size,
 from stvm.objectives.objective import Objective, TargetImages
 from stvm.settings import PEERS, Settings
 from stvm.training.builder import device_of
-from stvm.training.loop import round_ends
+from stvm.training.loop import Progress, round_ends
+from stvm.training.pass_progress import telling
 from stvm.training.peer_builder import Adapted, PeerAdaptation, objective_class, own_values
 from stvm.training.resume import TrainingCheckpoint
 
@@ -104,15 +105,22 @@ class OfflinePasses:
         images: Target images.
         place: Place for the labels.
         iterations: Number of iterations of the training.
+        progress: Progress of the training, which hears of the passes.
     """
 
     def __init__(
-        self, adaptation: Adapted, images: Images, place: LabelPlace, iterations: int
+        self,
+        adaptation: Adapted,
+        images: Images,
+        place: LabelPlace,
+        iterations: int,
+        progress: Progress | None = None,
     ) -> None:
         self.adaptation = adaptation
         self.images = images
         self.place = place
         self.iterations = iterations
+        self.progress = progress
         self.store: LabelStore | None = None
 
     def begin(self, number: int) -> None:
@@ -129,7 +137,10 @@ class OfflinePasses:
                 shutil.rmtree(round_folder(self.place.folder, number - 1), ignore_errors=True)
             self.store = self._open(number, f"{self.place.trial} {digest_of(student)}")
             self.store.restore_random()
-        objective.begin_round(number, TargetImages(self.images, device_of(student)), self.store)
+        rounds = f" {number} of {self.adaptation.rounds}" if self.adaptation.rounds > 1 else ""
+        tell = telling(self.progress, f"pass before round{rounds}", len(self.images))
+        images = TargetImages(self.images, device_of(student), tell)
+        objective.begin_round(number, images, self.store)
         assert self.store is None or self.store.complete, "a pass that left images out"
 
     def state_dict(self) -> dict[str, Any]:

@@ -10,10 +10,15 @@ from stvm.method.mixed_statistics import batch_norms, mix_statistics
 from stvm.networks import SegmentationNetwork
 from stvm.settings import PEERS, MethodSettings
 from stvm.training.builder import device_of
+from stvm.training.loop import Progress
+from stvm.training.pass_progress import telling, told
 
 
 def starting_network(
-    method: MethodSettings, source: SegmentationNetwork, images: Images
+    method: MethodSettings,
+    source: SegmentationNetwork,
+    images: Images,
+    progress: Progress | None = None,
 ) -> SegmentationNetwork:
     """The network of which student, teacher and labelling network are copies.
 
@@ -25,6 +30,7 @@ def starting_network(
         method: Settings of the method.
         source: Source model; it is only read.
         images: Unlabelled target images, each read once if `start_bn` is above 0.
+        progress: Progress of the training, which hears of that pass if it has `tell_pass`.
 
     Raises:
         StvmError: The settings need batch norm, and the network has none.
@@ -33,7 +39,9 @@ def starting_network(
     if method.start_bn == 0:
         return keeping_share(method, source, source)
     start = copy.deepcopy(source)
-    adapt_batch_norm(start, full_batches(images, device_of(source)), share=method.start_bn)
+    tell = telling(progress, f"start_bn={method.start_bn:g}", len(images))
+    batches = told(full_batches(images, device_of(source)), tell)
+    adapt_batch_norm(start, batches, share=method.start_bn)
     return keeping_share(method, start, source)
 
 

@@ -20,6 +20,7 @@ class StoppableProgress:
     Attributes:
         last: iterations done so far; 0 before the first one that this process ends.
         runs: whether the training is between two of its iterations.
+        passes: whether it is in a pass over images.
         asked: whether the training was asked to stop.
     """
 
@@ -28,19 +29,21 @@ class StoppableProgress:
         self.checkpoint = checkpoint
         self.last = 0
         self.runs = False
+        self.passes = False
         self.asked = False
 
     def ask(self, *_: object) -> None:
-        """Ask the training to stop; outside its iterations, or asked twice, it stops at once.
+        """Ask the training to stop; outside iterations and passes, or asked twice, at once.
 
         Raises:
             KeyboardInterrupt: it stops at once.
         """
-        if self.asked or not self.runs:
+        if self.asked or not (self.runs or self.passes):
             raise KeyboardInterrupt
         self.asked = True
         self._save_next()
-        print("stopping after this iteration", file=sys.stderr, flush=True)
+        what = "image" if self.passes else "iteration"
+        print(f"stopping after this {what}", file=sys.stderr, flush=True)
 
     def __call__(self, done: int, total: int, watch: Mapping[str, Any] | None = None, /) -> None:
         """Told after each iteration, and after the state is saved where it was due.
@@ -48,7 +51,7 @@ class StoppableProgress:
         Raises:
             KeyboardInterrupt: it was asked to stop, and the state is saved.
         """
-        self.last, self.runs = done, done < total
+        self.last, self.runs, self.passes = done, done < total, False
         self.progress(done, total, watch)
         # Asked after the state could be saved: one iteration more.
         if self.asked and self.checkpoint.next > 0:
@@ -56,6 +59,18 @@ class StoppableProgress:
         if done == total - 1:
             # What follows the training can be stopped too, and nothing is then trained again.
             self._save_next()
+
+    def tell_pass(self, what: str, done: int, total: int) -> None:
+        """Told between two images of a pass; see `stvm.training.pass_progress`.
+
+        Raises:
+            KeyboardInterrupt: it was asked to stop; a pass with labels saves them.
+        """
+        self.passes = done < total
+        if tell := getattr(self.progress, "tell_pass", None):
+            tell(what, done, total)
+        if self.asked:
+            raise KeyboardInterrupt
 
     def _save_next(self) -> None:
         self.checkpoint.next = 0.0

@@ -95,6 +95,10 @@ class LineProgress(Callback):
             begun = result.get("begun", 0)
             self.estimate.advance(trial.trial_id, result["iteration"], result["of"], begun)
             self._tell(trial.trial_id)
+        elif "pass" in result:
+            stage = f"{result['pass']}: image {result['image']} of {result['images']}"
+            self.estimate.enter_pass(trial.trial_id, stage)
+            self._tell(trial.trial_id)
 
     def elsewhere(self, task: Mapping[str, Any], outcome: Mapping[str, Any]) -> None:
         """A task needs no run here: another driver has recorded it, or its record is damaged."""
@@ -149,10 +153,14 @@ class LineProgress(Callback):
             return
         self._told[key] = now
         left = self.estimate.left(task, now)
-        parts = [
-            f"iteration {task.iteration} of {task.of}",
-            f"{100 * task.iteration / task.of:.0f} %",
-        ]
+        parts = (
+            [task.stage]
+            if task.stage
+            else [
+                f"iteration {task.iteration} of {task.of}",
+                f"{100 * task.iteration / task.of:.0f} %",
+            ]
+        )
         parts += [f"{duration(now - task.since)} so far"]
         parts += [] if left is None else [f"about {duration(left)} left"]
         self.say(f"        {task.label}: {', '.join(parts)}")
@@ -233,7 +241,7 @@ class TableProgress(LineProgress):
             left = self.estimate.left(task, now)
             grid.add_row(
                 Text(task.label),
-                f"{task.iteration}/{task.of}" if task.of else "",
+                task.stage or (f"{task.iteration}/{task.of}" if task.of else ""),
                 duration(now - task.since),
                 "" if left is None else duration(left),
             )

@@ -29,6 +29,7 @@ class Running:
         iteration: iterations done so far.
         of: iterations in all; 0 before the first progress.
         begun: iterations done before, if it resumes from a state.
+        stage: pass over images that is under way, with its images; empty in a training.
     """
 
     label: str
@@ -37,6 +38,7 @@ class Running:
     iteration: int = 0
     of: int = 0
     begun: int = 0
+    stage: str = ""
 
     def whole(self, now: float) -> float | None:
         """Seconds from start to end at its own pace; None while it has not said how far it is."""
@@ -74,7 +76,12 @@ class RemainingTime:
     def advance(self, key: str, iteration: int, of: int, begun: int = 0) -> None:
         """A running task says how far it is, and where it went on from."""
         if task := self._running.get(key):
-            task.iteration, task.of, task.begun = iteration, of, begun
+            task.iteration, task.of, task.begun, task.stage = iteration, of, begun, ""
+
+    def enter_pass(self, key: str, stage: str) -> None:
+        """A running task says how far its pass over images is."""
+        if task := self._running.get(key):
+            task.stage = stage
 
     def drop(self, key: str) -> None:
         """A running task died and waits again."""

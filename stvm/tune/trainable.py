@@ -18,6 +18,7 @@ from stvm.records.tensorboard_events import write_trial
 from stvm.settings import build_settings
 from stvm.source_model.ensure import ensure_source
 from stvm.trial.run_and_record import run_and_record
+from stvm.tune.freed_memory import give_memory_back
 from stvm.tune.sharing import outcome
 
 WATCH_EVERY_S = 5.0
@@ -45,6 +46,8 @@ def trainable(config: dict[str, Any]) -> None:
         reason = " ".join(str(error).split())[:200]
         where = _keep_traceback(Results(Path(task["results"])).error_path(task["name"]))
         tune.report({"error": f"{type(error).__name__}: {reason} ({where})"})
+    finally:
+        give_memory_back()
 
 
 def _keep_traceback(path: Path) -> str:
@@ -139,6 +142,12 @@ class _Reporter:
             self._report(done, total, intermediate=watch["information"])
         elif since > self.every:
             self._report(done, total)
+
+    def tell_pass(self, what: str, done: int, total: int) -> None:
+        """Report images of a pass, if it is time."""
+        if time.monotonic() - self.last > self.every:
+            self.last = time.monotonic()
+            tune.report({"pass": what, "image": done, "images": total})
 
     def _report(self, done: int, total: int, **more: Any) -> None:
         self.last = time.monotonic()

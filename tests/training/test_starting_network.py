@@ -105,6 +105,26 @@ def test_the_start_lies_the_share_of_the_way_and_what_is_fixed_is_the_sources() 
             torch.testing.assert_close(own.get_buffer(name), 0.75 * before + 0.25 * after)
 
 
+def test_the_pass_over_all_images_is_told() -> None:
+    heard: list[Any] = []
+
+    class Hears:
+        def __call__(self, *_: Any) -> None: ...
+
+        def tell_pass(self, *told: Any) -> None:
+            heard.append(told)
+
+    source, many = (
+        build_network("small_deeplab", 8, 5),
+        ArrayImages(np.zeros((16, 32, 32, 3), "u1")),
+    )
+    starting_network(tiny(start_bn=0.5).method, source, many, Hears())
+    assert heard == [("start_bn=0.5", 8, 16), ("start_bn=0.5", 16, 16)]
+    starting_network(tiny(start_bn=0.5).method, source, many, lambda *_: None)
+    starting_network(tiny().method, source, many, Hears())
+    assert len(heard) == 2
+
+
 @pytest.mark.parametrize("named", NEEDING)
 def test_a_network_without_batch_norm_is_refused_where_statistics_are_asked_for(
     named: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path

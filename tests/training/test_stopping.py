@@ -47,6 +47,38 @@ def test_a_second_request_and_one_outside_the_iterations_stop_at_once() -> None:
         assert place.next == 60.0 and not progress.asked
 
 
+def test_a_pass_over_images_stops_after_the_image_at_hand(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    heard: list[tuple[str, int, int]] = []
+
+    class Hears:
+        def __call__(self, *_: Any) -> None: ...
+
+        def tell_pass(self, *told: Any) -> None:
+            heard.append(told)
+
+    place: Any = Saved()
+    progress = StoppableProgress(Hears(), place)
+    progress.tell_pass("start_bn=0.5", 1, 9)
+    progress.ask()
+    assert capsys.readouterr().err == "stopping after this image\n"
+    with pytest.raises(KeyboardInterrupt):
+        progress.tell_pass("start_bn=0.5", 2, 9)
+    assert heard == [("start_bn=0.5", 1, 9), ("start_bn=0.5", 2, 9)]
+    # After the pass it stops at once until the first iteration.
+    ended = StoppableProgress(lambda *_: None, place)
+    ended.tell_pass("start_bn=0.5", 9, 9)
+    with pytest.raises(KeyboardInterrupt):
+        ended.ask()
+    # A round begins between two iterations.
+    between, _ = told()
+    between.tell_pass("pass before round 2 of 3", 0, 9)
+    between.ask()
+    with pytest.raises(KeyboardInterrupt):
+        between.tell_pass("pass before round 2 of 3", 1, 9)
+
+
 def test_the_state_after_the_last_iteration_is_saved() -> None:
     assert told(until=2)[1].next == 60.0
     assert told(until=3)[1].next == 0

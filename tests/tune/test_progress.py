@@ -147,6 +147,31 @@ def test_the_table_shows_what_runs_and_ends_with_its_block(clock: Clock) -> None
     assert not shown.live.is_started
 
 
+def test_a_pass_over_images_is_told_and_its_images_are_no_iterations(
+    clock: Clock, capsys: pytest.CaptureFixture[str]
+) -> None:
+    given, stage = task("a"), "start_bn=0.5: image 12 of 367"
+    at = {"pass": "start_bn=0.5", "image": 12, "images": 367}
+    lines = LineProgress(1, 1, "trial", [given])
+    table = TableProgress(1, 1, "trial", [given], Console(file=io.StringIO(), width=200))
+    for shown in (lines, table):
+        shown.on_trial_start(0, [], trial(given))
+        shown.on_trial_result(0, [], trial(given), at)
+    clock.now += 301
+    lines.on_trial_result(0, [], trial(given), at)
+    assert capsys.readouterr().out == f"        label a: {stage}, 5 min so far\n"
+    assert stage in text_of(table)
+    table.on_trial_result(0, [], trial(given), {"iteration": 3, "of": 60})
+    assert "3/60" in text_of(table) and stage not in text_of(table)
+
+
+def text_of(table: TableProgress) -> str:
+    console = Console(file=io.StringIO(), width=200)
+    console.print(table.render())
+    written: Any = console.file
+    return str(written.getvalue())
+
+
 def test_the_table_is_for_terminals(monkeypatch: pytest.MonkeyPatch) -> None:
     assert type(watcher(1, 1, "trial")) is LineProgress
     monkeypatch.setattr("sys.stdout", SimpleNamespace(isatty=lambda: True, write=print))

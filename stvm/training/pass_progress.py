@@ -1,0 +1,53 @@
+"""Progress of passes over all target images, which are no iterations and may take minutes."""
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import Protocol, runtime_checkable
+
+from torch import Tensor
+
+from stvm.training.loop import Progress
+
+
+@runtime_checkable
+class HearsPasses(Protocol):
+    """A progress that is also told of passes over images."""
+
+    def tell_pass(self, what: str, done: int, total: int) -> None:
+        """Told now and then, between two images.
+
+        Args:
+            what: Name of the pass.
+            done: Images done.
+            total: Images of the pass.
+
+        Raises:
+            KeyboardInterrupt: The pass is to end here.
+        """
+        ...
+
+
+def not_told(done: int) -> None:
+    """The progress of a pass of which nobody hears."""
+
+
+def telling(progress: Progress | None, what: str, total: int) -> Callable[[int], None]:
+    """Function that is told how many images of a pass are done.
+
+    Args:
+        progress: Progress of the training, which may hear of passes.
+        what: Name of the pass.
+        total: Images of the pass.
+    """
+    if not isinstance(progress, HearsPasses):
+        return not_told
+    hearing = progress
+    return lambda done: hearing.tell_pass(what, done, total)
+
+
+def told(batches: Iterable[Tensor], tell: Callable[[int], None]) -> Iterator[Tensor]:
+    """The batches; `tell` hears how many images are done after each."""
+    done = 0
+    for batch in batches:
+        yield batch
+        done += len(batch)
+        tell(done)
