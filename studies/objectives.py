@@ -2,18 +2,18 @@
 
 Question: Table VIII: what do objectives of others give from the same start?
 Command: python studies/objectives.py
-Cost: 9 and for each row below them 4 trials, not measured yet
+Cost: 9 and, for each row with a chosen rate, 4 trials, not measured yet
 Expected: docs/results.md, "Table VIII: objectives of others"
 
 Learning rates do not carry over from one objective to another. So each row has three to choose
 from, and the study has two stages. The first runs the rates on a seed and a realisation that no
 row reports (--choice-seed, --choice-realisation) and chooses by a score without labels (--score).
 The second runs the rows. The rate that target labels would choose (an oracle) is a row of its own;
-where it is the same rate, it costs nothing. Both stages resume: the same command goes on.
+if both rates are the same, it costs nothing. Both stages can be stopped: the same command goes on.
 
 STvM has a row with a rate chosen in the same way, beside the row with the preset's rate.
-`--rows ROW` takes some objectives only, `--without ROW` leaves a row out: a network without batch
-norm, for instance, has no AdaBN and no TENT.
+`--rows ROW` takes some objectives only, `--without ROW` leaves a row out, such as AdaBN and TENT
+for a network without batch norm.
 """
 
 import argparse
@@ -50,12 +50,12 @@ def choose_candidates(
     """The candidates that are asked for.
 
     Args:
-        candidates: all there are.
+        candidates: all rows whose rate is chosen.
         rows: names of those to take; all if empty.
         without: names of rows to leave out, those of Table IV among them.
 
     Raises:
-        StvmError: a row that there is not.
+        StvmError: an unknown row.
     """
     names = [candidate.row for candidate in candidates]
     taken = [found for row in rows for found in _rows_named(row, candidates)] or names
@@ -69,7 +69,7 @@ def _rows_named(
     """The rows of a name, or all of a procedure; capitals do not count.
 
     Raises:
-        StvmError: a row that there is not.
+        StvmError: an unknown row.
     """
     names = [*others, *(candidate.row for candidate in candidates)]
     found = [name for name in names if name.lower() == asked.lower()] or [
@@ -147,7 +147,7 @@ def build_plan(options: argparse.Namespace, changes: dict[str, str], rename: Ren
 
     Raises:
         StvmError: an unknown row, score or setting, a setting that no row uses, or a seed or
-            realisation that is both chosen on and reported.
+            realisation that serves both the choice and the rows.
     """
     owned = {name for peer in PEERS for name in fields_of(peer)}
     own = {name: value for name, value in changes.items() if name in owned}
@@ -204,7 +204,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         nargs="+",
         default=[],
         metavar="ROW",
-        help="objectives to take: " + ", ".join(c.row for c in all_candidates()) + " (all)",
+        help="objectives to take (all): " + ", ".join(c.row for c in all_candidates()),
     )
     add(
         "--without",

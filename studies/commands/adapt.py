@@ -49,7 +49,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         *("--width", "-W"), type=int, default=0, metavar="PIXELS", help="width, likewise"
     )
     add_network_option(parser)
-    parser.add_argument("--device", choices=("cpu", "cuda"), help="a GPU where there is one")
+    parser.add_argument("--device", choices=("cpu", "cuda"), help="device (a GPU if there is one)")
     parser.add_argument(
         "settings",
         nargs="*",

@@ -99,7 +99,7 @@ def add_network_option(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--network",
         metavar="FILE.py:FUNCTION",
-        help="your own network that FILE holds the weights of; a trial names it already",
+        help="code of your own network whose weights the file holds; a trial names its own code",
     )
 
 

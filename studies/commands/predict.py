@@ -45,20 +45,38 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.add_argument("model", metavar="HASH-or-DIR-or-FILE")
     parser.add_argument("images", nargs="+", type=Path, metavar="IMAGE-or-FOLDER")
-    parser.add_argument("--out", type=Path, metavar="DIR")
-    parser.add_argument("--results", type=Path, default=Path("results"), metavar="DIR")
+    parser.add_argument("--out", type=Path, metavar="DIR", help="folder of the predictions")
+    parser.add_argument(
+        "--results",
+        type=Path,
+        default=Path("results"),
+        metavar="DIR",
+        help="folder of the records, for a HASH (results)",
+    )
     parser.add_argument(
         *("--height", "-H"),
         type=int,
         metavar="PIXELS",
-        help="height at which the network sees an image; default: that of the images adapted "
-        "to, or for a file of weights the image's own",
+        help="height at which the network sees an image; default: height of the images in the "
+        "adaptation, or for a file of weights the height of the image",
     )
-    parser.add_argument("--multi-scale", action="store_true", help="scales 0.75, 1, 1.25, mirrored")
-    parser.add_argument("--mirrored", action="store_true", help="the image and its mirror image")
-    parser.add_argument("--device", choices=("cpu", "cuda"), help="a GPU where there is one")
-    parser.add_argument("--family", default="auto", help="family of FILE, if unclear")
-    parser.add_argument("--aspp-branches", default="auto", help="two or four, if it is asked for")
+    parser.add_argument(
+        "--multi-scale",
+        action="store_true",
+        help="sum of predictions at scales 0.75, 1, 1.25, each also mirrored",
+    )
+    parser.add_argument(
+        "--mirrored",
+        action="store_true",
+        help="sum of predictions for the image and its mirror image",
+    )
+    parser.add_argument("--device", choices=("cpu", "cuda"), help="device (a GPU if there is one)")
+    parser.add_argument(
+        "--family", default="auto", help="family of the checkpoint, if the file leaves it open"
+    )
+    parser.add_argument(
+        "--aspp-branches", default="auto", help="two or four, if the file leaves it open"
+    )
     add_network_option(parser)
 
 

@@ -150,7 +150,7 @@ class Activity(TypedDict, total=False):
     pasted: Annotated[float, About("mean share of the image pasted over", "", ACTIVITY)]
     rate: Annotated[float, About("mean effective learning rate", "", ACTIVITY)]
     kept: Annotated[
-        float, About("mean share of pixels with a label, of an objective", FRACTION, OBJECTIVES)
+        float, About("mean share of pixels that an objective labels", FRACTION, OBJECTIVES)
     ]
 
 
@@ -174,7 +174,7 @@ class CurvePoint(TypedDict, total=False):
     rate: Annotated[float | None, About("effective learning rate", "", ACTIVITY)]
     kept: Annotated[
         float | None,
-        About("share of pixels with a label, of an objective", FRACTION, OBJECTIVES),
+        About("share of pixels that an objective labels", FRACTION, OBJECTIVES),
     ]
 
 

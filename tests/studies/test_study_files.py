@@ -51,7 +51,7 @@ def trials_of(name: str) -> int | str:
         # One more objective changes no page: each has its rates and the row with the chosen one.
         rows = len(objectives.TABLE4)
         each = {len(candidate.multiples) + 1 for candidate in all_candidates()}
-        return f"{rows} and for each row below them {each.pop()}" if len(each) == 1 else 0
+        return f"{rows} and, for each row with a chosen rate, {each.pop()}" if len(each) == 1 else 0
     if name == "optuna_search":
         options = search_parser("").parse_args([])
         return int(options.trials) + 2 * len(REPORT_SEEDS)
