@@ -75,6 +75,25 @@ class TargetCrops(Positions[Tensor]):
         return torch.from_numpy(cut).permute(2, 0, 1).contiguous(), index, top, left
 
 
+class CropsInImages(Positions[tuple[Tensor, Tensor, Tensor]]):
+    """Crops (3, h, w) uint8 with their whole images (3, H, W) uint8 and places (3,).
+
+    A place is the index of the image, and the top and left edge of the crop in pixels.
+
+    Args:
+        crops: Crops alone.
+    """
+
+    def __init__(self, crops: TargetCrops) -> None:
+        self.crops = crops
+        self.length = crops.length
+
+    def __getitem__(self, position: int) -> tuple[Tensor, Tensor, Tensor]:
+        crop, index, top, left = self.crops.cut(position)
+        whole = torch.from_numpy(self.crops.images.image(index)).permute(2, 0, 1).contiguous()
+        return crop, whole, torch.tensor([index, top, left])
+
+
 def class_pixels(images: LabelledImages, num_classes: int) -> NDArray[np.int64]:
     """Pixels of each class in each image, (N, C)."""
     counts = [

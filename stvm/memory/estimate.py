@@ -33,7 +33,7 @@ from stvm.method.metric_network import MetricLearner, MetricOutput
 from stvm.method.no_patches import NoPatches
 from stvm.method.photometric import no_augmentation
 from stvm.networks import SegmentationNetwork, find_network, preserve_modes, upsample
-from stvm.objectives.objective import TargetBatch
+from stvm.objectives.objective import TargetBatch, WholeImages
 from stvm.settings import Settings
 from stvm.settings.protocols import find_protocol
 from stvm.source_model.loading import new_network, num_source_classes
@@ -141,7 +141,13 @@ def _of_objective(
     training, objective = settings.training, adaptation.objective
     images = torch.empty(training.batch, 3, training.crop_height, training.crop_width)
     labels = torch.empty(images[:, 0].shape, dtype=torch.uint8)
-    batch = TargetBatch(images, labels if objective.labels_offline else None)
+    whole = None
+    if objective.whole_images:
+        pixels = torch.empty(
+            len(images), 3, settings.data.height, settings.data.width, dtype=torch.uint8
+        )
+        whole = WholeImages(pixels, ((0, 0, 0),) * len(images))
+    batch = TargetBatch(images, labels if objective.labels_offline else None, whole)
     # The noise draws values, and adds nothing to the peak.
     adaptation.objective.given = replace(objective.given, augment=no_augmentation)
     tensors = values_of(source, adaptation.labelling, *adaptation.networks())

@@ -55,6 +55,38 @@ class Given:
 
 
 @dataclass(frozen=True)
+class WholeImages:
+    """The whole images from which the crops of a batch were cut.
+
+    Attributes:
+        pixels: Images, (N, 3, H, W) uint8.
+        places: Index of each crop's image, and top and left edge of the crop in it.
+    """
+
+    pixels: Tensor
+    places: tuple[tuple[int, int, int], ...]
+
+    @property
+    def images(self) -> Tensor:
+        """The images in [0, 1]."""
+        return self.pixels.float() / 255
+
+    def cut(self, maps: Tensor, size: tuple[int, int]) -> Tensor:
+        """The crops of maps (N, K, H, W) of the whole images, (N, K, h, w).
+
+        Args:
+            maps: Maps of the images' size.
+            size: Height and width of a crop.
+        """
+        height, width = size
+        crops = [
+            one[:, top : top + height, left : left + width]
+            for one, (_, top, left) in zip(maps, self.places, strict=True)
+        ]
+        return torch.stack(crops)
+
+
+@dataclass(frozen=True)
 class TargetBatch:
     """A batch of target crops.
 
@@ -62,10 +94,12 @@ class TargetBatch:
         images: Clean crops in [0, 1], (N, 3, H, W).
         labels: Labels of the objective's offline pass for the same pixels, (N, H, W) uint8 with
             255 for none; None for an objective without that pass.
+        whole: The images of the crops, for an objective that asks for them.
     """
 
     images: Tensor
     labels: Tensor | None = None
+    whole: WholeImages | None = None
 
 
 def _nobody(done: int) -> None:
@@ -112,10 +146,16 @@ class Objective:
     Attributes:
         given: Networks and passes to work with.
         labels_offline: Whether `begin_round` writes labels, which batches then carry.
+        whole_images: Whether batches carry the whole images of their crops, in place of labels.
+        keeps_last_labels: Whether the labels of the round before are still there in a round.
+        moves_teacher: Whether the objective itself moves the mean teacher, and not the trainer.
         weight_decay: Weight decay in its optimiser; None for the value of the settings.
     """
 
     labels_offline: bool = False
+    whole_images: bool = False
+    keeps_last_labels: bool = False
+    moves_teacher: bool = False
     weight_decay: float | None = None
 
     def __init__(self, given: Given, **own: Any) -> None:
@@ -156,6 +196,14 @@ class Objective:
             labels: Labels of the round, all 255 at first; None without `labels_offline`. Labels of
                 an interrupted pass are in it already; `labels.done` and `labels.kept` say where
                 that pass stopped.
+        """
+
+    def resume_round(self, images: TargetImages, labels: LabelStore) -> None:
+        """Called where a training resumes within a round that has labels.
+
+        Args:
+            images: Target images.
+            labels: Complete labels of the round.
         """
 
     def finish(self, images: Iterator[Tensor]) -> bool:

@@ -15,6 +15,7 @@ from stvm.settings.fields import SettingsGroup
 from stvm.settings.peer_settings.cbst_settings import ClassBalancedSettings
 from stvm.settings.peer_settings.cotta_settings import CottaSettings
 from stvm.settings.peer_settings.crst_settings import ConfidenceRegularisedSettings
+from stvm.settings.peer_settings.dtst_settings import DynamicTeacherSettings
 from stvm.settings.peer_settings.hardst_settings import HardLabelsSettings
 from stvm.settings.peer_settings.hcl_settings import HistoricalContrastSettings
 from stvm.settings.peer_settings.iast_settings import InstanceAdaptiveSettings
@@ -233,6 +234,20 @@ PEERS: dict[str, Peer] = {
         uses=(*START, "aug"),
         brings=_FOLLOWING | _IN_TRAIN_MODE,
         rows={"LDBE": {}},
+    ),
+    "dtst": Peer(
+        "self-training with a teacher that moves when its student got better, rare classes pasted",
+        "dtst:DynamicTeacher",
+        DynamicTeacherSettings,
+        labels="teacher, for each batch",
+        offline="banks of regions before each round",
+        uses=("start_bn", "accumulate", "aug", "evaluated"),
+        brings={
+            **_FROZEN,
+            **{"mt": True, "teacher_bn": "keep", "evaluated": "teacher"},
+            **{"aug": True, "aug_strength": 0.5},
+        },
+        rows={"DT-ST": {}},
     ),
 }
 """Objectives by the name that `procedure` takes."""

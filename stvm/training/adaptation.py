@@ -15,7 +15,7 @@ from stvm.evaluation.collapse import CollapseMonitor
 from stvm.evaluation.label_free import WATCHED_IMAGES, load_even_subset
 from stvm.method.step import StepReport
 from stvm.networks import SegmentationNetwork
-from stvm.objectives.objective import TargetBatch
+from stvm.objectives.objective import TargetBatch, WholeImages
 from stvm.settings import PEERS, Settings
 from stvm.training.builder import build_adaptation
 from stvm.training.divergence import DivergenceMonitor
@@ -36,8 +36,8 @@ from stvm.training.seeding import random_states, seed_everything
 from stvm.training.starting_network import starting_network
 from stvm.training.step_values import step_values
 
-Batch = torch.Tensor | tuple[torch.Tensor, torch.Tensor]
-"""Crops as they were loaded, alone or with labels."""
+Batch = torch.Tensor | tuple[torch.Tensor, ...]
+"""Crops as they were loaded: alone, with labels, or with whole images and places."""
 Curve = list[dict[str, float]]
 """Points of numbers by name, which any reader of a record can draw."""
 CURVE_POINTS = 40
@@ -112,19 +112,26 @@ class Training:
     def take_batch(self, batch: Batch, iteration: int) -> Mapping[str, Any] | None:
         """Adapts on uint8 crops (N, 3, H, W) as they were loaded; returns as `step`.
 
-        Labels (N, H, W) uint8 may come with them.
+        Labels (N, H, W) uint8 may come with them, or their whole images and places.
         """
-        crops, *labels = [batch] if isinstance(batch, torch.Tensor) else batch
+        crops, *more = [batch] if isinstance(batch, torch.Tensor) else batch
         pixels = crops.to(self.device, non_blocking=True).float() / 255
-        there = [one.to(self.device, non_blocking=True) for one in labels]
-        return self.step(pixels, iteration, *there)
+        first = more[0].to(self.device, non_blocking=True) if more else None
+        if first is None or len(more) == 1:
+            return self.step(pixels, iteration, first)
+        places = tuple((index, top, left) for index, top, left in more[1].tolist())
+        return self.step(pixels, iteration, whole=WholeImages(first, places))
 
     def networks(self) -> list[torch.nn.Module]:
         """Networks that are trained or follow."""
         return self.adaptation.networks()
 
     def step(
-        self, pixels: torch.Tensor, iteration: int, labels: torch.Tensor | None = None
+        self,
+        pixels: torch.Tensor,
+        iteration: int,
+        labels: torch.Tensor | None = None,
+        whole: WholeImages | None = None,
     ) -> Mapping[str, Any] | None:
         """Adapts on a batch (N, 3, H, W) in [0, 1]; returns the predicted classes if measured.
 
@@ -132,13 +139,14 @@ class Training:
             pixels: Target crops.
             iteration: Number of the iteration, from 1.
             labels: Labels of an offline pass (N, H, W), for an objective that makes one.
+            whole: Images of the crops, for an objective that asks for them.
 
         Raises:
             DivergenceError: A loss of student or metric network that is not finite.
         """
         report: StepReport | PeerReport
         if isinstance(self.adaptation, PeerAdaptation):
-            report = self.adaptation.step(TargetBatch(pixels, labels), iteration)
+            report = self.adaptation.step(TargetBatch(pixels, labels, whole), iteration)
         else:
             report = self.adaptation.step(pixels, iteration)
         lr = self.adaptation.optimizers[0].param_groups[0]["lr"]

@@ -11,7 +11,7 @@ from typing import Any
 
 from torch import nn
 
-from stvm.data.crops import Positions, TargetCrops
+from stvm.data.crops import CropsInImages, Positions, TargetCrops
 from stvm.data.images import Images
 from stvm.errors import StvmError
 from stvm.files.scratch import own_folder
@@ -30,7 +30,8 @@ class Plan:
     """The rounds of a training.
 
     Attributes:
-        crops: Items of all batches; with labels for an objective that makes them offline.
+        crops: Items of all batches; with labels for an objective that makes them offline, or with
+            whole images for one that asks for them.
         rounds: Number of rounds.
     """
 
@@ -59,6 +60,8 @@ def plan_rounds(settings: Settings, crops: TargetCrops, labels: Path) -> Plan:
             f"iterations={total}: procedure={settings.method.procedure} has {rounds} rounds of at "
             "least one iteration each: raise iterations"
         )
+    if kind.whole_images:
+        return Plan(CropsInImages(crops), rounds)
     if not kind.labels_offline:
         return Plan(crops, rounds)
     ends = [last * settings.training.batch for _, last in round_ends(total, rounds)]
@@ -124,7 +127,7 @@ class OfflinePasses:
         self.store: LabelStore | None = None
 
     def begin(self, number: int) -> None:
-        """Makes the pass of a round, counted from 1; the labels of the round before are removed.
+        """Makes the pass of a round, counted from 1; labels that are not needed are removed.
 
         Raises:
             StvmError: The disk has no room for the labels.
@@ -133,8 +136,8 @@ class OfflinePasses:
             return
         objective, student = self.adaptation.objective, self.adaptation.student
         if objective.labels_offline:
-            if number > 1:
-                shutil.rmtree(round_folder(self.place.folder, number - 1), ignore_errors=True)
+            for past in range(1, number - objective.keeps_last_labels):
+                shutil.rmtree(round_folder(self.place.folder, past), ignore_errors=True)
             self.store = self._open(number, f"{self.place.trial} {digest_of(student)}")
             self.store.restore_random()
         rounds = f" {number} of {self.adaptation.rounds}" if self.adaptation.rounds > 1 else ""
@@ -156,13 +159,18 @@ class OfflinePasses:
         Raises:
             ValueError: The labels are not there any more.
         """
-        rounds = self.adaptation.rounds if isinstance(self.adaptation, PeerAdaptation) else 1
-        ends = [last for _, last in round_ends(self.iterations, rounds)]
-        if "labels" not in state or state["iteration"] in ends:
+        if "labels" not in state or not isinstance(self.adaptation, PeerAdaptation):
+            return
+        objective, done = self.adaptation.objective, state["iteration"]
+        ends = [last for _, last in round_ends(self.iterations, self.adaptation.rounds)]
+        if done == self.iterations or (done in ends and not objective.keeps_last_labels):
             return
         self.store = self._open(state["labels"]["round"], state["labels"]["identity"], begin=False)
         if not self.store.complete:
             raise ValueError("the labels of the round are not on disk")
+        if done not in ends:
+            images = TargetImages(self.images, device_of(self.adaptation.student))
+            objective.resume_round(images, self.store)
 
     def _open(self, number: int, identity: str, begin: bool = True) -> LabelStore:
         folder = round_folder(self.place.folder, number)

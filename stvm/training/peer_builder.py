@@ -48,7 +48,8 @@ class PeerAdaptation:
         student: Trained network.
         teacher: Its moving average; without `mt` the student itself.
         labelling: Network that makes the labels; the student if no network does.
-        update_teacher: Update of the teacher, called with the number of the iteration.
+        update_teacher: Update of the teacher, called with the number of the iteration; none if the
+            objective moves it.
         optimizers: The student's optimiser alone, to be scheduled.
         rounds: Number of rounds of the training.
     """
@@ -145,7 +146,7 @@ def build_peer(settings: Settings, start: SegmentationNetwork, num_classes: int)
         student,
         teacher.network if teacher else student,
         given.label.network,
-        partial(teacher.update, student) if teacher else no_update,
+        partial(teacher.update, student) if teacher and not objective.moves_teacher else no_update,
         [optimizer],
         type(objective).rounds_of(own_values(settings)),
     )

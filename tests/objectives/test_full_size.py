@@ -15,7 +15,7 @@ from torch.utils._pytree import tree_leaves
 
 from stvm.memory.estimate import Phase, phases
 from stvm.networks import build_network
-from stvm.objectives.objective import TargetBatch
+from stvm.objectives.objective import TargetBatch, WholeImages
 from stvm.settings import PEERS, Settings
 from stvm.settings.presets import find_preset
 from stvm.training.adaptation import build
@@ -50,7 +50,10 @@ def take_steps(adaptation: PeerAdaptation, steps: int = 2) -> None:
         images = torch.rand(2, 3, SIZE, SIZE, device=GPU)
         offline = adaptation.objective.labels_offline
         labels = torch.zeros(2, SIZE, SIZE, dtype=torch.uint8, device=GPU) if offline else None
-        report = adaptation.step(TargetBatch(images, labels), iteration)
+        pixels = torch.zeros(2, 3, 2 * SIZE, SIZE, dtype=torch.uint8, device=GPU)
+        whole = WholeImages(pixels, ((0, 0, 0), (3, SIZE, 0)))
+        batch = TargetBatch(images, labels, whole if adaptation.objective.whole_images else None)
+        report = adaptation.step(batch, iteration)
         finite.check_loss(iteration, report.loss)
         values = [v for v in report.measured.values() if isinstance(v, Tensor)]
         assert {v.device for v in (report.loss, *values)} == {GPU}

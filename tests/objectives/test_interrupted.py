@@ -24,8 +24,12 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("cache")
 
 
+OWN: dict[str, dict[str, Any]] = {"dtst": {"dtst_rounds": 2, "dtst_first": 2, "dtst_pixels": 5}}
+"""Settings with which six iterations reach all that a step can change."""
+
+
 def settings_of(procedure: str) -> Settings:
-    return tiny().replace(procedure=procedure, iterations=6)
+    return tiny().replace(procedure=procedure, iterations=6, **OWN.get(procedure, {}))
 
 
 def end(settings: Settings, cache: Path, checkpoint: TrainingCheckpoint | None, stop: int) -> Any:

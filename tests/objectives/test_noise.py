@@ -11,10 +11,11 @@ from stvm.method.photometric import PhotometricAugmentation
 from stvm.objectives.objective import TargetBatch
 from stvm.settings import PEERS
 from stvm.training.peer_builder import PeerAdaptation
+from tests.objectives.test_dtst import whole_batch_at
 from tests.objectives.test_offline_steps import batch_at, built
 
 NOISY = [name for name, peer in PEERS.items() if "aug" in peer.uses]
-SLOW = {"hardst": {"labelling"}, "cotta": {"labelling", "anchor"}}
+SLOW = {"hardst": {"labelling"}, "dtst": {"labelling"}, "cotta": {"labelling", "anchor"}}
 SLOW |= {"hcl": {"average", "historical"}, "ldbe": {"average"}}
 """Networks that label the batches of an objective, beside the student."""
 
@@ -57,9 +58,12 @@ def test_the_student_sees_the_noise_and_what_labels_does_not(procedure: str) -> 
     if mixed:
         made.objective.number = 3  # type: ignore[attr-defined]
     batch = batch_at(1, labelled=procedure != "hcl")
+    if procedure == "dtst":
+        batch = whole_batch_at(1)
     made.step(batch, 1)
-    assert len(given) == 1 and len(student) == 1
-    clean = 1 - student[0]
+    # DT-ST scores its student on clean images first.
+    assert len(given) == 1 and len(student) == (2 if procedure == "dtst" else 1)
+    clean = 1 - student[-1]
     if mixed:
         # Each pixel is that of an image or of the next one, and both occur.
         near = [(clean - images).abs().amax(1) < 1e-5 for images in two_of(batch)]

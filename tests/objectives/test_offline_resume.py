@@ -15,6 +15,7 @@ from stvm.data.streets.street_images import ArrayImages
 from stvm.errors import StvmError
 from stvm.objectives import label_store, offline_pass
 from stvm.objectives.label_store import LabelStore
+from stvm.objectives.objective import TargetImages
 from stvm.records.results import Results
 from stvm.settings import Settings
 from stvm.source_model.ensure import ensure_source
@@ -27,7 +28,7 @@ from tests.helpers.tiny_settings import tiny
 from tests.objectives.test_offline_steps import built
 from tests.training.test_resume import CPU, Stop, final_state, stop_at
 
-EACH_ROUND = ("cbst", "crst", "iast", "ld", "ldbe")
+EACH_ROUND = ("cbst", "crst", "iast", "ld", "ldbe", "dtst")
 ALL = (*EACH_ROUND, "urma", "hcl")
 IMAGES = tiny().data.target_images
 
@@ -39,7 +40,9 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def trial(procedure: str, **changes: Any) -> Settings:
     own: dict[str, Any] = {"iterations": 9, "lr": 1e-3} | changes
-    if procedure in ("cbst", "crst", "iast"):
+    if procedure == "dtst":
+        own |= {"dtst_first": 2, "dtst_step": 1, "dtst_pixels": 5}
+    if procedure in ("cbst", "crst", "iast", "dtst"):
         own |= {f"{procedure}_rounds": 3}
     if procedure == "hcl":
         own |= {"hcl_period": 4}
@@ -102,10 +105,11 @@ def test_a_trial_interrupted_at_any_place_ends_with_the_same_record(
     assert not labels_written(broken) and not labels_written(Results(tmp_path / "whole"))
 
 
-@pytest.mark.parametrize("procedure", ["cbst", "ld"])
+@pytest.mark.parametrize("procedure", ["cbst", "ld", "dtst"])
 def test_a_kill_in_the_second_pass_goes_on_from_the_end_of_the_first_round(
     procedure: str, cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(TargetImages, "size_of_batch", lambda _: 1)
     settings = trial(procedure)
     broken = Results(tmp_path / "broken")
     killed_in_a_pass(settings, broken, cache, IMAGES + 3, monkeypatch)
@@ -132,6 +136,21 @@ def test_lost_labels_begin_the_trial_again(cache: Path, tmp_path: Path) -> None:
         run_and_record(settings, broken, cache, CPU, progress=stop_at(2), every_s=0)
     for path in labels_written(broken):
         path.write_bytes(path.read_bytes()[:-1])
+    record = run_and_record(settings, broken, cache, CPU)
+    assert "state_set_aside" in record.run and record.result == whole.result
+
+
+def test_lost_labels_of_the_round_before_begin_the_trial_again(
+    cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """DT-ST compares the labels of a pass with those of the round before."""
+    settings = trial("dtst", iterations=4, dtst_rounds=2)
+    whole = run_and_record(settings, Results(tmp_path / "whole"), cache, CPU)
+    broken = Results(tmp_path / "broken")
+    killed_in_a_pass(settings, broken, cache, IMAGES + 3, monkeypatch)
+    for path in labels_written(broken):
+        if path.parent.name == "round-1":
+            path.unlink()
     record = run_and_record(settings, broken, cache, CPU)
     assert "state_set_aside" in record.run and record.result == whole.result
 
@@ -209,6 +228,13 @@ def test_labels_belong_to_the_student_that_made_them_and_go_with_their_round(
     assert torch.equal(found[0], found[1]) and not torch.equal(found[0], found[2])
     passes.begin(2)
     assert [path.name for path in tmp_path.iterdir()] == ["round-2"]
+
+
+def test_the_labels_of_the_round_before_stay_where_they_are_compared(tmp_path: Path) -> None:
+    passes = OfflinePasses(built("dtst", 60.0), Noise(), LabelPlace(tmp_path), 21)
+    for number in (1, 2, 3):
+        passes.begin(number)
+    assert {path.name for path in tmp_path.iterdir()} == {"round-2", "round-3"}
 
 
 def test_there_are_as_many_rounds_as_iterations_at_most(tmp_path: Path) -> None:

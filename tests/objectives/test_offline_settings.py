@@ -7,7 +7,7 @@ from stvm.settings import PEERS, Settings
 from stvm.training.peer_builder import own_values
 
 OFFLINE = [name for name, peer in PEERS.items() if peer.offline]
-ROUNDS = {"cbst": 3, "crst": 3, "iast": 3, "ld": 2}
+ROUNDS = {"cbst": 3, "crst": 3, "iast": 3, "ld": 2, "dtst": 7}
 
 
 def test_published_values_are_the_defaults() -> None:
@@ -25,6 +25,9 @@ def test_published_values_are_the_defaults() -> None:
     }
     ld = {"rounds": 2, "share": 0.1, "share_step": 0.05, "entropy": 1, "negative": 1}
     assert found["ld"] == ld
+    dtst = {"most": 0.8, "least": 0.2, "rare": 0.001, "negative": 0.5, "share": 0.5, "rounds": 7}
+    dtst |= {"momentum": pytest.approx(1 - 0.99), "first": 9, "step": 3, "longest": 30}
+    assert found["dtst"] == dtst | {"classes": 0.42, "pixels": 50, "scale": 2.5}
     assert found["ldbe"] == ld | {"mixed_rounds": 1, "decay": 0.99, "confidence": 0.97}
 
 
@@ -34,6 +37,8 @@ def test_published_values_are_the_defaults() -> None:
         ({"procedure": "cbst", "labeller": "source"}, "labeller=source has no effect"),
         ({"procedure": "cbst", "ld_share": 0.2}, "it belongs to procedure=ld"),
         ({"procedure": "ld", "labeller_bn": "eval"}, "labeller_bn=eval has no effect"),
+        ({"procedure": "dtst", "ema_momentum": 0.5}, "ema_momentum=0.5 has no effect"),
+        ({"procedure": "dtst", "student_bn": "train"}, "student_bn=train has no effect"),
         ({"procedure": "hcl", "accumulate": 2}, "accumulate=2 has no effect"),
         ({"procedure": "hcl", "label_views": "scales"}, "label_views=scales has no effect"),
         ({"procedure": "ld", "student_bn": "frozen"}, "moves the running statistics"),
