@@ -56,6 +56,7 @@ class OfflinePass:
         self.changed = changed
         self.size = size or images.size_of_batch()
         self._histogram: ConfidenceHistogram | None = None
+        self._shown: dict[str, int] = {}
         self._next = time.monotonic() + SAVE_S
         self._at: tuple[int, int] | None = None
 
@@ -81,6 +82,20 @@ class OfflinePass:
             histogram.add(*shares_of(images).max(dim=1))
             self._save(0, end)
         return histogram
+
+    def show(self, name: str, look: Callable[[Tensor], None]) -> None:
+        """Shows all images to a function before any is labelled.
+
+        Args:
+            name: Name of this look at the images, by which an interrupted one goes on.
+            look: Function that is given images (N, 3, H, W); what it finds is in `changed`.
+        """
+        name = f"shown_{name}"
+        self._shown[name] = start = int(self.kept.get(name, 0))
+        for images, end in self._batches(start):
+            look(images)
+            self._shown[name] = end
+            self._save(0, end)
 
     def write(self, labels_of: Callable[[Tensor], Tensor]) -> None:
         """Labels the images that have no label yet.
@@ -113,7 +128,7 @@ class OfflinePass:
         self._write_state(done, surveyed)
 
     def _write_state(self, done: int, surveyed: int) -> None:
-        kept = dict(self.changed())
+        kept = dict(self.changed()) | {n: np.array(end) for n, end in self._shown.items()}
         if self._histogram:
             kept |= {_SURVEYED: np.array(surveyed), "counts": self._histogram.counts}
         self.labels.save(done, **kept)

@@ -9,7 +9,7 @@ Source: github.com/tim-learn/SHOT (object/image_target.py), for images with one 
 Published: SGD, both terms with weight 1, the backbone at a tenth of the new layers' rate.
 Trained: all but the classifier, which is frozen and in eval mode. The weights of batch norm of the
 feature extractor are trained (`student_bn=train`); running statistics follow.
-Labels: none. The loss on labels of class centroids is not part of SHOT-IM.
+Labels: none. The loss on labels of class centroids is not part of SHOT-IM; `shot` has it.
 """
 
 from collections.abc import Iterator

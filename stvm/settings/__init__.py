@@ -13,7 +13,8 @@ from stvm.settings.fields import SettingsGroup, is_hashed_if_changed
 from stvm.settings.method_settings import MethodSettings
 from stvm.settings.naming import digest
 from stvm.settings.network_settings import NetworkSettings
-from stvm.settings.peers import PEERS, Peer, fields_of
+from stvm.settings.peer_row import Peer
+from stvm.settings.peers import PEERS, fields_of
 from stvm.settings.settings import (
     GROUPS,
     STREETS_VERSION,

@@ -5,13 +5,12 @@ training that matter to it. Any other setting of these is refused if its value i
 of the procedure.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import create_model
 
 from stvm.settings.fields import SettingsGroup
+from stvm.settings.peer_row import START, Peer
 from stvm.settings.peer_settings.cbst_settings import ClassBalancedSettings
 from stvm.settings.peer_settings.cotta_settings import CottaSettings
 from stvm.settings.peer_settings.crst_settings import ConfidenceRegularisedSettings
@@ -22,6 +21,7 @@ from stvm.settings.peer_settings.iast_settings import InstanceAdaptiveSettings
 from stvm.settings.peer_settings.ld_settings import NegativeLearningSettings
 from stvm.settings.peer_settings.ldbe_settings import MovingAverageMixSettings
 from stvm.settings.peer_settings.maxsquares_settings import MaxSquaresSettings
+from stvm.settings.peer_settings.shot_settings import ShotSettings
 from stvm.settings.peer_settings.shotim_settings import ShotImSettings
 from stvm.settings.peer_settings.srda_settings import SrdaSettings
 from stvm.settings.peer_settings.urma_settings import UncertaintyReductionSettings
@@ -32,46 +32,6 @@ TEACHER = ("ema_momentum", "ema_period", "teacher_bn", "evaluated")
 """Settings of the mean teacher, which matter with `mt`."""
 LABELLING = ("labeller_bn", "label_views", "label_scale")
 """Settings of labels that a network makes for each batch."""
-START = ("start_bn", "student_bn")
-
-
-@dataclass(frozen=True)
-class Peer:
-    """An objective beside STvM.
-
-    Attributes:
-        about: Phrase that says what the objective does.
-        objective: Its class in `stvm/objectives/`, as MODULE:CLASS.
-        group: Its settings; the class takes them as keywords, without the procedure's name.
-        trains: Parameters of the student that are trained; `student_bn` decides about batch norm.
-        labels: Phrase that says which network makes its labels; empty without labels.
-        offline: Phrase for its pass over all target images; empty without one.
-        uses: Settings of method and training that matter to it, beside those of every training.
-            With `aug` or `mt` among them, the user may turn that part on.
-        brings: Values that `procedure=NAME` sets where the user gives none.
-        decays: Whether the weight decay of the settings acts on what it trains.
-        needs_batch_norm: Whether it measures batch-norm statistics on the target images, so that a
-            network without batch norm is refused.
-        rows: Its rows in Table VIII by name, each with the settings that it changes; one row with
-            the procedure's name if empty.
-        rates: Learning rates from which `studies/objectives.py` chooses, as multiples of the rate
-            that the trial has otherwise.
-    """
-
-    about: str
-    objective: str
-    group: type[SettingsGroup] | None = None
-    trains: Literal["all", "batch_norm", "all_but_classifier"] = "all"
-    labels: str = ""
-    offline: str = ""
-    uses: tuple[str, ...] = START
-    brings: Mapping[str, Any] = field(default_factory=dict)
-    decays: bool = True
-    needs_batch_norm: bool = False
-    rows: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    rates: tuple[float, ...] = (0.1, 0.3, 1.0)
-
-
 _ENTROPY_RATES = (0.01, 0.1, 1.0)
 """Rates of losses without labels. With such a loss predictions collapse more easily than with
 labels. Beside a source loss its published weight is 0.1 or 0.001; without a source loss, a weight
@@ -135,6 +95,18 @@ PEERS: dict[str, Peer] = {
         offline="class shares at the start, for shotim_prior=source",
         uses=(*START, "aug"),
         rows={"SHOT-IM": {}, "SHOT-IM (source prior)": {"shotim_prior": "source"}},
+        rates=_ENTROPY_RATES,
+    ),
+    "shot": Peer(
+        "information maximisation with labels of the nearest class centroids",
+        "shot:Shot",
+        ShotSettings,
+        trains="all_but_classifier",
+        labels=_OF_EACH_ROUND,
+        offline=_EACH_ROUND,
+        uses=(*START, "aug"),
+        brings={"labeller": "student"},
+        rows={"SHOT": {}},
         rates=_ENTROPY_RATES,
     ),
     "srda": Peer(

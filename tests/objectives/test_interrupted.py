@@ -24,7 +24,10 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("cache")
 
 
-OWN: dict[str, dict[str, Any]] = {"dtst": {"dtst_rounds": 2, "dtst_first": 2, "dtst_pixels": 5}}
+OWN: dict[str, dict[str, Any]] = {
+    "dtst": {"dtst_rounds": 2, "dtst_first": 2, "dtst_pixels": 5},
+    "shot": {"shot_rounds": 2, "shot_prior": "source"},
+}
 """Settings with which six iterations reach all that a step can change."""
 
 

@@ -28,7 +28,7 @@ from tests.helpers.tiny_settings import tiny
 from tests.objectives.test_offline_steps import built
 from tests.training.test_resume import CPU, Stop, final_state, stop_at
 
-EACH_ROUND = ("cbst", "crst", "iast", "ld", "ldbe", "dtst")
+EACH_ROUND = ("cbst", "crst", "iast", "ld", "ldbe", "dtst", "shot")
 ALL = (*EACH_ROUND, "urma", "hcl")
 IMAGES = tiny().data.target_images
 
@@ -42,7 +42,7 @@ def trial(procedure: str, **changes: Any) -> Settings:
     own: dict[str, Any] = {"iterations": 9, "lr": 1e-3} | changes
     if procedure == "dtst":
         own |= {"dtst_first": 2, "dtst_step": 1, "dtst_pixels": 5}
-    if procedure in ("cbst", "crst", "iast", "dtst"):
+    if procedure in ("cbst", "crst", "iast", "dtst", "shot"):
         own |= {f"{procedure}_rounds": 3}
     if procedure == "hcl":
         own |= {"hcl_period": 4}
