@@ -1,9 +1,10 @@
 """Peak memory of a trial as it was measured: of tensors on a GPU, of the process on the CPU."""
 
-import ctypes
 from pathlib import Path
 
 import torch
+
+from stvm.trial.freed_memory import give_memory_back
 
 MIB = 2**20
 _PROCESS = Path("/proc/self")
@@ -26,7 +27,9 @@ class PeakMemory:
         self._before: int | None = None
         if device.type == "cuda":
             torch.cuda.reset_peak_memory_stats(device)
-        elif give_back_memory() and _reset_process_peak():
+            return
+        give_memory_back()
+        if _reset_process_peak():
             self._before = _process_memory("VmRSS")
 
     def mib(self) -> int | None:
@@ -37,18 +40,6 @@ class PeakMemory:
         if peak is None or self._before is None:
             return None
         return round((peak - self._before) / MIB)
-
-
-def give_back_memory() -> bool:
-    """Gives memory that the process has freed back to the system; whether that can be done.
-
-    The allocator of glibc keeps freed memory for later, so a process of many trials grows.
-    """
-    try:
-        ctypes.CDLL("libc.so.6").malloc_trim(0)
-    except (OSError, AttributeError):
-        return False
-    return True
 
 
 def _reset_process_peak() -> bool:

@@ -17,8 +17,8 @@ from stvm.records.results import Results
 from stvm.records.tensorboard_events import write_trial
 from stvm.settings import build_settings
 from stvm.source_model.ensure import ensure_source
+from stvm.trial.freed_memory import give_memory_back
 from stvm.trial.run_and_record import run_and_record
-from stvm.tune.freed_memory import give_memory_back
 from stvm.tune.sharing import outcome
 
 WATCH_EVERY_S = 5.0

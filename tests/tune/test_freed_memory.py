@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
+from stvm.trial.freed_memory import give_memory_back
 from stvm.tune import trainable as worker
-from stvm.tune.freed_memory import give_memory_back
 
 
 def test_nothing_happens_where_there_is_no_glibc(monkeypatch: pytest.MonkeyPatch) -> None:

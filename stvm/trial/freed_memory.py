@@ -1,4 +1,4 @@
-"""Freed memory of a worker, given back to the system after each trial.
+"""Freed memory of a process, given back to the system before and after each trial.
 
 A worker runs one trial after another. glibc keeps most of what a trial freed, in pieces, and the
 next trial with images of another size finds none that fits: on large images the process grows.
