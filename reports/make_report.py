@@ -25,18 +25,20 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command; returns 0, or 2 after one line on stderr."""
+    """Run the command; returns 0, or 2 after a line on stderr for each file that is not used."""
     arguments = _arguments(argv)
     out = arguments.out or arguments.results / "report.html"
+    wrong: list[str] = []
     try:
-        write_page(build_page(arguments.results, arguments.study), out)
+        write_page(build_page(arguments.results, arguments.study, wrong), out)
+        print(out)
         for line in Results(arguments.results).strays():
             print(line, file=sys.stderr)
     except StvmError as error:
-        print(f"make_report: {error}", file=sys.stderr)
-        return 2
-    print(out)
-    return 0
+        wrong.append(str(error))
+    for line in wrong:
+        print(f"make_report: {line}", file=sys.stderr)
+    return 2 if wrong else 0
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@ import argparse
 import gc
 import io
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from reports.sheets.formats import files_of, to_markdown, write_files
@@ -14,6 +14,8 @@ from reports.tables.catalogue import KEYS, build_tables
 from reports.tables.chosen_studies import ChosenStudies, choose_studies
 from reports.tables.fig1 import build_curve
 from stvm.errors import StvmError
+from stvm.records.record import RecordReader
+from stvm.records.results import Results
 
 
 def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
@@ -62,7 +64,13 @@ def write_sheets(sheets: Sequence[Sheet], out: Path) -> None:
     write_files(files, out)
 
 
-def make(results: Path, out: Path, tables: Sequence[str] | None, bases: Sequence[str]) -> str:
+def make(
+    results: Path,
+    out: Path,
+    tables: Sequence[str] | None,
+    bases: Sequence[str],
+    passed_over: list[str],
+) -> str:
     """Write the files of the tables into `out`; returns their Markdown.
 
     Args:
@@ -70,37 +78,46 @@ def make(results: Path, out: Path, tables: Sequence[str] | None, bases: Sequence
         out: folder for the files; it is made where it does not exist.
         tables: names among `KEYS`, None for all; those that have no study are named on stderr.
         bases: bases of studies to take in place of those updated last.
+        passed_over: list for a line on each file that cannot be used; the tables go without it.
 
     Raises:
-        StvmError: nothing or something unreadable to read, or no table that has a study.
+        StvmError: nothing to read, or no table that has a study.
     """
     _check(tables or ())
-    chosen = choose_studies(results, bases)
+    chosen = choose_studies(results, bases, RecordReader(results, passed_over=passed_over))
     sheets, missing = build_tables(chosen, tables or KEYS)
     if not sheets:
-        raise StvmError("; ".join(missing))
+        # What cannot be used says more than that nothing is there.
+        raise StvmError(passed_over.pop() if passed_over else "; ".join(missing))
     write_sheets(sheets, out)
     if any(sheet.name == "fig1" for sheet in sheets):
         _draw(chosen, out)
-    for line in missing:
-        print(line, file=sys.stderr)
+    _say(missing)
     return "\n".join(map(to_markdown, sheets))
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command; returns 0, or 2 after one line on stderr."""
+    """Run the command; returns 0, or 2 after a line on stderr for each file that is not used."""
     arguments = _arguments(argv)
     results = arguments.results
     out = arguments.out or results / "tables"
+    text = ""
+    wrong: list[str] = []
     try:
-        text = make(results, out, arguments.tables, arguments.study)
+        text = make(results, out, arguments.tables, arguments.study, wrong)
+        _say(Results(results).strays())
     except StvmError as error:
-        print(f"make_tables: {error}", file=sys.stderr)
-        return 2
+        wrong.append(str(error))
+    _say([f"make_tables: {line}" for line in wrong])
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")
     print(text, end="")
-    return 0
+    return 2 if wrong else 0
+
+
+def _say(lines: Iterable[str]) -> None:
+    for line in lines:
+        print(line, file=sys.stderr)
 
 
 if __name__ == "__main__":

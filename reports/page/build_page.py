@@ -104,17 +104,20 @@ def _counts(recorded: Recorded) -> dict[str, int]:
     return counted | {"collapsed": collapsed, "idle": idle}
 
 
-def build_page(results: Path, bases: Sequence[str] = ()) -> str:
+def build_page(
+    results: Path, bases: Sequence[str] = (), passed_over: list[str] | None = None
+) -> str:
     """The whole page; the same results give the same text.
 
     Args:
         results: folder of records and manifests.
         bases: bases of studies to show in place of those updated last.
+        passed_over: list for a line on each file that cannot be used; the page goes without it.
 
     Raises:
-        StvmError: nothing to read, or something unreadable.
+        StvmError: nothing to read, or, without `passed_over`, something unreadable.
     """
-    reader = RecordReader(results, curves=True)
+    reader = RecordReader(results, curves=True, passed_over=passed_over)
     recorded = read_results(reader)
     studies = _in_order(recorded.studies)
     groups = list_trials(recorded, studies)

@@ -7,6 +7,7 @@ from typing import Any
 
 from stvm.errors import StvmError
 from stvm.records.manifest import FIRST, Manifest, Trial, manifest_files, read_manifest
+from stvm.records.passed_over import going_on
 from stvm.records.record import Outcome, Record, RecordReader, outcome
 from stvm.records.results import Results
 from stvm.statistics import sort_key
@@ -112,16 +113,22 @@ def read_results(reader: RecordReader) -> Recorded:
     """Every manifest and every record of a folder.
 
     Args:
-        reader: reader of its records that keeps their curves.
+        reader: reader of its records that keeps their curves. With its `passed_over`, a file that
+            cannot be used is noted there: a study is left out, and a trial counts as missing.
 
     Raises:
-        StvmError: there is no such folder, or a file is unreadable.
+        StvmError: there is no such folder, or, without `passed_over`, a file is unreadable.
     """
     results = reader.results
     if not results.is_dir():
         raise StvmError(f"no results folder {results}: {FIRST}, or name another --results")
-    studies = _newest_first(map(read_manifest, manifest_files(results)))
-    names = dict.fromkeys(trial.hash for study in studies for trial in study.trials)
-    names |= dict.fromkeys(Results(results).names())
+    manifests = []
+    for path in manifest_files(results):
+        with going_on(reader.passed_over):
+            manifests.append(read_manifest(path))
+    studies = _newest_first(manifests)
+    listed = dict.fromkeys(trial.hash for study in studies for trial in study.trials)
+    names = listed | dict.fromkeys(Results(results).names())
     entries = {name: Entry(name, reader.record(name)) for name in names}
-    return Recorded(results, studies, entries)
+    shown = {name: entry for name, entry in entries.items() if entry.record or name in listed}
+    return Recorded(results, studies, shown)

@@ -15,6 +15,7 @@ from reports.tables.catalogue import build_tables
 from reports.tables.chosen_studies import ChosenStudies
 from stvm.errors import StvmError
 from stvm.records.manifest import command
+from stvm.records.passed_over import going_on
 
 
 @dataclass(frozen=True)
@@ -216,7 +217,9 @@ def build_sections(recorded: Recorded, chosen: ChosenStudies | None) -> tuple[Se
         parts = _table_parts([s for s in sheets if s.name.startswith(spec.tables)])
         run = spec.is_run(chosen)
         if chosen and run:
-            drawn = [part for part in spec.draw(recorded, chosen) if not part.empty]
+            drawn: list[Part] = []
+            with going_on(chosen.passed_over):
+                drawn = [part for part in spec.draw(recorded, chosen) if not part.empty]
             parts = drawn + parts if spec.drawn_first else parts + drawn
         wanted = "" if parts or run else command(spec.study)
         if parts or spec.study != SCORES:

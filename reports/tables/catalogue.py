@@ -19,6 +19,7 @@ from reports.tables import (
 )
 from reports.tables.chosen_studies import ChosenStudies
 from reports.tables.table_spec import TableSpec
+from stvm.records.passed_over import going_on
 
 TABLES: tuple[TableSpec, ...] = (
     table1.TABLE,
@@ -54,9 +55,10 @@ def build_tables(
     missing: list[str] = []
     for table in TABLES:
         if table.key in wanted:
-            made = table.sheets(chosen)
-            sheets += made
-            missing += [] if made else [table.missing(chosen)]
+            with going_on(chosen.passed_over):
+                made = table.sheets(chosen)
+                sheets += made
+                missing += [] if made else [table.missing(chosen)]
     return sheets, missing
 
 

@@ -10,6 +10,7 @@ from reports.tables import ablation_rows, scenario_studies
 from reports.tables.scenario_studies import ScenarioStudy
 from stvm.errors import StvmError
 from stvm.records.manifest import Manifest, find_manifests, newest, read_manifest
+from stvm.records.passed_over import going_on
 from stvm.records.record import RecordReader
 
 KNOWN_ROWS = {"ablation": ablation_rows.KNOWN}
@@ -26,6 +27,8 @@ class ChosenStudies:
         scenarios: bases of scenario studies; each replaces the study of its scenario, network and
             city that was updated last.
 
+    With `passed_over` of the reader, a study that cannot be read is noted there and left out.
+
     Raises:
         StvmError: nothing to read, or a base that no study has.
     """
@@ -39,6 +42,9 @@ class ChosenStudies:
     ) -> None:
         self.results = results
         self._paths = find_manifests(results)
+        self.passed_over = reader.passed_over if reader else None
+        if self.passed_over is not None:
+            self._paths = _readable(self._paths, self.passed_over)
         self._bases = dict(studies or {})
         self._scenarios = tuple(scenarios)
         self._reader = reader or RecordReader(results)
@@ -106,6 +112,19 @@ class ChosenStudies:
             return None
         manifest = max(found, key=lambda m: (m.updated, m.base))
         return manifest, self._reader.records(manifest)
+
+
+def _readable(
+    paths: Mapping[str, Mapping[str, Path]], passed_over: list[str]
+) -> dict[str, dict[str, Path]]:
+    """The manifests without those that cannot be read, of which a line is noted."""
+    found: dict[str, dict[str, Path]] = {}
+    for kind, by_base in paths.items():
+        for base, path in by_base.items():
+            with going_on(passed_over):
+                read_manifest(path, KNOWN_ROWS.get(kind))
+                found.setdefault(kind, {})[base] = path
+    return found
 
 
 def bases_of(results: Path, names: Iterable[str]) -> tuple[dict[str, str], tuple[str, ...]]:

@@ -16,9 +16,11 @@ from typing import Any, get_args, get_origin
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from studies.commands.lookup import manifests_of, open_results
+from studies.commands.lookup import manifest_paths, open_results
 from stvm.errors import StvmError
 from stvm.files import replacing, writing
+from stvm.records.manifest import read_manifest
+from stvm.records.passed_over import going_on
 from stvm.records.results import Results
 from stvm.records.schema import list_fields, without_null
 from stvm.settings import GROUPS
@@ -67,15 +69,44 @@ def _setting_columns() -> dict[str, pa.DataType]:
     }
 
 
-def table_of(results: Results) -> pa.Table:
+def table_of(results: Results, passed_over: list[str] | None = None) -> pa.Table:
     """All records, sorted by hash; a field that this version does not know gets a column too.
 
+    Args:
+        results: folder of the records.
+        passed_over: list for a line on each file that cannot be used; the others are taken.
+            Without a list such a file is an error.
+
     Raises:
-        StvmError: no records, or one that is damaged or holds a value of another type.
+        StvmError: no records, or, without `passed_over`, one that is damaged or holds a value of
+            another type.
     """
-    rows = _rows(results)
-    if not rows:
-        raise StvmError(f"no records in {results.root / 'records'}: run a study first")
+    rows = _rows(results, passed_over)
+    while rows:
+        try:
+            return _typed(rows, results)
+        except _OtherType as error:
+            with going_on(passed_over):
+                raise
+            rows = [row for row in rows if row["hash"] != error.hash]
+    none = "no record that can be read" if passed_over else "no records"
+    raise StvmError(f"{none} in {results.root / 'records'}: run a study first")
+
+
+class _OtherType(StvmError):
+    """A record holds a value of another type than its column has.
+
+    Args:
+        name: hash of the record.
+        told: the whole message.
+    """
+
+    def __init__(self, name: str, told: str) -> None:
+        super().__init__(told)
+        self.hash = name
+
+
+def _typed(rows: Sequence[dict[str, Any]], results: Results) -> pa.Table:
     columns = known_columns()
     found = {name for row in rows for name, value in row.items() if value is not None}
     columns |= dict.fromkeys(sorted(found - columns.keys()))
@@ -86,28 +117,34 @@ def table_of(results: Results) -> pa.Table:
     return pa.table(arrays)
 
 
-def _rows(results: Results) -> list[dict[str, Any]]:
-    places = _places(results)
+def _rows(results: Results, passed_over: list[str] | None) -> list[dict[str, Any]]:
+    places = _places(results, passed_over)
     rows = []
     for name in results.names():
-        record = results.read(name)
-        assert record is not None
-        listed = places.get(name, [])
-        row: dict[str, Any] = {"hash": name, "status": record.status, "variant": record.variant}
-        row |= {"studies": [s for s, _ in listed], "rows": [r for _, r in listed]}
-        whole = record.as_dict()
-        for part, prefix in _PREFIX.items():
-            row |= _flat(whole[part] or {}, prefix)
-        rows.append(row)
+        with going_on(passed_over):
+            rows.append(_row(results, name, places.get(name, [])))
     return rows
 
 
-def _places(results: Results) -> dict[str, list[tuple[str, str]]]:
+def _row(results: Results, name: str, listed: list[tuple[str, str]]) -> dict[str, Any]:
+    record = results.read(name)
+    assert record is not None
+    row: dict[str, Any] = {"hash": name, "status": record.status, "variant": record.variant}
+    row |= {"studies": [s for s, _ in listed], "rows": [r for _, r in listed]}
+    whole = record.as_dict()
+    for part, prefix in _PREFIX.items():
+        row |= _flat(whole[part] or {}, prefix)
+    return row
+
+
+def _places(results: Results, passed_over: list[str] | None) -> dict[str, list[tuple[str, str]]]:
     """Hash to the study and row of each place that lists it."""
     places: dict[str, list[tuple[str, str]]] = {}
-    for manifest in manifests_of(results):
-        for trial in manifest.trials:
-            places.setdefault(trial.hash, []).append((manifest.name, trial.variant))
+    for path in manifest_paths(results):
+        with going_on(passed_over):
+            manifest = read_manifest(path, empty=True)
+            for trial in manifest.trials:
+                places.setdefault(trial.hash, []).append((manifest.name, trial.variant))
     return places
 
 
@@ -137,9 +174,10 @@ def _array(
     except (pa.ArrowException, OverflowError):
         for row, value in zip(rows, values, strict=True):
             if not _fits(value, kind):
-                raise StvmError(
+                raise _OtherType(
+                    row["hash"],
                     f"{results.record_path(row['hash'])}: '{name}' is {value!r}, "
-                    f"not of type {kind}; move it away and run again"
+                    f"not of type {kind}; move it away and run again",
                 ) from None
         raise
 
@@ -179,15 +217,15 @@ def _refuse_other_file(out: Path) -> None:
         raise StvmError(f"{out}: exists and is no export of records; name another file with --out")
 
 
-def export(results: Results, out: Path) -> pa.Table:
-    """Write the table whole or not at all.
+def export(results: Results, out: Path, passed_over: list[str]) -> pa.Table:
+    """Write the table whole or not at all; lines about files that cannot be used are noted.
 
     Raises:
-        StvmError: no records, a damaged one, or a value of another type; or a file that is no
-            export stands there, or it cannot be written.
+        StvmError: no record that can be used; or a file that is no export stands there, or it
+            cannot be written.
     """
     _refuse_other_file(out)
-    table = table_of(results)
+    table = table_of(results, passed_over)
     with writing(out.parent), replacing(out) as temporary:
         pq.write_table(table, temporary, compression="zstd")
     return table
@@ -204,8 +242,11 @@ def run(options: argparse.Namespace) -> int:
     """The command; returns its exit code."""
     results = open_results(options.results)
     out = options.out or options.results / "records.parquet"
-    table = export(results, out)
-    for line in results.strays():
-        print(line, file=sys.stderr)
-    print(f"{out}: {table.num_rows} trials, {table.num_columns} columns")
-    return 0
+    wrong: list[str] = []
+    try:
+        table = export(results, out, wrong)
+        print(f"{out}: {table.num_rows} trials, {table.num_columns} columns")
+    finally:
+        for line in (*results.strays(), *(f"error: {line}" for line in wrong)):
+            print(line, file=sys.stderr)
+    return 2 if wrong else 0

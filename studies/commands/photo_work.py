@@ -23,7 +23,7 @@ from stvm.data.image_files import read_rgb, read_size
 from stvm.data.images import evenly_spaced
 from stvm.data.inspection import Files, check_contents
 from stvm.data.labelling import colours_of
-from stvm.data.listed_images import ListedImages
+from stvm.data.listed_images import ListedImages, left_out
 from stvm.data.photo_folder import adaptation_size, photo_paths, photos_sha256
 from stvm.errors import StvmError
 from stvm.files import now, write_whole
@@ -91,14 +91,13 @@ class PhotoWork:
             f"{self.checkpoint.found.path}: {self.checkpoint.line()}",
             f"{len(self.paths)} images, each resized to {data.width}x{data.height} (width x "
             f"height) for the adaptation{stretched}; --height and --width set another size",
-            *self._first(),
+            *filter(None, (left_out(self.paths[0].parent), self._first())),
         ]
 
-    def _first(self) -> list[str]:
+    def _first(self) -> str:
         share = self.settings.method.start_bn
-        if not share:
-            return []
-        return [f"start_bn={share:g}: the network first sees every image once, without training"]
+        told = f"start_bn={share:g}: the network first sees every image once, without training"
+        return told if share else ""
 
     def check_images(self, folder: AdaptationFolder) -> None:
         """Look for files that cannot be read.

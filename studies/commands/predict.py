@@ -26,6 +26,7 @@ from studies.commands.lookup import (
     own_network,
     settings_of,
 )
+from stvm.data.path_hints import refuse_no_text
 from stvm.errors import StvmError
 from stvm.files import write_whole
 
@@ -112,6 +113,7 @@ def _images_of(path: Path) -> Iterator[tuple[str, Path]]:
     if not found:
         raise StvmError(f"no image in {path}: files that end in {', '.join(SUFFIXES)} are read")
     for image in found:
+        refuse_no_text(image)
         yield image.relative_to(path).with_suffix("").as_posix(), image
 
 

@@ -17,7 +17,6 @@ from stvm.data.listed_images import (
     ListedImages,
     of_other_kinds,
     pictures_in,
-    pictures_of_other_kinds,
 )
 from stvm.data.path_hints import composed, did_you_mean, near
 from stvm.errors import StvmError
@@ -141,11 +140,6 @@ def image_paths(root: Path, split: str) -> list[Path]:
             f"{of_other_kinds(folder)}"
         )
     return paths
-
-
-def left_out(root: Path, split: str) -> list[Path]:
-    """Pictures in a split's images folder whose file format is not read."""
-    return pictures_of_other_kinds(root / split / "images")
 
 
 def label_paths(images: list[Path]) -> list[Path]:

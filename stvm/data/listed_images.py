@@ -8,7 +8,7 @@ import numpy as np
 from PIL import Image
 
 from stvm.data.image_files import Uint8Array, read_rgb
-from stvm.data.path_hints import composed
+from stvm.data.path_hints import composed, refuse_no_text
 from stvm.errors import StvmError
 
 DEFAULT_CACHE_BYTES = 2**30
@@ -89,19 +89,31 @@ def pictures_in(folder: Path) -> list[Path]:
     """PNG and JPEG files of a folder, sorted by stem; empty if there are none.
 
     Raises:
-        StvmError: Two images with the same stem.
+        StvmError: Two images with the same stem, or a name that is no text.
     """
     paths = sorted(
         (path for path in folder.iterdir() if _is_image(path)), key=lambda path: path.stem
     )
     first: dict[str, Path] = {}
     for path in paths:
+        refuse_no_text(path)
         if (stem := composed(path.stem)) in first:
             raise StvmError(
                 f"{path}: has the same stem as {first[stem].name}; rename or remove one of the two"
             )
         first[stem] = path
     return paths
+
+
+def left_out(folder: Path) -> str:
+    """A line on the pictures of a folder whose file format is not read; empty without any."""
+    others = pictures_of_other_kinds(folder)
+    if not others:
+        return ""
+    return (
+        f"{folder}: {len(others)} pictures are of a kind that is not read and are left out "
+        f"({others[0].name}): save them as PNG or JPEG"
+    )
 
 
 def of_other_kinds(folder: Path) -> str:

@@ -1,8 +1,11 @@
 """Suggestions for messages: a file or folder that is nearly the one that was looked for."""
 
+import os
 import unicodedata
 from collections.abc import Callable, Iterable
 from pathlib import Path
+
+from stvm.errors import StvmError
 
 PLACES = 200
 """Largest number of folders that are searched for a suggestion."""
@@ -11,6 +14,19 @@ PLACES = 200
 def composed(name: str) -> str:
     """A name in the Unicode form of most systems; macOS writes accents as separate characters."""
     return unicodedata.normalize("NFC", name)
+
+
+def refuse_no_text(path: Path) -> None:
+    """Refuse a file whose name is not UTF-8, as some archives leave it: no list can hold it.
+
+    Raises:
+        StvmError: It is such a file.
+    """
+    try:
+        path.name.encode()
+    except UnicodeEncodeError:
+        shown = os.fsencode(path).decode("utf-8", "backslashreplace")
+        raise StvmError(f"{shown}: the file's name is not UTF-8; rename it") from None
 
 
 def near(wanted: str, present: Iterable[str]) -> str:

@@ -41,7 +41,10 @@ def photo_paths(folder: Path) -> list[Path]:
             f"{', '.join(IMAGE_SUFFIXES)} are read{of_other_kinds(folder)}{below}"
         )
     if len(paths) == 1:
-        raise StvmError(f"{paths[0]} is the only image in {folder}: adaptation needs two or more")
+        raise StvmError(
+            f"{paths[0]} is the only image in {folder}: adaptation needs two or more"
+            f"{of_other_kinds(folder)}"
+        )
     return paths
 
 

@@ -6,9 +6,10 @@ from typing import Literal
 
 from stvm.data.classes import ClassList
 from stvm.data.datasets import class_list
-from stvm.data.folder import image_paths, label_paths, left_out
+from stvm.data.folder import image_paths, label_paths
 from stvm.data.images import evenly_spaced
 from stvm.data.inspection import Files
+from stvm.data.listed_images import left_out
 from stvm.data.published import published_images
 from stvm.data.published.array_cache import DecodedArray, Kind
 from stvm.data.published.dataset_layouts import Split
@@ -64,13 +65,8 @@ def odd_files(reads: Reads) -> list[str]:
     if data.dataset != "folder":
         return []
     root = data.source_root if reads.domain == "source" else data.target_root
-    others = left_out(Path(root), reads.split)
-    if not others:
-        return []
-    return [
-        f"warning: {others[0].parent}: {len(others)} pictures are of a kind that is not read and "
-        f"are left out ({others[0].name}): save them as PNG or JPEG"
-    ]
+    told = left_out(Path(root) / reads.split / "images")
+    return [f"warning: {told}"] if told else []
 
 
 def _own(root: Path, split: Split, what: str, classes: ClassList | None) -> list[Files]:

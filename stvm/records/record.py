@@ -9,6 +9,7 @@ from stvm.errors import StvmError
 from stvm.files import SCHEMA, find_json
 from stvm.records.checked_values import field_of
 from stvm.records.manifest import Manifest, Trial
+from stvm.records.passed_over import going_on
 from stvm.records.record_figures import CURVES, MOVE, check_figures, check_miou
 from stvm.records.result_schema import CurvePoint, Result, WatchPoint
 from stvm.records.schema import Failure, Run, Status
@@ -223,11 +224,16 @@ class RecordReader:
     Args:
         results: the folder.
         curves: keep the curves of the records, for which tables have no use.
+        passed_over: list for a line on each record that cannot be used, which then counts as
+            missing; without a list such a record is an error.
     """
 
-    def __init__(self, results: Path, curves: bool = False) -> None:
+    def __init__(
+        self, results: Path, curves: bool = False, passed_over: list[str] | None = None
+    ) -> None:
         self.results = results
         self.curves = curves
+        self.passed_over = passed_over
         self._read: dict[str, Record | None] = {}
 
     def record(self, name: str) -> Record | None:
@@ -238,7 +244,10 @@ class RecordReader:
             Unreadable: a later version wrote it, or nothing is known to be wrong with it.
         """
         if name not in self._read:
-            self._read[name] = read_record(self.results / "records" / f"{name}.json", self.curves)
+            path = self.results / "records" / f"{name}.json"
+            self._read[name] = None
+            with going_on(self.passed_over):
+                self._read[name] = read_record(path, self.curves)
         return self._read[name]
 
     def records(self, manifest: Manifest) -> dict[Trial, Record | None]:
@@ -248,12 +257,14 @@ class RecordReader:
             StvmError: a record is damaged, or its seed or realisation is not the study's.
             Unreadable: a later version wrote it, or nothing is known to be wrong with it.
         """
-        found = {}
+        found: dict[Trial, Record | None] = {}
         for trial in manifest.trials:
             record = self.record(trial.hash)
-            if record is not None:
-                _check_trial(record, trial)
-            found[trial] = record
+            found[trial] = None
+            with going_on(self.passed_over):
+                if record is not None:
+                    _check_trial(record, trial)
+                found[trial] = record
         return found
 
 

@@ -68,7 +68,8 @@ def _started(run_options: RunOptions, options: dict[str, Any]) -> Iterator[None]
     on_request = signal.getsignal(signal.SIGTERM)
     try:
         ray.init(**options)
-    except (OSError, RuntimeError, ValueError) as error:
+    except Exception as error:
+        # A node that starts too slowly is a bare `Exception` of Ray's.
         raise StvmError(_unstarted(run_options.address, error)) from None
     # Ray puts a handler of its own in place, which ends the process without a word of ours.
     if threading.current_thread() is threading.main_thread():
@@ -84,9 +85,14 @@ def _started(run_options: RunOptions, options: dict[str, Any]) -> Iterator[None]
 
 
 def _unstarted(address: str | None, error: Exception) -> str:
-    reason = str(error).splitlines()[0]
+    reason = (str(error).splitlines() or [type(error).__name__])[0]
     if address:
         return f"Ray cannot be reached at {address}: {reason}; check --address"
+    if "timed out" in reason:
+        return (
+            f"Ray cannot be started on this machine: {reason} Run the same command again when the "
+            "machine has less to do"
+        )
     return (
         f"Ray cannot be started on this machine: {reason}; RAY_TMPDIR, where it is set, must be a "
         f"folder that may be written to, with a path of at most {RAY_BYTES} bytes"

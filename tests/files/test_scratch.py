@@ -77,6 +77,21 @@ def test_what_the_system_refuses_ray_is_one_line(
         pass
 
 
+def test_a_machine_with_too_much_to_do_is_one_line(
+    long: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def late(**options: object) -> None:
+        raise Exception("The current node timed out during startup. This could happen because ...")
+
+    monkeypatch.setattr(cluster.ray, "init", late)
+    with (
+        pytest.raises(StvmError, match="timed out during startup.*same command again") as told,
+        cluster.connected(RunOptions(None, None, None, long)),
+    ):
+        pass
+    assert "RAY_TMPDIR" not in str(told.value)
+
+
 def test_without_a_folder_that_can_be_used_one_line_says_what_to_set(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

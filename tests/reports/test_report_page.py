@@ -283,6 +283,14 @@ def test_a_bad_file_is_one_line_that_names_it(
     assert main(["--results", str(tmp_path)]) == 2
     error = capsys.readouterr().err
     assert path.name in error and error.count("\n") == 1
+    page = (tmp_path / "report.html").read_text()
+    assert manifest["trials"][1]["hash"] in page, "the others are shown"
+    (tmp_path / "records/0123456789ab.json").write_text("{")
+    (tmp_path / "studies/silhouette-abc.json").write_text("{")
+    assert main(["--results", str(tmp_path)]) == 2
+    error = capsys.readouterr().err
+    assert error.count("make_report: ") == error.count("\n") == 3
+    assert (tmp_path / "report.html").read_text() == page
     assert main(["--results", str(tmp_path / "none")]) == 2
     assert (
         "run a study first, as `python studies/ablation.py` or `python studies/scen"

@@ -1,6 +1,7 @@
 """Parts of `python -m studies adapt`: what makes an adaptation another one, and its images."""
 
 import argparse
+import os
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from PIL import Image
 
 from studies.commands.adaptation_folder import AdaptationFolder
 from studies.commands.photo_work import PhotoWork, prepare
+from studies.commands.predict import list_images
 from stvm.data.photo_folder import photo_paths, photos_sha256
 from stvm.errors import StvmError
 from stvm.networks import build_network
@@ -54,6 +56,37 @@ def test_images_that_are_wider_or_higher_are_both_of_another_shape(
         "; those of another shape are stretched to it: 8"
         in work_on(photos, weights, tmp_path).lines()[1]
     )
+
+
+def test_pictures_that_are_not_read_are_told(photos: Path, weights: Path, tmp_path: Path) -> None:
+    assert not any("not read and" in line for line in work_on(photos, weights, tmp_path).lines())
+    for name in ("a.webp", "b.HEIC", ".hidden.tif"):
+        (photos / name).write_bytes(b"x")
+    lines = work_on(photos, weights, tmp_path).lines()
+    assert lines[2].startswith(f"{photos}: 2 pictures are of a kind that is not read")
+    assert "(a.webp): save them as PNG or JPEG" in lines[2]
+    alone = tmp_path / "alone"
+    alone.mkdir()
+    Image.new("RGB", (64, 48)).save(alone / "a.png")
+    (alone / "b.tif").write_bytes(b"x")
+    with pytest.raises(StvmError, match=r"only image .*save b\.tif and so on as PNG or JPEG"):
+        photo_paths(alone)
+
+
+def test_a_name_that_is_no_text_is_one_line(photos: Path) -> None:
+    name = os.fsencode(photos) + b"/\xff\xe4.png"
+    try:
+        with open(name, "wb"):
+            pass
+    except OSError:
+        pytest.skip("this file system takes only names that are text")
+    with pytest.raises(
+        StvmError, match=r"xff.*\.png: the file's name is not UTF-8; rename it"
+    ) as told:
+        photo_paths(photos)
+    str(told.value).encode()
+    with pytest.raises(StvmError, match="is not UTF-8; rename it"):
+        list_images([photos])
 
 
 def test_images_that_change_during_the_training_are_told(

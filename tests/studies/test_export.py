@@ -120,7 +120,28 @@ def test_a_damaged_record_an_empty_folder_and_a_wrong_type_are_named(
     assert f"{NAMES[1]}.json: 'iteration' is 'many', not of type int64" in said
     (tmp_path / "records" / f"{NAMES[1]}.json").write_text("{")
     assert f"{NAMES[1]}.json" in refused(capsys, "export", *place)
-    assert not (tmp_path / "records.parquet").exists()
+    (tmp_path / "records" / f"{NAMES[0]}.json").write_text("{")
+    assert main(["export", *place]) == 2
+    assert "no record that can be read" in capsys.readouterr().err
+
+
+def test_what_can_be_read_is_exported_beside_damaged_records_and_manifests(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    put(tmp_path, synthetic(NAMES[0]))
+    put(tmp_path, synthetic(NAMES[1], iteration="many"))
+    put(tmp_path, synthetic(NAMES[2]))
+    (tmp_path / "records" / f"{NAMES[3]}.json").write_text("{")
+    manifest(tmp_path, "one-a", {"A": NAMES[0]})
+    (tmp_path / "studies/two-b.json").write_text("[]")
+    assert main(["export", "--results", str(tmp_path)]) == 2
+    lines = capsys.readouterr().err.splitlines()
+    assert [line.split(".json")[0].split("/")[-1] for line in lines] == [
+        "two-b", NAMES[3], NAMES[1]
+    ]  # fmt: skip
+    rows = pq.read_table(tmp_path / "records.parquet").to_pydict()
+    assert rows["hash"] == sorted([NAMES[0], NAMES[2]])
+    assert dict(zip(rows["hash"], rows["studies"], strict=True))[NAMES[0]] == ["one-a"]
 
 
 def test_a_file_that_is_no_export_is_not_replaced(
