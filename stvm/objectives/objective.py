@@ -115,11 +115,14 @@ class TargetImages:
         device: Device of the student.
         tell: Function that is told how many images a sweep has read before each one is read; it
             raises KeyboardInterrupt where the pass is to end.
+        alone: Whether each image goes through a network alone: with statistics of the batch its
+            labels would depend on the other images.
     """
 
     images: Images
     device: torch.device
     tell: Callable[[int], None] = _nobody
+    alone: bool = False
 
     def __len__(self) -> int:
         return len(self.images)
@@ -136,6 +139,8 @@ class TargetImages:
 
     def size_of_batch(self) -> int:
         """Number of images that go through a network together."""
+        if self.alone:
+            return 1
         height, width = self.images.image(0).shape[:2]
         return batch_size(height * width)
 

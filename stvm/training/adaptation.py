@@ -29,7 +29,7 @@ from stvm.training.offline_passes import (
 )
 from stvm.training.optim import PolynomialDecay
 from stvm.training.part_activity import Tally, describe_activity
-from stvm.training.pass_progress import telling, told
+from stvm.training.pass_progress import told
 from stvm.training.peer_builder import Adapted, PeerAdaptation, PeerReport, build_peer
 from stvm.training.resume import TrainingCheckpoint
 from stvm.training.seeding import random_states, seed_everything
@@ -252,7 +252,7 @@ def adapt(
             checkpoint,
             Rounds(plan.rounds, Training.begin_round),
         )
-    tell = telling(progress, "last pass", len(images))
-    training.finish(told(full_batches(images, training.device), tell))
+    batches = full_batches(images, training.device)
+    training.finish(told(batches, progress, "last pass", len(images)))
     training.log.parts = describe_activity(settings, training.tally)
     return training.adaptation, training.log

@@ -142,9 +142,12 @@ class OfflinePasses:
             self.store.restore_random()
         rounds = f" {number} of {self.adaptation.rounds}" if self.adaptation.rounds > 1 else ""
         tell = telling(self.progress, f"pass before round{rounds}", len(self.images))
-        images = TargetImages(self.images, device_of(student), tell)
+        alone = objective.given.label.bn == "batch"
+        images = TargetImages(self.images, device_of(student), tell, alone)
         objective.begin_round(number, images, self.store)
-        assert self.store is None or self.store.complete, "a pass that left images out"
+        if self.store:
+            assert self.store.complete, "a pass that left images out"
+            tell(len(images))
 
     def state_dict(self) -> dict[str, Any]:
         """The round whose labels are in use; empty without labels."""

@@ -44,10 +44,21 @@ def telling(progress: Progress | None, what: str, total: int) -> Callable[[int],
     return lambda done: hearing.tell_pass(what, done, total)
 
 
-def told(batches: Iterable[Tensor], tell: Callable[[int], None]) -> Iterator[Tensor]:
-    """The batches; `tell` hears how many images are done after each."""
-    done = 0
+def told(
+    batches: Iterable[Tensor], progress: Progress | None, what: str, total: int
+) -> Iterator[Tensor]:
+    """The batches; the progress hears how many images are done after each, and of the end.
+
+    Args:
+        batches: Batches of the pass; the last images may be in none of them.
+        progress: Progress of the training, which may hear of passes.
+        what: Name of the pass.
+        total: Images of the pass.
+    """
+    tell, done = telling(progress, what, total), 0
     for batch in batches:
         yield batch
         done += len(batch)
         tell(done)
+    if done < total:
+        tell(total)

@@ -11,7 +11,7 @@ from stvm.networks import SegmentationNetwork
 from stvm.settings import PEERS, MethodSettings
 from stvm.training.builder import device_of
 from stvm.training.loop import Progress
-from stvm.training.pass_progress import telling, told
+from stvm.training.pass_progress import told
 
 
 def starting_network(
@@ -39,8 +39,8 @@ def starting_network(
     if method.start_bn == 0:
         return keeping_share(method, source, source)
     start = copy.deepcopy(source)
-    tell = telling(progress, f"start_bn={method.start_bn:g}", len(images))
-    batches = told(full_batches(images, device_of(source)), tell)
+    loaded = full_batches(images, device_of(source))
+    batches = told(loaded, progress, f"start_bn={method.start_bn:g}", len(images))
     adapt_batch_norm(start, batches, share=method.start_bn)
     return keeping_share(method, start, source)
 

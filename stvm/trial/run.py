@@ -30,7 +30,7 @@ from stvm.source_model.supervised import train_oracle
 from stvm.training.adaptation import Curve, TrainingLog, adapt, rates_of
 from stvm.training.device import computing
 from stvm.training.loop import Progress
-from stvm.training.pass_progress import telling, told
+from stvm.training.pass_progress import told
 from stvm.training.peer_builder import Adapted
 from stvm.training.resume import TrainingCheckpoint
 from stvm.training.starting_network import refuse_without_batch_norm
@@ -210,8 +210,7 @@ def _baseline_network(
     if settings.method.procedure == "adabn":
         refuse_without_batch_norm(settings.method, network)
         images = open_target_images(settings.data, cache)
-        tell = telling(progress, "AdaBN", len(images))
-        batches = told(full_batches(images, device), tell)
+        batches = told(full_batches(images, device), progress, "AdaBN", len(images))
         adapt_batch_norm(network, batches, share=settings.method.adabn_share)
         return network
     labelled = open_target_labelled(settings.data, "train", cache)

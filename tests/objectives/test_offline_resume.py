@@ -13,6 +13,7 @@ from stvm.data.crops import TargetCrops
 from stvm.data.datasets import open_target_images
 from stvm.data.streets.street_images import ArrayImages
 from stvm.errors import StvmError
+from stvm.method.mean_teacher import Labeller
 from stvm.objectives import label_store, offline_pass
 from stvm.objectives.label_store import LabelStore
 from stvm.objectives.objective import TargetImages
@@ -36,6 +37,12 @@ IMAGES = tiny().data.target_images
 @pytest.fixture(scope="module")
 def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture
+def in_twos(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two images are labelled together: a killed pass has then something to go on from."""
+    monkeypatch.setattr(TargetImages, "size_of_batch", lambda _: 2)
 
 
 def trial(procedure: str, **changes: Any) -> Settings:
@@ -83,6 +90,7 @@ def labels_written(results: Results) -> list[Path]:
 
 @pytest.mark.slow
 @pytest.mark.long
+@pytest.mark.usefixtures("in_twos")
 @pytest.mark.parametrize("procedure", ALL)
 def test_a_trial_interrupted_at_any_place_ends_with_the_same_record(
     procedure: str, cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -105,6 +113,7 @@ def test_a_trial_interrupted_at_any_place_ends_with_the_same_record(
     assert not labels_written(broken) and not labels_written(Results(tmp_path / "whole"))
 
 
+@pytest.mark.usefixtures("in_twos")
 @pytest.mark.parametrize("procedure", ["cbst", "ld", "dtst"])
 def test_a_kill_in_the_second_pass_goes_on_from_the_end_of_the_first_round(
     procedure: str, cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -124,7 +133,7 @@ def test_a_kill_in_the_second_pass_goes_on_from_the_end_of_the_first_round(
     record = run_and_record(settings, broken, cache, CPU)
     first = 4 if procedure == "ld" else 3
     assert record.run["resumed_from"] == first and "state_set_aside" not in record.run
-    # The image at which the pass was killed was not saved; those before it were.
+    # The images with which the pass was killed were not saved; those before them were.
     assert written[: IMAGES - 2] == list(range(2, IMAGES))
 
 
@@ -140,6 +149,7 @@ def test_lost_labels_begin_the_trial_again(cache: Path, tmp_path: Path) -> None:
     assert "state_set_aside" in record.run and record.result == whole.result
 
 
+@pytest.mark.usefixtures("in_twos")
 def test_lost_labels_of_the_round_before_begin_the_trial_again(
     cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -155,6 +165,7 @@ def test_lost_labels_of_the_round_before_begin_the_trial_again(
     assert "state_set_aside" in record.run and record.result == whole.result
 
 
+@pytest.mark.usefixtures("in_twos")
 @pytest.mark.parametrize("iterations_done", [0, 2])
 def test_labels_of_other_images_are_not_taken_up(
     iterations_done: int, cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -235,6 +246,38 @@ def test_the_labels_of_the_round_before_stay_where_they_are_compared(tmp_path: P
     for number in (1, 2, 3):
         passes.begin(number)
     assert {path.name for path in tmp_path.iterdir()} == {"round-2", "round-3"}
+
+
+@pytest.mark.parametrize(("bn", "together"), [("eval", [2, 2]), ("batch", [1, 1, 1, 1])])
+def test_statistics_of_a_batch_are_those_of_one_image(
+    bn: str, together: list[int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Labels of an image may not depend on the images that are labelled beside it."""
+    logits, seen = Labeller.logits, []
+
+    def seeing(self: Labeller, images: Tensor) -> tuple[Tensor, Tensor]:
+        seen.append(len(images))
+        return logits(self, images)
+
+    monkeypatch.setattr(Labeller, "logits", seeing)
+    made = built("cbst", 60.0, labeller_bn=bn)
+    OfflinePasses(made, Noise(), LabelPlace(tmp_path), 9).begin(1)
+    assert seen == together
+
+
+def test_a_pass_tells_its_images_and_its_end(tmp_path: Path) -> None:
+    heard: list[Any] = []
+
+    class Hears:
+        def __call__(self, *_: Any) -> None: ...
+
+        def tell_pass(self, *told: Any) -> None:
+            heard.append(told[1:])
+
+    for procedure, told in (("cbst", [(0, 2), (1, 2), (0, 2), (1, 2), (2, 2)]), ("minent", [])):
+        OfflinePasses(built(procedure), Noise(), LabelPlace(tmp_path), 9, Hears()).begin(1)
+        assert heard == told
+        heard.clear()
 
 
 def test_there_are_as_many_rounds_as_iterations_at_most(tmp_path: Path) -> None:

@@ -120,9 +120,14 @@ def test_the_pass_over_all_images_is_told() -> None:
     )
     starting_network(tiny(start_bn=0.5).method, source, many, Hears())
     assert heard == [("start_bn=0.5", 8, 16), ("start_bn=0.5", 16, 16)]
+    # The last images fill no batch: the end of the pass is told all the same.
+    nine = ArrayImages(np.zeros((9, 32, 32, 3), "u1"))
+    starting_network(tiny(start_bn=0.5).method, source, nine, Hears())
+    assert heard[2:] == [("start_bn=0.5", 8, 9), ("start_bn=0.5", 9, 9)]
+    heard.clear()
     starting_network(tiny(start_bn=0.5).method, source, many, lambda *_: None)
     starting_network(tiny().method, source, many, Hears())
-    assert len(heard) == 2
+    assert heard == []
 
 
 @pytest.mark.parametrize("named", NEEDING)
