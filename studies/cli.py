@@ -16,6 +16,7 @@ from studies.study_options import options_of, study_parser
 from stvm.data.fingerprints import Contents
 from stvm.errors import StvmError
 from stvm.files import refuse_file, refuse_unwritable
+from stvm.records.passed_over import going_on
 from stvm.records.results import Results
 from stvm.records.tensorboard_events import require_tensorboard
 from stvm.settings import Settings, parse_assignments
@@ -77,8 +78,13 @@ def check_machine(results: Results, run_options: RunOptions) -> None:
     refuse_unwritable(run_options.cache, "--cache")
 
 
-def list_trials(study: Study | Studies, results: Results, only_missing: bool = False) -> None:
-    """Print every trial and its result, or only the trials without a record."""
+def list_trials(study: Study | Studies, results: Results, only_missing: bool = False) -> list[str]:
+    """Print every trial and its result, or only the trials without a record.
+
+    Returns:
+        A line for each record that cannot be read; its trial is listed all the same.
+    """
+    wrong: list[str] = []
     print(study.title)
     first: dict[str, str] = {}
     recorded = failed = 0
@@ -88,21 +94,25 @@ def list_trials(study: Study | Studies, results: Results, only_missing: bool = F
                 print(f"  {trial.hash}  {trial.label:32s}  the same trial as {first[trial.hash]}")
             continue
         first[trial.hash] = trial.label
-        record = results.read(trial.hash)
-        state = "missing"
+        record, state = None, "cannot be read"
+        with going_on(wrong):
+            record = results.read(trial.hash)
+            state = "missing"
         if record and record.miou is not None:
             state = f"mIoU {100 * record.miou:.1f}"
         elif record:
             failed += 1
             state = f"failed: {record.reason}"
         recorded += record is not None
-        if record is None or not only_missing:
+        if state == "missing" or not only_missing:
             print(f"  {trial.hash}  {trial.label:32s}  {state}")
     and_failed = f", {failed} of them failed" if failed else ""
+    unread = f", {len(wrong)} cannot be read" if wrong else ""
     print(
         f"{len(study.trials)} cells, {len(first)} trials: {recorded} recorded{and_failed} in "
-        f"{results.root}, {len(first) - recorded} missing"
+        f"{results.root}, {len(first) - recorded - len(wrong)} missing{unread}"
     )
+    return wrong
 
 
 def print_errors(errors: Iterable[str]) -> None:
@@ -190,8 +200,9 @@ def run_study(study: Study | Studies, options: argparse.Namespace) -> int:
     if options.list:
         for line in missing_folders(trial.settings for trial in study.trials):
             print(line, file=sys.stderr)
-        list_trials(study, results, only_missing=options.list == "missing")
-        return 0
+        wrong = list_trials(study, results, only_missing=options.list == "missing")
+        print_errors(wrong)
+        return 2 if wrong else 0
     return run(study, results, options_of(options), options.retry_failed)
 
 

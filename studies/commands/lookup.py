@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from studies.commands.adaptation_folder import AdaptationFolder
 from stvm.errors import StvmError
 from stvm.networks import find_network as facts_of
-from stvm.records.manifest import Manifest, manifest_files, read_manifest
+from stvm.records.manifest import manifest_files
 from stvm.records.record import Record
 from stvm.records.results import Results
 from stvm.settings import Settings
@@ -32,15 +32,6 @@ def open_results(root: Path) -> Results:
 def manifest_paths(results: Results) -> list[Path]:
     """Files of all manifests, sorted."""
     return manifest_files(results.root)
-
-
-def manifests_of(results: Results) -> list[Manifest]:
-    """All manifests, sorted by name; a study may still have no trial.
-
-    Raises:
-        StvmError: one cannot be read.
-    """
-    return [read_manifest(path, empty=True) for path in manifest_paths(results)]
 
 
 def find_name(prefix: str, names: Sequence[str], what: str = "record of trial") -> str:

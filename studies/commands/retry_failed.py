@@ -6,10 +6,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from studies.cli import check_machine, print_errors, refuse_other_files_of
-from studies.commands.lookup import find_name, manifests_of, open_results, settings_of
+from studies.commands.lookup import find_name, manifest_paths, open_results, settings_of
 from studies.study_options import add_machine_options, options_of
 from stvm.errors import StvmError
 from stvm.records.manifest import Trial as ListedTrial
+from stvm.records.manifest import read_manifest
+from stvm.records.passed_over import going_on
 from stvm.records.record import Record
 from stvm.records.results import Results
 from stvm.records.trial_label import has_seed, variant_of
@@ -23,7 +25,8 @@ class Retry(Study):
     """Trials of other studies once more; their manifests stay as they are.
 
     Attributes:
-        left_out: a line for each failed record whose trial this version cannot run again.
+        left_out: a line for each failed record whose trial this version cannot run again, and for
+            each file that cannot be read.
     """
 
     left_out: tuple[str, ...] = ()
@@ -40,26 +43,27 @@ def build_retry(results: Results, study: str | None = None) -> Retry:
         study: NAME-BASE of a manifest, or how it begins; None for all records.
 
     Raises:
-        StvmError: no such study, a record that cannot be read, or all that failed are of another
-            version.
+        StvmError: no such study, or there is nothing to run but something that cannot be read or
+            is of another version.
     """
-    manifests = manifests_of(results)
+    left_out: list[str] = []
+    manifests = []
+    paths = {path.stem: path for path in manifest_paths(results)}
     if study is None:
+        for path in paths.values():
+            with going_on(left_out):
+                manifests.append(read_manifest(path, empty=True))
         names = results.names()
     else:
-        by_name = {manifest.name: manifest for manifest in manifests}
-        manifests = [by_name[find_name(study, sorted(by_name), "study")]]
+        manifests = [read_manifest(paths[find_name(study, sorted(paths), "study")], empty=True)]
         names = sorted({trial.hash for trial in manifests[0].trials})
     listed = {trial.hash: trial for manifest in manifests for trial in manifest.trials}
-    trials, left_out = [], []
+    trials = []
     for name in names:
-        record = results.read(name)
-        if record is None or record.is_done:
-            continue
-        try:
-            trials.append(_trial(record, listed.get(name)))
-        except StvmError as error:
-            left_out.append(str(error))
+        with going_on(left_out):
+            record = results.read(name)
+            if record and not record.is_done:
+                trials.append(_trial(record, listed.get(name)))
     if left_out and not trials:
         raise StvmError(left_out[0])
     return Retry(

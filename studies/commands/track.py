@@ -4,10 +4,12 @@ Written from the records, whenever it is run; what is written already is left as
 """
 
 import argparse
+import sys
 from pathlib import Path
 
 from studies.commands.lookup import find_name, manifest_paths, open_results
 from stvm.records.manifest import read_manifest
+from stvm.records.passed_over import going_on
 from stvm.records.results import Results
 from stvm.records.tensorboard_events import require_tensorboard, write_missing
 from stvm.records.trackers import TRACKERS, require, write
@@ -34,7 +36,7 @@ def _hashes(results: Results, study: str | None) -> list[str]:
 def run(options: argparse.Namespace) -> int:
     """The command; returns its exit code."""
     results = open_results(options.results)
-    hashes = _hashes(results, options.study)
+    hashes, wrong = readable(results, _hashes(results, options.study))
     others = [name for name in options.trackers if name != "tensorboard"]
     require(others)
     if "tensorboard" in options.trackers:
@@ -43,4 +45,17 @@ def run(options: argparse.Namespace) -> int:
         print(f"{results.root / 'tensorboard'}: `tensorboard --logdir` shows it")
     for name, count in write(results, hashes, others).items():
         print(f"{results.root / name}: {count} new run{'s' * (count != 1)}")
-    return 0
+    for line in wrong:
+        print(f"error: {line}", file=sys.stderr)
+    return 2 if wrong else 0
+
+
+def readable(results: Results, hashes: list[str]) -> tuple[list[str], list[str]]:
+    """The trials without those whose record cannot be read, and a line for each of these."""
+    found: list[str] = []
+    wrong: list[str] = []
+    for name in hashes:
+        with going_on(wrong):
+            results.read(name)
+            found.append(name)
+    return found, wrong

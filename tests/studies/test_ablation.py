@@ -15,6 +15,7 @@ import pytest
 from studies.ablation import build_study, main
 from stvm.records.record import Record
 from stvm.records.results import Results
+from tests.helpers.command_output import synthetic
 from tests.helpers.tiny_settings import ASSIGNMENTS, TINY
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -50,6 +51,21 @@ def test_seeds_and_realisations_share_a_study_and_settings_do_not() -> None:
     base = build_study("demo", {}, [0], None).base
     assert build_study("demo", {}, [1, 2], [3]).base == base
     assert build_study("demo", {"alpha": "4"}, [0], None).base != base
+
+
+def test_a_list_goes_on_after_a_record_that_cannot_be_read(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    first, second, *_ = build_study("demo", {}, [0], None).trials
+    (tmp_path / "records").mkdir()
+    for trial, text in ((first, "{"), (second, json.dumps(synthetic(second.hash)))):
+        (tmp_path / f"records/{trial.hash}.json").write_text(text)
+    for words, shown in ((["--list"], True), (["--list", "missing"], False)):
+        assert main(["--results", str(tmp_path), *words]) == 2
+        told = capsys.readouterr()
+        assert (f"{first.hash}  {first.label:32s}  cannot be read" in told.out) == shown
+        assert "1 recorded" in told.out and "7 missing, 1 cannot be read" in told.out
+        assert told.err.count("\n") == 1 and f"{first.hash}.json" in told.err
 
 
 def test_rows_can_be_left_out(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -10,6 +10,7 @@ import pytest
 
 from studies.__main__ import COMMANDS, main
 from studies.ablation import build_study
+from studies.commands import track
 from studies.commands.retry_failed import build_retry
 from studies.commands.settings_list import allowed
 from stvm.errors import StvmError
@@ -129,6 +130,22 @@ def test_one_failed_record_of_another_version_keeps_no_other_from_running(tmp_pa
     assert [trial.hash for trial in found.trials] == [tiny().hash()]
     (line,) = found.left_out
     assert f"{NAMES[2]}.json: recorded by" in line
+
+
+def test_files_that_cannot_be_read_keep_no_failed_trial_and_no_tracker_from_the_others(
+    tmp_path: Path,
+) -> None:
+    put(tmp_path, failed_record(tiny(), "STvM realisation 0 seed 0"))
+    put(tmp_path, synthetic(NAMES[0]))
+    (tmp_path / f"records/{NAMES[1]}.json").write_text("{")
+    manifest(tmp_path, "one-a", {"A": NAMES[0]}).with_name("two-b.json").write_text("{")
+    found = build_retry(Results(tmp_path))
+    assert [trial.hash for trial in found.trials] == [tiny().hash()]
+    assert [NAMES[1] in line or "two-b.json" in line for line in found.left_out] == [True, True]
+    results = Results(tmp_path)
+    names, lines = track.readable(results, results.names())
+    assert names == sorted([tiny().hash(), NAMES[0]])
+    assert len(lines) == 1 and f"{NAMES[1]}.json" in lines[0]
 
 
 def test_without_failed_trials_nothing_is_run(
