@@ -72,6 +72,14 @@ def find_network(model: str, root: Path) -> tuple[Path, str]:
         return Path(model), ""
     if AdaptationFolder(Path(model)).model.is_file():
         return AdaptationFolder(Path(model)).model, ""
+    if Path(model).is_dir():
+        begun = (Path(model) / "settings.json").is_file()
+        advice = (
+            "give the command of `adapt` again, which goes on"
+            if begun
+            else "name a folder that `adapt` wrote, a file of weights, or the HASH of a trial"
+        )
+        raise StvmError(f"folder {model} holds no adapted network: {advice}")
     if len(Path(model).parts) > 1:
         raise StvmError(f"no file {model}: name a file of weights, or the HASH of a trial")
     recorded = open_results(root)

@@ -148,6 +148,18 @@ def test_files_that_cannot_be_read_keep_no_failed_trial_and_no_tracker_from_the_
     assert len(lines) == 1 and f"{NAMES[1]}.json" in lines[0]
 
 
+def test_a_folder_without_an_adapted_network_is_called_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "some").mkdir()
+    (tmp_path / "a.png").write_bytes(b"x")
+    command = ["predict", "some", "a.png", "--out", "o"]
+    assert "folder some holds no adapted network: name a folder" in refused(capsys, *command)
+    (tmp_path / "some/settings.json").write_text("{}")
+    assert "give the command of `adapt` again" in refused(capsys, *command)
+
+
 def test_without_failed_trials_nothing_is_run(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
