@@ -177,6 +177,28 @@ def test_a_killed_pass_ends_with_the_same_labels(
     assert seen.images == 200
 
 
+def test_expected_shares_of_the_start_enter_the_loss() -> None:
+    """The divergence of the mean prediction from them stands in the place of its entropy."""
+    made = built("shot", shot_prior="source")
+    prior = torch.tensor([0.4, 0.3, 0.15, 0.1, 0.05])
+    made.objective.expected.values = prior  # type: ignore[attr-defined]
+    batch = batch_at(1, labelled=False)
+    assert batch.labels is not None
+    labels = batch.labels.long() % C
+    with torch.no_grad():
+        student = start_network()
+        student.train()
+        student.classifier.eval()
+        logits = student(batch.images)
+    shares = logits.softmax(1)
+    mean = shares.mean((0, 2, 3))
+    hand = -(shares * (shares + 1e-5).log()).sum(1).mean()
+    hand += (mean * ((mean + 1e-5) / (prior + 1e-5)).log()).sum()
+    hand += 0.3 * F.cross_entropy(logits, labels)
+    report = made.step(TargetBatch(batch.images, labels.to(torch.uint8)), 1)
+    assert report.loss.item() == pytest.approx(hand.item(), rel=1e-5)
+
+
 def test_published_values_are_the_defaults() -> None:
     settings = Settings().replace(procedure="shot")
     assert own_values(settings) == {"prior": "uniform", "rounds": 15, "weight": 0.3, "least": 0}

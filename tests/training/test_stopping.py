@@ -79,6 +79,20 @@ def test_a_pass_over_images_stops_after_the_image_at_hand(
         between.tell_pass("pass before round 2 of 3", 1, 9)
 
 
+def test_after_a_pass_it_is_an_iteration_that_ends(capsys: pytest.CaptureFixture[str]) -> None:
+    progress, _ = told()
+    progress.tell_pass("pass before round 2 of 3", 8, 9)
+    progress(2, 4)
+    progress.ask()
+    assert capsys.readouterr().err == "stopping after this iteration\n"
+    # A pass that does not tell its end ends with the last iteration at the latest.
+    ended, _ = told(until=3)
+    ended.tell_pass("pass before round 3 of 3", 8, 9)
+    ended(4, 4)
+    with pytest.raises(KeyboardInterrupt):
+        ended.ask()
+
+
 def test_the_state_after_the_last_iteration_is_saved() -> None:
     assert told(until=2)[1].next == 60.0
     assert told(until=3)[1].next == 0

@@ -51,6 +51,23 @@ def test_freed_memory_of_small_pieces_goes_back() -> None:
     assert full - now > 150 * 2**20
 
 
+def test_a_peak_begins_where_freed_memory_was_given_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What trials before had freed does not hide what this one takes. 1 kB is 1024 bytes."""
+    status = "Name:\tpython\nVmPeak:\t 9000000 kB\nVmHWM:\t {} kB\nVmRSS:\t {} kB\n"
+    (tmp_path / "status").write_text(status.format(3 * 2**20, 2**20))
+    monkeypatch.setattr(peak_memory, "_PROCESS", tmp_path)
+
+    def give_back() -> None:
+        (tmp_path / "status").write_text(status.format(3 * 2**20, 2**19))
+
+    monkeypatch.setattr(peak_memory, "give_memory_back", give_back)
+    memory = PeakMemory(CPU)
+    assert (tmp_path / "clear_refs").read_text() == "5"
+    assert memory.mib() == 3 * 1024 - 512
+
+
 @pytest.mark.parametrize("missing", ["clear_refs", "status"])
 def test_no_peak_where_the_system_does_not_tell_it(
     missing: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
