@@ -13,11 +13,11 @@ from torch import nn
 
 from stvm.data.crops import CropsInImages, Positions, TargetCrops
 from stvm.data.images import Images
-from stvm.errors import StvmError
 from stvm.files.scratch import own_folder
 from stvm.objectives.label_store import CropsWithLabels, LabelStore, image_size, round_folder
 from stvm.objectives.objective import Objective, TargetImages
 from stvm.settings import PEERS, Settings
+from stvm.settings.rounds import refuse_more_rounds
 from stvm.training.builder import device_of
 from stvm.training.loop import Progress, round_ends
 from stvm.training.pass_progress import telling
@@ -55,11 +55,7 @@ def plan_rounds(settings: Settings, crops: TargetCrops, labels: Path) -> Plan:
         return Plan(crops)
     total = settings.training.iterations
     rounds = kind.rounds_of(own_values(settings))
-    if rounds > total:
-        raise StvmError(
-            f"iterations={total}: procedure={settings.method.procedure} has {rounds} rounds of at "
-            "least one iteration each: raise iterations"
-        )
+    refuse_more_rounds(settings.method.procedure, rounds, total)
     if kind.whole_images:
         return Plan(CropsInImages(crops), rounds)
     if not kind.labels_offline:

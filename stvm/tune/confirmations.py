@@ -9,6 +9,7 @@ from pathlib import Path
 from stvm.durations import duration
 from stvm.errors import StvmError
 from stvm.settings import Settings
+from stvm.settings.rounds import refuse_short_trials
 from stvm.source_model.location import refuse_wrong_classes, source_path
 
 STEP_S = {"deeplabv2_resnet101": (45.6, 48.8), "deeplabv3_resnet50": (32.0, 38.7)}
@@ -23,9 +24,11 @@ def refuse_missing_files(trials: Iterable[Settings]) -> None:
     """Refuse trials that name a file of weights that is not there, or classes that are none.
 
     Raises:
-        StvmError: it is not there, or a folder; or a class map does not fit the classes.
+        StvmError: it is not there, or a folder; or a class map does not fit the classes; or a trial
+            has fewer iterations than rounds.
     """
     trials = list(trials)
+    refuse_short_trials(trials)
     named = {
         (name, getattr(settings.source, name)): None
         for settings in trials

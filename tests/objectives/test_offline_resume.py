@@ -18,13 +18,16 @@ from stvm.objectives import label_store, offline_pass
 from stvm.objectives.label_store import LabelStore
 from stvm.objectives.objective import TargetImages
 from stvm.records.results import Results
-from stvm.settings import Settings
+from stvm.settings import PEERS, Settings
+from stvm.settings.rounds import rounds_in
 from stvm.source_model.ensure import ensure_source
 from stvm.source_model.supervised import load_source
 from stvm.training.adaptation import adapt
 from stvm.training.offline_passes import LabelPlace, OfflinePasses, plan_rounds
+from stvm.training.peer_builder import objective_class, own_values
 from stvm.training.resume import TrainingCheckpoint
 from stvm.trial.run_and_record import run_and_record
+from stvm.tune.confirmations import refuse_missing_files
 from tests.helpers.tiny_settings import tiny
 from tests.objectives.test_offline_steps import built
 from tests.training.test_resume import CPU, Stop, final_state, stop_at
@@ -288,3 +291,11 @@ def test_there_are_as_many_rounds_as_iterations_at_most(tmp_path: Path) -> None:
     assert rounds(4) == 4
     with pytest.raises(StvmError, match="iterations=3: procedure=cbst has 4 rounds"):
         rounds(3)
+    # And before the source model is trained.
+    short = [tiny().replace(procedure=name, iterations=2) for name in ("minent", "ldbe")]
+    with pytest.raises(StvmError, match="has 3 rounds .* raise iterations, or lower ldbe_rounds"):
+        refuse_missing_files(short)
+    refuse_missing_files([tiny().replace(procedure=name, iterations=3) for name in ("adapt", "ld")])
+    for name, peer in PEERS.items():
+        asked = tiny().replace(procedure=name)
+        assert rounds_in(asked.flat()) == objective_class(peer).rounds_of(own_values(asked))
