@@ -170,6 +170,22 @@ def test_phases_follow_the_trial() -> None:
 
 
 @pytest.mark.slow
+def test_whole_images_of_a_batch_count() -> None:
+    """DT-ST's teacher scores them: larger images take logits of every class in float32, and more.
+
+    Crops, and with them the student's activations, stay as they are.
+    """
+    sizes = ((32, 64), (96, 128))
+    small, large = (
+        phase("adaptation", tiny(batch=2, height=high, width=wide).replace(procedure="dtst")).parts
+        for high, wide in sizes
+    )
+    more = 2 * (96 * 128 - 32 * 64)
+    assert large[estimate._ACTIVATIONS] == small[estimate._ACTIVATIONS]
+    assert large[estimate._TEMPORARY] - small[estimate._TEMPORARY] >= more * CLASSES * 4
+
+
+@pytest.mark.slow
 def test_an_estimate_leaves_generators_and_modules_as_they_were() -> None:
     before = torch.get_rng_state()
     estimate.phases(tiny())
