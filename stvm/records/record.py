@@ -245,9 +245,10 @@ class RecordReader:
         """
         if name not in self._read:
             path = self.results / "records" / f"{name}.json"
-            self._read[name] = None
+            found = None
             with going_on(self.passed_over):
-                self._read[name] = read_record(path, self.curves)
+                found = read_record(path, self.curves)
+            self._read[name] = found
         return self._read[name]
 
     def records(self, manifest: Manifest) -> dict[Trial, Record | None]:

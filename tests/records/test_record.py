@@ -10,7 +10,7 @@ import torch
 from stvm.data.cityscapes import SUBSETS
 from stvm.errors import StvmError
 from stvm.files import Unreadable
-from stvm.records.record import Record, find_record, read_record
+from stvm.records.record import Record, RecordReader, find_record, read_record
 from stvm.records.results import Results
 from stvm.records.schema import list_fields, markdown
 from stvm.records.selection_scores import SELECTION_SCORES
@@ -157,6 +157,21 @@ def test_a_damaged_record_is_one_line_for_every_reader(
         assert f"{path}: {words}" in str(told.value) and "\n" not in str(told.value)
         assert str(told.value).count("move it away") == 1
         assert not isinstance(told.value, Unreadable)
+
+
+def test_a_damaged_record_stays_an_error_and_is_missing_only_where_it_is_noted(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "records").mkdir()
+    name = "0" * 12
+    (tmp_path / "records" / f"{name}.json").write_text("{")
+    strict = RecordReader(tmp_path)
+    for _ in range(2):
+        with pytest.raises(StvmError, match=name):
+            strict.record(name)
+    noted: list[str] = []
+    lenient = RecordReader(tmp_path, passed_over=noted)
+    assert [lenient.record(name) for _ in range(2)] == [None, None] and len(noted) == 1
 
 
 def test_a_failure_without_a_reason_is_read(tmp_path: Path) -> None:
