@@ -48,23 +48,24 @@ def refuse_lone_images(
             f"source_batch=1: {network.network} {_WHY}; set source_batch=2 or more; {_MEND} "
             "(source_crop_height, source_crop_width)"
         )
-    if training.batch == 1 and method.adapts and _uses_batch_statistics(method):
+    own = _own_statistics(method)
+    if training.batch == 1 and method.adapts and (_uses_batch_statistics(method) or own):
         raise ValueError(
-            f"batch=1: {network.network} {_WHY}; set batch=2 or more; {_MEND} "
+            f"batch=1: {network.network} {_WHY}{own}; set batch=2 or more; {_MEND} "
             "(crop_height, crop_width)"
         )
     parted = [
         ("source_accumulate", source.source_accumulate, source.source_batch, trains_on_labels),
         (
             *("accumulate", training.accumulate, training.batch),
-            method.adapts and method.student_bn != "frozen",
+            method.adapts and (method.student_bn != "frozen" or bool(own)),
         ),
     ]
     for name, parts, batch, trains in parted:
         if parts > most_parts(network, batch) and trains:
             raise ValueError(
-                f"{name}={parts} leaves one image in each pass: {network.network} {_WHY}; set "
-                f"{name}={most_parts(network, batch)}; {_MEND}"
+                f"{name}={parts} leaves one image in each pass: {network.network} {_WHY}"
+                f"{own * (name == 'accumulate')}; set {name}={most_parts(network, batch)}; {_MEND}"
             )
     if method.labeller_bn == "batch" and labels_offline(method):
         raise ValueError(
@@ -90,6 +91,14 @@ def measures_target(method: MethodSettings) -> str:
 def labels_offline(method: MethodSettings) -> bool:
     """Whether the trial's objective labels whole images in a pass of its own."""
     return method.procedure in PEERS and bool(PEERS[method.procedure].offline)
+
+
+def _own_statistics(method: MethodSettings) -> str:
+    """Reason why a frozen student is not enough, for a message; empty if it is."""
+    own = PEERS[method.procedure].own_statistics if method.procedure in PEERS else ""
+    if not own or method.student_bn != "frozen":
+        return ""
+    return f" (the {own} of procedure={method.procedure} too, though student_bn=frozen)"
 
 
 def _uses_batch_statistics(method: MethodSettings) -> bool:

@@ -24,6 +24,8 @@ class Peer:
             With `aug` or `mt` among them, the user may turn that part on.
         brings: Values that `procedure=NAME` sets where the user gives none.
         decays: Whether the weight decay of the settings acts on what it trains.
+        own_statistics: Networks of its own, for people, that take batch norm's statistics from the
+            batch whatever `student_bn` says; empty without any.
         needs_batch_norm: Whether it measures batch-norm statistics on the target images, so that a
             network without batch norm is refused.
         rows: Its rows in Table VIII by name, each with the settings that it changes; one row with
@@ -41,6 +43,7 @@ class Peer:
     uses: tuple[str, ...] = START
     brings: Mapping[str, Any] = field(default_factory=dict)
     decays: bool = True
+    own_statistics: str = ""
     needs_batch_norm: bool = False
     rows: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     rates: tuple[float, ...] = (0.1, 0.3, 1.0)

@@ -175,6 +175,7 @@ PEERS: dict[str, Peer] = {
         offline=_ONCE,
         uses=_ROUNDS,
         brings=_TRAINED | {"label_views": "mirrored"},
+        own_statistics="auxiliary decoders",
         rows={"URMA": {}},
     ),
     "hcl": Peer(
@@ -185,6 +186,7 @@ PEERS: dict[str, Peer] = {
         offline=_ONCE,
         uses=(*START, "aug"),
         brings=_FOLLOWING,
+        own_statistics="moving average and historical network",
         rows={"HCL": {}},
     ),
     "ld": Peer(
@@ -205,6 +207,7 @@ PEERS: dict[str, Peer] = {
         offline=_EACH_ROUND,
         uses=(*START, "aug"),
         brings=_FOLLOWING | _IN_TRAIN_MODE,
+        own_statistics="moving average",
         rows={"LDBE": {}},
     ),
     "dtst": Peer(

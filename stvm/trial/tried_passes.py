@@ -12,6 +12,7 @@ from stvm.errors import StvmError, one_line
 from stvm.method.label_views import seen_sizes
 from stvm.networks import SegmentationNetwork, find_network, preserve_modes
 from stvm.settings import Settings
+from stvm.settings.batch_norm_limits import labels_offline
 from stvm.settings.protocols import Size, find_protocol
 
 
@@ -50,6 +51,8 @@ def _in_training(settings: Settings) -> Iterator[TriedPass]:
         yield TriedPass(images, crop, "batch or crop size", True)
         for size in seen_sizes(crop, method.label_views, method.label_scale):
             yield TriedPass(1, size, "crop size, label_scale or label_views")
+        if method.labeller_bn == "batch" and labels_offline(method):
+            yield TriedPass(1, (settings.data.height, settings.data.width), "procedure", True)
     if not source.source_checkpoint or method.procedure == "oracle":
         images = source.source_batch // source.source_accumulate
         crop = settings.source_crop()

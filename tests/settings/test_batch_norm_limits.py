@@ -12,9 +12,9 @@ from studies import scenarios
 from studies.__main__ import main
 from stvm.errors import StvmError
 from stvm.memory import memory_report
-from stvm.memory.estimate import Phase
+from stvm.memory.estimate import Phase, phases
 from stvm.networks import build_network
-from stvm.settings import Settings
+from stvm.settings import PEERS, Settings
 from stvm.settings.presets import PRESETS
 from stvm.trial.inputs import check_inputs
 from tests.helpers.tiny_settings import tiny
@@ -47,11 +47,16 @@ def test_one_image_a_batch_is_what_the_network_cannot_take() -> None:
         ({"target_images": 1, "procedure": "adabn", **OFF}, "target_images=1"),
         ({"target_images": 1, "start_bn": 0.5}, "target_images=1"),
         ({"batch": 1, "student_bn": "share", "start_bn": 0.5, **PLAIN}, "batch=1"),
+        ({"procedure": "urma", "batch": 1}, "batch=1"),
+        ({"procedure": "urma", "batch": 1, "student_bn": "frozen"}, "batch=1"),
+        ({"procedure": "urma", "batch": 4, "accumulate": 4, "student_bn": "frozen"}, "accumulate"),
+        ({"procedure": "hcl", "batch": 1}, "batch=1"),
+        ({"procedure": "hcl", "batch": 1, "student_bn": "frozen"}, "batch=1"),
     ],
 )
 def test_a_single_image_is_refused_in_the_settings(changes: dict[str, Any], named: str) -> None:
     with pytest.raises(StvmError) as caught:
-        tiny(**CHECKPOINT | changes)
+        tiny().replace(**CHECKPOINT | changes)
     assert str(caught.value).startswith(named) and "\n" not in str(caught.value)
 
 
@@ -63,11 +68,41 @@ def test_a_single_image_is_refused_in_the_settings(changes: dict[str, Any], name
         {"batch": 1, "student_bn": "frozen", **PLAIN},
         {"source_batch": 1},
         {"batch": 1, "network": "small_deeplab"},
+        {"procedure": "urma", "batch": 4, "accumulate": 2, "student_bn": "frozen"},
+        {"procedure": "cbst", "batch": 1},
+        {"procedure": "cbst", "batch": 2, "accumulate": 2},
+        {"procedure": "urma", "batch": 1, "student_bn": "frozen", "network": "small_deeplab"},
         {"batch": 1, "source_batch": 1, "network": "deeplabv2_resnet101"},
     ],
 )
 def test_what_works_with_one_image_is_not_refused(changes: dict[str, Any]) -> None:
-    tiny(**CHECKPOINT | changes)
+    tiny().replace(**CHECKPOINT | changes)
+
+
+def test_the_reason_names_the_networks_of_an_objective_and_what_to_set() -> None:
+    urma = {"procedure": "urma", "student_bn": "frozen", "batch": 4, "accumulate": 4}
+    with pytest.raises(StvmError, match=r"\(the auxiliary decoders of procedure=urma too") as said:
+        tiny().replace(**CHECKPOINT | urma)
+    assert "set accumulate=2; if memory is short" in str(said.value)
+    with pytest.raises(StvmError, match="historical network of procedure=hcl too.*set batch=2"):
+        tiny().replace(**CHECKPOINT, procedure="hcl", student_bn="frozen", batch=1)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "procedure",
+    [n if n in ("cbst", "urma", "hcl") else pytest.param(n, marks=pytest.mark.long) for n in PEERS],
+)
+@pytest.mark.parametrize("parted", [{"batch": 1}, {"batch": 2, "accumulate": 2}])
+def test_no_objective_meets_the_error_of_torch(procedure: str, parted: dict[str, int]) -> None:
+    """Steps on fake tensors, with batch norm as frozen as the objective allows."""
+    bn = {"student_bn": "frozen"} if "student_bn" in PEERS[procedure].uses else {}
+    try:
+        settings = tiny().replace(**CHECKPOINT, procedure=procedure, **parted, **bn)
+    except StvmError as refused:
+        assert "\n" not in str(refused)
+        return
+    assert phases(settings)
 
 
 def test_study_and_memory_say_so_in_one_line(
