@@ -6,6 +6,7 @@ are added as allowances: the CUDA context, the workspaces of cuDNN and cuBLAS, a
 the allocator loses between blocks. The patch bank counts as full, with patches as large as a crop.
 """
 
+import copy
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -34,7 +35,7 @@ from stvm.method.no_patches import NoPatches
 from stvm.method.photometric import no_augmentation
 from stvm.networks import SegmentationNetwork, find_network, preserve_modes, upsample
 from stvm.objectives.objective import TargetBatch, WholeImages
-from stvm.settings import Settings
+from stvm.settings import MethodSettings, Settings
 from stvm.settings.protocols import find_protocol
 from stvm.source_model.loading import new_network, num_source_classes
 from stvm.source_model.supervised import SupervisedTraining
@@ -89,18 +90,28 @@ def phases(settings: Settings) -> list[Phase]:
         adaptation: Adapted | None = None
         standing = {"weights": size_of(values_of(source))}
         if settings.method.adapts:
-            start = keeping_share(settings.method, source, source)
+            start = _start(settings.method, source)
             adaptation = build(settings, start, source.architecture.num_classes)
             training = _adaptation(settings, adaptation, source)
             standing = {n: size for n, size in training.parts.items() if n not in _PASSING}
-            found.append(training)
+            found += [training, *_offline_pass(settings, adaptation, standing)]
         found.append(_evaluation(settings, adaptation, source, standing))
     return found
 
 
+OFFLINE = "offline pass"
 _ACTIVATIONS = "activations kept for the backward pass"
 _TEMPORARY = "largest temporaries (logits at full size, their gradients)"
+_GRADIENTS = "gradients"
+_STATES = "optimiser states"
+_WHOLE = "largest pass over whole images"
 _PASSING = (_ACTIVATIONS, _TEMPORARY)
+
+
+def _start(method: MethodSettings, source: SegmentationNetwork) -> SegmentationNetwork:
+    """The network at which the adaptation starts, a copy where its statistics are others."""
+    start = copy.deepcopy(source) if method.start_bn > 0 else source
+    return keeping_share(method, start, source)
 
 
 def _network(settings: Settings) -> SegmentationNetwork:
@@ -150,8 +161,30 @@ def _of_objective(
     batch = TargetBatch(images, labels if objective.labels_offline else None, whole)
     # The noise draws values, and adds nothing to the peak.
     adaptation.objective.given = replace(objective.given, augment=no_augmentation)
-    tensors = values_of(source, adaptation.labelling, *adaptation.networks())
-    return _step_parts(lambda it: adaptation.step(batch, it), tensors, adaptation.optimizers)
+    tensors = values_of(source, objective.given.start, adaptation.labelling, *adaptation.networks())
+    found = []
+    for number in objective.first_rounds():
+        objective.enter_round(number)
+        found.append(
+            _step_parts(lambda it: adaptation.step(batch, it), tensors, adaptation.optimizers)
+        )
+    return max(found, key=lambda parts: sum(parts.values()))
+
+
+def _offline_pass(settings: Settings, adaptation: Adapted, standing: dict[str, int]) -> list[Phase]:
+    """The pass of an objective over whole target images, before each of its rounds."""
+    if not isinstance(adaptation, PeerAdaptation):
+        return []
+    height, width = settings.data.height, settings.data.width
+    with MemoryMeter() as live:
+        together = 1 if adaptation.objective.one_by_one else batch_size(height * width)
+        images = torch.empty(together, 3, height, width)
+        if adaptation.objective.label_batch(images) is None:
+            return []
+    # Before the first step there are no gradients, and no states of an optimiser.
+    absent = (_GRADIENTS, _STATES) if adaptation.rounds == 1 else ()
+    parts = {name: size for name, size in standing.items() if name not in absent}
+    return [Phase(OFFLINE, parts | {_WHOLE: live.peak})]
 
 
 def _of_stvm(
@@ -213,8 +246,8 @@ def _step_parts(
     kept = saved.peak
     return {
         "weights": size_of(weights),
-        "optimiser states": size_of(t for o in optimizers for t in state_of(o)),
-        "gradients": gradients,
+        _STATES: size_of(t for o in optimizers for t in state_of(o)),
+        _GRADIENTS: gradients,
         _ACTIVATIONS: kept,
         _TEMPORARY: live.peak - kept - gradients,
     }
@@ -244,5 +277,5 @@ def _evaluation(
             F.normalize(upsample(embeddings, (height, width)), dim=1)
     # An image to score takes three channels of float32 and its classes in int64.
     scored = SCORED_IMAGES * height * width * (3 * 4 + 8)
-    parts = {"images to score": scored, "largest pass over whole images": live.peak}
+    parts = {"images to score": scored, _WHOLE: live.peak}
     return Phase("evaluation", standing | parts)

@@ -5,9 +5,11 @@ import subprocess
 from collections.abc import Iterable
 
 from stvm.errors import StvmError
-from stvm.memory.estimate import ALLOWANCES, FRAGMENTS, MIB, Phase, phases
-from stvm.settings import Settings, most_parts, needs_two_images
+from stvm.memory.estimate import ALLOWANCES, FRAGMENTS, MIB, OFFLINE, Phase, phases
+from stvm.settings import PEERS, Settings, most_parts, needs_two_images
 
+MOST_ESTIMATED = 3
+"""Largest number of objectives beside STvM whose memory is estimated to find the largest."""
 REFERENCE = 11 * 1024 * MIB
 """Memory of the paper's GPU, an RTX 2080 Ti with 11 GB."""
 
@@ -29,23 +31,46 @@ def gpu_memory() -> int | None:
 
 
 def largest(trials: Iterable[Settings]) -> Settings:
-    """The trial that is expected to need most memory, judged by its settings.
+    """The trial that is expected to need most memory.
+
+    Of the trials of one procedure, the settings tell which one that is. Between procedures the
+    estimates decide; of the objectives beside STvM only those with most networks are estimated.
 
     Raises:
         StvmError: There is no trial.
     """
-
-    def weight(settings: Settings) -> tuple[float, ...]:
-        method, training = settings.method, settings.training
-        metric = method.mgs or method.mocm or method.metric_alongside
-        batch = training.batch // training.accumulate
-        pixels = batch * training.crop_height * training.crop_width
-        return (method.adapts, pixels, metric, method.mocm, method.buffer_size, method.n_f)
-
-    listed = list(trials)
-    if not listed:
+    heaviest: dict[str, Settings] = {}
+    for settings in trials:
+        name = settings.method.procedure if settings.method.procedure in PEERS else ""
+        heaviest[name] = max(heaviest.get(name, settings), settings, key=_weight)
+    if not heaviest:
         raise StvmError("no trial: nothing to estimate")
-    return max(listed, key=weight)
+    stvm = [heaviest.pop("")] if "" in heaviest else []
+    beside = sorted(heaviest.values(), key=_weight_beside, reverse=True)[:MOST_ESTIMATED]
+    found = stvm + beside
+    return found[0] if len(found) == 1 else max(found, key=_peak)
+
+
+def _weight(settings: Settings) -> tuple[float, ...]:
+    method = settings.method
+    metric = method.mgs or method.mocm or method.metric_alongside
+    parts = (metric, method.mocm, method.buffer_size, method.n_f)
+    return (method.adapts, _pixels(settings), *parts, method.mt, method.start_bn > 0)
+
+
+def _weight_beside(settings: Settings) -> tuple[int, int]:
+    return _pixels(settings), PEERS[settings.method.procedure].networks
+
+
+def _pixels(settings: Settings) -> int:
+    """Pixels of a pass with gradients."""
+    training = settings.training
+    batch = training.batch // training.accumulate
+    return batch * training.crop_height * training.crop_width
+
+
+def _peak(settings: Settings) -> int:
+    return max(phase.peak for phase in phases(settings))
 
 
 def lines(settings: Settings, memory: int | None = None, share: float = 1.0) -> list[str]:
@@ -58,9 +83,10 @@ def lines(settings: Settings, memory: int | None = None, share: float = 1.0) -> 
     """
     found = phases(settings)
     most = max(found, key=lambda phase: phase.peak)
-    training = settings.training
+    training, procedure = settings.training, settings.method.procedure
     text = [
-        f"estimated GPU memory of a trial: {settings.network.network}, batch {training.batch}"
+        f"estimated GPU memory of a trial: {f'{procedure}, ' if procedure in PEERS else ''}"
+        f"{settings.network.network}, batch {training.batch}"
         f"{f' in {training.accumulate} parts' if training.accumulate > 1 else ''} of "
         f"{training.crop_height}x{training.crop_width}, {settings.compute.precision}"
     ]
@@ -97,6 +123,8 @@ def advice(settings: Settings, most: Phase) -> str:
         changes += _parted("accumulate", training.accumulate, training.batch, settings)
         changes += ["smaller crop_height and crop_width"]
         changes += _smaller("batch", training.batch, settings)
+    elif most.name == OFFLINE:
+        changes += ["a smaller height and width"]
     else:
         changes += ["another protocol", "a smaller height and width"]
     return f"memory may run out in {most.name}; set {', or '.join(changes)}"

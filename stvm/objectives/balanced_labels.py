@@ -38,6 +38,11 @@ def balanced_labels(shares: Tensor, thresholds: NDArray[np.float64]) -> Tensor:
         thresholds: K, (C,).
     """
     bound = torch.from_numpy(as_float32_bound(thresholds, strict=False)).to(shares.device)
+    return labels_from(shares, bound)
+
+
+def labels_from(shares: Tensor, bound: Tensor) -> Tensor:
+    """`balanced_labels` with thresholds (C,) on the device of the shares."""
     largest, labels = (shares / bound.view(1, -1, 1, 1)).max(dim=1)
     return labels.masked_fill(largest < 1, IGNORE_INDEX)
 

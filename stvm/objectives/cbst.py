@@ -19,7 +19,7 @@ from collections.abc import Iterator
 
 from torch import Tensor
 
-from stvm.objectives.balanced_labels import share_of_round, write_balanced_labels
+from stvm.objectives.balanced_labels import labels_from, share_of_round, write_balanced_labels
 from stvm.objectives.kept_cross_entropy import kept_cross_entropy, kept_pixels
 from stvm.objectives.label_store import LabelStore
 from stvm.objectives.objective import (
@@ -66,6 +66,10 @@ class ClassBalanced(Objective):
     def shares_of(self, images: Tensor) -> Tensor:
         """Probabilities of the labelling network, (N, C, H, W)."""
         return self.given.label.logits(images)[1].softmax(dim=1)
+
+    def label_batch(self, images: Tensor) -> Tensor | None:
+        """Labels of images (N, 3, H, W) by thresholds of 1."""
+        return labels_from(self.shares_of(images), images.new_ones(self.given.num_classes))
 
     def losses(self, batch: TargetBatch, iteration: int) -> Iterator[Tensor]:
         """The loss, one part of the batch after another."""

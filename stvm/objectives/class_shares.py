@@ -4,6 +4,7 @@ import torch
 from torch import Tensor
 
 from stvm.networks import preserve_modes
+from stvm.networks.forward_mode import Pass
 from stvm.objectives.objective import Given, TargetImages
 
 
@@ -41,13 +42,22 @@ class SharesOfStart:
     def measure(self, images: TargetImages) -> None:
         """Predicts all images in eval mode; modes and buffers of the network stay as they are."""
         total = torch.zeros_like(self.values, dtype=torch.float64)
-        start = self.given.start
-        predict, size = self.given.forward_mode.predict(start), images.size_of_batch()
-        with preserve_modes(start):
-            start.eval()
-            for first in range(0, len(images), size):
-                total += predict(images.batch(first, size)).softmax(1).mean((2, 3)).sum(0)
+        predict, size = self.given.forward_mode.predict(self.given.start), images.size_of_batch()
+        for first in range(0, len(images), size):
+            total += self.over(images.batch(first, size), predict)
         self.values = (total / len(images)).to(self.values.dtype)
+
+    @torch.no_grad()
+    def over(self, images: Tensor, predict: Pass) -> Tensor:
+        """Sum over images (N, 3, H, W) of their mean shares, (C,).
+
+        Args:
+            images: Target images.
+            predict: Pass of the starting network.
+        """
+        with preserve_modes(self.given.start):
+            self.given.start.eval()
+            return predict(images).softmax(1).mean((2, 3)).sum(0)
 
     def load(self, values: Tensor) -> None:
         """Takes shares from a saved state, on any device."""

@@ -137,6 +137,10 @@ class HistoricalContrast(Objective):
         shares = [one.logits(images)[1].softmax(dim=1) for one in seen]
         return (shares[0] + shares[1]).argmax(dim=1)
 
+    def label_batch(self, images: Tensor) -> Tensor | None:
+        """Labels of images (N, 3, H, W)."""
+        return self.labels_of(images)
+
     def losses(self, batch: TargetBatch, iteration: int) -> Iterator[Tensor]:
         """The loss of the batch."""
         assert batch.labels is not None

@@ -129,6 +129,10 @@ class InstanceAdaptive(ClassBalanced):
             lambda batch: torch.cat([thresholds.labels(p) for p in self.shares_of(batch).split(1)])
         )
 
+    def label_batch(self, images: Tensor) -> Tensor | None:
+        """Predicted classes of images (N, 3, H, W), whose thresholds are moved on the CPU."""
+        return self.shares_of(images).max(dim=1).indices
+
     def loss(self, logits: Tensor, labels: Tensor, whole: Tensor) -> Tensor:
         """The loss of a part of the batch."""
         kept, all_kept, classes = kept_pixels(labels), kept_pixels(whole), logits.shape[1]

@@ -63,8 +63,13 @@ def joined_labels(shares: Tensor, bounds: NDArray[np.float64], share: float) -> 
         bounds: t, (C,).
         share: Share q of the most confident pixels of each image.
     """
-    confidence, labels = shares.max(dim=1)
     above = torch.from_numpy(as_float32_bound(bounds, strict=True)).to(shares.device)
+    return labels_above(shares, above, share)
+
+
+def labels_above(shares: Tensor, above: Tensor, share: float) -> Tensor:
+    """`joined_labels` with bounds (C,) on the device of the shares."""
+    confidence, labels = shares.max(dim=1)
     by_class = (shares > above.view(1, -1, 1, 1)).any(dim=1)
     ordered = confidence.flatten(1).sort(dim=1, descending=True).values
     rank = max(int(share * ordered.shape[1]), 1)
@@ -97,6 +102,7 @@ class NegativeLearning(Objective):
     """
 
     labels_offline = True
+    one_by_one = True
 
     def __init__(
         self,
@@ -127,6 +133,11 @@ class NegativeLearning(Objective):
         offline = OfflinePass(images, labels, lambda: statistics_of(student), size=1)
         bounds = class_bounds(offline.survey(self.given.num_classes, self.shares_of), share)
         offline.write(lambda image: joined_labels(self.shares_of(image), bounds, share))
+
+    def label_batch(self, images: Tensor) -> Tensor | None:
+        """Labels of an image (1, 3, H, W)."""
+        bounds = images.new_ones(self.given.num_classes)
+        return labels_above(self.shares_of(images), bounds, self.shares[0])
 
     def number_in_stage(self, number: int) -> int:
         """Number of a round by which its share grows."""

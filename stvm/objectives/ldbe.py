@@ -104,9 +104,17 @@ class MixedByMovingAverage(NegativeLearning):
     def begin_round(self, number: int, images: TargetImages, labels: LabelStore | None) -> None:
         """Labels all target images; the moving average starts with the first mixed round."""
         super().begin_round(number, images, labels)
-        self.number = number
+        self.enter_round(number)
         if number == self.rounds + 1:
             self.average.load_state_dict(self.given.student.state_dict())
+
+    def first_rounds(self) -> tuple[int, ...]:
+        """The first round of LD, and the first on mixed images."""
+        return (1, self.rounds + 1)
+
+    def enter_round(self, number: int) -> None:
+        """Mixes images from now on, or does not."""
+        self.number = number
 
     def losses(self, batch: TargetBatch, iteration: int) -> Iterator[Tensor]:
         """The loss of LD, or that on mixed images."""

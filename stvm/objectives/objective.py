@@ -154,6 +154,7 @@ class Objective:
         whole_images: Whether batches carry the whole images of their crops, in place of labels.
         keeps_last_labels: Whether the labels of the round before are still there in a round.
         moves_teacher: Whether the objective itself moves the mean teacher, and not the trainer.
+        one_by_one: Whether its offline pass takes single images, and not several at once.
         weight_decay: Weight decay in its optimiser; None for the value of the settings.
     """
 
@@ -161,6 +162,7 @@ class Objective:
     whole_images: bool = False
     keeps_last_labels: bool = False
     moves_teacher: bool = False
+    one_by_one: bool = False
     weight_decay: float | None = None
 
     def __init__(self, given: Given, **own: Any) -> None:
@@ -209,6 +211,28 @@ class Objective:
         Args:
             images: Target images.
             labels: Complete labels of the round.
+        """
+
+    def label_batch(self, images: Tensor) -> Tensor | None:
+        """What an offline pass computes of images at once, for the estimate of memory.
+
+        Args:
+            images: Whole target images, (N, 3, H, W), which may be without contents.
+
+        Returns:
+            Any result, which nothing reads; None without an offline pass.
+        """
+        return None
+
+    def first_rounds(self) -> tuple[int, ...]:
+        """Numbers of the first round of each kind, if steps of some rounds are of another kind."""
+        return (1,)
+
+    def enter_round(self, number: int) -> None:
+        """Called where the steps of a round follow, which may be of another kind than before.
+
+        Args:
+            number: Number of the round, counted from 1.
         """
 
     def finish(self, images: Iterator[Tensor]) -> bool:

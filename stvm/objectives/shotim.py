@@ -64,6 +64,12 @@ class ShotIM(Objective):
         if self.expected:
             self.expected.measure(images)
 
+    def label_batch(self, images: Tensor) -> Tensor | None:
+        """Class shares of images (N, 3, H, W), if the prior is made of them."""
+        if not self.expected:
+            return None
+        return self.expected.over(images, self.given.forward_mode.predict(self.given.start))
+
     def state_dict(self) -> dict[str, Any]:
         """The expected shares, if they were measured."""
         return {"prior": self.expected.values} if self.expected else {}

@@ -105,6 +105,10 @@ class Srda(Objective):
         """Measures the prior."""
         self.expected.measure(images)
 
+    def label_batch(self, images: Tensor) -> Tensor | None:
+        """Class shares of images (N, 3, H, W), of which the prior is made."""
+        return self.expected.over(images, self.given.forward_mode.predict(self.given.start))
+
     def state_dict(self) -> dict[str, Any]:
         """The prior."""
         return {"prior": self.expected.values}

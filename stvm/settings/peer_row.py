@@ -26,6 +26,7 @@ class Peer:
         decays: Whether the weight decay of the settings acts on what it trains.
         own_statistics: Networks of its own, for people, that take batch norm's statistics from the
             batch whatever `student_bn` says; empty without any.
+        networks: Networks in memory beside source model and student: start, teacher, averages.
         needs_batch_norm: Whether it measures batch-norm statistics on the target images, so that a
             network without batch norm is refused.
         rows: Its rows in Table VIII by name, each with the settings that it changes; one row with
@@ -44,6 +45,7 @@ class Peer:
     brings: Mapping[str, Any] = field(default_factory=dict)
     decays: bool = True
     own_statistics: str = ""
+    networks: int = 0
     needs_batch_norm: bool = False
     rows: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     rates: tuple[float, ...] = (0.1, 0.3, 1.0)

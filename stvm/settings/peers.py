@@ -83,6 +83,7 @@ PEERS: dict[str, Peer] = {
         "hardst:HardLabels",
         HardLabelsSettings,
         labels="frozen start, or mean teacher with mt=true, in each batch",
+        networks=1,
         uses=(*START, *LABELLING, "labeller", "mt", "accumulate", "aug"),
         brings=_FOLLOWING,
         rows={"ST hard": {}},
@@ -130,6 +131,7 @@ PEERS: dict[str, Peer] = {
         "cotta:Cotta",
         CottaSettings,
         labels="teacher, for each batch",
+        networks=2,
         uses=("start_bn", "accumulate", "aug", "ema_momentum", "ema_period", "evaluated"),
         brings={
             **{"mt": True, "teacher_bn": "keep", "ema_period": 1, "evaluated": "teacher"},
@@ -176,6 +178,7 @@ PEERS: dict[str, Peer] = {
         uses=_ROUNDS,
         brings=_TRAINED | {"label_views": "mirrored"},
         own_statistics="auxiliary decoders",
+        networks=1,
         rows={"URMA": {}},
     ),
     "hcl": Peer(
@@ -187,6 +190,7 @@ PEERS: dict[str, Peer] = {
         uses=(*START, "aug"),
         brings=_FOLLOWING,
         own_statistics="moving average and historical network",
+        networks=3,
         rows={"HCL": {}},
     ),
     "ld": Peer(
@@ -208,6 +212,7 @@ PEERS: dict[str, Peer] = {
         uses=(*START, "aug"),
         brings=_FOLLOWING | _IN_TRAIN_MODE,
         own_statistics="moving average",
+        networks=1,
         rows={"LDBE": {}},
     ),
     "dtst": Peer(

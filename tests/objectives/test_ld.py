@@ -110,10 +110,27 @@ def test_the_mixed_loss_weighs_images_and_drops_losses_of_zero() -> None:
     assert mixed_loss(logits, labels, confidence, 0.97).item() == pytest.approx(total / 7)
 
 
-def drawn_ranks(count: int, **changes: Any) -> list[int]:
+def drawn_ranks(count: int, classes: int = 19, **changes: Any) -> list[int]:
     objective: Any = built("ld", **changes).objective
-    objective.given = replace(objective.given, num_classes=19)
+    objective.given = replace(objective.given, num_classes=classes)
     return [objective.drawn_rank(iteration) for iteration in range(1, count + 1)]
+
+
+@pytest.mark.parametrize(
+    ("classes", "expected"),
+    [(2, {2}), (5, {2}), (10, {2, 3, 4, 5, 6, 7, 8}), (19, {*range(6, 13)})],
+)
+def test_a_rank_is_near_half_of_the_classes_and_never_the_likeliest(
+    classes: int, expected: set[int]
+) -> None:
+    """floor(C / 2) with up to 3 more or less, as many as there are on both sides."""
+    ranks = drawn_ranks(200, classes)
+    assert set(ranks) == expected
+    scores = torch.randn(1, classes, 2, 2, generator=torch.Generator().manual_seed(0)).double()
+    for rank in expected:
+        shares = scores.softmax(1).sort(dim=1, descending=True).values[:, rank - 1]
+        loss = sum(-math.log(1 - share) for share in shares.flatten().tolist()) / 4
+        assert negative_loss(scores, rank).item() == pytest.approx(loss)
 
 
 def test_every_rank_is_drawn_and_each_seed_draws_its_own() -> None:

@@ -11,10 +11,8 @@ from scipy import stats
 from benchmarks.study_results import BASE, change, make_study
 from reports.sheets.formats import files_of
 from reports.sheets.sheet import Cell, Sheet
-from reports.tables import objective_rows
 from reports.tables.catalogue import build_sheets
 from reports.tables.published_rows import read_rows
-from studies import objective_plan
 
 ROW = "MinEnt"
 
@@ -155,7 +153,3 @@ def test_every_figure_of_others_says_whether_source_images_were_used() -> None:
         assert row["source_free"] or row["with_source"], row
     with_source = {row["row"] for row in read_rows("8") if not row["source_free"]}
     assert {"MinEnt", "MaxSquares", "IAST", "CRST-MRKLD"} <= with_source
-
-
-def test_study_and_table_call_the_oracles_rows_alike() -> None:
-    assert objective_rows.ORACLE == objective_plan.ORACLE

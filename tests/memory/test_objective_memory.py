@@ -1,0 +1,140 @@
+"""Memory of objectives beside STvM: offline passes, kept networks, kinds of rounds."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from stvm.data.batches import batch_size
+from stvm.memory import estimate, memory_report
+from stvm.memory.tensors import MemoryMeter, size_of, values_of
+from stvm.networks import build_network
+from stvm.objectives.label_store import LabelStore
+from stvm.objectives.ld import NegativeLearning
+from stvm.objectives.ldbe import MixedByMovingAverage
+from stvm.objectives.objective import TargetBatch, TargetImages
+from stvm.settings import PEERS, Settings
+from stvm.training.adaptation import build
+from stvm.training.peer_builder import PeerAdaptation
+from tests.helpers.tiny_settings import tiny
+
+CPU = torch.device("cpu")
+CLASSES, HEIGHT, WIDTH = 19, 64, 128
+OFFLINE: dict[str, dict[str, Any]] = {
+    name: {"shotim_prior": "source"} if name == "shotim" else {}
+    for name, peer in PEERS.items()
+    if peer.offline
+}
+
+
+def settings_of(procedure: str, **changes: Any) -> Settings:
+    given = {"channels": 32, "source_checkpoint": "none"}
+    return tiny().replace(**given, procedure=procedure, **changes)
+
+
+def found(settings: Settings) -> dict[str, estimate.Phase]:
+    return {phase.name: phase for phase in estimate.phases(settings)}
+
+
+class Pictures:
+    """As many images as one pass takes."""
+
+    def __len__(self) -> int:
+        return batch_size(HEIGHT * WIDTH)
+
+    def image(self, index: int) -> NDArray[np.uint8]:
+        return np.random.default_rng(index).integers(0, 256, (HEIGHT, WIDTH, 3), dtype=np.uint8)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("procedure", OFFLINE)
+def test_an_offline_pass_takes_what_the_real_one_allocates(procedure: str, tmp_path: Path) -> None:
+    """The real pass also holds single images and small arrays: a tenth either way."""
+    settings = settings_of(procedure, **OFFLINE[procedure])
+    torch.manual_seed(0)
+    source = build_network("small_deeplab", 32, CLASSES).eval()
+    adaptation = build(settings, source, CLASSES)
+    assert isinstance(adaptation, PeerAdaptation)
+    images = TargetImages(Pictures(), CPU)
+    store = None
+    if adaptation.objective.labels_offline:
+        store = LabelStore(tmp_path / "labels", len(images), (HEIGHT, WIDTH), "me")
+    with MemoryMeter() as live:
+        adaptation.objective.begin_round(1, images, store)
+    phase = found(settings)["offline pass"]
+    parts = phase.parts["largest pass over whole images"]
+    assert parts > 2**20 and parts == pytest.approx(live.peak, rel=0.1)
+
+
+@pytest.mark.slow
+def test_gradients_and_states_are_there_in_the_passes_of_later_rounds_alone() -> None:
+    later, first = found(settings_of("cbst")), found(settings_of("urma"))
+    for name in ("gradients", "optimiser states"):
+        assert later["offline pass"].parts[name] == later["adaptation"].parts[name] > 0
+        assert name not in first["offline pass"].parts and first["adaptation"].parts[name] > 0
+    assert "offline pass" not in found(settings_of("minent"))
+    assert "offline pass" not in found(settings_of("shotim"))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("changes", [{}, {"student_bn": "share"}])
+def test_a_start_with_statistics_of_its_own_is_one_more_network(changes: dict[str, Any]) -> None:
+    """An objective keeps it; STvM makes its copies of it and lets it go."""
+    network = size_of(values_of(build_network("small_deeplab", 32, CLASSES)))
+
+    def weights(procedure: str, start_bn: float, **changes: Any) -> int:
+        settings = settings_of(procedure, start_bn=start_bn, **changes)
+        return found(settings)["adaptation"].parts["weights"]
+
+    more = weights("minent", 0.5, **changes) - weights("minent", 0)
+    # With a share each batch norm of student and start has two more vectors.
+    slack = 0.05 * network if changes else 0
+    assert abs(more - network) <= slack
+    if not changes:
+        assert weights("adapt", 0.5) == weights("adapt", 0)
+
+
+@pytest.mark.slow
+def test_rounds_of_another_kind_count_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    def light(self: NegativeLearning, batch: TargetBatch, iteration: int) -> Iterator[Tensor]:
+        yield self.given.predict(batch.images[:1, :, :16, :16]).mean()
+
+    monkeypatch.setattr(NegativeLearning, "losses", light)
+    settings = settings_of("ldbe", ldbe_rounds=2)
+    both = found(settings)["adaptation"]
+    kinds = []
+    for number in (1, 2, 3):
+        monkeypatch.setattr(MixedByMovingAverage, "first_rounds", lambda self, n=number: (n,))
+        kinds.append(found(settings)["adaptation"].counted)
+    assert kinds[0] == kinds[1] < kinds[2] == both.counted
+
+
+def test_the_largest_trial_is_found_by_estimates_of_several_procedures(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    peaks = {"adapt": 5, "hcl": 7, "cotta": 9, "urma": 6, "ldbe": 8, "minent": 99}
+    estimated = []
+
+    def phases(settings: Settings) -> list[estimate.Phase]:
+        estimated.append(settings.method.procedure)
+        return [estimate.Phase("adaptation", {"weights": peaks[settings.method.procedure] << 30})]
+
+    monkeypatch.setattr(memory_report, "phases", phases)
+    stvm = tiny(mocm=False), tiny()
+    trials = [*stvm, *(settings_of(name) for name in peaks if name != "adapt")]
+    assert memory_report.largest(trials).method.procedure == "cotta"
+    assert sorted(estimated) == ["adapt", "cotta", "hcl", "urma"], "those with most networks"
+    peaks["adapt"] = 20
+    assert memory_report.largest(trials) is trials[1]
+    wide = settings_of("minent", crop_height=64)
+    assert memory_report.largest([*trials, wide]) is wide
+
+
+def test_advice_for_an_offline_pass_names_the_images() -> None:
+    told = memory_report.advice(settings_of("cbst"), estimate.Phase("offline pass", {}))
+    assert told.endswith("a smaller height and width") and "protocol" not in told
