@@ -20,6 +20,7 @@ from torch.nn import functional as F
 from stvm.data.batches import batch_size
 from stvm.evaluation.evaluate import enlarged_logits, multi_scale_scores
 from stvm.evaluation.label_free import SCORED_IMAGES, WATCHED_IMAGES, predict
+from stvm.memory.metric_step import learning
 from stvm.memory.tensors import (
     MemoryMeter,
     built_real,
@@ -30,7 +31,6 @@ from stvm.memory.tensors import (
     state_of,
     values_of,
 )
-from stvm.method.metric_network import MetricLearner, MetricOutput
 from stvm.method.no_patches import NoPatches
 from stvm.method.photometric import no_augmentation
 from stvm.networks import SegmentationNetwork, find_network, preserve_modes, upsample
@@ -194,7 +194,7 @@ def _of_stvm(
     images = torch.empty(training.batch, 3, training.crop_height, training.crop_width)
     step = replace(
         adaptation.step,
-        learn_metric=_learning(metric) if metric else adaptation.step.learn_metric,
+        learn_metric=learning(metric) if metric else adaptation.step.learn_metric,
         select=lambda confidence, labels, doubt: torch.ones_like(confidence),
         augment=no_augmentation,
         bank=NoPatches(),
@@ -217,20 +217,6 @@ def largest_bank(settings: Settings) -> int:
     pixel = (12 if method.patch_image == "augmented" and method.aug else 3) + 1 + 4
     patches = num_source_classes(settings) * method.buffer_size
     return patches * training.crop_height * training.crop_width * pixel
-
-
-def _learning(metric: MetricLearner) -> Callable[[Tensor, Tensor, Tensor, Tensor], MetricOutput]:
-    """`train_step` with the largest number of pixels; the real draw depends on contents."""
-    number = len(metric.proxies) * metric.pixels_per_class
-
-    def learn(features: Tensor, labels: Tensor, confidence: Tensor, _: Tensor) -> MetricOutput:
-        drawn = torch.zeros(number, dtype=torch.long)
-        # The activations are freed before the student's pass, so they do not count with its own.
-        with torch.autograd.graph.saved_tensors_hooks(lambda t: t, lambda t: t):
-            distances, loss, used = metric.train_on_pixels(features, labels, (drawn, drawn, drawn))
-        return MetricOutput(distances, loss, confidence.mean(), used)
-
-    return learn
 
 
 def _step_parts(
