@@ -1,5 +1,6 @@
 """Memory of objectives beside STvM: offline passes, kept networks, kinds of rounds."""
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from stvm.objectives.ld import NegativeLearning
 from stvm.objectives.ldbe import MixedByMovingAverage
 from stvm.objectives.objective import TargetBatch, TargetImages
 from stvm.settings import PEERS, Settings
+from stvm.settings.presets import find_preset
 from stvm.training.adaptation import build
 from stvm.training.peer_builder import PeerAdaptation
 from tests.helpers.tiny_settings import tiny
@@ -69,6 +71,33 @@ def test_an_offline_pass_takes_what_the_real_one_allocates(procedure: str, tmp_p
     phase = found(settings)["offline pass"]
     parts = phase.parts["largest pass over whole images"]
     assert parts > 2**20 and parts == pytest.approx(live.peak, rel=0.1)
+
+
+def table_of_the_page() -> dict[str, list[float]]:
+    """Weights, activations and peak in GiB by procedure, as docs/objectives.md has them."""
+    text = (Path(__file__).parents[2] / "docs" / "objectives.md").read_text(encoding="utf-8")
+    cells = [line.split("|")[1:-1] for line in text.splitlines() if re.match(r"\| .* \| \d", line)]
+    return {
+        name.strip(" `"): [float(re.findall(r"[\d.]+", cell)[0]) for cell in row]
+        for name, *row in cells
+    }
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "procedure",
+    [n if n == "hcl" else pytest.param(n, marks=pytest.mark.long) for n in ("STvM", *PEERS)],
+)
+def test_the_table_of_the_page_is_what_the_estimate_gives(procedure: str) -> None:
+    own = {} if procedure == "STvM" else {"procedure": procedure}
+    given = {"source_checkpoint": "none", "source_root": "a", "target_root": "b"}
+    phases = found(find_preset("gta5-cityscapes-deeplabv2").settings(**given, **own))
+    step = phases["adaptation"]
+    activations = step.parts["activations kept for the backward pass"]
+    told = [round(size / 2**30, 2) for size in (step.parts["weights"], activations, step.peak)]
+    assert table_of_the_page()[procedure] == told
+    largest = phases.get("offline pass", step)
+    assert largest is step or round(largest.peak / 2**30, 2) <= 4.65 < step.peak / 2**30
 
 
 @pytest.mark.slow
