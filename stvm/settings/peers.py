@@ -221,6 +221,7 @@ PEERS: dict[str, Peer] = {
         DynamicTeacherSettings,
         labels="teacher, for each batch",
         offline="banks of regions before each round",
+        networks=1,
         uses=("start_bn", "accumulate", "aug", "evaluated"),
         brings={
             **_FROZEN,

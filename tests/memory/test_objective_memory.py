@@ -30,7 +30,8 @@ CLASSES, HEIGHT, WIDTH = 19, 64, 128
 OFFLINE: dict[str, dict[str, Any]] = {
     name: {"shotim_prior": "source"} if name == "shotim" else {}
     for name, peer in PEERS.items()
-    if peer.offline
+    # Banks of regions and centroids have passes of their own, which the estimate leaves out.
+    if peer.offline and name not in ("dtst", "shot")
 }
 
 

@@ -118,9 +118,9 @@ def estimated(procedure: str) -> Phase:
 
 
 COPIES = {
-    **dict.fromkeys(("tent", "minent", "maxsquares", "shotim", "srda", "sfdatar"), 2),
+    **dict.fromkeys(("tent", "minent", "maxsquares", "shotim", "shot", "srda", "sfdatar"), 2),
     **dict.fromkeys(("cbst", "crst", "iast", "ld"), 2),
-    **{"hardst": 3, "urma": 3, "ldbe": 3, "cotta": 4, "hcl": 5},
+    **{"hardst": 3, "urma": 3, "ldbe": 3, "dtst": 3, "cotta": 4, "hcl": 5},
 }
 """Source model and student, and frozen start, teacher, anchor, moving average, historical network.
 """
@@ -131,7 +131,7 @@ def bytes_of_network() -> tuple[int, int]:
     """Bytes of the paper's network with its buffers, and those of one classifier."""
     with torch.device("meta"):
         network = build_network("deeplabv2_resnet101", 16, 19)
-    whole, classifier = network.state_dict().values(), network.classifier.parameters()
+    whole, classifier = [*network.parameters(), *network.buffers()], network.classifier.parameters()
     return tuple(sum(t.numel() * t.element_size() for t in ts) for ts in (whole, classifier))  # type: ignore[return-value]
 
 
