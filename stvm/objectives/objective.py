@@ -229,11 +229,7 @@ class Objective:
         return (1,)
 
     def enter_round(self, number: int) -> None:
-        """Called where the steps of a round follow, which may be of another kind than before.
-
-        Args:
-            number: Number of the round, counted from 1.
-        """
+        """Called where the steps of a round follow; rounds are counted from 1."""
 
     def finish(self, images: Iterator[Tensor]) -> bool:
         """Called after the last iteration, before the evaluation.
