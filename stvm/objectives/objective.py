@@ -214,13 +214,9 @@ class Objective:
         """
 
     def label_batch(self, images: Tensor) -> Tensor | None:
-        """What an offline pass computes of images at once, for the estimate of memory.
+        """All that an offline pass computes of images (N, 3, H, W) at once; None without a pass.
 
-        Args:
-            images: Whole target images, (N, 3, H, W), which may be without contents.
-
-        Returns:
-            Any result, which nothing reads; None without an offline pass.
+        The estimate of memory calls it with images without contents; nothing reads the result.
         """
         return None
 
