@@ -93,6 +93,7 @@ class StudyBuilder:
             facts=facts,
             shared=self.settings,
             varied=self.varied,
+            given=tuple(self.changes),
         )
 
 

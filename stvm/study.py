@@ -79,6 +79,7 @@ class Study:
         replaces: variants of which the manifest keeps only the trials listed here.
         shared: settings that its trials share, if `base` was made from them.
         varied: settings that are not part of `base`.
+        given: names of the settings that the user gave.
     """
 
     name: str
@@ -93,6 +94,7 @@ class Study:
     replaces: tuple[str, ...] = ()
     shared: Settings | None = None
     varied: tuple[str, ...] = ()
+    given: tuple[str, ...] = ()
 
     def renamed(self, rename: Rename) -> "Study":
         """The same study with its trials, and so its base, under other names.
@@ -158,6 +160,11 @@ class Studies:
     def trials(self) -> tuple[Trial, ...]:
         """The trials of all studies."""
         return tuple(trial for part in self.parts for trial in part.trials)
+
+    @property
+    def given(self) -> tuple[str, ...]:
+        """Names of the settings that the user gave, of all studies."""
+        return tuple(dict.fromkeys(name for part in self.parts for name in part.given))
 
     def missing(self, results: Results, retry_failed: bool = False) -> list[Trial]:
         """Trials without a record, each hash once."""

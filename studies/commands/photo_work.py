@@ -231,7 +231,7 @@ def prepare(options: argparse.Namespace, changes: dict[str, str]) -> PhotoWork:
     network = checkpoint.build()
     settings = own_settings(changes, **_fixed(options, network, paths[0]))
     # Another copy: it is tried in training.
-    refuse_unfit(settings, checkpoint.build())
+    refuse_unfit(settings, checkpoint.build(), changes)
     device = torch.device(options.device or ("cuda" if torch.cuda.is_available() else "cpu"))
     if device.type == "cuda" and not torch.cuda.is_available():
         raise StvmError("torch finds no GPU here: leave out --device, or set --device cpu")

@@ -1,6 +1,7 @@
 """The network at which an adaptation starts: the source model, or one nearer to the target."""
 
 import copy
+from collections.abc import Collection
 
 from stvm.data.batches import full_batches
 from stvm.data.images import Images
@@ -12,6 +13,9 @@ from stvm.settings import PEERS, MethodSettings
 from stvm.training.builder import device_of
 from stvm.training.loop import Progress
 from stvm.training.pass_progress import told
+
+_IDLE_WITHOUT_NORM = {"student_bn": "train", "teacher_bn": "copy", "labeller_bn": "eval"}
+"""Settings that have no effect without batch norm, with the value that asks for none."""
 
 
 def starting_network(
@@ -56,8 +60,14 @@ def keeping_share(
     return start
 
 
-def needing_batch_norm(method: MethodSettings) -> list[str]:
-    """Settings, as `name=value`, that need a network with batch norm."""
+def needing_batch_norm(method: MethodSettings, given: Collection[str] = ()) -> list[str]:
+    """Settings, as `name=value`, that need a network with batch norm.
+
+    Args:
+        method: Settings of the method.
+        given: Names of the settings that the user gave. Some have no effect without batch norm;
+            a preset or an objective may bring them all the same.
+    """
     peer = PEERS.get(method.procedure)
     asked = {
         f"procedure={method.procedure}": (
@@ -66,7 +76,12 @@ def needing_batch_norm(method: MethodSettings) -> list[str]:
         f"start_bn={method.start_bn:g}": method.adapts and method.start_bn > 0,
         "student_bn=share": method.adapts and method.student_bn == "share",
     }
-    return [setting for setting, is_asked in asked.items() if is_asked]
+    idle = [
+        f"{name}={getattr(method, name)}"
+        for name, usual in _IDLE_WITHOUT_NORM.items()
+        if name in given and method.adapts and getattr(method, name) != usual
+    ]
+    return list(dict.fromkeys([*(s for s, is_asked in asked.items() if is_asked), *idle]))
 
 
 def _mend(method: MethodSettings) -> str:
@@ -76,13 +91,20 @@ def _mend(method: MethodSettings) -> str:
     return "leave the setting out"
 
 
-def refuse_without_batch_norm(method: MethodSettings, network: SegmentationNetwork) -> None:
+def refuse_without_batch_norm(
+    method: MethodSettings, network: SegmentationNetwork, given: Collection[str] = ()
+) -> None:
     """Refuse settings of batch-norm statistics for a network that has none.
+
+    Args:
+        method: Settings of the method.
+        network: Network to look at.
+        given: Names of the settings that the user gave.
 
     Raises:
         StvmError: The message names the setting.
     """
-    named = needing_batch_norm(method)
+    named = needing_batch_norm(method, given)
     if named and not batch_norms(network):
         raise StvmError(
             f"{named[0]}: the network has no batch norm with running statistics, so there are none "

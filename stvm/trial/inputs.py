@@ -1,6 +1,6 @@
 """The files that trials read, checked before anything is started."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from pathlib import Path
 
 import torch
@@ -22,12 +22,15 @@ SOURCE_IMAGES = 500
 """Most held-out source images of a published set: GTA5 has 6382, too many for one figure."""
 
 
-def check_inputs(trials: Iterable[Settings], cache: Path | None = None) -> list[str]:
+def check_inputs(
+    trials: Iterable[Settings], cache: Path | None = None, given: Collection[str] = ()
+) -> list[str]:
     """Look at folders, files, labels and checkpoint before anything is started, each once.
 
     Args:
         trials: trials to be started.
         cache: folder of prepared images and of earlier checks; None to use neither.
+        given: names of the settings that the user gave.
 
     Returns:
         A line for each public checkpoint with its family and form, for each correspondence of
@@ -36,15 +39,15 @@ def check_inputs(trials: Iterable[Settings], cache: Path | None = None) -> list[
     Raises:
         StvmError: one is missing, cannot be used or does not fit.
     """
-    given = list(trials)
+    all_trials = list(trials)
     distinct = {
         (
             *(s.data, s.network, s.training.eval_split, s.evaluation),
             *(s.source.source_checkpoint, s.source.checkpoint_family, s.source.source_init),
             *(s.method.procedure, bool(measures_target(s.method))),
-            *(bool(needing_batch_norm(s.method)), *passes_of(s)),
+            *(bool(needing_batch_norm(s.method, given)), *passes_of(s)),
         ): s
-        for s in given
+        for s in all_trials
     }
     lines: list[str] = []
     for settings in distinct.values():
@@ -58,17 +61,17 @@ def check_inputs(trials: Iterable[Settings], cache: Path | None = None) -> list[
                 open_target_labelled(data, "train", Path())
         if source.source_checkpoint:
             found = open_source_model(settings, Path(source.source_checkpoint))
-            refuse_unfit(settings, found.build())
+            refuse_unfit(settings, found.build(), given)
             if found.family != "stvm":
                 lines.append(f"{source.source_checkpoint}: {found.line()}")
             classes = correspondence_of(settings, found)
         else:
             classes = _of_trained(settings)
-            _check_new(settings)
+            _check_new(settings, given)
         if remark := classes.remark(settings.evaluation.unmatched):
             lines.append(remark)
     # Last, as it may take minutes.
-    reads = dict.fromkeys(one for settings in given for one in _reads(settings))
+    reads = dict.fromkeys(one for settings in all_trials for one in _reads(settings))
     lines += [line for one in reads for line in odd_files(one)]
     files = [files for one in reads for files in one.files(cache)]
     return list(dict.fromkeys([*lines, *check_contents(files, cache)]))
@@ -80,13 +83,13 @@ def _of_trained(settings: Settings) -> Correspondence:
     return find_correspondence(settings.data, "the source model", len(names), names)
 
 
-def _check_new(settings: Settings) -> None:
+def _check_new(settings: Settings, given: Collection[str]) -> None:
     """A look at the network that is to be trained: its initialisation, and its batch norm."""
     if settings.source.source_init or find_network(settings.network.network).tried:
-        refuse_unfit(settings, new_network(settings))
-    elif needing_batch_norm(settings.method):
+        refuse_unfit(settings, new_network(settings), given)
+    elif needing_batch_norm(settings.method, given):
         with torch.device("meta"):
-            refuse_without_batch_norm(settings.method, new_network(settings))
+            refuse_without_batch_norm(settings.method, new_network(settings), given)
 
 
 def _reads(settings: Settings) -> list[Reads]:
@@ -102,12 +105,19 @@ def _reads(settings: Settings) -> list[Reads]:
     return [*found, Reads(data, "target", settings.training.eval_split)]
 
 
-def refuse_unfit(settings: Settings, network: SegmentationNetwork) -> None:
+def refuse_unfit(
+    settings: Settings, network: SegmentationNetwork, given: Collection[str] = ()
+) -> None:
     """Refuse a network whose batch norm, or whose lack of it, does not fit the settings.
 
     What only a pass can show is tried.
+
+    Args:
+        settings: settings of a trial.
+        network: its network.
+        given: names of the settings that the user gave.
     """
-    refuse_without_batch_norm(settings.method, network)
+    refuse_without_batch_norm(settings.method, network, given)
     try_passes(settings, network)
 
 

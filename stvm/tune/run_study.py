@@ -1,6 +1,6 @@
 """Ray Tune as the executor of tasks that are not yet recorded; it keeps nothing itself."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -52,7 +52,7 @@ def _execute(
         study.write_manifest(results)
         return RunResult(())
     refuse_random_source([t.settings for t in todo], run_options.cache, run_options.from_scratch)
-    check_files(todo, run_options.cache)
+    check_files(todo, run_options.cache, study.given)
     with interruptible(results), connected(run_options) as nodes:
         slots = prepare_slots(run_options, nodes, results)
         if slots.gpus:
@@ -71,8 +71,13 @@ def _execute(
         return RunResult(errors)
 
 
-def check_files(trials: Iterable[Trial], cache: Path) -> None:
+def check_files(trials: Iterable[Trial], cache: Path, given: Collection[str] = ()) -> None:
     """Check the user's images and checkpoints; print a line for each that needs a remark.
+
+    Args:
+        trials: trials to be started.
+        cache: folder of prepared images and of earlier checks.
+        given: names of the settings that the user gave.
 
     Raises:
         StvmError: one is missing or does not fit.
@@ -82,7 +87,7 @@ def check_files(trials: Iterable[Trial], cache: Path) -> None:
     if brought:
         from stvm.trial.inputs import check_inputs
 
-        for line in check_inputs(brought, cache):
+        for line in check_inputs(brought, cache, given):
             print(line, flush=True)
 
 

@@ -105,6 +105,27 @@ def test_the_start_lies_the_share_of_the_way_and_what_is_fixed_is_the_sources() 
             torch.testing.assert_close(own.get_buffer(name), 0.75 * before + 0.25 * after)
 
 
+@pytest.mark.parametrize("named", ["student_bn=frozen", "teacher_bn=keep", "labeller_bn=batch"])
+def test_a_given_setting_without_effect_is_refused_and_a_preset_may_bring_it(
+    named: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name, value = named.split("=")
+    settings = tiny(**{name: value})
+
+    def plain(_: Settings) -> Any:
+        return without_norm()
+
+    monkeypatch.setattr(inputs, "new_network", plain)
+    with pytest.raises(StvmError, match=f"^{named}: the network has no batch norm") as caught:
+        inputs.check_inputs([settings], given=(name,))
+    assert "\n" not in str(caught.value)
+    monkeypatch.setattr(inputs, "_check_new", lambda *_: None)
+    inputs.refuse_without_batch_norm(settings.method, without_norm())
+    inputs.refuse_without_batch_norm(tiny().method, without_norm(), (name,))
+    idle = tiny(st=False, aug=False, mt=False, mgs=False, mocm=False, **{name: value})
+    inputs.refuse_without_batch_norm(idle.method, without_norm(), (name,))
+
+
 def test_the_pass_over_all_images_is_told() -> None:
     heard: list[Any] = []
 
