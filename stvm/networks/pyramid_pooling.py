@@ -5,6 +5,7 @@ The names of the modules are those of the public files, so that their keys fit.
 
 import math
 from collections import OrderedDict
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -38,8 +39,9 @@ def enlarged(maps: Tensor, size: tuple[int, int]) -> Tensor:
 def pooled(maps: Tensor, size: tuple[int, int]) -> Tensor:
     """Means of maps (N, K, h, w) -> (N, K, H, W), as `F.adaptive_avg_pool2d` takes them.
 
-    The gradient of torch's function does not repeat on a GPU. Where operations have to, two
-    products of matrices take its place.
+    The gradient of torch's function does not repeat on a GPU, and ONNX has no such function for
+    sizes that are left open. Where operations have to repeat, two products of matrices take its
+    place.
     """
     if not torch.are_deterministic_algorithms_enabled():
         return F.adaptive_avg_pool2d(maps, size)
@@ -131,7 +133,8 @@ def _at_scale(stage: nn.Module, maps: Tensor, scale: float) -> Tensor:
 
 
 def _scaled(length: int, scale: float) -> int:
-    return max(math.ceil(length * scale), _LEAST)
+    # Python's max would fix a length that an export leaves open.
+    return cast(int, torch.sym_max(math.ceil(length * scale), _LEAST))
 
 
 def draw_weights(module: nn.Module) -> None:

@@ -3,7 +3,7 @@
 import contextlib
 import os
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +37,6 @@ def export_onnx(network: SegmentationNetwork, class_names: Sequence[str], out: P
     """
     if out.exists():
         raise StvmError(f"{out} exists and is not overwritten: name another file with --out")
-    _refuse_pooling(network)
     try:
         import onnxruntime
         import onnxscript  # noqa: F401
@@ -63,13 +62,22 @@ def export_onnx(network: SegmentationNetwork, class_names: Sequence[str], out: P
     return difference
 
 
-def _refuse_pooling(network: SegmentationNetwork) -> None:
-    """Refuse what torch's exporter traces for minutes without an end."""
-    if any(isinstance(module, PyramidPooling) for module in network.modules()):
-        raise StvmError(
-            f"{network.architecture.network} pools to shares of the image's size, which ONNX "
-            f"cannot hold for images of any size: {_OTHERWISE}"
-        )
+@contextlib.contextmanager
+def _without_adaptive_pooling(network: SegmentationNetwork) -> Iterator[None]:
+    """Within the block ESPNetv2 pools by products of matrices.
+
+    torch's exporter finds no end with `adaptive_avg_pool2d` to a size that depends on the image's.
+    """
+    if not any(isinstance(module, PyramidPooling) for module in network.modules()):
+        yield
+        return
+    before = torch.are_deterministic_algorithms_enabled()
+    warns = torch.is_deterministic_algorithms_warn_only_enabled()
+    torch.use_deterministic_algorithms(True)
+    try:
+        yield
+    finally:
+        torch.use_deterministic_algorithms(before, warn_only=warns)
 
 
 def _export(network: SegmentationNetwork, class_names: Sequence[str]) -> bytes:
@@ -77,7 +85,7 @@ def _export(network: SegmentationNetwork, class_names: Sequence[str]) -> bytes:
     # The exporter prints its progress and warns of its own parts.
     with warnings.catch_warnings(), open(os.devnull, "w") as nowhere:
         warnings.simplefilter("ignore")
-        with contextlib.redirect_stdout(nowhere):
+        with contextlib.redirect_stdout(nowhere), _without_adaptive_pooling(network):
             program = torch.onnx.export(
                 network,
                 (torch.rand(_TRACED),),

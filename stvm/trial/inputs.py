@@ -51,14 +51,9 @@ def check_inputs(
     }
     lines: list[str] = []
     for settings in distinct.values():
-        data, source = settings.data, settings.source
-        if data.dataset != "streets":
-            if not source.source_checkpoint:
-                open_source(data, "train", Path())
-            _refuse_lone_image(settings, len(open_target_images(data, Path())))
-            open_evaluation_images(settings, Path())
-            if settings.method.procedure == "oracle":
-                open_target_labelled(data, "train", Path())
+        source = settings.source
+        if settings.data.dataset != "streets":
+            _open_folders(settings)
         if source.source_checkpoint:
             found = open_source_model(settings, Path(source.source_checkpoint))
             refuse_unfit(settings, found.build(), given)
@@ -75,6 +70,17 @@ def check_inputs(
     lines += [line for one in reads for line in odd_files(one)]
     files = [files for one in reads for files in one.files(cache)]
     return list(dict.fromkeys([*lines, *check_contents(files, cache)]))
+
+
+def _open_folders(settings: Settings) -> None:
+    """A look at the folders of images and labels that a trial reads."""
+    data = settings.data
+    if not settings.source.source_checkpoint:
+        open_source(data, "train", Path())
+    _refuse_lone_image(settings, len(open_target_images(data, Path())))
+    open_evaluation_images(settings, Path())
+    if settings.method.procedure == "oracle":
+        open_target_labelled(data, "train", Path())
 
 
 def _of_trained(settings: Settings) -> Correspondence:

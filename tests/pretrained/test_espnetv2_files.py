@@ -10,8 +10,10 @@ import torch
 
 from studies.__main__ import main
 from stvm.errors import StvmError
-from stvm.networks import build_network
+from stvm.method.mixed_statistics import batch_norms
+from stvm.networks import Architecture, assemble, build_network
 from stvm.pretrained import open_backbone, open_checkpoint, public_checkpoint, save_network
+from stvm.pretrained.onnx_file import _without_adaptive_pooling, export_onnx
 from stvm.settings import Settings
 from stvm.source_model.loading import new_network, open_source_model
 from tests.helpers.espnetv2_files import State, espnetv2_state
@@ -203,12 +205,39 @@ def test_initialisations_of_other_networks_are_refused(tmp_path: Path) -> None:
     refused(lambda: open_backbone(path), path, "holds no ResNet or ESPNetv2")
 
 
-def test_onnx_is_refused_before_the_exporter_starts(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    weights, out = tmp_path / "city.pth", tmp_path / "city.onnx"
-    torch.save(CITY, weights)
-    assert main(["export-model", str(weights), "--format", "onnx", "--out", str(out)]) == 2
-    said = capsys.readouterr().err
-    assert "espnetv2 pools to shares" in said and "--format public" in said
-    assert said.count("\n") == 1 and not out.exists()
+@pytest.mark.slow
+@pytest.mark.long
+def test_an_onnx_file_takes_images_of_any_size(tmp_path: Path) -> None:
+    onnxruntime = pytest.importorskip("onnxruntime")
+    pytest.importorskip("onnxscript")
+    torch.manual_seed(0)
+    network = assemble(Architecture("espnetv2", 0, 5, width=0.5)).eval()
+    for norm in batch_norms(network):
+        norm.get_buffer("running_mean").normal_(0, 0.1)
+        norm.get_buffer("running_var").uniform_(0.5, 1.5)
+    out = tmp_path / "city.onnx"
+    assert export_onnx(network, tuple("abcde"), out) < 1e-4
+    assert not torch.are_deterministic_algorithms_enabled()
+    session = onnxruntime.InferenceSession(str(out), providers=["CPUExecutionProvider"])
+    for size in ((1, 3, 64, 96), (2, 3, 120, 160), (1, 3, 33, 41)):
+        images = torch.rand(size)
+        with torch.no_grad():
+            expected = network(images)
+        (found,) = session.run(None, {"images": images.numpy()})
+        assert found.shape == expected.shape
+        assert float((torch.from_numpy(found) - expected).abs().max()) < 1e-4 * float(
+            expected.abs().max()
+        )
+
+
+def test_the_export_alone_takes_the_place_of_adaptive_pooling() -> None:
+    network, other = (
+        assemble(Architecture("espnetv2", 0, 5, width=0.5)),
+        build_network("small_deeplab", 8, 3),
+    )
+    enabled = torch.are_deterministic_algorithms_enabled
+    with _without_adaptive_pooling(network):
+        assert enabled()
+    with _without_adaptive_pooling(other):
+        assert not enabled()
+    assert not enabled()
