@@ -177,7 +177,9 @@ def _offline_pass(settings: Settings, adaptation: Adapted, standing: dict[str, i
         return []
     height, width = settings.data.height, settings.data.width
     with MemoryMeter() as live:
-        together = 1 if adaptation.objective.one_by_one else batch_size(height * width)
+        objective = adaptation.objective
+        alone = objective.one_by_one or objective.given.label.bn == "batch"
+        together = 1 if alone else batch_size(height * width)
         images = torch.empty(together, 3, height, width)
         if adaptation.objective.label_batch(images) is None:
             return []

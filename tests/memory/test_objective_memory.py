@@ -74,6 +74,16 @@ def test_an_offline_pass_takes_what_the_real_one_allocates(procedure: str, tmp_p
     assert parts > 2**20 and parts == pytest.approx(live.peak, rel=0.1)
 
 
+def test_a_pass_with_statistics_of_a_batch_takes_single_images() -> None:
+    whole = [
+        found(settings_of("cbst", labeller_bn=bn))["offline pass"].parts[
+            "largest pass over whole images"
+        ]
+        for bn in ("eval", "batch")
+    ]
+    assert batch_size(HEIGHT * WIDTH) == 8 and whole[1] < whole[0] / 4
+
+
 def table_of_the_page() -> dict[str, list[float]]:
     """Weights, activations and peak in GiB by procedure, as docs/objectives.md has them."""
     text = (Path(__file__).parents[2] / "docs" / "objectives.md").read_text(encoding="utf-8")
