@@ -6,9 +6,12 @@ import pytest
 import torch
 from torch import Tensor
 
+from stvm.objectives.objective import TargetImages
 from stvm.objectives.sfdatar import squared_shares
 from stvm.objectives.shotim import information_maximisation
 from stvm.objectives.srda import inverse_weights, share_divergence, weighted_entropy
+from tests.objectives.test_offline_labels import IMAGES, SHARP
+from tests.objectives.test_offline_steps import built, start_network
 
 CLASSES = 19
 
@@ -133,3 +136,18 @@ def test_gradients_are_finite_where_shares_are_0_or_1(scores: Tensor) -> None:
         + squared_shares(logits)
     ).backward()
     assert logits.grad is not None and logits.grad.isfinite().all()
+
+
+@pytest.mark.parametrize("together", [1, 2, 5])
+def test_shares_of_the_start_are_a_mean_in_which_each_image_counts_alike(
+    together: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Five images; in batches of two, the last one is alone."""
+    monkeypatch.setattr(TargetImages, "size_of_batch", lambda _: together)
+    made = built("shotim", SHARP, shotim_prior="source")
+    made.objective.begin_round(1, IMAGES, None)
+    network = start_network(SHARP)
+    with torch.no_grad():
+        own = [network(IMAGES.image(k)).softmax(1).mean((0, 2, 3)) for k in range(5)]
+    found = made.objective.state_dict()["prior"]
+    torch.testing.assert_close(found, sum(own[1:], own[0]) / 5)
