@@ -109,15 +109,25 @@ def test_a_student_is_scored_in_eval_mode() -> None:
     assert modes == [False, True]
 
 
-def bank_of(mask: NDArray[Any]) -> RegionBank:
-    """Pastes class 1 from one image whose red counts the rows, in its own size."""
+def test_a_class_with_just_its_equal_share_is_unlikely() -> None:
+    """All classes of a teacher that knows nothing; no pixel has a label."""
+    made = built("dtst")
+    objective: Any = made.objective
+    zeros = SimpleNamespace(logits=lambda x: (x, torch.zeros(len(x), C, *x.shape[2:])))
+    objective.given = replace(objective.given, label=zeros)
+    labels, unlikely = objective.targets(whole_batch_at(1), 1)
+    assert unlikely.shape == (2, C, 32, 32) and unlikely.all() and (labels == 255).all()
+
+
+def bank_of(mask: NDArray[Any], scale: float = 1.0) -> RegionBank:
+    """Pastes class 1 from one image whose red counts the rows, and all else the columns."""
     labels = torch.from_numpy(np.where(mask, 1, 0).astype(np.uint8))
     store: Any = SimpleNamespace(read=lambda index: labels)
-    rows = np.arange(len(mask), dtype=np.uint8)[:, None, None]
-    image = np.broadcast_to(rows, (*mask.shape, 3)).copy()
+    rows, columns = np.mgrid[: mask.shape[0], : mask.shape[1]]
+    image = np.stack([rows, columns, columns], 2).astype(np.uint8)
     images: Any = SimpleNamespace(image=lambda index: image)
     there = np.array([[False, True]])
-    return RegionBank(TargetImages(images, CPU), store, there, np.array([1]), least=10, scale=1.0)
+    return RegionBank(TargetImages(images, CPU), store, there, np.array([1]), least=10, scale=scale)
 
 
 def squares(*sides: int) -> NDArray[np.bool_]:
@@ -153,3 +163,19 @@ def test_a_part_that_finds_no_place_leaves_room_to_the_next() -> None:
         assert (labels[:5, :5] == 1).all() and int((labels == 1).sum()) == 25
         rows = (255 * image[0, :5, 0]).round().int().tolist()
         assert rows == list(range(first_row, first_row + 5))
+
+
+def test_enlarged_pixels_are_those_of_the_image_and_none_between() -> None:
+    """Row i of n is row floor(5 i / n) of the square's five."""
+    sizes = set()
+    for seed in range(8):
+        image, labels = bank_of(squares(5), scale=2.5).paste(
+            torch.full((3, 32, 32), 1.0), np.ones(2), np.random.default_rng(seed)
+        )
+        rows, columns = (labels == 1).nonzero().unbind(1)
+        top, left, size = int(rows.min()), int(columns.min()), int(rows.max() - rows.min()) + 1
+        sizes.add(size)
+        hand = [5 * i // size for i in range(size)]
+        found = (255 * image[:, top : top + size, left : left + size]).round().int()
+        assert found[0, :, 0].tolist() == hand == found[1, 0].tolist()
+    assert len(sizes) > 2

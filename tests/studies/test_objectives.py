@@ -211,12 +211,14 @@ def test_settings_of_an_objective_reach_its_rows_alone(
         (["MaxSquares"], "maxsquares_ratio=0.5", "has no effect on the rows that are asked for"),
         (["TENT"], "cbst_share=0.3", "leave it out, or add CBST"),
         (["CBST"], "cbst_share=0.6", "cbst_share=0.6 is above cbst_share_most=0.5"),
+        (["URMA"], "urma_consistency=0 urma_decoders=2", "no effect with urma_consistency=0"),
     ],
 )
 def test_a_setting_that_no_row_uses_is_refused(
     rows: list[str], given: str, told: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main(["--results", str(tmp_path), "--rows", *rows, *ASSIGNMENTS, given, "--list"]) == 2
+    words = ["--rows", *rows, *ASSIGNMENTS, *given.split(), "--list"]
+    assert main(["--results", str(tmp_path), *words]) == 2
     assert told in capsys.readouterr().err
 
 
