@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from stvm.data.batches import as_input, batch_size
+from stvm.data.batches import batch_size
 from stvm.data.images import Images
 from stvm.method.mean_teacher import Labeller
 from stvm.networks import SegmentationNetwork
@@ -115,8 +115,7 @@ class TargetImages:
         device: Device of the student.
         tell: Function that is told how many images a sweep has read before each one is read; it
             raises KeyboardInterrupt where the pass is to end.
-        alone: Whether each image goes through a network alone: with statistics of the batch its
-            labels would depend on the other images.
+        alone: Whether each image goes through a network alone, as statistics of a batch ask for.
     """
 
     images: Images
@@ -130,7 +129,9 @@ class TargetImages:
     def image(self, index: int) -> Tensor:
         """One image in [0, 1] on the student's device, (1, 3, H, W)."""
         self.tell(index)
-        return as_input([self.images.image(index)], self.device)
+        # Not by `as_input`: in its memory order convolutions round otherwise.
+        pixels = torch.from_numpy(self.images.image(index)).to(self.device)
+        return pixels.permute(2, 0, 1)[None].float() / 255
 
     def batch(self, start: int, size: int) -> Tensor:
         """Images in [0, 1] from `start` on, (N, 3, H, W); fewer than `size` at the end."""

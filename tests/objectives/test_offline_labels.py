@@ -262,6 +262,11 @@ def test_batches_of_images_get_the_labels_of_single_images(
     assert (made(procedure, tmp_path / "batches") == single).mean() > 0.999
 
 
+def test_images_of_a_pass_keep_the_memory_order_of_earlier_trials() -> None:
+    """In the order of channels last convolutions round otherwise, and trials lose their bits."""
+    assert IMAGES.batch(0, 1).is_contiguous() and IMAGES.batch(0, 3).is_contiguous()
+
+
 @pytest.mark.parametrize("procedure", ["ld", "ldbe"])
 def test_statistics_follow_one_image_after_another(procedure: str, tmp_path: Path) -> None:
     made_with = built(procedure, SHARP)
