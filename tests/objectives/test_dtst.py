@@ -50,6 +50,12 @@ def test_class_shares_by_hand() -> None:
     torch.testing.assert_close(found, torch.tensor([0.3, 0.25, 0.0009]))
 
 
+def test_a_class_below_a_hundred_millionth_counts_as_not_seen() -> None:
+    shares = torch.tensor([5e-9, 2e-8, 1.0]).view(1, 3, 1, 1)
+    found = moved_shares(torch.tensor([0.001, 0.001, 0.5]), shares, 0.001)
+    torch.testing.assert_close(found, torch.tensor([9e-4, 2e-8, 0.55]), rtol=1e-5, atol=1e-12)
+
+
 def labels_by_loop(shares: Tensor, chi: Tensor) -> Tensor:
     found = torch.full(shares[:, 0].shape, 255)
     for n, image in enumerate(shares):

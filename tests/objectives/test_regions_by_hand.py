@@ -13,7 +13,7 @@ from torch.nn import functional as F
 
 from stvm.objectives.label_store import LabelStore
 from stvm.objectives.objective import TargetImages
-from stvm.objectives.region_bank import RegionBank
+from stvm.objectives.region_bank import RegionBank, free_place
 from tests.objectives.test_dtst import whole_batch_at
 from tests.objectives.test_offline_labels import CPU
 from tests.objectives.test_offline_steps import C, built
@@ -179,3 +179,11 @@ def test_enlarged_pixels_are_those_of_the_image_and_none_between() -> None:
         found = (255 * image[:, top : top + size, left : left + size]).round().int()
         assert found[0, :, 0].tolist() == hand == found[1, 0].tolist()
     assert len(sizes) > 2
+
+
+def test_a_place_is_looked_for_often_enough() -> None:
+    """One place in 20 is free: 99 draws miss it with a chance of 0.6 %, one draw with 95 %."""
+    filled = np.ones((21, 2), np.bool_)
+    filled[[7, 8], [0, 1]] = False
+    found = [free_place(filled, (1, 1), np.random.default_rng(seed)) for seed in range(40)]
+    assert found.count((7, 0)) >= 38 and set(found) <= {(7, 0), None}
