@@ -140,10 +140,8 @@ class TargetImages:
 
     def size_of_batch(self) -> int:
         """Number of images that go through a network together."""
-        if self.alone:
-            return 1
         height, width = self.images.image(0).shape[:2]
-        return batch_size(height * width)
+        return 1 if self.alone else batch_size(height * width)
 
 
 class Objective:
