@@ -102,9 +102,9 @@ def _choice_note(facts: Mapping[str, object]) -> list[str]:
     where = f"seed {facts.get('choice_seed')}, realisation {number}"
     told = (
         f"Rows below the line: the learning rate is the best of three by {score.label}, a score "
-        f"without labels, on {where}, which no row reports; collapsed trials are passed over. An "
-        "objective that is trained on this score, as SHOT-IM on information maximisation, chooses "
-        "with less sense. Oracle's rate: the best of the three by mIoU on target labels of the "
+        f"without labels, on {where}, which no row reports; collapsed trials are passed over. For "
+        "an objective that is trained on this score, as SHOT-IM on information maximisation, the "
+        "choice says less. Oracle's rate: the best of the three by mIoU on target labels of the "
         f"split {facts.get('choice_split')} there."
     )
     tuned = facts.get("tuned")
@@ -171,7 +171,7 @@ def _cost_cells(line: Line, ends: Mapping[str, Sequence[float]]) -> tuple[Cell, 
         *lost,
         figure(seconds, line.row.trials, scale=1),
         figure(step, line.row.trials, scale=1000),
-        figure(memory_of(line.records), line.row.trials, scale=1),
+        figure(memory_of(line.records), line.row.trials, scale=1, digits=0),
     )
 
 
