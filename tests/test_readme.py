@@ -71,7 +71,7 @@ def test_the_table_of_objectives_names_procedures_and_what_they_need() -> None:
     section = readme.partition("## Objectives of others")[2].partition("\n## ")[0]
     rows = [line.strip("|").split("|") for line in section.splitlines() if line.startswith("| `")]
     assert len(rows) >= 10
-    for names, *_, network in rows:
+    for names, *_, network, _measured in rows:
         for name in re.findall(r"`(\w+)`", names):
             assert name in PROCEDURES
             needs = name == "adabn" or PEERS[name].needs_batch_norm
