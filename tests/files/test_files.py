@@ -57,7 +57,7 @@ def test_every_kind_of_file_is_as_open_as_the_umask_says(shared: None, tmp_path:
     results_id(results)
     open_storage(None, results.root, "search").create_new_study([])
     open_storage(str(tmp_path / "journal.log"), results.root, "s").create_new_study([])
-    export(results, results.root / "records.parquet")
+    export(results, results.root / "records.parquet", [])
     files = [path for path in tmp_path.rglob("*") if path.is_file()]
     kinds = {path.suffix for path in files}
     assert kinds >= {".json", ".npz", ".safetensors", ".pt", ".npy", ".db", ".log", ".jsonl"}

@@ -334,7 +334,8 @@ def test_a_full_size_checkpoint_starts_a_trial(tmp_path: Path) -> None:
     settings = Settings().replace(
         network="deeplabv2_resnet101", source_checkpoint=str(path), source_images=1
     )
-    (line,) = check_inputs([settings, settings])
+    line, assumed = check_inputs([settings, settings])
+    assert assumed.startswith("classes: the checkpoint does not name its 19, so they are taken")
     assert line.startswith(f"{path}: adaptsegnet (AdaptSegNet); deeplabv2_resnet101")
     assert "rates 6 and 12; 19 classes; heads layer6, layer5 (auxiliary); input BGR" in line
     network = load_source(settings, path, torch.device("cpu"))
