@@ -67,7 +67,7 @@ def take_steps(adaptation: PeerAdaptation, steps: int = 2) -> None:
 @pytest.mark.parametrize(
     "procedure",
     [
-        name if name in ("minent", "cotta", "urma") else pytest.param(name, marks=pytest.mark.long)
+        name if name in ("minent", "urma") else pytest.param(name, marks=pytest.mark.long)
         for name in PEERS
     ],
 )
@@ -138,10 +138,7 @@ def bytes_of_network() -> tuple[int, int]:
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "procedure",
-    [
-        name if name in ("cotta", "urma", "hcl") else pytest.param(name, marks=pytest.mark.long)
-        for name in PEERS
-    ],
+    [name if name == "hcl" else pytest.param(name, marks=pytest.mark.long) for name in PEERS],
 )
 def test_the_memory_of_the_papers_network_counts_every_copy(procedure: str) -> None:
     whole, classifier = bytes_of_network()
@@ -151,6 +148,7 @@ def test_the_memory_of_the_papers_network_counts_every_copy(procedure: str) -> N
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_a_frozen_classifier_has_no_gradients() -> None:
     gradients = {name: estimated(name).parts["gradients"] for name in ("sfdatar", "shotim")}
     assert gradients["sfdatar"] - gradients["shotim"] == bytes_of_network()[1]

@@ -111,13 +111,15 @@ def test_interrupted_and_resumed_ends_with_the_same_weights_to_the_bit(
     "changes",
     [
         {"mgs": False, "mocm": False},
-        {"mt": False, "mgs": False, "mocm": False},
+        pytest.param({"mt": False, "mgs": False, "mocm": False}, marks=pytest.mark.long),
         {"mgs": False, "mocm": False, "metric_alongside": True},
-        {"teacher_bn": "track"},
+        pytest.param({"teacher_bn": "track"}, marks=pytest.mark.long),
         {"start_bn": 0.5, "student_bn": "share", "teacher_bn": "copy"},
-        {"start_bn": 0.5, "mt": False, "mgs": False, "mocm": False},
+        pytest.param(
+            {"start_bn": 0.5, "mt": False, "mgs": False, "mocm": False}, marks=pytest.mark.long
+        ),
         {"workers": 1},
-        {"network": "espnetv2", "network_width": 0.5},
+        pytest.param({"network": "espnetv2", "network_width": 0.5}, marks=pytest.mark.long),
     ],
 )
 def test_every_variant_resumes_alike(changes: dict[str, Any], cache: Path, tmp_path: Path) -> None:

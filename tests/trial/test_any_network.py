@@ -88,7 +88,13 @@ def test_a_trial_is_resumed_to_the_bit_and_its_network_predicts_and_is_exported(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", KINDS)
+@pytest.mark.parametrize(
+    "name",
+    [
+        n if n.startswith(("timm", "own")) else pytest.param(n, marks=pytest.mark.long)
+        for n in KINDS
+    ],
+)
 def test_the_memory_estimate_counts_the_weights_of_every_kind(name: str, tmp_path: Path) -> None:
     settings = settings_for(name, tmp_path)
     network = new_network(settings)
