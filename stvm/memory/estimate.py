@@ -35,6 +35,7 @@ from stvm.method.no_patches import NoPatches
 from stvm.method.photometric import no_augmentation
 from stvm.networks import SegmentationNetwork, find_network, preserve_modes, upsample
 from stvm.objectives.objective import TargetBatch, WholeImages
+from stvm.objectives.offline_pass import takes_single_images
 from stvm.settings import MethodSettings, Settings
 from stvm.settings.protocols import find_protocol
 from stvm.source_model.loading import new_network, num_source_classes
@@ -178,8 +179,7 @@ def _offline_pass(settings: Settings, adaptation: Adapted, standing: dict[str, i
     height, width = settings.data.height, settings.data.width
     with MemoryMeter() as live:
         objective = adaptation.objective
-        alone = objective.one_by_one or objective.given.label.bn == "batch"
-        together = 1 if alone else batch_size(height * width)
+        together = 1 if takes_single_images(objective) else batch_size(height * width)
         images = torch.empty(together, 3, height, width)
         if adaptation.objective.label_batch(images) is None:
             return []

@@ -62,7 +62,7 @@ def moved_shares(chi: Tensor, shares: Tensor, first: float) -> Tensor:
 
     Args:
         chi: Class shares before, (C,); `first` for a class that was never seen.
-        shares: Softmax shares of whole images, (N, C, H, W).
+        shares: Softmax probabilities of whole images, (N, C, H, W).
         first: Value of a class that was never seen.
     """
     mean = shares.mean((0, 2, 3))
@@ -87,7 +87,7 @@ def kept_labels(shares: Tensor, chi: Tensor, **bounds: float) -> Tensor:
     """Predicted classes where the confidence is above the threshold, else 255; (N, H, W).
 
     Args:
-        shares: Teacher's softmax shares on crops, (N, C, H, W).
+        shares: Teacher's softmax probabilities on crops, (N, C, H, W).
         chi: Class shares, (C,).
         bounds: Constants of `class_bounds`.
     """

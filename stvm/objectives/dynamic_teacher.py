@@ -30,7 +30,7 @@ def neighbourhood_score(shares: Tensor) -> Tensor:
     """Mean entropy of the softmax of each position's similarities to all, itself among them.
 
     Args:
-        shares: Softmax shares of some positions, (P, C).
+        shares: Softmax probabilities of some positions, (P, C).
     """
     own = F.normalize(shares, dim=1)
     near = (own @ own.T / TEMPERATURE).softmax(dim=1)

@@ -102,7 +102,7 @@ class TargetBatch:
     whole: WholeImages | None = None
 
 
-def _nobody(done: int) -> None:
+def not_told(done: int) -> None:
     """Nobody hears of the images that are read."""
 
 
@@ -120,7 +120,7 @@ class TargetImages:
 
     images: Images
     device: torch.device
-    tell: Callable[[int], None] = _nobody
+    tell: Callable[[int], None] = not_told
     alone: bool = False
 
     def __len__(self) -> int:

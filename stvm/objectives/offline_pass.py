@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from stvm.method.mixed_statistics import batch_norms
 from stvm.objectives.confidence_histogram import ConfidenceHistogram
 from stvm.objectives.label_store import LabelStore
-from stvm.objectives.objective import TargetImages
+from stvm.objectives.objective import Objective, TargetImages
 
 SAVE_S = 20.0
 """Least seconds between two saved states of a pass."""
@@ -30,6 +30,15 @@ Arrays = Mapping[str, NDArray[Any]]
 def nothing() -> Arrays:
     """No arrays: the pass changes nothing beside the labels."""
     return {}
+
+
+def takes_single_images(objective: Objective) -> bool:
+    """Whether the pass of an objective gives its network one image at a time.
+
+    So it does where running statistics follow each image, and where batch norm takes the statistics
+    of its input: several images would change both.
+    """
+    return objective.one_by_one or objective.given.label.bn == "batch"
 
 
 class OfflinePass:

@@ -41,7 +41,7 @@ def sure_labels(shares: Tensor, thresholds: NDArray[np.float64]) -> Tensor:
     """Predicted classes, 128 more below the threshold of the class, (N, H, W).
 
     Args:
-        shares: Softmax shares, (N, C, H, W).
+        shares: Softmax probabilities, (N, C, H, W).
         thresholds: Least confidence of a banked pixel of each class, (C,).
     """
     confidence, labels = shares.max(dim=1)
@@ -142,7 +142,7 @@ class RegionSurvey:
 
     @torch.no_grad()
     def shares_of(self, images: Tensor) -> Tensor:
-        """Softmax shares of the labelling network, (N, C, H, W)."""
+        """Softmax probabilities of the labelling network, (N, C, H, W)."""
         return self.given.label.logits(images)[1].softmax(dim=1)
 
     def compared(self, labels: Tensor, before: Path) -> Tensor:

@@ -3,12 +3,12 @@
 Loss: that of SHOT-IM + 0.3 times the cross-entropy to the labels, mean over all pixels.
 Labels: before each round the student, in eval mode, sees all target images. A feature gets a 1
 appended and is divided by its length. The centroid of a class is the mean of all features, weighted
-by the class's softmax shares; each feature gets the class of the centroid with the largest cosine.
-Then centroids are the means of the features with their label, and features are labelled again. A
-class with no more than `shot_least` labels (0) gets no centroid.
+by the class's softmax probabilities; each feature gets the class of the centroid with the largest
+cosine. Then centroids are the means of the features with their label, and features are labelled
+again. A class with no more than `shot_least` labels (0) gets no centroid.
 Source: github.com/tim-learn/SHOT (object/image_target.py), for images with one label each; labels
 are renewed 15 times there. A feature is here one position of the network's last feature map. The
-cosines are enlarged to the image bilinearly, as scores are, and the largest one labels a pixel.
+cosines are enlarged to the image bilinearly, as logits are, and the largest one labels a pixel.
 The release knows a bottleneck with 256 features before the classifier; here it is whatever the
 classifier of the network takes.
 Trained: as SHOT-IM, everything but the classifier.
@@ -135,7 +135,7 @@ class CentroidPass:
 
     @torch.no_grad()
     def features_of(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """Features of length 1 (N, D + 1, h, w), and softmax shares (N, C, h, w) of images."""
+        """Features of length 1 (N, D + 1, h, w), and probabilities (N, C, h, w) of images."""
         features = self.given.label.logits(images)[0]
         return with_unit_length(features), self.given.label.classify(features).softmax(dim=1)
 

@@ -16,6 +16,7 @@ from stvm.data.images import Images
 from stvm.files.scratch import own_folder
 from stvm.objectives.label_store import CropsWithLabels, LabelStore, image_size, round_folder
 from stvm.objectives.objective import Objective, TargetImages
+from stvm.objectives.offline_pass import takes_single_images
 from stvm.settings import PEERS, Settings
 from stvm.settings.rounds import refuse_more_rounds
 from stvm.training.builder import device_of
@@ -138,7 +139,7 @@ class OfflinePasses:
             self.store.restore_random()
         rounds = f" {number} of {self.adaptation.rounds}" if self.adaptation.rounds > 1 else ""
         tell = telling(self.progress, f"pass before round{rounds}", len(self.images))
-        alone = objective.given.label.bn == "batch"
+        alone = takes_single_images(objective)
         images = TargetImages(self.images, device_of(student), tell, alone)
         objective.begin_round(number, images, self.store)
         if self.store:

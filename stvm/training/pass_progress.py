@@ -5,6 +5,7 @@ from typing import Protocol, runtime_checkable
 
 from torch import Tensor
 
+from stvm.objectives.objective import not_told
 from stvm.training.loop import Progress
 
 
@@ -24,10 +25,6 @@ class HearsPasses(Protocol):
             KeyboardInterrupt: The pass is to end here.
         """
         ...
-
-
-def not_told(done: int) -> None:
-    """The progress of a pass of which nobody hears."""
 
 
 def telling(progress: Progress | None, what: str, total: int) -> Callable[[int], None]:

@@ -213,6 +213,19 @@ class Killed(BaseException):
     pass
 
 
+def killing(seen: SimpleNamespace, at: int) -> type[TargetImages]:
+    """Images that count how often one is read in `seen.images`, and are killed at a number."""
+
+    class Killing(TargetImages):
+        def image(self, index: int) -> torch.Tensor:
+            seen.images += 1
+            if seen.images == at:
+                raise Killed
+            return super().image(index)
+
+    return Killing
+
+
 @pytest.mark.parametrize("procedure", ["cbst", "crst", "iast", "urma", "hcl", "ld", "ldbe"])
 @pytest.mark.parametrize("at", [4, *(pytest.param(at, marks=pytest.mark.slow) for at in (1, 6, 9))])
 @pytest.mark.parametrize("together", [1, 2])
@@ -226,22 +239,16 @@ def test_a_killed_pass_ends_with_the_same_labels(
     monkeypatch.setattr(offline_pass, "SAVE_S", 0.0)
     seen = SimpleNamespace(images=0)
 
-    class Killing(TargetImages):
-        def image(self, index: int) -> torch.Tensor:
-            seen.images += 1
-            if seen.images == at:
-                raise Killed
-            return super().image(index)
-
+    killed_images = killing(seen, at)
     store = LabelStore(tmp_path / "killed", 5, SIZE, "me")
     surveys = procedure not in ("iast", "hcl")
     if surveys or at <= 5:
         with pytest.raises(Killed):
-            built(procedure, SHARP).objective.begin_round(1, Killing(Pictures(), CPU), store)
+            built(procedure, SHARP).objective.begin_round(1, killed_images(Pictures(), CPU), store)
     seen.images = 100
     again = LabelStore(tmp_path / "killed", 5, SIZE, "me")
     resumed = built(procedure, SHARP)
-    resumed.objective.begin_round(1, Killing(Pictures(), CPU), again)
+    resumed.objective.begin_round(1, killed_images(Pictures(), CPU), again)
     assert (np.stack([again.read(k).numpy() for k in range(5)]) == whole).all()
     for name, value in resumed.student.state_dict().items():
         assert torch.equal(value, statistics.student.state_dict()[name]), name

@@ -14,7 +14,7 @@ from stvm.objectives.label_store import LabelStore
 from stvm.objectives.objective import TargetImages
 from stvm.objectives.region_bank import RegionBank, free_place, rare_classes
 from stvm.objectives.region_survey import agreed_regions, agreements, rank_kept
-from tests.objectives.test_offline_labels import CPU, IMAGES, SHARP, SIZE, Killed, Pictures
+from tests.objectives.test_offline_labels import CPU, IMAGES, SHARP, SIZE, Killed, Pictures, killing
 from tests.objectives.test_offline_steps import C, built, start_network
 
 Values = NDArray[Any]
@@ -204,27 +204,21 @@ def test_a_killed_pass_ends_with_the_same_bank(
     monkeypatch.setattr(offline_pass, "SAVE_S", 0.0)
     seen = SimpleNamespace(images=0)
 
-    class Killing(TargetImages):
-        def image(self, index: int) -> torch.Tensor:
-            seen.images += 1
-            if seen.images == at:
-                raise Killed
-            return super().image(index)
-
+    killed_images = killing(seen, at)
     folder = tmp_path / "killed"
     if number == 2:
         surveyed(folder)
     if at <= (10 if number == 1 else 5):
         with pytest.raises(Killed):
-            surveyed(folder, number, Killing(Pictures(), CPU))
+            surveyed(folder, number, killed_images(Pictures(), CPU))
         seen.images = 100
-    again, found = surveyed(folder, number, Killing(Pictures(), CPU))
+    again, found = surveyed(folder, number, killed_images(Pictures(), CPU))
     assert (found == labels).all()
     for name, value in whole.objective.state_dict().items():
         if name != "scores":
             assert torch.equal(again.objective.state_dict()[name], value), name
     # A complete pass is not made again.
     seen.images = 200
-    third, _ = surveyed(folder, number, Killing(Pictures(), CPU))
+    third, _ = surveyed(folder, number, killed_images(Pictures(), CPU))
     assert seen.images == 200
     assert (third.objective.regions == whole.objective.regions).all()
