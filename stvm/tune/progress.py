@@ -54,6 +54,10 @@ class LineProgress(Callback):
         self._told: dict[str, float] = {}
         self._waited = -math.inf
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Nothing: no study reads the copy that Tune keeps, and a terminal's locks have no copy."""
+        return {}
+
     def __enter__(self) -> "LineProgress":
         return self
 

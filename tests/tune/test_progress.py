@@ -5,11 +5,13 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from ray import cloudpickle
 from rich.console import Console
 
 import stvm.tune.progress
 from stvm.tune.progress import LineProgress, TableProgress, reason_of_death, watcher
 from stvm.tune.remaining_time import RemainingTime
+from stvm.tune.sharing import Shared
 
 
 class Clock:
@@ -145,6 +147,14 @@ def test_the_table_shows_what_runs_and_ends_with_its_block(clock: Clock) -> None
     assert "label c" in seen and "30/60" in seen and "58 s" in seen
     assert "[1/4] label a  mIoU 50.0" in seen
     assert not shown.live.is_started
+
+
+def test_tune_can_keep_its_copy_of_a_table_on_a_terminal() -> None:
+    """As a Tuner does with its callbacks and its searcher before anything runs."""
+    console = Console(file=io.StringIO(), force_terminal=True)
+    with TableProgress(1, 1, "trial", [task("a")], console) as shown:
+        cloudpickle.dumps([shown, Shared([task("a")], 1, shown)])
+        assert "left 1" in text_of(shown)
 
 
 def test_a_pass_over_images_is_told_and_its_images_are_no_iterations(
