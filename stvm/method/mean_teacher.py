@@ -13,6 +13,7 @@ from stvm.errors import StvmError
 from stvm.method.checked_input import check_choice
 from stvm.method.label_views import Views, average_views, resized
 from stvm.method.mixed_statistics import MixedBatchNorm, batch_norms, refuse_one_value
+from stvm.method.moving_average import move_towards
 from stvm.networks import SegmentationNetwork, preserve_modes, upsample
 from stvm.networks.forward_mode import DEFAULT_FORWARD, ForwardMode, Pass
 
@@ -220,8 +221,7 @@ class MeanTeacher(nn.Module, Generic[Network]):
         """
         if iteration % self.period:
             return
-        for own, new in zip(self.network.parameters(), student.parameters(), strict=True):
-            own.lerp_(new, self.momentum)
+        move_towards(self.network, student, self.momentum)
         if self.bn in ("track", "keep"):
             return
         for kept, fresh in zip(self.network.buffers(), student.buffers(), strict=True):

@@ -43,13 +43,14 @@ from torch.nn import functional as F
 
 from stvm.data.classes import IGNORE_INDEX
 from stvm.errors import StvmError
+from stvm.method.moving_average import move_towards
 from stvm.networks import preserve_modes
 from stvm.objectives.dynamic_teacher import StudentScores
 from stvm.objectives.kept_cross_entropy import kept_pixels
 from stvm.objectives.label_store import LabelStore
 from stvm.objectives.objective import Given, Objective, TargetBatch, TargetImages
 from stvm.objectives.region_bank import RegionBank, rare_classes
-from stvm.objectives.region_survey import UNSURE, RegionSurvey
+from stvm.objectives.region_survey import UNSURE, RegionSurvey, labels_by_bound, shares_by
 
 MEMORY = 0.9
 """Weight of the old class shares chi in a batch."""
@@ -210,14 +211,10 @@ class DynamicTeacher(Objective):
         found = [self.bank.paste(image, chances, draws) for image in images]
         return torch.stack([one for one, _ in found]), torch.stack([one for _, one in found])
 
-    @torch.no_grad()
     def after_step(self, iteration: int) -> None:
         """Moves the teacher, if the student got better."""
-        if not self.scores.moves(self.images):
-            return
-        teacher, student = self.given.label.network, self.given.student
-        for own, new in zip(teacher.parameters(), student.parameters(), strict=True):
-            own.lerp_(new, self.momentum)
+        if self.scores.moves(self.images):
+            move_towards(self.given.label.network, self.given.student, self.momentum)
 
     def begin_round(self, number: int, images: TargetImages, labels: LabelStore | None) -> None:
         """Labels all target images by the teacher, and banks the regions."""
@@ -234,6 +231,10 @@ class DynamicTeacher(Objective):
         self.images = quiet = TargetImages(images.images, images.device)
         own = (self.regions, self.pasted_classes)
         self.bank = RegionBank(quiet, labels, *own, least=self.pixels, scale=self.scale)
+
+    def label_batch(self, images: Tensor) -> Tensor | None:
+        """Labels of images (N, 3, H, W) by thresholds of 1, as in the first round."""
+        return labels_by_bound(shares_by(self.given, images), images.new_ones(len(self.chi)))
 
     def measured(self) -> dict[str, Tensor | float]:
         """Shares of pixels with a label, and of pasted pixels."""

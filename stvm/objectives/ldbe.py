@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from stvm.method.mean_teacher import Labeller, frozen_copy
+from stvm.method.moving_average import move_towards
 from stvm.objectives.kept_cross_entropy import kept_pixels
 from stvm.objectives.label_store import LabelStore
 from stvm.objectives.ld import NegativeLearning
@@ -138,15 +139,11 @@ class MixedByMovingAverage(NegativeLearning):
         draws = np.random.default_rng((self.given.seed, 5, iteration))
         return [draws.permutation(self.given.num_classes).tolist() for _ in range(images)]
 
-    @torch.no_grad()
     def after_step(self, iteration: int) -> None:
         """Moves the average towards the student."""
         if not self.mixes:
             return
-        weight = 1 - decay_of(self.steps, self.decay)
-        pairs = zip(self.average.parameters(), self.given.student.parameters(), strict=True)
-        for own, new in pairs:
-            own.lerp_(new, weight)
+        move_towards(self.average, self.given.student, 1 - decay_of(self.steps, self.decay))
         self.steps += 1
 
     def networks(self) -> dict[str, nn.Module]:

@@ -44,9 +44,20 @@ def sure_labels(shares: Tensor, thresholds: NDArray[np.float64]) -> Tensor:
         shares: Softmax probabilities, (N, C, H, W).
         thresholds: Least confidence of a banked pixel of each class, (C,).
     """
-    confidence, labels = shares.max(dim=1)
     bound = torch.from_numpy(as_float32_bound(thresholds, strict=False)).to(shares.device)
+    return labels_by_bound(shares, bound)
+
+
+def labels_by_bound(shares: Tensor, bound: Tensor) -> Tensor:
+    """`sure_labels` with thresholds (C,) on the device of the probabilities."""
+    confidence, labels = shares.max(dim=1)
     return labels + UNSURE * (confidence < bound[labels])
+
+
+@torch.no_grad()
+def shares_by(given: Given, images: Tensor) -> Tensor:
+    """Softmax probabilities of the labelling network on images (N, 3, H, W), (N, C, H, W)."""
+    return given.label.logits(images)[1].softmax(dim=1)
 
 
 def agreements(labels: Tensor, before: Tensor, num_classes: int) -> Tensor:
@@ -140,10 +151,9 @@ class RegionSurvey:
         self.offline.write(lambda images: self.compared(self.shares_of(images).argmax(1), before))
         return agreed_regions(self.agreement, share) & (self.sure > 0)
 
-    @torch.no_grad()
     def shares_of(self, images: Tensor) -> Tensor:
         """Softmax probabilities of the labelling network, (N, C, H, W)."""
-        return self.given.label.logits(images)[1].softmax(dim=1)
+        return shares_by(self.given, images)
 
     def compared(self, labels: Tensor, before: Path) -> Tensor:
         """Labels (N, H, W) of the next images, after their comparison with those of before."""

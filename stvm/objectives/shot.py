@@ -25,7 +25,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from stvm.errors import StvmError
-from stvm.networks import upsample
+from stvm.networks import preserve_modes, upsample
 from stvm.objectives.kept_cross_entropy import kept_cross_entropy
 from stvm.objectives.label_store import LabelStore
 from stvm.objectives.objective import Given, TargetBatch, TargetImages
@@ -55,6 +55,61 @@ def cosines(features: Tensor, centroids: Tensor) -> Tensor:
     return found.masked_fill((centroids == 0).all(1).view(1, -1, 1, 1), -1.0)
 
 
+def weighted_sums(features: Tensor, weights: Tensor) -> Tensor:
+    """Weighted sums of features and, in the last column, the sums of the weights; (C, D + 1).
+
+    Args:
+        features: Features of length 1, (N, D, h, w).
+        weights: Weight of each position for each class, (N, C, h, w).
+    """
+    rows = features.double().movedim(1, -1).flatten(0, 2)
+    columns = torch.cat([rows, torch.ones_like(rows[:, :1])], dim=1)
+    return weights.double().movedim(1, 0).flatten(1) @ columns
+
+
+class Looks:
+    """What a batch of images gives to the pass of a round, at each of its three looks.
+
+    Args:
+        given: Networks and passes; the labelling network is the student.
+    """
+
+    def __init__(self, given: Given) -> None:
+        self.given = given
+
+    @torch.no_grad()
+    def maps(self, images: Tensor) -> Tensor:
+        """Features of images in eval mode, (N, D, h, w)."""
+        network = self.given.label.network
+        with preserve_modes(network):
+            network.eval()
+            return self.given.label.extract(images)
+
+    @torch.no_grad()
+    def soft(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Sums weighted by the student's probabilities, (C, D + 2), and its classes (N, h, w)."""
+        maps = self.maps(images)
+        features, shares = with_unit_length(maps), self.given.label.classify(maps).softmax(dim=1)
+        return weighted_sums(features, shares), shares.argmax(1)
+
+    def hard(self, images: Tensor, centroids: Tensor) -> tuple[Tensor, Tensor]:
+        """Sums over the positions of each label, (C, D + 2), and the labels (N, h, w).
+
+        Args:
+            images: Images, (N, 3, H, W).
+            centroids: Centroids by which positions are labelled, (C, D + 1).
+        """
+        features = with_unit_length(self.maps(images))
+        labels = cosines(features, centroids).argmax(1)
+        weights = F.one_hot(labels, self.given.num_classes).movedim(-1, 1)
+        return weighted_sums(features, weights), labels
+
+    def labels(self, images: Tensor, centroids: Tensor) -> Tensor:
+        """Labels of images by centroids (C, D + 1), (N, H, W)."""
+        near = cosines(with_unit_length(self.maps(images)), centroids)
+        return upsample(near, (images.shape[-2], images.shape[-1])).argmax(1)
+
+
 class Centroids:
     """Sums over the images from which class centroids follow.
 
@@ -62,8 +117,7 @@ class Centroids:
         num_classes: Number of classes, C.
 
     Attributes:
-        sums: Weighted sums of the features and, in the last column, their weights; (C, D + 1). It
-            has no columns before the first image.
+        sums: Their `weighted_sums`, (C, D + 1); without columns before the first image.
         counts: Positions that are labelled as each class, (C,).
     """
 
@@ -71,17 +125,14 @@ class Centroids:
         self.sums: Sums = np.zeros((num_classes, 0))
         self.counts: NDArray[np.int64] = np.zeros(num_classes, np.int64)
 
-    def add(self, features: Tensor, weights: Tensor, labels: Tensor) -> None:
+    def add(self, sums: Tensor, labels: Tensor) -> None:
         """Adds positions.
 
         Args:
-            features: Features of length 1, (N, D, h, w).
-            weights: Weight of each position for each class, (N, C, h, w).
-            labels: Class of each position, (N, h, w).
+            sums: Their `weighted_sums`, (C, D + 1).
+            labels: Class of each position, any shape.
         """
-        rows = features.double().movedim(1, -1).flatten(0, 2)
-        columns = torch.cat([rows, torch.ones_like(rows[:, :1])], dim=1)
-        more = (weights.double().movedim(1, 0).flatten(1) @ columns).cpu().numpy()
+        more = sums.cpu().numpy()
         self.sums = more if not self.sums.size else self.sums + more
         self.counts = self.counts + np.bincount(
             labels.flatten().cpu().numpy(), minlength=len(self.counts)
@@ -115,6 +166,7 @@ class CentroidPass:
 
     def __init__(self, given: Given, images: TargetImages, labels: LabelStore, least: int) -> None:
         self.given = given
+        self.looks = Looks(given)
         self.least = least
         self.stages = {name: Centroids(given.num_classes) for name in ("soft", "hard")}
         for name, stage in self.stages.items():
@@ -133,33 +185,21 @@ class CentroidPass:
         sums = {f"{name}_sums": stage.sums for name, stage in self.stages.items()}
         return sums | {f"{name}_counts": stage.counts for name, stage in self.stages.items()}
 
-    @torch.no_grad()
-    def features_of(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """Features of length 1 (N, D + 1, h, w), and probabilities (N, C, h, w) of images."""
-        features = self.given.label.logits(images)[0]
-        return with_unit_length(features), self.given.label.classify(features).softmax(dim=1)
-
     def add_soft(self, images: Tensor) -> None:
-        """Adds images to the centroids whose weights are the student's shares."""
-        features, shares = self.features_of(images)
-        self.stages["soft"].add(features, shares, shares.argmax(1))
+        """Adds images to the centroids whose weights are the student's probabilities."""
+        self.stages["soft"].add(*self.looks.soft(images))
 
     def add_hard(self, images: Tensor) -> None:
         """Adds images to the centroids of the labels by the soft ones."""
-        features, _ = self.features_of(images)
-        labels = self.nearest("soft", features).argmax(1)
-        weights = F.one_hot(labels, self.given.num_classes).movedim(-1, 1)
-        self.stages["hard"].add(features, weights, labels)
+        self.stages["hard"].add(*self.looks.hard(images, self.values("soft")))
 
     def labels_of(self, images: Tensor) -> Tensor:
         """Labels of images by the hard centroids, (N, H, W)."""
-        features, _ = self.features_of(images)
-        size = (images.shape[-2], images.shape[-1])
-        return upsample(self.nearest("hard", features), size).argmax(1)
+        return self.looks.labels(images, self.values("hard"))
 
-    def nearest(self, name: str, features: Tensor) -> Tensor:
-        """Cosines of features to the centroids of a stage, (N, C, h, w)."""
-        return cosines(features, self.stages[name].values(self.least, features.device))
+    def values(self, name: str) -> Tensor:
+        """The centroids of a stage, (C, D + 1)."""
+        return self.stages[name].values(self.least, self.given.device)
 
 
 class Shot(ShotIM):
@@ -194,6 +234,15 @@ class Shot(ShotIM):
         if number == 1:
             super().begin_round(number, images, None)
         CentroidPass(self.given, images, labels, self.least).run()
+
+    def label_batch(self, images: Tensor) -> Tensor | None:
+        """Labels of images (N, 3, H, W), after the other looks of the pass at them."""
+        super().label_batch(images)
+        looks = Looks(self.given)
+        sums, _ = looks.soft(images)
+        centroids = sums[:, :-1].float()
+        looks.hard(images, centroids)
+        return looks.labels(images, centroids)
 
     def losses(self, batch: TargetBatch, iteration: int) -> Iterator[Tensor]:
         """The loss of the whole batch."""

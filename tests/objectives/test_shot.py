@@ -17,7 +17,7 @@ from stvm.errors import StvmError
 from stvm.objectives import offline_pass
 from stvm.objectives.label_store import LabelStore
 from stvm.objectives.objective import TargetBatch, TargetImages
-from stvm.objectives.shot import Centroids, cosines, with_unit_length
+from stvm.objectives.shot import Centroids, cosines, weighted_sums, with_unit_length
 from stvm.settings import Settings
 from stvm.training.peer_builder import own_values
 from tests.objectives.test_offline_labels import CPU, IMAGES, SHARP, SIZE, Killed, Pictures
@@ -89,7 +89,7 @@ def test_centroids_by_hand() -> None:
     weights = torch.tensor([[0.75, 0.5], [0.25, 0.5], [0.0, 0.0]]).view(1, 3, 1, 2)
     found = Centroids(3)
     for _ in range(2):
-        found.add(features, weights, torch.tensor([[[0, 1]]]))
+        found.add(weighted_sums(features, weights), torch.tensor([[[0, 1]]]))
     values = found.values(0, CPU)
     torch.testing.assert_close(values[0], expected @ torch.tensor([0.6, 0.4]))
     torch.testing.assert_close(values[1], expected @ torch.tensor([1 / 3, 2 / 3]))
