@@ -21,6 +21,8 @@ _MEASURES = {
     "distance": "mean distance",
     "banked": "patches banked so far",
     "pasted": "share of the image pasted over",
+    "kept": "share of pixels that an objective labels",
+    "teacher_moves": "moves of the teacher so far",
     "rate": "effective learning rate",
 }
 _HATCHES = ("", "//", "..", "\\\\")

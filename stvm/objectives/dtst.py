@@ -162,7 +162,7 @@ class DynamicTeacher(Objective):
         self.regions: NDArray[np.bool_] = np.zeros((0, given.num_classes), np.bool_)
         self.pasted_classes: NDArray[np.int64] = np.zeros(0, np.int64)
         self.bank: RegionBank | None = None
-        self.shares: dict[str, Tensor | float] = {}
+        self.values: dict[str, Tensor | float] = {}
 
     def student_scores(self, images: Tensor) -> Tensor:
         """Logits (N, C, h, w) of the student in eval mode, not enlarged."""
@@ -176,7 +176,7 @@ class DynamicTeacher(Objective):
         images, pasted = self.paste(self.given.augment(batch.images), iteration)
         found, unlikely = self.targets(batch, iteration)
         labels = torch.where(kept_pixels(pasted), pasted, found)
-        self.shares = {
+        self.values = {
             "kept": kept_pixels(labels).float().mean(),
             "pasted": kept_pixels(pasted).float().mean(),
         }
@@ -213,7 +213,9 @@ class DynamicTeacher(Objective):
 
     def after_step(self, iteration: int) -> None:
         """Moves the teacher, if the student got better."""
-        if self.scores.moves(self.images):
+        moves = self.scores.moves(self.images)
+        self.values["teacher_moves"] = float(moves)
+        if moves:
             move_towards(self.given.label.network, self.given.student, self.momentum)
 
     def begin_round(self, number: int, images: TargetImages, labels: LabelStore | None) -> None:
@@ -237,8 +239,8 @@ class DynamicTeacher(Objective):
         return labels_by_bound(shares_by(self.given, images), images.new_ones(len(self.chi)))
 
     def measured(self) -> dict[str, Tensor | float]:
-        """Shares of pixels with a label, and of pasted pixels."""
-        return self.shares
+        """Shares of pixels with a label and of pasted pixels, and moves of the teacher: 0 or 1."""
+        return self.values
 
     def state_dict(self) -> dict[str, Any]:
         """Class shares, the student's scores, and the table of the bank."""

@@ -18,6 +18,8 @@ CLASSES = "2026-11-26 09:00"
 """Correspondence of the source model's classes to the target's."""
 OBJECTIVES = "2026-11-26 13:00"
 """Objectives beside STvM."""
+MOVES = "2026-11-26 18:40"
+"""Moves of a teacher that an objective moves itself."""
 ASSUMED = "2026-11-26 15:20"
 """Origin of class names that nothing gives."""
 

@@ -11,6 +11,7 @@ from stvm.records.field_about import (
     ASSUMED,
     CLASSES,
     FRACTION,
+    MOVES,
     NATS,
     OBJECTIVES,
     SCENARIOS,
@@ -152,6 +153,10 @@ class Activity(TypedDict, total=False):
     kept: Annotated[
         float, About("mean share of pixels that an objective labels", FRACTION, OBJECTIVES)
     ]
+    teacher_moves: Annotated[
+        float,
+        About("mean moves of a teacher in an iteration, where the objective moves it", "", MOVES),
+    ]
 
 
 class CurvePoint(TypedDict, total=False):
@@ -175,6 +180,10 @@ class CurvePoint(TypedDict, total=False):
     kept: Annotated[
         float | None,
         About("share of pixels that an objective labels", FRACTION, OBJECTIVES),
+    ]
+    teacher_moves: Annotated[
+        float | None,
+        About("moves of a teacher so far, where the objective moves it", "moves", MOVES),
     ]
 
 

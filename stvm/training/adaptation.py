@@ -156,7 +156,7 @@ class Training:
         self.finite.check_loss(iteration, values.loss)
         if iteration % self.every:
             return None
-        self.log.curve.append(values.point(iteration))
+        self.log.curve.append(values.point(iteration, self.tally.sums))
         self.log.banked.append(list(values.banked))
         return self.measure(iteration)
 

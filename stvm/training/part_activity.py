@@ -6,7 +6,7 @@ from typing import Any
 
 from torch import Tensor
 
-from stvm.settings import Settings
+from stvm.settings import PEERS, Settings
 
 LOW_WEIGHT = 0.1
 """Mean weight below which MGS mainly lowers the learning rate."""
@@ -34,6 +34,9 @@ class Tally:
         """
         self.steps += 1
         for name, value in {**measured, "rate": rate}.items():
+            if self.steps > 1 and name not in self.sums:
+                # The state of an earlier version did not count it from the start.
+                continue
             more = value.double() if isinstance(value, Tensor) else value
             # Not in place: a sum from a saved state is on the CPU and has to move to the device.
             self.sums[name] = self.sums.get(name, 0.0) + more
@@ -56,11 +59,12 @@ def idle_parts(settings: Settings, means: dict[str, float]) -> list[str]:
         means: Means over its iterations, by name.
     """
     method, training = settings.method, settings.training
+    moves = means.get("teacher_moves", training.iterations // method.ema_period)
     blurs = method.blur_probability > 0
     jitters = method.aug_probability > 0 and method.aug_strength > 0
     found = {
         "Aug changed no image": method.aug and not (blurs or jitters),
-        "MT never moved the teacher": method.mt and method.ema_period > training.iterations,
+        "MT never moved the teacher": method.mt and moves == 0,
         "the metric network was given no pixel": (
             (method.mgs or method.mocm or method.metric_alongside) and means["metric_pixels"] == 0
         ),
@@ -69,6 +73,7 @@ def idle_parts(settings: Settings, means: dict[str, float]) -> list[str]:
         ),
         "no pixel had a label": means.get("kept") == 0,
         "MOCM pasted nothing": method.mocm and means["pasted"] == 0,
+        "no region was pasted": method.procedure in PEERS and means.get("pasted") == 0,
     }
     return [what for what, is_so in found.items() if is_so]
 

@@ -10,6 +10,9 @@ from stvm.settings import Settings
 from stvm.training.part_activity import MEASURED, effective_rate
 from stvm.training.peer_builder import PeerReport
 
+COUNTED = ("teacher_moves",)
+"""Values that the curve has summed up to its point."""
+
 
 @dataclass(frozen=True)
 class StepValues:
@@ -29,9 +32,16 @@ class StepValues:
     rate: Tensor | float
     banked: tuple[int, ...] = ()
 
-    def point(self, iteration: int) -> dict[str, float]:
-        """A point of the curve; a GPU has to be waited for."""
-        values = {name: float(value) for name, value in self.curve.items()}
+    def point(self, iteration: int, sums: Mapping[str, Tensor | float]) -> dict[str, float]:
+        """A point of the curve; a GPU has to be waited for.
+
+        Args:
+            iteration: Number of the iteration.
+            sums: Sums of the averaged values over the training so far, by name.
+        """
+        counted = {name: sums[name] for name in COUNTED if name in sums}
+        curve = {n: value for n, value in self.curve.items() if n not in COUNTED} | counted
+        values = {name: float(value) for name, value in curve.items()}
         return {"iteration": iteration} | values | {"rate": float(self.rate)}
 
 

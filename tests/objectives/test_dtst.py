@@ -231,6 +231,7 @@ def test_four_steps_are_those_of_the_twin(size: tuple[int, int]) -> None:
         assert report.loss.item() == pytest.approx(loss.item(), rel=1e-5)
         kept = float((labels != 255).float().mean())
         assert float(report.measured["kept"]) == pytest.approx(kept) and 0.05 < kept < 0.95
+        before = moves
         if len(seen) >= 2:
             modes = [m.training for m in twin.student.modules()]
             rose = [score(images, k) > old for images, k, old in seen]
@@ -242,7 +243,8 @@ def test_four_steps_are_those_of_the_twin(size: tuple[int, int]) -> None:
                     own.data = 0.7 * own.data + 0.3 * new.data
         objective: Any = made.objective
         assert len(objective.scores.seen) == len(seen)
-    assert moves
+        assert report.measured["teacher_moves"] == moves - before
+    assert 0 < moves < 4
     assert_same(made, twin)
     for name, value in teacher.state_dict().items():
         torch.testing.assert_close(made.teacher.state_dict()[name], value, rtol=1e-4, atol=1e-6)

@@ -30,6 +30,7 @@ RARE = {
     "result.correspondence.assumed",
     *("run.images_sha256", "run.images_content", "run.state_set_aside"),
     *("run.network_package", "result.parts.kept", "result.curve[].kept"),
+    *("result.parts.teacher_moves", "result.curve[].teacher_moves"),
 }
 """Fields of trials on a user's files, in other classes or with a network of a library, of one
 whose kept state is of another version, and of objectives with labels."""

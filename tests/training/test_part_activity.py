@@ -40,6 +40,10 @@ MEANS = {"reliability": 0.4, "metric_pixels": 3.0, "pasted": 0.1}
         ({"ema_period": 100, "iterations": 100}, {}, ""),
         ({"aug_strength": 0.0, "blur_probability": 0.0}, {}, "Aug changed no image"),
         ({"aug_strength": 0.0}, {}, ""),
+        ({"procedure": "dtst", "iterations": 99}, {"teacher_moves": 0.02}, ""),
+        ({"procedure": "dtst"}, {"teacher_moves": 0.0}, "MT never moved the teacher"),
+        ({"procedure": "dtst"}, {"teacher_moves": 0.1, "pasted": 0.0}, "no region was pasted"),
+        ({"procedure": "cotta", "ema_period": 1001}, {}, "MT never moved the teacher"),
     ],
 )
 def test_the_rules(changes: dict[str, Any], means: dict[str, float], told: str) -> None:
@@ -61,6 +65,28 @@ def test_sums_of_a_kept_state_go_on_on_the_device_of_the_step() -> None:
     again = Tally(7, {name: one.clone() for name in NAMES})
     again.see(dict.fromkeys(MEASURED, torch.tensor(3.0)), torch.tensor(9.0))
     assert again.means()["distance"] == 4 / 8 and again.means()["rate"] == 10 / 8
+
+
+def test_moves_of_a_teacher_are_summed_in_the_curve_and_averaged_in_the_parts() -> None:
+    """A state from a version that did not count them goes on without them."""
+    tally, settings = Tally(), Settings().replace(procedure="dtst")
+    points = []
+    for iteration, moved in enumerate((0.0, 1.0, 0.0, 1.0, 1.0), start=1):
+        measured: dict[str, torch.Tensor | float] = {"pasted": 0.1 * iteration}
+        report = PeerReport(torch.tensor(2.0), measured | {"teacher_moves": moved})
+        values = step_values(report, settings, 0.5)
+        tally.see(values.averaged, values.rate)
+        points.append(values.point(iteration, tally.sums))
+    assert [point["teacher_moves"] for point in points] == [0, 1, 1, 2, 3]
+    assert points[3] == {
+        **{"iteration": 4, "loss": 2.0, "pasted": pytest.approx(0.4)},
+        **{"teacher_moves": 2.0, "rate": 0.5},
+    }
+    assert tally.means()["teacher_moves"] == 3 / 5
+    older = Tally(7, {"pasted": 0.7, "rate": 3.5})
+    older.see(values.averaged, values.rate)
+    assert older.means() == {"pasted": pytest.approx(1.2 / 8), "rate": 0.5}
+    assert "teacher_moves" not in values.point(8, older.sums)
 
 
 def test_a_trial_that_never_banks_says_so_in_its_record_and_in_status(
@@ -159,6 +185,6 @@ def test_table_iv_shows_the_control_below_the_others_against_stvm_raw(tmp_path: 
 def test_a_step_of_another_objective_tells_its_loss_its_values_and_the_rate() -> None:
     report = PeerReport(torch.tensor(2.5), {"kept": torch.tensor(0.25)})
     values = step_values(report, tiny().replace(procedure="minent"), 0.01)
-    assert values.point(7) == {"iteration": 7, "loss": 2.5, "kept": 0.25, "rate": 0.01}
+    assert values.point(7, {}) == {"iteration": 7, "loss": 2.5, "kept": 0.25, "rate": 0.01}
     assert float(values.loss) == 2.5 and dict(values.averaged) == {"kept": torch.tensor(0.25)}
     assert values.banked == ()
