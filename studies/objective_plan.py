@@ -62,7 +62,10 @@ def all_candidates(given: Mapping[str, str] | None = None) -> list[Candidate]:
 
 
 def _changes_of_rows(procedure: str, given: Mapping[str, str]) -> dict[str, dict[str, Any]]:
-    """Settings of each row of an objective, without a given one that only other rows use."""
+    """Settings of each row of an objective, without a given one that only other rows use.
+
+    A given one that no row uses stays, so that the settings refuse it and say why.
+    """
     own: dict[str, Any] = {n: value for n, value in given.items() if n in fields_of(procedure)}
     usual, named = expected(procedure), PEERS[procedure].rows or {procedure: {}}
     rows = {row: own | dict(changes) for row, changes in named.items()}

@@ -99,7 +99,8 @@ def score(
 
     from stvm.trial.inputs import check_inputs
     from stvm.trial.recorded_name import named, refuse_other_files
-    from stvm.trial.run_and_record import run_and_record, source_row
+    from stvm.trial.run_and_record import run_and_record
+    from stvm.trial.source_figure import source_row
 
     results, contents = Results(options.results), Contents(options.cache)
     row = named(source_row(settings), results, contents)

@@ -72,6 +72,7 @@ def refuse_idle_values(values: Values, usual: Values) -> None:
                 f"{name}={values[name]} has no effect with {told}: leave it out, or change "
                 + " or ".join(where)
             )
+    _refuse_idle_threshold(values, usual)
     for one in _CAPPED:
         share, most = f"{one}_share", f"{one}_share_most"
         if values[share] > values[most]:
@@ -79,3 +80,13 @@ def refuse_idle_values(values: Values, usual: Values) -> None:
                 f"{share}={values[share]} is above {most}={values[most]}: lower {share}, or raise "
                 + most
             )
+
+
+def _refuse_idle_threshold(values: Values, usual: Values) -> None:
+    """Refuse a share of the largest confidence that gives no threshold above the least one."""
+    most, least = values["dtst_most"], values["dtst_least"]
+    if least >= most != usual["dtst_most"]:
+        raise ValueError(
+            f"dtst_most={most} has no effect with dtst_least={least}, which all thresholds then "
+            "are: raise dtst_most, or lower dtst_least"
+        )

@@ -27,6 +27,7 @@ from stvm.trial.metric_network_files import save_metric
 from stvm.trial.peak_memory import PeakMemory
 from stvm.trial.recorded_name import images_of, named
 from stvm.trial.run import Outcome, run_trial
+from stvm.trial.source_figure import recorded_source_miou, source_row
 
 
 def run_and_record(
@@ -179,12 +180,10 @@ class _NewTrial:
 
     def _source_score(self, outcome: Outcome) -> dict[str, float]:
         """mIoU of the source model, once the trial that measures it has a record."""
-        row = source_row(self.settings)
-        if row == self.settings:
+        if source_row(self.settings) == self.settings:
             return {"miou": outcome.result["miou"]}
-        row = named(row, self.results, self.contents)
-        record = self.results.read(row.hash())
-        return {"miou": record.miou} if record and record.miou is not None else {}
+        miou = recorded_source_miou(self.settings, self.results, self.contents)
+        return {} if miou is None else {"miou": miou}
 
     def _resumed(self) -> Run:
         """Facts about an interruption, if there was one."""
@@ -195,12 +194,6 @@ class _NewTrial:
         if self.checkpoint.set_aside:
             run["state_set_aside"] = str(self.checkpoint.set_aside)
         return run
-
-
-def source_row(settings: Settings) -> Settings:
-    """Settings of the trial that measures the source model as it is: the tables' row Source."""
-    off = dict.fromkeys(("st", "aug", "mt", "mgs", "mocm"), False)
-    return settings.replace(procedure="adapt", **off).canonical()
 
 
 def _circumstances(started: str, clock: float, device: torch.device) -> Run:

@@ -32,7 +32,8 @@ from stvm.settings.presets import PRESETS
 from stvm.source_model.ensure import ensure_source
 from stvm.source_model.location import source_path
 from stvm.trial.recorded_name import named
-from stvm.trial.run_and_record import run_and_record, source_row
+from stvm.trial.run_and_record import run_and_record
+from stvm.trial.source_figure import source_row
 from tests.helpers.tiny_datasets import make_gta5
 from tests.helpers.tiny_settings import ASSIGNMENTS, SMALL_SCENARIO, tiny
 from tests.trial.test_trial import make_folder

@@ -8,6 +8,7 @@ import torch
 
 from stvm.errors import StvmError
 from stvm.objectives.balanced_labels import share_of_round
+from stvm.objectives.dtst import kept_labels
 from stvm.objectives.objective import TargetBatch
 from stvm.search.space import find_parameters
 from stvm.settings import PEERS, Settings, field_of
@@ -88,6 +89,27 @@ def test_a_first_share_above_the_largest_is_refused_and_never_searched(name: str
     (found,) = find_parameters([f"{name}_share"], base)
     assert (found.low, found.high, found.log) == (0.05, 0.5, True)
     assert len(found.grid) == 4
+
+
+@pytest.mark.parametrize("least", [0.4, 0.5, 1.0])
+def test_a_share_of_the_confidence_below_the_least_threshold_is_refused(least: float) -> None:
+    """All thresholds are then the least one, whatever the confidences and class shares."""
+    told = f"dtst_most=0.4 has no effect with dtst_least={least}, which"
+    with pytest.raises(StvmError, match=re.escape(told)):
+        Settings().replace(procedure="dtst", dtst_most=0.4, dtst_least=least)
+    Settings().replace(procedure="dtst", dtst_least=1.0)
+    Settings().replace(procedure="dtst", dtst_most=0.41, dtst_least=0.4)
+    draws = torch.Generator().manual_seed(0)
+    shares = (4 * torch.randn(2, C, 16, 16, generator=draws)).softmax(1)
+    kept = [
+        kept_labels(shares, torch.tensor(chi), most=most, least=least, rare=0.001)
+        for chi in ((0.3, 0.2, 1e-4, 1e-3, 0.05), (1.0,) * C)
+        for most in (0.4, 0.1)
+    ]
+    assert all(torch.equal(one, kept[0]) for one in kept)
+    assert (shares.max(1).values > least)[kept[0] != 255].all() and (kept[0] == 255).any()
+    other = kept_labels(shares, torch.ones(C), most=0.9, least=0.4, rare=0.001)
+    assert not torch.equal(other, kept[0])
 
 
 @pytest.mark.parametrize(

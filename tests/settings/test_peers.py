@@ -10,7 +10,7 @@ from stvm.errors import StvmError
 from stvm.settings import GROUPS, PEERS, Settings, field_of, is_hashed_if_changed
 from stvm.settings.peer_limits import TOGGLES
 from stvm.settings.presets import PRESETS, find_preset
-from stvm.trial.run_and_record import source_row
+from stvm.trial.source_figure import source_row
 from tests.helpers.tiny_settings import tiny
 
 

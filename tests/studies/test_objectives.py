@@ -212,6 +212,11 @@ def test_settings_of_an_objective_reach_its_rows_alone(
         (["TENT"], "cbst_share=0.3", "leave it out, or add CBST"),
         (["CBST"], "cbst_share=0.6", "cbst_share=0.6 is above cbst_share_most=0.5"),
         (["URMA"], "urma_consistency=0 urma_decoders=2", "no effect with urma_consistency=0"),
+        (
+            ["SRDA"],
+            "srda_class_weights=equal srda_floor=0.02",
+            "srda_floor=0.02 has no effect with srda_class_weights=equal: leave it out, or change",
+        ),
     ],
 )
 def test_a_setting_that_no_row_uses_is_refused(
