@@ -14,7 +14,7 @@ from pathlib import Path
 
 from studies.study_options import options_of, study_parser
 from stvm.data.fingerprints import Contents
-from stvm.errors import StvmError
+from stvm.errors import StvmError, kept_from
 from stvm.files import refuse_file, refuse_unwritable
 from stvm.records.passed_over import going_on
 from stvm.records.results import Results
@@ -185,6 +185,9 @@ def run_command(
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except PermissionError as error:
+        print(f"error: {kept_from(error)}", file=sys.stderr)
+        return 2
     except StvmError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

@@ -92,7 +92,10 @@ def objective_rows(here: Settings, rows: Sequence[str]) -> Iterator[tuple[str, S
             raise unknown("row", name, candidates)
         settings = here.replace(**candidates[name].changes)
         if colon:
-            settings = settings.replace(lr=rate)
+            try:
+                settings = settings.replace(lr=rate)
+            except StvmError as error:
+                raise StvmError(f"--rows {text}: {error}; write it as in CBST:5e-5") from None
             name = f"{name}, lr={settings.training.lr:g}"
         yield name, settings
 

@@ -1,6 +1,7 @@
 """Errors that a user can cause or meet. Each message is one line and says what to do."""
 
 import difflib
+import os
 from collections.abc import Iterable
 
 
@@ -11,10 +12,19 @@ class StvmError(Exception):
 def unknown(what: str, name: str, names: Iterable[str]) -> StvmError:
     """The error for an unknown name. It proposes the nearest known name and lists all."""
     known = list(names)
-    near = difflib.get_close_matches(name, known, n=1, cutoff=0.0)[0]
+    # Capital letters are ignored: CBST is nearer to cbst than MinEnt is.
+    lowered = {other.lower(): other for other in reversed(known)}
+    near = lowered[difflib.get_close_matches(name.lower(), lowered, n=1, cutoff=0.0)[0]]
     return StvmError(
         f"unknown {what} '{name}': did you mean '{near}'? there are {', '.join(known)}"
     )
+
+
+def kept_from(error: PermissionError) -> str:
+    """A file or folder that the system keeps from this user, as one line with what to do."""
+    path = f"{os.fsdecode(error.filename)}: " if error.filename else ""
+    reason = error.strerror or one_line(error)
+    return f"{path}{reason}; ask its owner for access, or name another file or folder"
 
 
 def one_line(error: BaseException) -> str:

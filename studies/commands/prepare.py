@@ -19,7 +19,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from studies.arguments import positive
 from stvm.data.images import evenly_spaced
-from stvm.data.inspection import Files, sampled_slip
+from stvm.data.inspection import Files, sampled
 from stvm.data.published.array_cache import DecodedArray
 from stvm.data.published.cache_writer import Watch, check_room, fill, gigabytes, missing_items
 from stvm.data.published.decode import Size
@@ -28,6 +28,7 @@ from stvm.data.published.published_images import source_part, target_part
 from stvm.data.published.splits import DatasetSplit
 from stvm.durations import duration
 from stvm.errors import StvmError
+from stvm.files import refuse_file
 from stvm.settings import PUBLISHED, Settings, parse_assignments
 from stvm.settings.presets import PRESETS, find_preset
 from stvm.source_model.location import source_path
@@ -70,7 +71,8 @@ def needs(settings: Settings, cache: Path) -> list[Need]:
     found = []
     model = source_path(settings, cache)
     if settings.source.source_checkpoint:
-        print(f"source: not needed, as source_checkpoint={model} is given", flush=True)
+        absent = "" if model.is_file() else "; no such file yet: a study needs it"
+        print(f"source: not needed, as source_checkpoint={model} is given{absent}", flush=True)
     elif model.exists():
         print(f"source: not needed, as its model is trained: {model}", flush=True)
     else:
@@ -98,6 +100,9 @@ def check(need: Need, cache: Path) -> list[DecodedArray]:
     if need.labelled:
         found += f", {len(part.labels(images)):,} labels"
         stores.append(DecodedArray(cache, part, "labels", need.size, images))
+    for store in stores:
+        # Refuses an array that is whole by its index and damaged all the same.
+        store.open()
     note = "" if len(images) == part.official else ": NOT the published number"
     if part.lacks_split_file:
         note += f"; no {part.layout.split_file}, all are for training"
@@ -105,17 +110,27 @@ def check(need: Need, cache: Path) -> list[DecodedArray]:
     return stores
 
 
-def look_at_labels(need: Need, trust: bool) -> None:
+def look_at_labels(need: Need, trust: bool, strict: bool) -> None:
     """Look at some labels of a split, in a few seconds, for ids that mean something else.
 
+    Args:
+        need: the split.
+        trust: whether labels of another numbering are accepted.
+        strict: whether one label that cannot be used is refused; else all must be so, and the
+            others are named when they are decoded.
+
     Raises:
-        StvmError: they cannot be right and are not to be trusted.
+        StvmError: they cannot be right and are not to be trusted, or cannot be used.
     """
     images = need.part.images()
     rows = [images[row] for row in evenly_spaced(len(images), SAMPLED_LABELS)]
     labels, layout = need.part.labels(rows), need.part.layout.name
     what = f"{need.role} {need.part.split}"
-    found = sampled_slip(Files(what, "labels", tuple(rows), tuple(labels), layout=layout))
+    files = Files(what, "labels", tuple(rows), tuple(labels), layout=layout)
+    faults, found = sampled(files)
+    if faults and (strict or len(faults) == len(rows)):
+        more = f" (and {len(faults) - 1} more of {len(rows)} labels looked at)"
+        raise StvmError(f"{faults[0]}{more if len(faults) > 1 else ''}")
     if found is None:
         return
     slip, place = found
@@ -124,7 +139,9 @@ def look_at_labels(need: Need, trust: bool) -> None:
     print(f"warning: {place}: {slip.text}", flush=True)
 
 
-def check_all(found: Sequence[Need], cache: Path, trust: bool = False) -> list[DecodedArray] | None:
+def check_all(
+    found: Sequence[Need], cache: Path, trust: bool = False, strict: bool = False
+) -> list[DecodedArray] | None:
     """The results of `check` for all; None where one is refused, after all were looked at."""
     stores: list[DecodedArray] = []
     refused: dict[str, str] = {}
@@ -132,7 +149,7 @@ def check_all(found: Sequence[Need], cache: Path, trust: bool = False) -> list[D
         try:
             made = check(need, cache)
             if need.labelled and not made[-1].is_whole():
-                look_at_labels(need, trust)
+                look_at_labels(need, trust, strict)
             stores += made
         except StvmError as error:
             missing = need.role == "source" and not need.part.image_folder().is_dir()
@@ -237,7 +254,9 @@ def run(options: argparse.Namespace) -> int:
             f"dataset={settings.data.dataset} needs no preparing: choose a preset of, or set, "
             f"dataset={', '.join(PUBLISHED)}"
         )
-    stores = check_all(needs(settings, options.cache), options.cache, options.trust_labels)
+    refuse_file(options.cache, "--cache")
+    wanted = needs(settings, options.cache)
+    stores = check_all(wanted, options.cache, options.trust_labels, strict=options.check)
     if stores is None:
         return 2
     show_sizes(stores)

@@ -36,7 +36,7 @@ from PIL import Image
 from stvm.data.corruptions import KINDS, LIBRARY, Corruption, load_library
 from stvm.data.folder import image_paths, label_paths
 from stvm.data.image_files import read_rgb
-from stvm.errors import StvmError
+from stvm.errors import StvmError, kept_from
 
 MANIFEST = "corruption.json"
 
@@ -181,6 +181,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         corruption = Corruption(tuple(given.kinds), given.severity, given.seed)
         make_task(given.src, given.dst, corruption, given.val_share)
+    except PermissionError as error:
+        print(f"error: {kept_from(error)}", file=sys.stderr)
+        return 1
     except OSError as error:
         print(f"error: cannot write {given.dst}: {error}; make room, remove it", file=sys.stderr)
         return 1

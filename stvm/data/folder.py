@@ -18,7 +18,7 @@ from stvm.data.listed_images import (
     of_other_kinds,
     pictures_in,
 )
-from stvm.data.path_hints import composed, did_you_mean, near
+from stvm.data.path_hints import composed, did_you_mean, near, why_no_folder
 from stvm.errors import StvmError
 
 LAYOUT = "<root>/<split>/images/NAME.{png,jpg,jpeg}"
@@ -132,7 +132,10 @@ def image_paths(root: Path, split: str) -> list[Path]:
     for part, what in ((root, "data root"), (root / split, "split"), (folder, "images folder")):
         if not part.is_dir():
             other = did_you_mean(root, lambda place: (place / split / "images").is_dir())
-            raise StvmError(f"{part}: {what} is not a folder; the layout must be {LAYOUT}{other}")
+            raise StvmError(
+                f"{part}: {what} is not a folder{why_no_folder(part)}; the layout must be {LAYOUT}"
+                f"{other}"
+            )
     paths = pictures_in(folder)
     if not paths:
         raise StvmError(

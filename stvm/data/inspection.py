@@ -157,11 +157,13 @@ def check_contents(files: Sequence[Files], cache: Path | None) -> list[str]:
     return lines
 
 
-def sampled_slip(files: Files) -> tuple[Slip, str] | None:
-    """A likely mistake in the labels and its place; unreadable files are left out."""
-    facts = [fact for _, fact in map(check_file, files.checks()) if not isinstance(fact, str)]
+def sampled(files: Files) -> tuple[list[str], tuple[Slip, str] | None]:
+    """A line for each label that cannot be used; a likely mistake in the others and its place."""
+    found = [fact for _, fact in map(check_file, files.checks())]
+    facts = [fact for fact in found if not isinstance(fact, str)]
     slip = slip_of(files, facts) if facts else None
-    return (slip, f"{_place(files)}, {len(facts)} labels looked at") if slip else None
+    place = f"{_place(files)}, {len(facts)} labels looked at"
+    return [fact for fact in found if isinstance(fact, str)], (slip, place) if slip else None
 
 
 def slip_of(files: Files, facts: Sequence[Fact]) -> Slip | None:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from stvm.errors import StvmError
 
+ARCHIVES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".rar", ".7z")
 PLACES = 200
 """Largest number of folders that are searched for a suggestion."""
 
@@ -47,6 +48,30 @@ def near(wanted: str, present: Iterable[str]) -> str:
         if name.rpartition(".")[0] == stem:
             return f"; {name} is there: save it as {wanted}"
     return ""
+
+
+def why_no_folder(path: Path) -> str:
+    """What is there in place of a folder, with what to do; empty if nothing is known.
+
+    Args:
+        path: Path that is no folder.
+    """
+    if path.is_symlink() and not path.exists():
+        return f"; it is a link to {os.readlink(path)}, which is not there: link it again"
+    if path.exists():
+        unpack = ": unpack it and name its folder" if path.name.lower().endswith(ARCHIVES) else ""
+        return f"; it is a file{unpack}"
+    beside = sorted(os.listdir(path.parent)) if path.parent.is_dir() else []
+    for name in beside:
+        if name.lower() in (f"{path.name}{ending}".lower() for ending in ARCHIVES):
+            return f"; {path.with_name(name)} is there: unpack it"
+    return not_written_out(path)
+
+
+def not_written_out(path: Path) -> str:
+    """Advice about a path with a ~ that the shell left as it is; empty for other paths."""
+    begins = path.parts[:1] and path.parts[0].startswith("~")
+    return "; the shell left ~ as it is: write the path in full" if begins else ""
 
 
 def did_you_mean(root: Path, fits: Callable[[Path], bool]) -> str:

@@ -180,7 +180,7 @@ def refuse_file(folder: Path, option: str) -> None:
         StvmError: there is such a file; the message names it.
     """
     for path in (folder, *folder.absolute().parents):
-        if path.is_file():
+        if path.exists() and not path.is_dir():
             raise StvmError(f"{option} {folder}: {path} is a file; name a folder")
 
 

@@ -6,6 +6,7 @@ This module loads neither torch nor Ray, which take seconds to import.
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from stvm.data.path_hints import not_written_out
 from stvm.durations import duration
 from stvm.errors import StvmError
 from stvm.settings import Settings
@@ -37,23 +38,26 @@ def refuse_missing_files(trials: Iterable[Settings]) -> None:
     for name, text in named:
         if text and not Path(text).is_file():
             what = "is a folder" if Path(text).is_dir() else "no such file"
-            raise StvmError(f"{name}={text}: {what}; give the path of an existing file")
+            advice = not_written_out(Path(text)) or "; give the path of an existing file"
+            raise StvmError(f"{name}={text}: {what}{advice}")
     refuse_wrong_classes(trials)
 
 
 def missing_folders(trials: Iterable[Settings]) -> list[str]:
-    """A line for each missing folder; without its files the trials have other names."""
+    """A line for each missing folder; without own files there, trials have other names."""
     named = {
-        (name, getattr(settings.data, name)): None
+        (name, getattr(settings.data, name)): settings.data.dataset == "folder"
         for settings in trials
         if settings.data.dataset != "streets"
         for name in ("source_root", "target_root")
         if name == "target_root" or not settings.source.source_checkpoint
     }
+    other_names = (
+        "without its files trials have other names, and recorded ones may be shown as missing"
+    )
     return [
-        f"note: {name}={root} is not there; without its files trials have other names, and "
-        "recorded ones may be shown as missing"
-        for name, root in named
+        f"note: {name}={root} is not there; {other_names if own else 'trials need it to run'}"
+        for (name, root), own in named.items()
         if root and not Path(root).is_dir()
     ]
 

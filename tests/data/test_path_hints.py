@@ -9,10 +9,10 @@ from PIL import Image
 
 from stvm.data.classes import ClassList
 from stvm.data.folder import FolderImages, LabelledFolder
-from stvm.data.published.dataset_layouts import GTA5
+from stvm.data.published.dataset_layouts import CITYSCAPES, GTA5
 from stvm.data.published.splits import DatasetSplit
 from stvm.errors import StvmError
-from tests.helpers.tiny_datasets import make_gta5
+from tests.helpers.tiny_datasets import make_cityscapes, make_gta5
 
 HEIGHT, WIDTH = 6, 8
 
@@ -86,5 +86,10 @@ def test_a_label_or_image_with_a_capital_ending_is_told(tmp_path: Path) -> None:
         part.labels(part.images())
     for path in (root / "images").iterdir():
         path.rename(path.with_suffix(".PNG"))
-    with pytest.raises(StvmError, match=r"; 00001\.PNG is there: write its ending in small"):
+    with pytest.raises(StvmError, match=r"; 00001\.PNG is there: write its ending as \.png$"):
         part.images()
+    city = DatasetSplit(CITYSCAPES, make_cityscapes(tmp_path / "cityscapes"), "train")
+    for path in city.images():
+        path.rename(path.with_suffix(".PNG"))
+    with pytest.raises(StvmError, match=r"8bit\.PNG is there: write its ending as _leftImg8bit\.p"):
+        city.images()

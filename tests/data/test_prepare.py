@@ -1,6 +1,7 @@
 """`python -m studies prepare` and the arrays it writes: equal to the originals, kill or no kill."""
 
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -9,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
 import studies.commands.prepare
 import stvm.data.published.cache_writer
@@ -141,7 +143,7 @@ def test_progress_says_what_is_left(
 ) -> None:
     monkeypatch.setattr(studies.commands.prepare, "SAY_EVERY_S", 0.0)
     assert prepare(tmp_path, assignments(made, "gta5_cityscapes")) == 0
-    assert "  9 decoded, 27 left, about 0 s" in capsys.readouterr().out
+    assert re.search("  9 decoded, 27 left, about [0-9]+ s", capsys.readouterr().out)
 
 
 def test_all_that_is_missing_is_named_at_once(
@@ -186,6 +188,23 @@ def test_files_that_cannot_be_used_are_named_and_the_others_stay(
     assert prepare(cache, given) == 0
     assert "  2 decoded in" in capsys.readouterr().out
     assert_equal(read_all(data, "val", cache), read_all(data, "val", tmp_path / "none"))
+
+
+def test_labels_in_colours_are_refused_before_anything_is_decoded(
+    trees: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    given, cache = assignments(trees, "gta5_cityscapes"), tmp_path / "cache"
+    labels = sorted((trees / "gta5/labels").iterdir())
+    for count, options in ((1, ["--check"]), (8, ["--check"]), (8, [])):
+        for label in labels[:count]:
+            with Image.open(label) as image:
+                colours = image.convert("RGB")
+            colours.save(label)
+        assert prepare(cache, given, *options) == 2
+        line = capsys.readouterr().err
+        assert f"{labels[0]}: label mode is RGB" in line and line.count("\n") == 1
+        assert ("(and 7 more of 8 labels looked at)" in line) == (count == 8)
+        assert not cache.exists()
 
 
 def test_originals_that_changed_are_read_themselves(trees: Path, tmp_path: Path) -> None:
@@ -281,13 +300,19 @@ def test_a_disk_too_small_is_refused_before_anything_is_decoded(
     assert not list(tmp_path.rglob("*.npy"))
 
 
-def test_a_damaged_array_names_the_folder_to_delete(made: Path, tmp_path: Path) -> None:
+def test_a_damaged_array_names_the_folder_to_delete(
+    made: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     given = assignments(made, "gta5_cityscapes")
     assert prepare(tmp_path, given) == 0
     path = next(tmp_path.glob("cityscapes/train-images-*/array.npy"))
     path.write_bytes(path.read_bytes()[:500])
     with pytest.raises(StvmError, match="cannot read .*array.npy.*delete"):
         open_target_images(data_of(given), tmp_path)
+    capsys.readouterr()
+    assert prepare(tmp_path, given) == 2
+    said = capsys.readouterr()
+    assert f"delete {path.parent} and run again" in said.err and "prepared:" not in said.out
 
 
 def test_the_index_lists_the_originals(made: Path, tmp_path: Path) -> None:
@@ -313,7 +338,7 @@ def test_the_source_is_left_alone_where_its_model_is_given(
         )
     assert prepare(cache, [*given, "source_checkpoint=model.pth"]) == 0
     out = capsys.readouterr().out
-    assert "source: not needed, as source_checkpoint=model.pth is given" in out
+    assert "source: not needed, as source_checkpoint=model.pth is given; no such file yet" in out
     assert sorted(path.name for path in cache.iterdir()) == ["cityscapes"]
 
 
@@ -351,6 +376,54 @@ def test_a_root_at_another_level_is_told(
     given = but(assignments(made, "gta5_cityscapes"), f"source_root={made / level}")
     assert prepare(tmp_path, given) == 2
     assert f"; did you mean {made / meant}?" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("archive", "root", "message"),
+    [
+        ("gta5.zip", "gta5.zip", "gta5.zip: no such folder.*it is a file: unpack it and name its"),
+        ("GTA5.tar.gz", "gta5", "gta5: no such folder .*; .*GTA5.tar.gz is there: unpack it; GTA5"),
+        ("notes.txt", "notes.txt", "; it is a file; GTA5"),
+        ("other.zip", "~/gta5", "the shell left ~ as it is: write the path in full; GTA5 is exp"),
+        ("other.zip", "link", "; it is a link to nowhere, which is not there: link it again; GTA5"),
+    ],
+)
+def test_what_is_there_in_place_of_a_root_is_told(
+    trees: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    archive: str,
+    root: str,
+    message: str,
+) -> None:
+    shutil.rmtree(trees / "gta5")
+    (trees / archive).write_bytes(b"x")
+    (trees / "link").symlink_to("nowhere")
+    path = root if root.startswith("~") else trees / root
+    given = but(assignments(trees, "gta5_cityscapes"), f"source_root={path}")
+    assert prepare(tmp_path, given) == 2
+    line = capsys.readouterr().err
+    assert re.search(message, line) and line.count("\n") == 1
+
+
+def test_a_folder_that_may_not_be_read_and_a_cache_that_is_a_file_are_one_line(
+    made: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given, file = assignments(made, "gta5_cityscapes"), tmp_path / "file"
+    file.write_bytes(b"x")
+    for cache in (file, file / "below", Path("/dev/null")):
+        assert prepare(cache, given) == 2
+        line = capsys.readouterr().err
+        assert f"--cache {cache}: " in line and line.endswith(" is a file; name a folder\n")
+
+    def denied(path: Path) -> bool:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(Path, "is_file", denied)
+    assert prepare(tmp_path, given) == 2
+    line = capsys.readouterr().err
+    assert line.startswith("error: ") and line.count("\n") == 1
+    assert "gta5/split.mat: Permission denied; ask its owner for access" in line
 
 
 def test_a_root_that_is_not_there_is_one_line_though_two_splits_are_wanted(

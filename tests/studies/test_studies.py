@@ -1,6 +1,6 @@
 """The lists of the studies: the cells of the tables, and the trials that they share."""
 
-from studies import ablation, hparam_grid, pseudo_labels, silhouette, variance
+from studies import ablation, hparam_grid, pseudo_labels, scenarios, silhouette, variance
 from studies.study_builder import TOGGLES
 from stvm.settings import MethodSettings
 
@@ -68,3 +68,22 @@ def test_a_list_says_that_a_folder_is_not_there(tmp_path, capsys):
     assert ablation.main([*given, *classes, "--list", "--results", str(tmp_path / "results")]) == 0
     error = capsys.readouterr().err.splitlines()
     assert len(error) == 1 and f"source_root={tmp_path / 'sim'} is not there" in error[0]
+    assert "without its files trials have other names" in error[0]
+
+
+def test_a_list_of_a_scenario_says_of_a_missing_folder_that_trials_need_it(tmp_path, capsys):
+    # Trials on published data sets are named without their files.
+    given = [f"source_root={tmp_path / 'sim'}", f"target_root={tmp_path}", "--list"]
+    assert scenarios.main([*given, "--results", str(tmp_path / "results")]) == 0
+    note = f"note: source_root={tmp_path / 'sim'} is not there; trials need it to run"
+    assert capsys.readouterr().err.splitlines() == [note]
+
+
+def test_what_the_system_keeps_from_a_user_is_one_line(tmp_path, capsys, monkeypatch):
+    def denied(*_):
+        raise PermissionError(13, "Permission denied", "/data/gta5")
+
+    monkeypatch.setattr("studies.cli.refuse_missing_files", denied)
+    assert scenarios.main(["--list", "--results", str(tmp_path / "results")]) == 2
+    said = "error: /data/gta5: Permission denied; ask its owner for access, or name another"
+    assert capsys.readouterr().err.startswith(said)

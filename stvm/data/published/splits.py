@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from stvm.data.path_hints import did_you_mean, near
+from stvm.data.path_hints import did_you_mean, near, why_no_folder
 from stvm.data.published.dataset_layouts import DatasetLayout, Split
 from stvm.errors import StvmError
 
@@ -164,7 +164,7 @@ class DatasetSplit:
             if part.is_relative_to(self.root) and not part.is_dir():
                 other = did_you_mean(self.root, lambda place: (place / inside).is_dir())
                 raise StvmError(
-                    f"{part}: no such folder{_beside(part)}; "
+                    f"{part}: no such folder{_beside(part)}{why_no_folder(part)}; "
                     f"{self.layout.title} is expected as {self.layout.expected}{other}"
                 )
 
@@ -197,11 +197,14 @@ def _files(folder: Path, endings: tuple[str, ...]) -> list[Path]:
 
 
 def _capitals(folders: Sequence[Path], layout: DatasetLayout) -> str:
-    """Advice about an image whose ending is in capital letters; empty if there is none."""
+    """Advice about an image whose ending has other capitals; empty if there is none."""
     for folder in folders:
         for name in sorted(_names(folder)):
-            if name.lower().endswith(layout.image_endings):
-                return f"; {name} is there: write its ending in small letters"
+            if name.startswith("."):
+                continue
+            for ending in layout.image_endings:
+                if name.lower().endswith(ending.lower()):
+                    return f"; {name} is there: write its ending as {ending}"
     return ""
 
 
