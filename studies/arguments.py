@@ -1,6 +1,8 @@
 """The values of a command line, checked, and complaints about them in one line."""
 
 import argparse
+import math
+from pathlib import Path
 from typing import NoReturn
 
 
@@ -9,6 +11,27 @@ class OneLineParser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         self.exit(2, f"error: {message}; see {self.prog} --help\n")
+
+
+PLACES = {
+    "--results": ("results", "folder of the records"),
+    "--cache": (".cache", "folder of source models and decoded images"),
+}
+"""Folders that several commands share: default and meaning."""
+
+
+def add_places(parser: argparse.ArgumentParser, *options: str) -> None:
+    """Options for the shared folders.
+
+    Args:
+        parser: the parser of a command.
+        options: names of the options.
+    """
+    for option in options:
+        default, meaning = PLACES[option]
+        parser.add_argument(
+            option, type=Path, default=Path(default), metavar="DIR", help=f"{meaning} ({default})"
+        )
 
 
 def whole_number(text: str, least: int = 0) -> int:
@@ -21,6 +44,17 @@ def whole_number(text: str, least: int = 0) -> int:
 def positive(text: str) -> int:
     """A whole number from 1 on, for argparse."""
     return whole_number(text, least=1)
+
+
+def gibibytes(text: str) -> float:
+    """A size of memory in GiB, for argparse."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0 < value < math.inf:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a size in GiB, as 11 or 7.8")
+    return value
 
 
 def gpu_share(text: str) -> float:

@@ -2,9 +2,8 @@
 
 import argparse
 from collections.abc import Sequence
-from pathlib import Path
 
-from studies.arguments import OneLineParser, gpu_share, positive, whole_number
+from studies.arguments import OneLineParser, add_places, gpu_share, positive, whole_number
 from stvm.settings.presets import PRESETS
 from stvm.tune.options import RunOptions
 
@@ -42,13 +41,7 @@ def study_parser(about: str, seeds: Sequence[int], presets: bool = True) -> argp
             metavar="N",
             help="draws of the embedded benchmark: new images and a new source model each",
         )
-    add(
-        "--results",
-        type=Path,
-        default=Path("results"),
-        metavar="DIR",
-        help="folder of the records (results)",
-    )
+    add_places(parser, "--results")
     add(
         "--list",
         nargs="?",
@@ -64,13 +57,7 @@ def study_parser(about: str, seeds: Sequence[int], presets: bool = True) -> argp
 def add_machine_options(parser: argparse.ArgumentParser) -> None:
     """Add the options that `options_of` reads."""
     add = parser.add_argument
-    add(
-        "--cache",
-        type=Path,
-        default=Path(".cache"),
-        metavar="DIR",
-        help="folder of source models and decoded images (.cache)",
-    )
+    add_places(parser, "--cache")
     add("--cpus-per-trial", type=positive, metavar="N", help="CPU cores for each trial")
     add(
         "--gpus-per-trial",

@@ -13,6 +13,7 @@ from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from studies.arguments import add_places
 from studies.commands.lookup import own_network
 from stvm.data.fingerprints import Contents
 from stvm.errors import StvmError
@@ -39,8 +40,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--expect", type=float, metavar="MIOU", help="expected mIoU in per cent; with --score"
     )
-    parser.add_argument("--results", type=Path, default=Path("results"), metavar="DIR")
-    parser.add_argument("--cache", type=Path, default=Path(".cache"), metavar="DIR")
+    add_places(parser, "--results", "--cache")
     parser.add_argument(
         "settings",
         nargs="*",

@@ -16,6 +16,7 @@ from typing import Any, get_args, get_origin
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from studies.arguments import add_places
 from studies.commands.lookup import manifest_paths, open_results
 from stvm.errors import StvmError
 from stvm.files import replacing, writing
@@ -234,7 +235,7 @@ def export(results: Results, out: Path, passed_over: list[str]) -> pa.Table:
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Options of the command."""
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
-    parser.add_argument("--results", type=Path, default=Path("results"), metavar="DIR")
+    add_places(parser, "--results")
     parser.add_argument("--out", type=Path, metavar="FILE", help="RESULTS/records.parquet")
 
 

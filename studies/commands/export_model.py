@@ -10,6 +10,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from studies.arguments import add_places
 from studies.commands.lookup import add_network_option, find_network, own_network
 from stvm.errors import StvmError
 
@@ -23,7 +24,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.add_argument("model", metavar="FILE-or-HASH")
     parser.add_argument("--out", type=Path, metavar="FILE", help="file to write; it must not exist")
-    parser.add_argument("--results", type=Path, default=Path("results"), metavar="DIR")
+    add_places(parser, "--results")
     parser.add_argument("--format", choices=("public", "plain", "onnx"), default="public")
     parser.add_argument("--family", default="auto", help="family of FILE, if unclear")
     add_network_option(parser)

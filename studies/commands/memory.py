@@ -2,6 +2,7 @@
 
 import argparse
 
+from studies.arguments import gibibytes
 from stvm.settings import parse_assignments
 from stvm.settings.presets import PRESETS, find_preset
 
@@ -9,7 +10,7 @@ from stvm.settings.presets import PRESETS, find_preset
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Options of the command."""
     parser.add_argument("--preset", default="demo", help=f"one of {', '.join(PRESETS)}")
-    parser.add_argument("--gib", type=float, help="memory of your GPU in GiB; else it is asked")
+    parser.add_argument("--gib", type=gibibytes, help="memory of your GPU in GiB; else it is asked")
     parser.add_argument("settings", nargs="*", metavar="setting=value")
 
 

@@ -17,7 +17,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from studies.arguments import positive
+from studies.arguments import add_places, positive
 from stvm.data.images import evenly_spaced
 from stvm.data.inspection import Files, sampled
 from stvm.data.published.array_cache import DecodedArray
@@ -224,7 +224,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.add_argument("settings", nargs="*", metavar="setting=value")
     parser.add_argument("--preset", help=f"one of {', '.join(PRESETS)}")
-    parser.add_argument("--cache", type=Path, default=Path(".cache"), metavar="DIR")
+    add_places(parser, "--cache")
     parser.add_argument(
         "--workers",
         type=positive,

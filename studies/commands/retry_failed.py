@@ -3,8 +3,8 @@
 import argparse
 import sys
 from dataclasses import dataclass
-from pathlib import Path
 
+from studies.arguments import add_places
 from studies.cli import check_machine, print_errors, refuse_other_files_of
 from studies.commands.lookup import find_name, manifest_paths, open_results, settings_of
 from studies.study_options import add_machine_options, options_of
@@ -124,7 +124,7 @@ def retry(study: Retry, results: Results, run_options: RunOptions) -> int:
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Options of the command."""
-    parser.add_argument("--results", type=Path, default=Path("results"), metavar="DIR")
+    add_places(parser, "--results")
     parser.add_argument("--study", metavar="NAME-BASE", help="only what this study lists")
     add_machine_options(parser)
 

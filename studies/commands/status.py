@@ -12,6 +12,7 @@ from typing import Any, Literal
 import orjson
 from tabulate import tabulate
 
+from studies.arguments import add_places
 from studies.commands.lookup import manifest_paths, open_results
 from studies.commands.running_work import epitaph, look_at_work, words
 from stvm.errors import StvmError
@@ -260,7 +261,7 @@ def _section(head: str, lines: Sequence[tuple[str, ...]]) -> list[str]:
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Options of the command."""
-    parser.add_argument("--results", type=Path, default=Path("results"), metavar="DIR")
+    add_places(parser, "--results")
     parser.add_argument("--json", action="store_true", help="every trial, for scripts")
 
 

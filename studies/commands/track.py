@@ -5,8 +5,8 @@ Written from the records, whenever it is run; what is written already is left as
 
 import argparse
 import sys
-from pathlib import Path
 
+from studies.arguments import add_places
 from studies.commands.lookup import find_name, manifest_paths, open_results
 from stvm.records.manifest import read_manifest
 from stvm.records.passed_over import going_on
@@ -21,7 +21,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "trackers", nargs="+", metavar="TRACKER", help=f"tensorboard, {', '.join(TRACKERS)}"
     )
-    parser.add_argument("--results", type=Path, default=Path("results"), metavar="DIR")
+    add_places(parser, "--results")
     parser.add_argument("--study", metavar="NAME-BASE", help="only what this study lists")
 
 

@@ -187,7 +187,8 @@ def _of_own_file(
 
 def _refuse_family(found: UnwrappedCheckpoint, asked: str, possible: tuple[str, ...]) -> None:
     if asked != "auto" and asked not in possible:
-        layouts = " or ".join(LAYOUTS[name].head + "N" for name in FAMILIES[asked].layouts)
+        heads = dict.fromkeys(LAYOUTS[name].head + "N" for name in FAMILIES[asked].layouts)
+        layouts = " or ".join(heads)
         first = next(iter(found.state))
         raise StvmError(
             f"checkpoint {found.path} is none of checkpoint_family={asked}: it lacks {layouts} "

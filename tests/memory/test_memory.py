@@ -242,6 +242,16 @@ def test_the_command_prints_the_estimate(capsys: pytest.CaptureFixture[str]) -> 
     assert "did you mean 'alpha'" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("text", ["0", "-3", "nan", "inf", "8GB"])
+def test_a_size_of_memory_that_is_none_is_refused_before_the_estimate(
+    capsys: pytest.CaptureFixture[str], text: str
+) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        main(["memory", f"--gib={text}"])
+    said = f"'{text}' is not a size in GiB, as 11 or 7.8; see python -m studies memory --help"
+    assert capsys.readouterr().err == f"error: argument --gib: {said}\n"
+
+
 def test_a_study_shows_the_estimate_and_never_ends_for_it(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

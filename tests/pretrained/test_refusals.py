@@ -74,6 +74,7 @@ BROKEN: dict[str, tuple[Any, str, tuple[str, str]]] = {
         *("leave out aspp_branches=four", ("auto", "four")),
     ),
     "which input": (single(), "may be of adaptsegnet or crst or dacs or dasac: .*normalised", ()),
+    "a family of two": (single(), "it lacks layer6.conv2d_list.N and has", ("advent",)),
     "another family": (good(), "none of checkpoint_family=crst: it lacks layer5.*N", ("crst",)),
     "no head": (under("module.", backbone()), "no classifier .*source_init", ()),
     "missing backbone keys": (

@@ -28,6 +28,11 @@ from tests.helpers.command_output import (
 from tests.helpers.tiny_settings import ASSIGNMENTS, tiny
 
 ROOT = Path(__file__).resolve().parents[2]
+PLACES = {
+    "--results DIR": "--results DIR folder of the records",
+    "--cache DIR": "--cache DIR folder of source models",
+}
+"""Options that several commands have, with the beginning of their help."""
 
 
 def test_help_has_a_line_for_each_command(capsys: pytest.CaptureFixture[str]) -> None:
@@ -43,7 +48,11 @@ def test_every_command_explains_itself_and_names_the_option_that_is_wrong(
 ) -> None:
     with pytest.raises(SystemExit, match="0"):
         main([name, "--help"])
-    assert f"usage: python -m studies {name}" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert f"usage: python -m studies {name}" in said
+    assert all(
+        meaning in " ".join(said.split()) for place, meaning in PLACES.items() if place in said
+    )
     with pytest.raises(SystemExit, match="2"):
         main([name, "--no-such-option", "x", "y"])
     said = capsys.readouterr().err
