@@ -5,7 +5,7 @@ CODE = stvm studies reports benchmarks
 
 .venv/ready: pyproject.toml constraints.txt
 	python3.11 -m venv .venv
-	.venv/bin/pip install --quiet -c constraints.txt -e ".[dev,corrupt,tensorboard,onnx,mlflow,wandb,docs]"
+	.venv/bin/pip install --quiet --no-compile -c constraints.txt -e ".[dev,corrupt,tensorboard,onnx,mlflow,wandb,docs]"
 	touch .venv/ready
 
 demo: .venv/ready
