@@ -23,6 +23,7 @@ from studies.study_builder import StudyBuilder, describe_changes, unique
 from studies.study_options import study_parser
 from stvm.errors import StvmError, unknown
 from stvm.settings import Settings
+from stvm.settings.peers import PEERS, fields_of
 from stvm.settings.presets import CITIES, NETWORKS, SCENARIOS, scenario_preset
 from stvm.study import Studies, Study
 
@@ -52,6 +53,7 @@ def build_study(
         if name in changes:
             raise StvmError(f"'{name}' is set by --scenario and --cities: leave it out")
     refuse_network(changes)
+    refuse_own_settings(changes)
     builder = StudyBuilder(preset_name, changes, None, ("adabn_share",))
     here = builder.at(0)
     trials = [builder.trial(row, None, 0, here.replace(**BASELINES[row])) for row in ROWS]
@@ -113,6 +115,20 @@ def refuse_network(changes: dict[str, str]) -> None:
         short = {full: name for name, full in NETWORKS.items()}.get(asked)
         use = f"use --network {short}" if short else f"it is one of {', '.join(NETWORKS)}"
         raise StvmError(f"'network' is set by --network: leave network={asked} out; {use}")
+
+
+def refuse_own_settings(changes: dict[str, str]) -> None:
+    """Refuse settings of single objectives: the rows of --rows have the usual ones.
+
+    Raises:
+        StvmError: there is one.
+    """
+    owned = {name for peer in PEERS for name in fields_of(peer)}
+    if name := next((name for name in changes if name in owned), ""):
+        raise StvmError(
+            f"{name} belongs to an objective, and --rows takes the usual settings of each: leave "
+            "it out, or use studies/objectives.py, which takes it"
+        )
 
 
 def build(options: argparse.Namespace, changes: dict[str, str]) -> Studies:
