@@ -34,7 +34,12 @@ def test_maps_of_another_stride_are_refused() -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "name", ["lraspp_mobilenet_v3_large", "deeplabv3_mobilenet_v3_large", "fcn_resnet50"]
+    "name",
+    [
+        "lraspp_mobilenet_v3_large",
+        pytest.param("deeplabv3_mobilenet_v3_large", marks=pytest.mark.long),
+        pytest.param("fcn_resnet50", marks=pytest.mark.long),
+    ],
 )
 def test_torchvisions_networks_compute_what_torchvision_computes(name: str) -> None:
     from stvm.pretrained.families import LAYOUTS

@@ -197,7 +197,7 @@ def test_a_family_loads_and_gives_its_logits(name: str, images: Tensor, tmp_path
     [
         ("lraspp_mobilenet_v3_large", False),
         ("deeplabv3_mobilenet_v3_large", True),
-        ("fcn_resnet50", True),
+        pytest.param("fcn_resnet50", True, marks=pytest.mark.long),
     ],
 )
 def test_torchvisions_other_networks_load_and_are_exported(
@@ -231,7 +231,7 @@ def test_torchvisions_other_networks_load_and_are_exported(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("auxiliary", [False, True])
+@pytest.mark.parametrize("auxiliary", [False, pytest.param(True, marks=pytest.mark.long)])
 def test_torchvisions_deeplabv3_loads(auxiliary: bool, tmp_path: Path) -> None:
     from torchvision.models.segmentation import deeplabv3_resnet50
 
