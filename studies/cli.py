@@ -10,8 +10,10 @@ import re
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
+from studies.recorded_trials import look
 from studies.study_options import options_of, study_parser
 from stvm.data.fingerprints import Contents
 from stvm.errors import StvmError, kept_from
@@ -121,41 +123,51 @@ def print_errors(errors: Iterable[str]) -> None:
         print(f"error: {error}{f' ({count} times)' if count > 1 else ''}", file=sys.stderr)
 
 
+def print_left_out(lines: Iterable[str]) -> None:
+    """A line on stderr for each file without which a command goes on."""
+    for line in lines:
+        print(f"left out: {line}", file=sys.stderr)
+
+
 def run(
     study: Study | Studies, results: Results, run_options: RunOptions, retry_failed: bool
 ) -> int:
-    """Run the trials without a record and print the outcome; the exit code."""
+    """Run the trials without a record and print the outcome.
+
+    Returns:
+        The exit code: 0, 1 after failed trials, 2 where a record cannot be read, 130 if stopped.
+    """
     from stvm.tune.run_study import execute
     from stvm.tune.tasks import Interrupted
 
-    total = len({trial.hash for trial in study.trials})
-
-    def recorded() -> int:
-        return total - len(study.missing(results))
-
-    before = recorded()
-    if before < total or retry_failed:
+    before = look(study, results)
+    if before.missing or retry_failed:
         check_machine(results, run_options)
-    print(f"{study.title}\n{before} of {total} trials recorded", flush=True)
+    print(f"{study.title}\n{replace(before, failed={})}", flush=True)
+    print_left_out(before.unread)
     try:
         finished = execute(study, results, run_options, retry_failed)
     except Interrupted:
+        stopped = look(study, results)
         print(
-            f"interrupted: {recorded()} of {total} trials recorded, {total - recorded()} left; "
-            "the same command goes on",
+            f"interrupted: {replace(stopped, failed={})}, {stopped.missing} left; the same command "
+            "goes on",
             file=sys.stderr,
         )
         return 130
-    print_errors(finished.errors)
-    failed: set[str] = set()
+    now = look(study, results)
+    errors = [error for error in finished.errors if error not in now.unread]
+    print_errors(errors)
     for trial in study.trials:
-        record = results.read(trial.hash)
-        if record and not record.is_done:
-            failed.add(trial.hash)
-            print(f"failed: {trial.label}: {record.reason}", file=sys.stderr)
-    and_failed = f", {len(failed)} of them failed" if failed else ""
-    print(f"{recorded()} of {total} trials recorded{and_failed} in {results.root}", flush=True)
-    return 1 if finished.errors or failed else 0
+        if trial.hash in now.failed:
+            print(f"failed: {trial.label}: {now.failed[trial.hash]}", file=sys.stderr)
+    # Told again after hours of other lines.
+    if before.missing or retry_failed or now.unread != before.unread:
+        print_left_out(now.unread)
+    print(f"{now} in {results.root}", flush=True)
+    if now.unread:
+        return 2
+    return 1 if errors or now.failed else 0
 
 
 def run_command(
@@ -224,7 +236,8 @@ def study_main(
         seeds: seeds where --seeds is not given.
 
     Returns:
-        The exit code: 0, 1 after failed trials, 2 for bad input, 130 if stopped.
+        The exit code: 0, 1 after failed trials, 2 for bad input or a record that cannot be read,
+        130 if stopped.
     """
 
     def act(options: argparse.Namespace, changes: dict[str, str]) -> int:

@@ -7,6 +7,7 @@ from typing import Any
 from studies import ablation
 from studies.rate_choice import Choice, choose
 from studies.study_builder import StudyBuilder, evaluation_rule
+from stvm.records.passed_over import going_on
 from stvm.records.results import Results
 from stvm.records.selection_scores import SELECTION_SCORES, SelectionScore
 from stvm.records.trial_label import ORACLE
@@ -118,14 +119,30 @@ class Plan:
         study = replace(study, rule=evaluation_rule(here))
         return self._based(study, seed=self.seed, realisation=number)
 
-    def choices(self, results: Results) -> dict[str, Choice | None]:
-        """The choice for each row by name; None while trials of its rates have no record."""
+    def choices(
+        self, results: Results, passed_over: list[str] | None = None
+    ) -> dict[str, Choice | None]:
+        """The choice for each row by name; None while trials of its rates have no record.
+
+        Args:
+            results: folder of the records.
+            passed_over: list for the name of each row with a record that cannot be read, which
+                then has no choice; without a list such a record is an error.
+
+        Raises:
+            StvmError: a record cannot be read, and there is no list.
+        """
         trials = iter(self.rate_study().trials)
-        found = {}
+        found: dict[str, Choice | None] = {}
         for candidate in self.candidates:
             rows = [next(trials) for _ in candidate.multiples]
-            tried = {t.settings.training.lr: results.read(t.hash) for t in rows}
-            found[candidate.row] = choose(tried, self.score)
+            found[candidate.row] = None
+            wrong: list[str] = []
+            with going_on(None if passed_over is None else wrong):
+                tried = {t.settings.training.lr: results.read(t.hash) for t in rows}
+                found[candidate.row] = choose(tried, self.score)
+            if wrong and passed_over is not None:
+                passed_over.append(candidate.row)
         return found
 
     def report_study(

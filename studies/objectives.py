@@ -173,10 +173,14 @@ def act(options: argparse.Namespace, changes: dict[str, str]) -> int:
     results = Results(options.results)
     plan = build_plan(options, changes, renaming(results, options.cache))
     code = run_study(plan.rate_study(), options)
-    if code not in (0, 1):
+    if code == 130:
         return code
-    choices = plan.choices(results)
-    left = [row for row, choice in choices.items() if choice is None]
+    unread: list[str] = []
+    choices = plan.choices(results, unread)
+    if unread:
+        print(f"left out: {', '.join(unread)}: a record of their rates cannot be read",
+              file=sys.stderr)  # fmt: skip
+    left = [row for row, choice in choices.items() if choice is None and row not in unread]
     if left and not options.list:
         print(f"error: no rate is chosen yet for {', '.join(left)}: some trials of their rates "
               "have no record; the same command goes on", file=sys.stderr)  # fmt: skip

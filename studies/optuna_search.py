@@ -32,6 +32,7 @@ from optuna.trial import TrialState
 from studies.cli import (
     check_machine,
     print_errors,
+    print_left_out,
     refuse_other_files_of,
     renaming,
     run,
@@ -104,7 +105,7 @@ def search(options: argparse.Namespace, changes: dict[str, str]) -> int:
         except NoBest as error:
             print(f"error: {error}", file=sys.stderr)
             return 1
-        return _report(plan, running, results, options)
+        return max(_report(plan, running, results, options), 2 if running.unread else 0)
 
 
 def _run(plan: Plan, running: Search, results: Results, options: argparse.Namespace) -> int:
@@ -132,10 +133,11 @@ def _run(plan: Plan, running: Search, results: Results, options: argparse.Namesp
     finally:
         _study(plan, running, options)[0].write_manifest(results)
     print_errors(finished.errors)
+    print_left_out(running.unread)
     print(_progress(running), flush=True)
     if running.left():
         print("the search is not finished: the same command goes on", file=sys.stderr)
-        return 1
+        return 2 if running.unread else 1
     return 0
 
 

@@ -2,9 +2,12 @@
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
+from stvm.errors import StvmError
 from stvm.files import drop_unfinished, now, read_json, write_json
+from stvm.records.passed_over import going_on
 from stvm.records.results import Results
 from stvm.records.trial_label import label_parts
 from stvm.settings import Settings, digest
@@ -107,13 +110,29 @@ class Study:
             return replace(self, trials=trials)
         return replace(self, trials=trials, base=base_of(rename(self.shared), self.varied))
 
-    def missing(self, results: Results, retry_failed: bool = False) -> list[Trial]:
-        """Trials without a record, each hash once."""
+    def missing(
+        self,
+        results: Results,
+        retry_failed: bool = False,
+        passed_over: list[str] | None = None,
+    ) -> list[Trial]:
+        """Trials without a record, each hash once.
+
+        Args:
+            results: folder of the records.
+            retry_failed: count failed trials among them.
+            passed_over: list for a line on each record that cannot be read, whose trial is then
+                not among them; without a list such a record is an error.
+
+        Raises:
+            StvmError: a record cannot be read, and there is no list.
+        """
         todo: dict[str, Trial] = {}
         for trial in self.trials:
-            record = results.read(trial.hash)
-            if record is None or (retry_failed and not record.is_done):
-                todo.setdefault(trial.hash, trial)
+            with going_on(passed_over):
+                record = results.read(trial.hash)
+                if record is None or (retry_failed and not record.is_done):
+                    todo.setdefault(trial.hash, trial)
         return list(todo.values())
 
     def write_manifest(self, results: Results) -> None:
@@ -121,7 +140,7 @@ class Study:
         path = results.root / "studies" / f"{self.name}-{self.base}.json"
         with results.lock(path.stem):
             drop_unfinished(path)
-            old = read_json(path)["trials"] if path.exists() else []
+            old = _listed(path) if path.exists() else []
             old = [entry for entry in old if entry["row"] not in self.replaces]
             merged = _merge(old, (trial.entry() for trial in self.trials))
             write_json(path, self._head() | {"updated": now(), "trials": merged})
@@ -166,9 +185,14 @@ class Studies:
         """Names of the settings that the user gave, of all studies."""
         return tuple(dict.fromkeys(name for part in self.parts for name in part.given))
 
-    def missing(self, results: Results, retry_failed: bool = False) -> list[Trial]:
-        """Trials without a record, each hash once."""
-        todo = [t for part in self.parts for t in part.missing(results, retry_failed)]
+    def missing(
+        self,
+        results: Results,
+        retry_failed: bool = False,
+        passed_over: list[str] | None = None,
+    ) -> list[Trial]:
+        """Trials without a record, each hash once; see `Study.missing`."""
+        todo = [t for part in self.parts for t in part.missing(results, retry_failed, passed_over)]
         return list({trial.hash: trial for trial in todo}.values())
 
     def write_manifest(self, results: Results) -> None:
@@ -181,6 +205,21 @@ def base_of(settings: Settings, varied: Iterable[str]) -> str:
     """Hash of the settings that the trials of a study share."""
     left_out = set(varied)
     return digest({k: v for k, v in settings.naming().items() if k not in left_out})
+
+
+def _listed(path: Path) -> list[dict[str, Any]]:
+    """The entries of a manifest that stands.
+
+    Raises:
+        StvmError: it is damaged.
+    """
+    entries = read_json(path).get("trials")
+    cell = {"row", "realisation", "seed"}
+    if not isinstance(entries, list) or not all(
+        isinstance(entry, dict) and cell <= entry.keys() for entry in entries
+    ):
+        raise StvmError(f"{path}: is no list of a study's trials; move it away and run again")
+    return entries
 
 
 def _merge(old: Iterable[dict[str, Any]], new: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:

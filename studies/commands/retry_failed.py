@@ -5,7 +5,7 @@ import sys
 from dataclasses import dataclass
 
 from studies.arguments import add_places
-from studies.cli import check_machine, print_errors, refuse_other_files_of
+from studies.cli import check_machine, print_errors, print_left_out, refuse_other_files_of
 from studies.commands.lookup import find_name, manifest_paths, open_results, settings_of
 from studies.study_options import add_machine_options, options_of
 from stvm.errors import StvmError
@@ -100,8 +100,7 @@ def retry(study: Retry, results: Results, run_options: RunOptions) -> int:
     from stvm.tune.tasks import Interrupted
 
     check_machine(results, run_options)
-    for line in study.left_out:
-        print(f"left out: {line}", file=sys.stderr)
+    print_left_out(study.left_out)
     print(f"{study.title}: {len(study.trials)}", flush=True)
     try:
         finished = execute(study, results, run_options, retry_failed=True)
@@ -113,13 +112,17 @@ def retry(study: Retry, results: Results, run_options: RunOptions) -> int:
         )
         return 130
     print_errors(finished.errors)
-    records = [(trial, results.read(trial.hash)) for trial in study.trials]
-    done = sum(record is not None and record.is_done for _, record in records)
-    for trial, record in records:
-        if record and not record.is_done:
-            print(f"failed: {trial.label}: {record.reason}", file=sys.stderr)
-    print(f"{done} of {len(records)} done now", flush=True)
-    return 0 if done == len(records) and not study.left_out else 1
+    unread: list[str] = []
+    done = 0
+    for trial in study.trials:
+        with going_on(unread):
+            record = results.read(trial.hash)
+            done += record is not None and record.is_done
+            if record and not record.is_done:
+                print(f"failed: {trial.label}: {record.reason}", file=sys.stderr)
+    print_left_out(unread)
+    print(f"{done} of {len(study.trials)} done now", flush=True)
+    return 0 if done == len(study.trials) and not study.left_out else 1
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:

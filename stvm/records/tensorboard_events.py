@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from stvm.errors import StvmError
 from stvm.files import drop_unfinished, replacing_folder, writing
+from stvm.records.passed_over import going_on
 from stvm.records.record import Record
 from stvm.records.results import Results
 
@@ -46,14 +47,24 @@ def write_trial(results: Results, record: Record) -> None:
                 _write(half, record, results.sample_path(name))
 
 
-def write_missing(results: Results, names: Iterable[str]) -> None:
+def write_missing(
+    results: Results, names: Iterable[str], passed_over: list[str] | None = None
+) -> None:
     """Event files of trials that were recorded without them.
+
+    Args:
+        results: folder of records and event files.
+        names: hashes of the trials.
+        passed_over: list for a line on each record that cannot be read; without a list such a
+            record is an error.
 
     Raises:
         StvmError: a record cannot be read, or the files cannot be written.
     """
     for name in names:
-        record = results.read(name)
+        record = None
+        with going_on(passed_over):
+            record = results.read(name)
         if record:
             write_trial(results, record)
 

@@ -9,7 +9,6 @@ import math
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
 
 import optuna
 from optuna.storages import BaseStorage
@@ -17,6 +16,7 @@ from optuna.trial import TrialState
 
 from stvm.files import drop_state
 from stvm.files.locks import is_held
+from stvm.records.passed_over import going_on
 from stvm.records.results import Results
 from stvm.search.drivers import DRIVER, Drivers
 from stvm.search.plan import Plan, Suggestion, first_points, score_value
@@ -29,6 +29,7 @@ from stvm.search.storage import (
     results_id,
     storage_faults,
 )
+from stvm.search.stored_trials import StoredTrials
 
 MOST_STRIKES = 3
 """Errors in a row, none of them a result, after which nothing more is started."""
@@ -40,7 +41,7 @@ Told = Callable[[Suggestion, str, TrialState], None]
 """Called for a suggestion that needs no run, with a text about it and its state."""
 
 
-class Search:
+class Search(StoredTrials):
     """Suggestions until enough trials are finished.
 
     Args:
@@ -51,6 +52,9 @@ class Search:
         trials: number of finished trials wanted, with those of earlier runs.
         told: callback that hears of suggestions that need no run.
         drivers: drivers that work on the search; None for this one alone.
+
+    Attributes:
+        unread: a line for each record that cannot be read.
 
     Raises:
         StvmError: the storage fails, or holds another search or another folder's under this name.
@@ -73,6 +77,7 @@ class Search:
         self.mine: set[int] = set()
         self.elsewhere: list[Suggestion] = []
         self.strikes = 0
+        self.unread: list[str] = []
         owner = results_id(results)
         with self._turn():
             maximise = plan.score.higher_is_better
@@ -84,25 +89,29 @@ class Search:
                 self.wanted = min(self.wanted, len(points))
             for point in points[: self.wanted]:
                 self.study.enqueue_trial(point, skip_if_exists=True)
-            tell_again(self.study, self.results, self.plan.score)
+            tell_again(self.study, self.results, self.plan.score, self.unread)
 
     def next(self) -> Suggestion | None:
         """The next suggestion to run; None when nothing more is to be started.
 
         Suggestions that are recorded, pruned earlier or under way are dealt with on the spot.
-        What another driver or study runs with equal settings is looked at again later.
+        What another driver or study runs with equal settings is looked at again later. A suggestion
+        whose record cannot be read is passed over: it stays RUNNING for the next run.
         """
         with self._turn():
             later, self.elsewhere = self.elsewhere, []
             while suggestion := later.pop(0) if later else self._continued() or self._asked():
+                recorded = self._recorded(suggestion)
                 if suggestion.trial.hash in self.live:
                     self.live[suggestion.trial.hash].append(suggestion)
-                elif self.results.read(suggestion.trial.hash):
+                elif recorded is None:
+                    continue
+                elif recorded:
                     self.told(suggestion, *self._tell(suggestion))
                 elif is_held(self.results.lock_path(suggestion.trial.hash)):
                     # Before the next case, which drops the state: another study may need it.
                     self.elsewhere.append(suggestion)
-                elif suggestion.trial.hash in self._pruned():
+                elif suggestion.trial.hash in self.pruned():
                     self._tell_pruned(suggestion)
                     self.told(suggestion, "pruned before", TrialState.PRUNED)
                 else:
@@ -116,7 +125,7 @@ class Search:
         if self.strikes >= MOST_STRIKES:
             return []
         with storage_faults(self.place):
-            running = [t.number for t in self._in_state(TrialState.RUNNING) if self._others(t)]
+            running = [t.number for t in self.in_state(TrialState.RUNNING) if self._others(t)]
         numbers = sorted({*running, *(suggestion.number for suggestion in self.elsewhere)})
         return [f"trial {number}" for number in numbers]
 
@@ -135,7 +144,7 @@ class Search:
         if intermediate is None or not math.isfinite(intermediate) or not 0 < step < STEPS:
             return False
         with self._turn():
-            number = self._id(suggestion.number)
+            number = self.trial_id(suggestion.number)
             if step in self.storage.get_trial(number).intermediate_values:
                 return False
             signed = intermediate if self.plan.score.higher_is_better else -intermediate
@@ -151,7 +160,10 @@ class Search:
         """
         same = self.live.pop(suggestion.trial.hash, [suggestion])
         with self._turn():
-            if self.results.read(suggestion.trial.hash):
+            recorded = self._recorded(suggestion)
+            if recorded is None:
+                return "its record cannot be read"
+            if recorded:
                 self.strikes = 0
                 news, state = [self._tell(one) for one in same][0]
             elif pruned:
@@ -159,7 +171,7 @@ class Search:
                 for one in same:
                     self._tell_pruned(one)
                 news, state = "pruned", TrialState.PRUNED
-            elif self._attempt(suggestion) < MOST_ATTEMPTS:
+            elif self.count_up(suggestion.number, _ATTEMPTS) < MOST_ATTEMPTS:
                 self.strikes += 1
                 return "no result"
             else:
@@ -198,7 +210,7 @@ class Search:
         """A trial that was running when its driver ended."""
         if self.strikes >= MOST_STRIKES:
             return None
-        for trial in self._in_state(TrialState.RUNNING):
+        for trial in self.in_state(TrialState.RUNNING):
             if trial.number not in self.mine and not self._others(trial):
                 return self._suggestion(trial.number)
         return None
@@ -215,21 +227,27 @@ class Search:
     def _suggestion(self, number: int) -> Suggestion:
         """Rounded values of a trial; those a killed driver had not drawn are drawn now."""
         self.mine.add(number)
-        self._attribute(number, DRIVER, self.drivers.me)
-        frozen = self.storage.get_trial(self._id(number))
+        self.attribute(number, DRIVER, self.drivers.me)
+        frozen = self.storage.get_trial(self.trial_id(number))
         missing = [name for name in self._space() if name not in frozen.params]
         if missing:
             plan = self.plan
             self.study.sampler = make_sampler(plan.sampler, plan.sampler_seed, number)
-            trial = optuna.trial.Trial(self.study, self._id(number))
+            trial = optuna.trial.Trial(self.study, self.trial_id(number))
             for name, distribution in self._space().items():
                 trial._suggest(name, distribution)
-            frozen = self.storage.get_trial(self._id(number))
+            frozen = self.storage.get_trial(self.trial_id(number))
         values = {p.name: p.rounded(frozen.params[p.name]) for p in self.plan.parameters}
         suggestion = Suggestion(number, values, self.plan.trial(number, values))
-        self._attribute(number, "hash", suggestion.trial.hash)
-        self._attribute(number, "settings", values)
+        self.attribute(number, "hash", suggestion.trial.hash)
+        self.attribute(number, "settings", values)
         return suggestion
+
+    def _recorded(self, suggestion: Suggestion) -> bool | None:
+        """Whether a suggestion has a record; None, with a line in `unread`, if it is unreadable."""
+        with going_on(self.unread):
+            return self.results.read(suggestion.trial.hash) is not None
+        return None
 
     def _tell(self, suggestion: Suggestion) -> tuple[str, TrialState]:
         """Tell a trial's record to the study; the words for it and its state."""
@@ -243,15 +261,8 @@ class Search:
         return news, TrialState.COMPLETE
 
     def _tell_failed(self, number: int, reason: str) -> None:
-        self._attribute(number, "reason", reason)
+        self.attribute(number, "reason", reason)
         self.study.tell(number, state=TrialState.FAIL)
-
-    def _attempt(self, suggestion: Suggestion) -> int:
-        """One run without result more; how many there are."""
-        frozen = self.storage.get_trial(self._id(suggestion.number))
-        attempts = int(frozen.user_attrs.get(_ATTEMPTS, 0)) + 1
-        self._attribute(suggestion.number, _ATTEMPTS, attempts)
-        return attempts
 
     def _reason(self, suggestion: Suggestion) -> str:
         """Why a trial is given up: the last line of its traceback, if there is one."""
@@ -262,18 +273,5 @@ class Search:
         self.study.tell(suggestion.number, state=TrialState.PRUNED)
         drop_state(self.results.state_path(suggestion.trial.hash))
 
-    def _pruned(self) -> set[str]:
-        trials = self.study.get_trials(deepcopy=False, states=(TrialState.PRUNED,))
-        return {t.user_attrs["hash"] for t in trials if "hash" in t.user_attrs}
-
-    def _in_state(self, state: TrialState) -> list[optuna.trial.FrozenTrial]:
-        return self.study.get_trials(deepcopy=False, states=(state,))
-
     def _space(self) -> dict[str, optuna.distributions.BaseDistribution]:
         return {p.name: p.distribution for p in self.plan.parameters}
-
-    def _id(self, number: int) -> int:
-        return self.storage.get_trial_id_from_study_id_trial_number(self.study_id, number)
-
-    def _attribute(self, number: int, key: str, value: Any) -> None:
-        self.storage.set_trial_user_attr(self._id(number), key, value)

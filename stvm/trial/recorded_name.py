@@ -12,6 +12,7 @@ from typing import Any
 from stvm.data.datasets import every_fingerprint, fingerprint
 from stvm.data.fingerprints import Contents
 from stvm.errors import StvmError
+from stvm.records.passed_over import going_on
 from stvm.records.record import Record
 from stvm.records.results import Results
 from stvm.settings import Settings, digest
@@ -40,7 +41,7 @@ def named(settings: Settings, results: Results, contents: Contents) -> Settings:
         from the same files has that name, or if the files are missing.
 
     Raises:
-        StvmError: digests in the settings are not those of the files, or a record is unreadable.
+        StvmError: digests in the settings are not those of the files.
     """
     if not uses_local_files(settings):
         return settings
@@ -48,7 +49,11 @@ def named(settings: Settings, results: Results, contents: Contents) -> Settings:
     if known == settings.without_contents() or results.record_path(known.hash()).exists():
         return known
     for older in _by_place(known, results):
-        record = results.read(older.hash())
+        try:
+            record = results.read(older.hash())
+        except StvmError:
+            # It may be the trial's, so the trial gets its name and does not run a second time.
+            return older
         if record and _is_of(record, older, contents):
             return older
     return known
@@ -73,7 +78,10 @@ def refuse_other_files(trials: Iterable[Settings], results: Results, contents: C
     """
     for settings in filter(uses_local_files, trials):
         contents.identified(settings)
-        record = results.read(settings.hash())
+        record = None
+        # Whoever lists or runs the trials names a record that cannot be read.
+        with going_on([]):
+            record = results.read(settings.hash())
         if record is not None and not _is_of(record, settings, contents):
             data = settings.data
             places = [data.source_root, data.target_root, settings.source.source_checkpoint]

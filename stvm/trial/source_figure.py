@@ -29,11 +29,12 @@ def recorded_source_miou(settings: Settings, results: Results, contents: Content
         contents: Digests of the user's files.
     """
     row = named(source_row(settings), results, contents)
-    record = results.read(row.hash())
-    if record and record.miou is not None:
-        return record.miou
+    # A record of another trial that cannot be read is no trouble of this one.
+    with suppress(StvmError):
+        record = results.read(row.hash())
+        if record and record.miou is not None:
+            return record.miou
     for name in results.names():
-        # A record of another trial that cannot be read is no trouble of this one.
         with suppress(StvmError):
             other = results.read(name)
             if other and other.miou is not None and _measures(other, row):

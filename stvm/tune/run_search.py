@@ -9,6 +9,7 @@ from ray.tune.search import Searcher
 from ray.tune.stopper import Stopper
 
 from stvm.errors import StvmError
+from stvm.records.passed_over import going_on
 from stvm.records.results import Results
 from stvm.records.tensorboard_events import require_tensorboard
 from stvm.search.plan import Suggestion, score_value
@@ -220,7 +221,10 @@ class SearchLines(LineProgress):
     ) -> None:
         """A trial ended, or says how far it is."""
         name = trial.config["task"]["name"]
-        record = self.asker.results.read(name) if result.get("status") == "done" else None
+        record = None
+        if result.get("status") == "done":
+            with going_on(self.asker.search.unread):
+                record = self.asker.results.read(name)
         if record is None:
             super().on_trial_result(iteration, trials, trial, result, **info)
             return

@@ -32,6 +32,8 @@ def execute(
 ) -> RunResult:
     """Run the trials of a study that are not recorded, source models first.
 
+    A trial whose record cannot be read does not run: the file may hold what it has found.
+
     Raises:
         StvmError: no trial fits the machine, or the nodes of a cluster do not share the folders.
         Interrupted: Ctrl-C or a request to terminate.
@@ -40,14 +42,14 @@ def execute(
         require_tensorboard()
     finished = _execute(study, results, run_options, retry_failed)
     if run_options.tensorboard:
-        write_missing(results, dict.fromkeys(trial.hash for trial in study.trials))
+        write_missing(results, dict.fromkeys(trial.hash for trial in study.trials), [])
     return finished
 
 
 def _execute(
     study: Study | Studies, results: Results, run_options: RunOptions, retry_failed: bool
 ) -> RunResult:
-    todo = study.missing(results, retry_failed)
+    todo = study.missing(results, retry_failed, [])
     if not todo:
         study.write_manifest(results)
         return RunResult(())

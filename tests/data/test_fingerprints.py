@@ -31,9 +31,9 @@ from stvm.settings import Settings
 from stvm.settings.presets import PRESETS
 from stvm.source_model.ensure import ensure_source
 from stvm.source_model.location import source_path
-from stvm.trial.recorded_name import named
+from stvm.trial.recorded_name import named, refuse_other_files
 from stvm.trial.run_and_record import run_and_record
-from stvm.trial.source_figure import source_row
+from stvm.trial.source_figure import recorded_source_miou, source_row
 from tests.helpers.tiny_datasets import make_gta5
 from tests.helpers.tiny_settings import ASSIGNMENTS, SMALL_SCENARIO, tiny
 from tests.trial.test_trial import make_folder
@@ -188,6 +188,26 @@ def test_a_record_under_an_older_name_is_found_while_the_files_are_the_same(here
     Image.new("RGB", (48, 32)).save(here / "real/train/images/0.png")
     assert name(on()) not in results.names()
     assert name(on(**OFF)) == "f336fd8f7d88"
+
+
+def test_a_damaged_record_under_an_older_name_keeps_the_name_and_no_other_trial_from_its_own(
+    here: Path,
+) -> None:
+    results = Results(here / "results")
+    record = older_name(on().canonical(), True)
+    results.write(record)
+    results.record_path(record.hash).write_text("{")
+    assert name(on()) == record.hash and name(on(seed=5)) not in results.names()
+    found = named(on(), results, Contents(here / "cache"))
+    refuse_other_files([found, on(seed=5)], results, Contents(here / "cache"))
+
+
+def test_the_damaged_record_of_the_source_row_costs_no_trial_its_result(tmp_path: Path) -> None:
+    results, contents = Results(tmp_path), Contents(tmp_path)
+    path = results.record_path(source_row(tiny()).hash())
+    path.parent.mkdir()
+    path.write_text("{")
+    assert recorded_source_miou(tiny(), results, contents) is None
 
 
 def test_a_study_under_older_names_is_listed_and_goes_on_as_it_was(

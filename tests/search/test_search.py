@@ -116,6 +116,25 @@ def test_a_recorded_suggestion_returns_its_record_and_runs_nothing(tmp_path: Pat
     assert bench.search.study.trials[0].value == 1.5
 
 
+def test_a_suggestion_whose_record_cannot_be_read_is_left_and_found_again(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, trials=3)
+    default = Suggestion(0, {}, bench.plan.trial(0, default_values(bench.plan.parameters, tiny())))
+    path = bench.results.record_path(default.trial.hash)
+    path.parent.mkdir(exist_ok=True)
+    path.write_text("{")
+    assert [s.number for s in bench.run(bench.search)] == [1, 2]
+    assert bench.states() == {"RUNNING": 1, "COMPLETE": 2} and path.read_text() == "{"
+    assert len(bench.search.unread) == 1 and f"{path}: " in bench.search.unread[0]
+    assert bench.search.others() == [] and bench.search.left() == 1
+    # One that is damaged when its trial ends is no error of the machine.
+    assert bench.search.finish(default) == "its record cannot be read"
+    assert bench.search.strikes == 0
+    path.unlink()
+    again = bench.open()
+    assert [s.number for s in bench.run(again)] == [0] and again.unread == []
+    assert bench.states() == {"COMPLETE": 3}
+
+
 def test_an_equal_suggestion_waits_for_the_one_that_runs(tmp_path: Path) -> None:
     bench = Bench(tmp_path, trials=3)
     first = next_of(bench.search)

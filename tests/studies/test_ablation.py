@@ -13,9 +13,10 @@ from pathlib import Path
 import pytest
 
 from studies.ablation import build_study, main
+from stvm.errors import StvmError
 from stvm.records.record import Record
 from stvm.records.results import Results
-from tests.helpers.command_output import synthetic
+from tests.helpers.command_output import put, synthetic
 from tests.helpers.tiny_settings import ASSIGNMENTS, TINY
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -66,6 +67,37 @@ def test_a_list_goes_on_after_a_record_that_cannot_be_read(
         assert (f"{first.hash}  {first.label:32s}  cannot be read" in told.out) == shown
         assert "1 recorded" in told.out and "7 missing, 1 cannot be read" in told.out
         assert told.err.count("\n") == 1 and f"{first.hash}.json" in told.err
+
+
+def test_a_run_goes_on_without_the_trial_whose_record_cannot_be_read(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    study = build_study("demo", {}, [0], None)
+    first, *others = study.trials
+    for trial in others:
+        put(tmp_path, synthetic(trial.hash))
+    damaged = tmp_path / f"records/{first.hash}.json"
+    damaged.write_text("{")
+    assert main(["--results", str(tmp_path)]) == 2
+    told = capsys.readouterr()
+    assert told.out.count("8 of 9 trials recorded, 1 cannot be read") == 2
+    assert told.err.startswith(f"left out: cannot read {damaged}: ")
+    assert "move it away and run again" in told.err and told.err.count("\n") == 1
+    assert damaged.read_text() == "{"
+    (tmp_path / f"records/{others[-1].hash}.json").unlink()
+    wrong: list[str] = []
+    assert study.missing(Results(tmp_path), True, wrong) == [others[-1]] and len(wrong) == 1
+
+
+def test_a_damaged_list_of_a_study_is_one_line(tmp_path: Path) -> None:
+    study, results = build_study("demo", {}, [0], None), Results(tmp_path)
+    study.write_manifest(results)
+    (path,) = (tmp_path / "studies").iterdir()
+    for text in ('{"schema": 1}', '{"schema": 1, "trials": [{"row": "ST"}]}'):
+        path.write_text(text)
+        with pytest.raises(StvmError, match="no list of a study's trials; move it away"):
+            study.write_manifest(results)
+        assert path.read_text() == text
 
 
 def test_rows_can_be_left_out(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

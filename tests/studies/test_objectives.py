@@ -11,6 +11,7 @@ from studies import ablation
 from studies.objective_plan import ORACLE, SCORE, Candidate, Plan, all_candidates
 from studies.objectives import choose_candidates, main
 from studies.rate_choice import Choice, choose
+from stvm.errors import StvmError
 from stvm.evaluation.label_free import entropy_of, soft_neighbourhood_density
 from stvm.records.record import Record
 from stvm.records.results import Results
@@ -225,6 +226,18 @@ def test_a_setting_that_no_row_uses_is_refused(
     words = ["--rows", *rows, *ASSIGNMENTS, *given.split(), "--list"]
     assert main(["--results", str(tmp_path), *words]) == 2
     assert told in capsys.readouterr().err
+
+
+def test_a_row_whose_record_cannot_be_read_leaves_the_others_their_choice(tmp_path: Path) -> None:
+    results, asked = Results(tmp_path), plan("MinEnt", "MaxSquares")
+    put(results, asked, [1, 2, 3, 6, 5, 4])
+    results.record_path(asked.rate_study().trials[1].hash).write_text("{")
+    unread: list[str] = []
+    choices = asked.choices(results, unread)
+    assert choices == {"MinEnt": None, "MaxSquares": Choice(1.5e-5, 1.5e-3)}
+    assert unread == ["MinEnt"]
+    with pytest.raises(StvmError, match="move it away"):
+        asked.choices(results)
 
 
 def test_a_list_runs_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
