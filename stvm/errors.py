@@ -9,15 +9,27 @@ class StvmError(Exception):
     """A problem that the user can solve. The message names the file, key or value."""
 
 
-def unknown(what: str, name: str, names: Iterable[str]) -> StvmError:
-    """The error for an unknown name. It proposes the nearest known name and lists all."""
+def nearest(name: str, names: Iterable[str]) -> str:
+    """The known name that an unknown one is near to, whatever its capitals; empty for none."""
+    known = {other.lower(): other for other in reversed(list(names))}
+    near = difflib.get_close_matches(name.lower(), known, n=1)
+    return known[near[0]] if near else ""
+
+
+def unknown(what: str, name: str, names: Iterable[str], listed: str = "") -> StvmError:
+    """The error for an unknown name. It proposes a known name that is near, if there is one.
+
+    Args:
+        what: noun for the names.
+        name: the unknown name.
+        names: known names.
+        listed: sentence that says where they are listed; empty to list them all here.
+    """
     known = list(names)
-    # Capital letters are ignored: CBST is nearer to cbst than MinEnt is.
-    lowered = {other.lower(): other for other in reversed(known)}
-    near = lowered[difflib.get_close_matches(name.lower(), lowered, n=1, cutoff=0.0)[0]]
-    return StvmError(
-        f"unknown {what} '{name}': did you mean '{near}'? there are {', '.join(known)}"
-    )
+    near = nearest(name, known)
+    proposal = f"did you mean '{near}'? " if near else ""
+    where = listed or f"there are {', '.join(known)}"
+    return StvmError(f"unknown {what} '{name}': {proposal}{where}")
 
 
 def kept_from(error: PermissionError) -> str:

@@ -5,8 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from stvm.errors import StvmError
-from stvm.records.manifest import FIRST, Manifest, Trial, manifest_files, read_manifest
+from stvm.records.manifest import Manifest, Trial, check_results, manifest_files, read_manifest
 from stvm.records.passed_over import going_on
 from stvm.records.record import Outcome, Record, RecordReader, outcome
 from stvm.records.results import Results
@@ -120,8 +119,7 @@ def read_results(reader: RecordReader) -> Recorded:
         StvmError: there is no such folder, or, without `passed_over`, a file is unreadable.
     """
     results = reader.results
-    if not results.is_dir():
-        raise StvmError(f"no results folder {results}: {FIRST}, or name another --results")
+    check_results(results)
     manifests = []
     for path in manifest_files(results):
         with going_on(reader.passed_over):

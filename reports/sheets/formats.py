@@ -10,6 +10,7 @@ from tabulate import tabulate
 from reports.sheets.latex import to_latex
 from reports.sheets.sheet import Cell, Column, Sheet, column_title
 from stvm.errors import StvmError
+from stvm.files import refuse_file
 
 _MARKDOWN = str.maketrans({c: "\\" + c for c in "\\`*<|"})
 
@@ -78,6 +79,7 @@ def write_files(files: Mapping[str, str], out: Path) -> None:
     Raises:
         StvmError: `out` cannot be written.
     """
+    refuse_file(out, "--out")
     try:
         out.mkdir(parents=True, exist_ok=True)
         for name, text in files.items():

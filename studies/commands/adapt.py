@@ -18,6 +18,7 @@ from studies.commands.adaptation_folder import AdaptationFolder
 from studies.commands.adaptation_summary import summary
 from studies.commands.lookup import add_network_option
 from stvm.errors import StvmError
+from stvm.files import refuse_file
 from stvm.files.locks import Held, locked
 from stvm.settings import Settings, group_of, parse_assignments
 from stvm.settings.presets import find_preset
@@ -69,6 +70,7 @@ def run(options: argparse.Namespace) -> int:
         raise StvmError("adapt starts from a file of weights: name it with --checkpoint FILE")
     if options.out is None:
         raise StvmError("adapt writes files: name their folder with --out DIR")
+    refuse_file(options.out, "--out")
     # torch takes seconds to import, and --help needs none.
     from studies.commands.photo_work import prepare
 

@@ -70,13 +70,18 @@ class AdaptationFolder:
     def _settings(self) -> Path:
         return self.root / "settings.json"
 
+    @property
+    def is_begun(self) -> bool:
+        """Whether an adaptation was begun in it."""
+        return self._settings.is_file()
+
     def open(self) -> None:
         """Make the folder, and check that it can be written to and holds nothing else.
 
         Raises:
             StvmError: it is a file, cannot be written to, or holds other files.
         """
-        if self.root.is_dir() and not self._settings.is_file():
+        if self.root.is_dir() and not self.is_begun:
             others = sorted(p.name for p in self.root.iterdir() if p.name != self.work.name)
             if others:
                 raise StvmError(

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from studies.commands.adaptation_folder import AdaptationFolder
 from stvm.errors import StvmError
+from stvm.files import refuse_file
 from stvm.networks import find_network as facts_of
 from stvm.records.manifest import manifest_files
 from stvm.records.record import Record
@@ -22,8 +23,9 @@ def open_results(root: Path) -> Results:
     """The results folder, which must exist.
 
     Raises:
-        StvmError: there is none.
+        StvmError: there is none, or a file.
     """
+    refuse_file(root, "--results")
     if not root.is_dir():
         raise StvmError(f"no results folder {root}: run a study first, or name another --results")
     return Results(root)
@@ -70,13 +72,13 @@ def find_network(model: str, root: Path) -> tuple[Path, str]:
     """
     if Path(model).is_file():
         return Path(model), ""
-    if AdaptationFolder(Path(model)).model.is_file():
-        return AdaptationFolder(Path(model)).model, ""
+    adapted = AdaptationFolder(Path(model))
+    if adapted.model.is_file():
+        return adapted.model, ""
     if Path(model).is_dir():
-        begun = (Path(model) / "settings.json").is_file()
         advice = (
             "give the command of `adapt` again, which goes on"
-            if begun
+            if adapted.is_begun
             else "name a folder that `adapt` wrote, a file of weights, or the HASH of a trial"
         )
         raise StvmError(f"folder {model} holds no adapted network: {advice}")

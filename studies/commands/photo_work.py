@@ -26,7 +26,7 @@ from stvm.data.labelling import colours_of
 from stvm.data.listed_images import ListedImages, left_out
 from stvm.data.photo_folder import adaptation_size, photo_paths, photos_sha256
 from stvm.errors import StvmError
-from stvm.files import now, write_whole
+from stvm.files import now, refuse_within, write_whole
 from stvm.networks import SegmentationNetwork, find_network
 from stvm.pretrained import Checkpoint, open_checkpoint, save_network
 from stvm.settings import Settings, digest, group_of
@@ -218,6 +218,9 @@ def prepare(options: argparse.Namespace, changes: dict[str, str]) -> PhotoWork:
         StvmError: one is missing, cannot be used or does not fit.
     """
     paths = photo_paths(options.photos)
+    # What was begun below PHOTOS goes on: no folder below it is read here.
+    if not AdaptationFolder(options.out).is_begun:
+        refuse_within(options.out, "--out", [options.photos])
     reading = {
         name: changes[name] for name in ("checkpoint_family", "aspp_branches") if name in changes
     }

@@ -28,7 +28,7 @@ from studies.commands.lookup import (
 )
 from stvm.data.path_hints import refuse_no_text
 from stvm.errors import StvmError
-from stvm.files import write_whole
+from stvm.files import refuse_file, refuse_within, write_whole
 
 if TYPE_CHECKING:
     from stvm.records.result_schema import Result
@@ -235,6 +235,8 @@ def run(options: argparse.Namespace) -> int:
     """The command; returns its exit code."""
     if options.out is None:
         raise StvmError("predict writes files: name their folder with --out DIR")
+    refuse_file(options.out, "--out")
+    refuse_within(options.out, "--out", options.images)
     images = list_images(options.images)
     for name, path in images.items():
         for target in (options.out / f"{name}_{kind}.png" for kind in KINDS):

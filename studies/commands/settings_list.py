@@ -1,12 +1,18 @@
-"""All settings by group: default, allowed values, Table V's values, search range, meaning."""
+"""All settings by group: default, allowed values, Table V's values, search range, meaning.
+
+NAME is a setting, which is shown in full; a group, such as method; or an objective, such as iast.
+"""
 
 import argparse
+from collections.abc import Iterable
 from typing import Any, Literal, get_args, get_origin
 
 from pydantic.fields import FieldInfo
 from tabulate import tabulate
 
-from stvm.settings import GROUPS, field_of, group_of
+from stvm.errors import unknown
+from stvm.settings import GROUPS, Settings, field_of, group_of
+from stvm.settings.peers import PEERS, fields_of
 from stvm.settings.presets import PRESETS, find_preset
 
 _BOUNDS = (("ge", "at least"), ("gt", "above"), ("le", "at most"), ("lt", "below"))
@@ -72,26 +78,75 @@ def list_all(preset: str | None = None) -> str:
     Raises:
         StvmError: no such preset.
     """
-    parts = []
-    for group, model in GROUPS.items():
-        rows = []
-        for name, field in model.model_fields.items():
-            row = {"setting": name} | facts(name, field, preset)
-            rows.append(row | {"meaning": field.description or ""})
-        heads = [head for head in rows[0] if any(row[head] for row in rows)]
-        cells = [[row[head] for head in heads] for row in rows]
-        table = tabulate(cells, heads, disable_numparse=True)
-        parts.append(f"{group}: {(model.__doc__ or '').strip()}\n\n{table}")
-    return "\n\n".join(parts)
+    return "\n\n".join(list_group(group, preset) for group in GROUPS)
+
+
+def list_group(group: str, preset: str | None = None) -> str:
+    """The settings of one group.
+
+    Raises:
+        StvmError: no such preset.
+    """
+    model = GROUPS[group]
+    return f"{group}: {(model.__doc__ or '').strip()}\n\n{_table(model.model_fields, preset)}"
+
+
+def list_objective(procedure: str, preset: str | None = None) -> str:
+    """An objective: its own settings, those that it sets, and others that matter to it.
+
+    Raises:
+        StvmError: no such preset.
+    """
+    peer, own = PEERS[procedure], fields_of(procedure)
+    sets = ", ".join(f"{name}={shown(value)}" for name, value in peer.brings.items())
+    parts = [
+        f"procedure={procedure}: {peer.about}",
+        _table(own, preset) if own else "It has no settings of its own.",
+        f"It sets, where you give no other value: {sets}" if sets else "",
+        f"Other settings of method and training that matter to it: {', '.join(peer.uses)}",
+    ]
+    return "\n\n".join(part for part in parts if part)
+
+
+def _table(names: Iterable[str], preset: str | None) -> str:
+    rows = []
+    for name in names:
+        field = field_of(name)
+        row = {"setting": name} | facts(name, field, preset)
+        rows.append(row | {"meaning": field.description or ""})
+    heads = [head for head in rows[0] if any(row[head] for row in rows)]
+    cells = [[row[head] for head in heads] for row in rows]
+    table: str = tabulate(cells, heads, disable_numparse=True)
+    return table
+
+
+def show(name: str, preset: str | None = None) -> str:
+    """A setting, a group or an objective.
+
+    Raises:
+        StvmError: no such name, or no such preset.
+    """
+    settings = Settings().flat()
+    if name in settings:
+        return describe(name, preset)
+    if name in GROUPS:
+        return list_group(name, preset)
+    if name in PEERS:
+        return list_objective(name, preset)
+    names = (*settings, *GROUPS, *PEERS)
+    raise unknown("setting", name, names, "`python -m studies settings` lists them")
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Options of the command."""
-    parser.add_argument("name", nargs="?", metavar="NAME", help="name of one setting")
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.add_argument(
+        "name", nargs="?", metavar="NAME", help="name of a setting, a group or an objective"
+    )
     parser.add_argument("--preset", help=f"show its values too: {', '.join(PRESETS)}")
 
 
 def run(options: argparse.Namespace) -> int:
     """The command; returns its exit code."""
-    print(describe(options.name, options.preset) if options.name else list_all(options.preset))
+    print(show(options.name, options.preset) if options.name else list_all(options.preset))
     return 0

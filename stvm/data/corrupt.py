@@ -37,6 +37,7 @@ from stvm.data.corruptions import KINDS, LIBRARY, Corruption, load_library
 from stvm.data.folder import image_paths, label_paths
 from stvm.data.image_files import read_rgb
 from stvm.errors import StvmError, kept_from
+from stvm.files import refuse_within
 
 MANIFEST = "corruption.json"
 
@@ -80,11 +81,12 @@ def make_task(source: Path, destination: Path, corruption: Corruption, val_share
         val_share: Share of train that becomes val if the data set has no split val.
 
     Raises:
-        StvmError: A destination with files in it, a val share outside (0, 1), too few images, or
-            a fault of the data set (see `stvm.data.folder`).
+        StvmError: A destination with files in it, or inside the data set, a val share outside
+            (0, 1), too few images, or a fault of the data set (see `stvm.data.folder`).
     """
     if not 0.0 < val_share < 1.0:
         raise StvmError(f"val share {val_share}: must be above 0 and below 1")
+    refuse_within(destination, "destination", [source])
     if destination.exists() and (not destination.is_dir() or any(destination.iterdir())):
         raise StvmError(f"{destination}: is not an empty folder; name a new folder")
     load_library()

@@ -7,11 +7,12 @@ import secrets
 import shutil
 import time
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from errno import (
     EACCES,
     EDQUOT,
+    EEXIST,
     EINVAL,
     EISDIR,
     ELOOP,
@@ -55,6 +56,11 @@ def writing(folder: Path) -> Iterator[None]:
         folder.mkdir(parents=True, exist_ok=True)
         yield
     except OSError as error:
+        if error.errno in (EEXIST, ENOTDIR):
+            refuse_file(folder, "cannot write below")
+        if error.errno == EISDIR:
+            place = error.filename2 or error.filename
+            raise StvmError(f"cannot write {place}: it is a folder; name a file") from error
         mend = "make room" if error.errno in (ENOSPC, EDQUOT) else "choose another folder"
         raise StvmError(
             f"cannot write below {folder}: {error.strerror or error}; "
@@ -171,6 +177,28 @@ def refuse_unwritable(folder: Path, option: str) -> None:
         raise StvmError(
             f"{option} {folder}: cannot be written to, {error.strerror or error}; name another"
         ) from None
+
+
+def refuse_within(folder: Path, option: str, read: Iterable[Path]) -> None:
+    """Refuse to write into a folder whose images are read, or below it.
+
+    Args:
+        folder: folder to write; it need not be there.
+        option: the option that names it.
+        read: paths that are read; files among them do not count.
+
+    Raises:
+        StvmError: it is, or lies in, one of these folders.
+    """
+    place = folder.resolve()
+    there = [path for path in (place, *place.parents) if path.exists()]
+    for one in read:
+        # By the file system: it may tell capitals apart or not.
+        if one.is_dir() and any(path.samefile(one) for path in there):
+            raise StvmError(
+                f"{option} {folder} lies in {one}, whose images are read: what is written there "
+                "would be taken for them later; name a folder outside of it"
+            )
 
 
 def refuse_file(folder: Path, option: str) -> None:

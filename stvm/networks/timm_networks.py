@@ -1,6 +1,5 @@
 """Backbones of timm with features, under DeepLabV2's summed ASPP."""
 
-import difflib
 import json
 from collections.abc import Iterator
 from dataclasses import replace
@@ -10,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from stvm.errors import StvmError, one_line
+from stvm.errors import StvmError, nearest, one_line
 from stvm.networks.architecture import Architecture
 from stvm.networks.aspp import RATES, SummedAspp
 from stvm.networks.normalisation import Normalisation
@@ -98,8 +97,11 @@ def _head(channels: int, rates: tuple[int, ...], out_channels: int) -> nn.Module
 
 def _refuse_unknown(timm: Any, name: str) -> None:
     if not timm.is_model(name.partition(".")[0]):
-        near = difflib.get_close_matches(name, timm.list_models(), n=1, cutoff=0.0)[0]
-        raise StvmError(f"timm has no network '{name}': did you mean 'timm:{near}'?")
+        near = nearest(name, timm.list_models())
+        raise StvmError(
+            f"timm has no network '{name}': "
+            + (f"did you mean 'timm:{near}'?" if near else "timm.list_models() lists them")
+        )
 
 
 def _features(timm: Any, name: str, stride: int) -> Any:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from stvm.errors import StvmError
-from stvm.files import read_json
+from stvm.files import read_json, refuse_file
 from stvm.records.checked_values import field_of, is_hash
 from stvm.records.trial_label import label_parts
 
@@ -189,14 +189,24 @@ def manifest_files(results: Path) -> list[Path]:
     return sorted(p for p in results.glob("studies/*.json") if _FILE.fullmatch(p.stem))
 
 
+def check_results(results: Path) -> None:
+    """Refuse results that are not there.
+
+    Raises:
+        StvmError: no results folder, or a file.
+    """
+    refuse_file(results, "--results")
+    if not results.is_dir():
+        raise StvmError(f"no results folder {results}: {FIRST}, or name another --results")
+
+
 def find_manifests(results: Path) -> dict[str, dict[str, Path]]:
     """Paths of the manifests by kind of study and base.
 
     Raises:
         StvmError: no results, or no manifest.
     """
-    if not results.is_dir():
-        raise StvmError(f"no results folder {results}: {FIRST}, or name another --results")
+    check_results(results)
     found: dict[str, dict[str, Path]] = {}
     for path in manifest_files(results):
         study, _, base = path.stem.rpartition("-")

@@ -53,10 +53,24 @@ def plain_text(value: str) -> str:
     text = value.strip()
     if not text or text in NAMED:
         return text
+    _refuse_place(text)
     _refuse_misspelt(text)
     entries = _of_file(Path(text)) if text.lower().endswith(".csv") else _of_text(text)
     _check(entries)
     return ",".join(_entry(target, sources) for target, sources in entries)
+
+
+def _refuse_place(text: str) -> None:
+    """Refuse the path of a folder, and of a file of another ending."""
+    path, is_csv = Path(text), text.lower().endswith(".csv")
+    # A class may have the name of a folder that lies here.
+    if not is_csv and "/" not in text:
+        return
+    wanted = "give a CSV file (.csv) with the columns target and source"
+    if path.is_dir():
+        raise ValueError(f"{path} is a folder: {wanted}")
+    if path.is_file() and not is_csv:
+        raise ValueError(f"{path} does not end in .csv: {wanted}")
 
 
 def _refuse_misspelt(text: str) -> None:

@@ -1,12 +1,11 @@
 """The settings of one trial as a value: checked, changed, and hashed into the trial's name."""
 
-import difflib
 from typing import Any, Self
 
 from pydantic import ValidationError, model_validator
 from pydantic.fields import FieldInfo
 
-from stvm.errors import StvmError
+from stvm.errors import StvmError, unknown
 from stvm.networks.known_networks import without_place
 from stvm.settings.batch_norm_limits import refuse_lone_images
 from stvm.settings.compute_settings import ComputeSettings
@@ -230,8 +229,7 @@ def group_of(name: str) -> str:
     """
     if name in _GROUP_OF:
         return _GROUP_OF[name]
-    near = difflib.get_close_matches(name, _GROUP_OF, n=1, cutoff=0.0)
-    raise StvmError(f"unknown setting '{name}': did you mean '{near[0]}'?")
+    raise unknown("setting", name, _GROUP_OF, "`python -m studies settings` lists them")
 
 
 def field_of(name: str) -> FieldInfo:

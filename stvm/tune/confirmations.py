@@ -56,7 +56,8 @@ def missing_folders(trials: Iterable[Settings]) -> list[str]:
         "without its files trials have other names, and recorded ones may be shown as missing"
     )
     return [
-        f"note: {name}={root} is not there; {other_names if own else 'trials need it to run'}"
+        f"note: {name}={root} is {'a file, no folder' if Path(root).exists() else 'not there'}; "
+        f"{other_names if own else 'trials need it to run'}"
         for (name, root), own in named.items()
         if root and not Path(root).is_dir()
     ]

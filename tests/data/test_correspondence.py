@@ -118,6 +118,13 @@ def test_a_slip_is_one_line(text: str, message: str) -> None:
     assert "class_map" in str(caught.value) and "\n" not in str(caught.value)
 
 
+def test_a_folder_or_a_file_of_another_ending_is_called_so(tmp_path: Path) -> None:
+    (tmp_path / "map.txt").write_text("target,source\n")
+    for path, told in ((tmp_path, "is a folder"), (tmp_path / "map.txt", "does not end in .csv")):
+        with pytest.raises(StvmError, match=f"class_map.*{path} {told}: give a CSV file"):
+            folder(class_map=str(path))
+
+
 @pytest.mark.parametrize(
     ("rows", "message"),
     [

@@ -118,6 +118,9 @@ def test_a_folder_with_files_is_not_written_into(
     assert main([str(labelled), str(out)]) == 1
     assert f"{out}: is not an empty folder" in capsys.readouterr().err
     assert _names(out) == {"mine"}
+    assert main([str(labelled), str(labelled / "foggy")]) == 1
+    assert f"lies in {labelled}, whose images are read" in capsys.readouterr().err
+    assert not (labelled / "foggy").exists()
 
 
 @pytest.mark.parametrize("share", ["0", "1", "nan"])

@@ -349,6 +349,12 @@ BROKEN: list[tuple[str, str, Damage, str]] = [
         lambda t: (t / "cityscapes/leftImg8bit").rename(t / "cityscapes/images"),
         r"leftImg8bit: no such folder \(beside it: gtFine, images\); Cityscapes is expected as",
     ),
+    (
+        "gta5_cityscapes",
+        "a file for a root",
+        lambda t: (shutil.rmtree(t / "gta5"), (t / "gta5").write_text("x")),
+        r"gta5: no such folder.*; it is a file",
+    ),
 ]
 
 

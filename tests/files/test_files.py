@@ -13,6 +13,7 @@ import torch
 from sqlalchemy import make_url
 
 from reports.figures.samples import read_sample
+from reports.sheets.formats import write_files
 from studies.__main__ import main as commands
 from studies.ablation import main
 from studies.commands.export import export
@@ -26,6 +27,7 @@ from stvm.files import (
     replacing,
     unreadable,
     write_json,
+    write_whole,
 )
 from stvm.files.sqlite import sqlite_url
 from stvm.records.record import read_record
@@ -96,6 +98,18 @@ def test_what_is_damaged_is_called_so(tmp_path: Path) -> None:
         read_json(tmp_path / "x.json")
     assert not isinstance(told.value, Unreadable)
     assert isinstance(unreadable(tmp_path, MemoryError(), "x"), Unreadable)
+
+
+def test_a_file_in_place_of_a_folder_and_the_reverse_are_called_so(tmp_path: Path) -> None:
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "file").write_text("mine")
+    with pytest.raises(StvmError, match="file is a file; name a folder"):
+        write_whole(tmp_path / "file" / "below" / "a.png", b"x")
+    with pytest.raises(StvmError, match="folder: it is a folder; name a file"):
+        write_whole(tmp_path / "folder", b"x")
+    with pytest.raises(StvmError, match="--out .*file is a file; name a folder"):
+        write_files({"a.md": "x"}, tmp_path / "file")
+    assert sorted(tmp_path.rglob("*")) == [tmp_path / "file", tmp_path / "folder"]
 
 
 def test_what_kills_left_beside_a_file_goes_and_nothing_else(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """Temporary folders: short enough for sockets, and removed after a kill."""
 
+import logging
 import os
 import platform
 import signal
@@ -7,9 +8,11 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
+from ray._private.ray_logging import setup_logger
 
 from stvm.data.crops import batches
 from stvm.errors import StvmError
@@ -75,6 +78,35 @@ def test_what_the_system_refuses_ray_is_one_line(
         cluster.connected(RunOptions(None, None, None, long)),
     ):
         pass
+
+
+def test_rays_own_lines_are_not_shown_when_it_cannot_start(
+    long: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """As Ray does when its dashboard comes too late; its logger is set up as `init` does."""
+    logger = logging.getLogger("ray")
+
+    def late(**options: Any) -> None:
+        setup_logger(options["logging_level"], "")
+        logger.error("Failed to start the dashboard")
+        raise Exception("The current node has not been updated within 30 seconds")
+
+    handler = logging.StreamHandler(sys.stderr)
+    logger.addHandler(handler)
+    monkeypatch.setattr(cluster.ray, "init", late)
+    try:
+        for place, told in (("", "to keep its logs, set RAY_TMPDIR"), (str(long), f"{long}/ray")):
+            monkeypatch.setenv("RAY_TMPDIR", place) if place else monkeypatch.delenv(
+                "RAY_TMPDIR", raising=False
+            )
+            with (
+                pytest.raises(StvmError, match=told),
+                cluster.connected(RunOptions(None, None, None, long)),
+            ):
+                pass
+        assert capfd.readouterr().err == ""
+    finally:
+        logger.removeHandler(handler)
 
 
 def test_a_machine_with_too_much_to_do_is_one_line(

@@ -252,7 +252,12 @@ def test_wrong_files_are_one_line(
     assert "source.pth" in says(photos, tmp_path / "source.pth", out)
     assert "p0.jpg" in says(photos, photos / "p0.jpg", out)
     assert "is a file" in says(photos, weights, weights)
-    assert "holds other files (labels)" in says(photos, weights, photos)
+    (tmp_path / "link").symlink_to(photos)
+    for inside in (photos, photos / "adapted", tmp_path / "link"):
+        assert f"lies in {photos}, whose images are read" in says(photos, weights, inside)
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other/mine.txt").write_text("mine")
+    assert "holds other files (mine.txt)" in says(photos, weights, tmp_path / "other")
     assert not out.exists()
     (photos / "p3.png").write_bytes(b"no image")
     assert "p3.png" in says(photos, weights, out)

@@ -16,6 +16,8 @@ from studies.commands.settings_list import allowed
 from stvm.errors import StvmError
 from stvm.records.results import Results
 from stvm.settings import GROUPS, MethodSettings, Settings
+from stvm.settings.peers import PEERS, fields_of
+from stvm.settings.presets import PRESETS
 from tests.helpers.command_output import (
     DIVERGING,
     NAMES,
@@ -67,6 +69,10 @@ def test_an_unknown_command_or_folder_is_one_line(
     for command in (["status"], ["replay", "ab"], ["retry-failed"], ["export"]):
         said = refused(capsys, *command, "--results", str(tmp_path / "none"))
         assert f"no results folder {tmp_path / 'none'}" in said
+    (tmp_path / "file").write_text("x")
+    for command in (["status"], ["replay", "ab"], ["retry-failed"], ["export"]):
+        said = refused(capsys, *command, "--results", str(tmp_path / "file"))
+        assert f"{tmp_path / 'file'} is a file; name a folder" in said
 
 
 def test_all_settings_are_listed_with_what_the_preset_makes_of_them(
@@ -85,6 +91,30 @@ def test_one_setting_in_full(capsys: pytest.CaptureFixture[str]) -> None:
     assert ["preset", "demo  0.6"] in lines and ["allowed", "number above 0 and at most 4"] in lines
     assert "did you mean 'tau_mocm'" in refused(capsys, "settings", "tau_mcm")
     assert "did you mean 'demo'" in refused(capsys, "settings", "--preset", "dmo")
+
+
+def test_only_a_name_that_is_near_is_proposed_and_the_others_are_listed(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    said = refused(capsys, "settings", "--preset", "xyzzy")
+    assert "did you mean" not in said and all(name in said for name in PRESETS)
+    assert "did you mean 'demo'" in refused(capsys, "settings", "--preset", "DEMO")
+    said = refused(capsys, "settings", "xyzzy")
+    assert said.endswith("unknown setting 'xyzzy': `python -m studies settings` lists them\n")
+    assert "did you mean 'iast'" in refused(capsys, "settings", "isat")
+
+
+def test_an_objective_or_a_group_shows_its_settings(capsys: pytest.CaptureFixture[str]) -> None:
+    for name, peer in PEERS.items():
+        assert main(["settings", name, "--preset", "demo"]) == 0
+        first, *lines = capsys.readouterr().out.splitlines()
+        assert first == f"procedure={name}: {peer.about}"
+        own = {line.split()[0] for line in lines if line.startswith(f"{name}_")}
+        assert own == set(fields_of(name))
+        assert all(other in lines[-1] for other in peer.uses)
+    assert main(["settings", "method"]) == 0
+    lines = [line.split()[0] for line in capsys.readouterr().out.splitlines() if line]
+    assert set(MethodSettings.model_fields) <= set(lines) and "batch" not in lines
 
 
 def test_what_is_said_to_be_allowed_is() -> None:

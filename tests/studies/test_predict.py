@@ -223,6 +223,9 @@ def test_a_file_of_weights_predicts_and_nothing_is_overwritten(
         (["abcdef", "{d}/a.png", "--out", "{d}/o", "--results", "{d}/none"], "no results folder"),
         (["{w}", "{d}/a.png", "--out", "{d}/o", "--height", "3"], "at least 16 pixels"),
         (["{w}", "{d}/text.png", "--out", "{d}/o"], "text.png"),
+        (["{w}", "{d}/sub", "--out", "{d}/sub"], "sub, whose images are read"),
+        (["{w}", "{d}/a.png", "{d}/sub", "--out", "{d}/sub/deep/o"], "sub, whose images are read"),
+        (["{w}", "{d}/a.png", "--out", "{d}/a.png"], "a.png is a file; name a folder"),
     ],
 )
 def test_bad_input_is_one_line(

@@ -69,6 +69,9 @@ def test_a_list_says_that_a_folder_is_not_there(tmp_path, capsys):
     error = capsys.readouterr().err.splitlines()
     assert len(error) == 1 and f"source_root={tmp_path / 'sim'} is not there" in error[0]
     assert "without its files trials have other names" in error[0]
+    (tmp_path / "sim").write_text("x")
+    assert ablation.main([*given, *classes, "--list", "--results", str(tmp_path / "results")]) == 0
+    assert f"source_root={tmp_path / 'sim'} is a file, no folder" in capsys.readouterr().err
 
 
 def test_a_list_of_a_scenario_says_of_a_missing_folder_that_trials_need_it(tmp_path, capsys):
