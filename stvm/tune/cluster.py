@@ -58,7 +58,8 @@ def connected(run_options: RunOptions) -> Iterator[list[dict[str, float]]]:
 
 @contextlib.contextmanager
 def _started(run_options: RunOptions, options: dict[str, Any]) -> Iterator[None]:
-    options |= {"log_to_driver": False, "logging_level": logging.ERROR}
+    # If its dashboard does not start, Ray prints a page of its logs; no study needs one.
+    options |= {"log_to_driver": False, "logging_level": logging.CRITICAL}
     if run_options.address:
         options["address"] = run_options.address
     else:
@@ -74,7 +75,8 @@ def _started(run_options: RunOptions, options: dict[str, Any]) -> Iterator[None]
     # Ray puts a handler of its own in place, which ends the process without a word of ours.
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGTERM, on_request)
-    logging.getLogger("ray.tune").setLevel(logging.ERROR)
+    for name in ("ray", "ray.tune"):
+        logging.getLogger(name).setLevel(logging.ERROR)
     # Ray prints a page of its nodes' logs when one dies; what it means for a trial is told by us.
     if hasattr(ray._private.worker, "print_to_stdstream"):
         ray._private.worker.print_to_stdstream = lambda *_, **__: None
@@ -93,9 +95,15 @@ def _unstarted(address: str | None, error: Exception) -> str:
             f"Ray cannot be started on this machine: {reason} Run the same command again when the "
             "machine has less to do"
         )
+    place = os.environ.get("RAY_TMPDIR", "")
+    logs = (
+        f"its logs lie below {place}/ray; RAY_TMPDIR must be"
+        if place
+        else "to keep its logs, set RAY_TMPDIR to"
+    )
     return (
-        f"Ray cannot be started on this machine: {reason}; RAY_TMPDIR, where it is set, must be a "
-        f"folder that may be written to, with a path of at most {RAY_BYTES} bytes"
+        f"Ray cannot be started on this machine: {reason}; {logs} a folder that may be written to, "
+        f"with a path of at most {RAY_BYTES} bytes"
     )
 
 
