@@ -21,6 +21,7 @@ from stvm.data.batches import batch_size
 from stvm.evaluation.evaluate import enlarged_logits, multi_scale_scores
 from stvm.evaluation.label_free import SCORED_IMAGES, WATCHED_IMAGES, predict
 from stvm.memory.metric_step import learning
+from stvm.memory.statistics_pass import statistics_passes
 from stvm.memory.tensors import (
     MemoryMeter,
     built_real,
@@ -96,11 +97,16 @@ def phases(settings: Settings) -> list[Phase]:
             training = _adaptation(settings, adaptation, source)
             standing = {n: size for n, size in training.parts.items() if n not in _PASSING}
             found += [training, *_offline_pass(settings, adaptation, standing)]
+        found += [
+            Phase(STATISTICS, parts | {_WHOLE: peak})
+            for parts, peak in statistics_passes(settings, source, standing)
+        ]
         found.append(_evaluation(settings, adaptation, source, standing))
     return found
 
 
 OFFLINE = "offline pass"
+STATISTICS = "pass for batch norm"
 _ACTIVATIONS = "activations kept for the backward pass"
 _TEMPORARY = "largest temporaries (logits at full size, their gradients)"
 _GRADIENTS = "gradients"

@@ -5,7 +5,15 @@ import subprocess
 from collections.abc import Iterable
 
 from stvm.errors import StvmError
-from stvm.memory.estimate import ALLOWANCES, FRAGMENTS, MIB, OFFLINE, Phase, phases
+from stvm.memory.estimate import (
+    ALLOWANCES,
+    FRAGMENTS,
+    MIB,
+    OFFLINE,
+    STATISTICS,
+    Phase,
+    phases,
+)
 from stvm.settings import PEERS, Settings, most_parts, needs_two_images
 
 MOST_ESTIMATED = 3
@@ -123,7 +131,7 @@ def advice(settings: Settings, most: Phase) -> str:
         changes += _parted("accumulate", training.accumulate, training.batch, settings)
         changes += ["smaller crop_height and crop_width"]
         changes += _smaller("batch", training.batch, settings)
-    elif most.name == OFFLINE:
+    elif most.name in (OFFLINE, STATISTICS):
         changes += ["a smaller height and width"]
     else:
         changes += ["another protocol", "a smaller height and width"]

@@ -14,6 +14,7 @@ from torch import Tensor
 from stvm.data.batches import batch_size
 from stvm.memory import estimate, memory_report
 from stvm.memory.tensors import size_of, values_of
+from stvm.method.adabn import adapt_batch_norm
 from stvm.networks import build_network
 from stvm.objectives.label_store import LabelStore
 from stvm.objectives.ld import NegativeLearning
@@ -85,6 +86,31 @@ def test_an_offline_pass_takes_what_the_real_one_allocates(procedure: str, tmp_p
     assert parts > 2**20 and parts == pytest.approx(peak, rel=0.1)
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("changes", "networks"),
+    [({"procedure": "adabn"}, 2), ({"start_bn": 0.5}, 2), ({"procedure": "tent"}, 0)],
+)
+def test_a_pass_for_batch_norm_takes_what_the_real_one_allocates(
+    changes: dict[str, Any], networks: int
+) -> None:
+    """It takes eight images at a time, or all if there are fewer, however large they are."""
+    off = dict.fromkeys(("st", "aug", "mt", "mgs", "mocm"), False)
+    given = {"source_checkpoint": "none", "channels": 32, "height": 128, "width": 512}
+    given |= off if changes.get("procedure") == "adabn" else {}
+    settings = tiny().replace(**given, target_images=6).replace(**changes)
+    phases = found(settings)
+    network = build_network("small_deeplab", 32, CLASSES)
+    images = [torch.rand(6, 3, 128, 512)]
+    peak = allocated(lambda: adapt_batch_norm(network, images))
+    parts = phases["pass for batch norm"].parts
+    assert parts["largest pass over whole images"] == pytest.approx(peak + size_of(images), rel=0.1)
+    weights = size_of(values_of(network))
+    standing = parts["weights"] if networks else phases["adaptation"].parts["weights"]
+    assert parts["weights"] == standing == (networks * weights or standing)
+    assert ("gradients" in parts) == (not networks)
+
+
 def test_a_pass_with_statistics_of_a_batch_takes_single_images() -> None:
     whole = [
         found(settings_of("cbst", labeller_bn=bn))["offline pass"].parts[
@@ -130,6 +156,7 @@ def test_gradients_and_states_are_there_in_the_passes_of_later_rounds_alone() ->
         assert name not in first["offline pass"].parts and first["adaptation"].parts[name] > 0
     assert "offline pass" not in found(settings_of("minent"))
     assert "offline pass" not in found(settings_of("shotim"))
+    assert "pass for batch norm" not in found(settings_of("shotim"))
 
 
 @pytest.mark.slow
@@ -187,5 +214,6 @@ def test_the_largest_trial_is_found_by_estimates_of_several_procedures(
 
 
 def test_advice_for_an_offline_pass_names_the_images() -> None:
-    told = memory_report.advice(settings_of("cbst"), estimate.Phase("offline pass", {}))
-    assert told.endswith("a smaller height and width") and "protocol" not in told
+    for name in ("offline pass", "pass for batch norm"):
+        told = memory_report.advice(settings_of("cbst"), estimate.Phase(name, {}))
+        assert told.endswith("a smaller height and width") and "protocol" not in told

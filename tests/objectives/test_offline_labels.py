@@ -1,5 +1,6 @@
 """Labels of the offline passes against twins with sorted lists, and what is left after a kill."""
 
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -9,10 +10,12 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
+from stvm.method.mean_teacher import Labeller
 from stvm.method.mixed_statistics import batch_norms
 from stvm.objectives import offline_pass
 from stvm.objectives.label_store import LabelStore
 from stvm.objectives.objective import TargetImages
+from stvm.training.offline_passes import LabelPlace, OfflinePasses
 from tests.objectives.test_offline_steps import C, built, start_network
 
 CPU = torch.device("cpu")
@@ -257,6 +260,35 @@ def test_a_killed_pass_ends_with_the_same_labels(
         size = 1 if procedure in ("ld", "ldbe") else together
         lost = (at - 1) % 5 % size
         assert seen.images - 100 == (10 if surveys else 5) - (at - 1) + lost
+
+
+@pytest.mark.parametrize(
+    ("procedure", "changes", "together"),
+    [("ld", {}, 1), ("cbst", {"labeller_bn": "batch"}, 1), ("cbst", {}, 8), ("shot", {}, 8)],
+)
+def test_a_trial_gives_single_images_to_a_pass_that_needs_them(
+    procedure: str,
+    changes: dict[str, Any],
+    together: int,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    made_with = built(procedure, **changes)
+    given = []
+
+    def begin_round(number: int, images: TargetImages, labels: LabelStore) -> None:
+        given.append(images.size_of_batch())
+        labels.save(len(images))
+
+    monkeypatch.setattr(made_with.objective, "begin_round", begin_round)
+    OfflinePasses(made_with, Pictures(), LabelPlace(tmp_path, "me"), 8).begin(1)
+    assert given == [together]
+    # LD has statistics of the batch besides; an objective may ask for single images alone.
+    monkeypatch.setattr(made_with.objective, "one_by_one", True)
+    plain = replace(made_with.objective.given, label=Labeller(made_with.student))
+    monkeypatch.setattr(made_with.objective, "given", plain)
+    OfflinePasses(made_with, Pictures(), LabelPlace(tmp_path / "alone", "me"), 8).begin(1)
+    assert given == [together, 1]
 
 
 @pytest.mark.parametrize("procedure", ["cbst", "crst", "iast", "urma", "hcl"])
