@@ -8,6 +8,7 @@ place, so that a trial's name depends on what the file holds, and a record can b
 import csv
 import difflib
 import io
+import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -67,9 +68,10 @@ def _refuse_place(text: str) -> None:
     if not is_csv and "/" not in text:
         return
     wanted = "give a CSV file (.csv) with the columns target and source"
-    if path.is_dir():
+    # Not by `Path.is_dir`, which raises an error where a map is too long for the name of a file.
+    if os.path.isdir(text):
         raise ValueError(f"{path} is a folder: {wanted}")
-    if path.is_file() and not is_csv:
+    if os.path.isfile(text) and not is_csv:
         raise ValueError(f"{path} does not end in .csv: {wanted}")
 
 

@@ -87,6 +87,6 @@ def _refuse_idle_threshold(values: Values, usual: Values) -> None:
     most, least = values["dtst_most"], values["dtst_least"]
     if least >= most != usual["dtst_most"]:
         raise ValueError(
-            f"dtst_most={most} has no effect with dtst_least={least}, which all thresholds then "
-            "are: raise dtst_most, or lower dtst_least"
+            f"dtst_most={most} has no effect with dtst_least={least}: no threshold is then above "
+            f"{least}; raise dtst_most, or lower dtst_least"
         )

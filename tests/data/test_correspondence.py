@@ -125,6 +125,11 @@ def test_a_folder_or_a_file_of_another_ending_is_called_so(tmp_path: Path) -> No
             folder(class_map=str(path))
 
 
+def test_a_slash_in_a_class_name_makes_no_path_of_a_long_map() -> None:
+    text = ",".join(f"target {n}:source {n}" for n in range(20)) + ",car/van:car"
+    assert folder(class_map=text).class_map == text
+
+
 @pytest.mark.parametrize(
     ("rows", "message"),
     [

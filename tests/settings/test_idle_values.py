@@ -94,7 +94,7 @@ def test_a_first_share_above_the_largest_is_refused_and_never_searched(name: str
 @pytest.mark.parametrize("least", [0.4, 0.5, 1.0])
 def test_a_share_of_the_confidence_below_the_least_threshold_is_refused(least: float) -> None:
     """All thresholds are then the least one, whatever the confidences and class shares."""
-    told = f"dtst_most=0.4 has no effect with dtst_least={least}, which"
+    told = f"dtst_most=0.4 has no effect with dtst_least={least}: no threshold"
     with pytest.raises(StvmError, match=re.escape(told)):
         Settings().replace(procedure="dtst", dtst_most=0.4, dtst_least=least)
     Settings().replace(procedure="dtst", dtst_least=1.0)
