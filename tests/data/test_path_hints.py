@@ -86,6 +86,8 @@ def test_a_label_or_image_with_a_capital_ending_is_told(tmp_path: Path) -> None:
         part.labels(part.images())
     for path in (root / "images").iterdir():
         path.rename(path.with_suffix(".PNG"))
+    # As macOS leaves it beside an image.
+    (root / "images/._00001.PNG").write_bytes(b"")
     with pytest.raises(StvmError, match=r"; 00001\.PNG is there: write its ending as \.png$"):
         part.images()
     city = DatasetSplit(CITYSCAPES, make_cityscapes(tmp_path / "cityscapes"), "train")

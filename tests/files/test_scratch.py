@@ -109,6 +109,20 @@ def test_rays_own_lines_are_not_shown_when_it_cannot_start(
         logger.removeHandler(handler)
 
 
+def test_rays_errors_are_shown_again_once_it_has_started(
+    long: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def init(**options: Any) -> None:
+        setup_logger(options["logging_level"], "")
+
+    monkeypatch.setattr(cluster.ray, "init", init)
+    monkeypatch.setattr(cluster.ray, "shutdown", lambda: None)
+    monkeypatch.setattr(cluster, "alive", lambda: [])
+    with cluster.connected(RunOptions(None, None, None, long)):
+        logger = logging.getLogger("ray")
+        assert logger.isEnabledFor(logging.ERROR) and not logger.isEnabledFor(logging.WARNING)
+
+
 def test_a_machine_with_too_much_to_do_is_one_line(
     long: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

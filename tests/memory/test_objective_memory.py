@@ -159,6 +159,12 @@ def test_gradients_and_states_are_there_in_the_passes_of_later_rounds_alone() ->
     assert "pass for batch norm" not in found(settings_of("shotim"))
 
 
+def test_a_trial_without_adaptation_has_no_start_with_statistics_of_its_own() -> None:
+    off = dict.fromkeys(("st", "aug", "mt", "mgs", "mocm"), False)
+    given = {"source_checkpoint": "none", "start_bn": 0.5}
+    assert list(found(tiny().replace(**off, **given))) == ["evaluation"]
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("changes", [{}, {"student_bn": "share"}])
 def test_a_start_with_statistics_of_its_own_is_one_more_network(changes: dict[str, Any]) -> None:

@@ -13,9 +13,12 @@ from pathlib import Path
 import pytest
 
 from studies.ablation import build_study, main
+from studies.recorded_trials import look
 from stvm.errors import StvmError
 from stvm.records.record import Record
 from stvm.records.results import Results
+from stvm.study import Study
+from stvm.tune.run_study import RunResult
 from tests.helpers.command_output import put, synthetic
 from tests.helpers.tiny_settings import ASSIGNMENTS, TINY
 
@@ -87,6 +90,23 @@ def test_a_run_goes_on_without_the_trial_whose_record_cannot_be_read(
     (tmp_path / f"records/{others[-1].hash}.json").unlink()
     wrong: list[str] = []
     assert study.missing(Results(tmp_path), True, wrong) == [others[-1]] and len(wrong) == 1
+
+
+def test_a_record_that_is_damaged_during_a_run_is_told_once(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The trial's own error is the same line, and is no other trouble."""
+    for trial in build_study("demo", {}, [0], None).trials:
+        put(tmp_path, synthetic(trial.hash))
+
+    def execute(study: Study, results: Results, *_: object) -> RunResult:
+        results.record_path(study.trials[0].hash).write_text("{")
+        return RunResult((*look(study, results).unread, "no room"))
+
+    monkeypatch.setattr("stvm.tune.run_study.execute", execute)
+    assert main(["--results", str(tmp_path)]) == 2
+    error, left_out = capsys.readouterr().err.splitlines()
+    assert error == "error: no room" and left_out.startswith("left out: cannot read ")
 
 
 def test_a_damaged_list_of_a_study_is_one_line(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from studies.ablation import build_study
 from studies.commands import track
 from studies.commands.retry_failed import build_retry
 from studies.commands.settings_list import allowed
-from stvm.errors import StvmError
+from stvm.errors import StvmError, nearest
 from stvm.records.results import Results
 from stvm.settings import GROUPS, MethodSettings, Settings
 from stvm.settings.peers import PEERS, fields_of
@@ -104,6 +104,10 @@ def test_only_a_name_that_is_near_is_proposed_and_the_others_are_listed(
     assert "did you mean 'iast'" in refused(capsys, "settings", "isat")
 
 
+def test_of_two_names_that_differ_in_capitals_the_first_is_proposed() -> None:
+    assert nearest("CBTS", ["CBST", "cbst"]) == "CBST" == nearest("cbts", ["CBST", "cbst"])
+
+
 def test_an_objective_or_a_group_shows_its_settings(capsys: pytest.CaptureFixture[str]) -> None:
     for name, peer in PEERS.items():
         assert main(["settings", name, "--preset", "demo"]) == 0
@@ -112,6 +116,10 @@ def test_an_objective_or_a_group_shows_its_settings(capsys: pytest.CaptureFixtur
         own = {line.split()[0] for line in lines if line.startswith(f"{name}_")}
         assert own == set(fields_of(name))
         assert all(other in lines[-1] for other in peer.uses)
+        brought = [line for line in lines if line.startswith("It sets, where you give no other")]
+        assert [line.count("=") for line in brought] == ([len(peer.brings)] if peer.brings else [])
+        if name == "tent":
+            assert brought[0].endswith(": optimizer=adamw, head_lr_factor=1")
     assert main(["settings", "method"]) == 0
     lines = [line.split()[0] for line in capsys.readouterr().out.splitlines() if line]
     assert set(MethodSettings.model_fields) <= set(lines) and "batch" not in lines

@@ -18,6 +18,7 @@ from stvm.records.results import Results
 from stvm.records.selection_scores import SELECTION_SCORES
 from stvm.settings.peers import PEERS, Peer
 from stvm.settings.presets import find_preset
+from stvm.study import Study
 from tests.helpers.tiny_settings import ASSIGNMENTS
 
 INFORMATION = SELECTION_SCORES["information_maximisation"]
@@ -238,6 +239,29 @@ def test_a_row_whose_record_cannot_be_read_leaves_the_others_their_choice(tmp_pa
     assert unread == ["MinEnt"]
     with pytest.raises(StvmError, match="move it away"):
         asked.choices(results)
+
+
+def test_the_rows_run_after_a_record_of_a_rate_that_cannot_be_read(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    studies = []
+
+    def run_study(study: Study, options: Any) -> int:
+        studies.append(study)
+        if len(studies) == 1:
+            first, *others = (trial.hash for trial in study.trials)
+            for name in others:
+                Results(tmp_path).write(replace(done(1.0, 0.5), hash=name))
+            Results(tmp_path).record_path(first).write_text("{")
+            return 2
+        return 0
+
+    monkeypatch.setattr("studies.objectives.run_study", run_study)
+    words = ["--rows", "MinEnt", "MaxSquares", *ASSIGNMENTS]
+    assert main(["--results", str(tmp_path), *words]) == 2
+    told = capsys.readouterr()
+    assert told.err == "left out: MinEnt: a record of their rates cannot be read\n"
+    assert "MaxSquares" in {trial.variant for trial in studies[1].trials}
 
 
 def test_a_list_runs_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
