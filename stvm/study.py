@@ -7,6 +7,7 @@ from typing import Any
 
 from stvm.errors import StvmError
 from stvm.files import drop_unfinished, now, read_json, write_json
+from stvm.records.manifest import read_trial
 from stvm.records.passed_over import going_on
 from stvm.records.results import Results
 from stvm.records.trial_label import label_parts
@@ -214,11 +215,13 @@ def _listed(path: Path) -> list[dict[str, Any]]:
         StvmError: it is damaged.
     """
     entries = read_json(path).get("trials")
-    cell = {"row", "realisation", "seed"}
-    if not isinstance(entries, list) or not all(
-        isinstance(entry, dict) and cell <= entry.keys() for entry in entries
-    ):
-        raise StvmError(f"{path}: is no list of a study's trials; move it away and run again")
+    try:
+        if not isinstance(entries, list):
+            raise StvmError(f"{path}: is no list of a study's trials")
+        for entry in entries:
+            read_trial(entry, path)
+    except StvmError as error:
+        raise StvmError(f"{error}; move it away and run again") from None
     return entries
 
 

@@ -26,7 +26,7 @@ from studies.commands.lookup import (
     own_network,
     settings_of,
 )
-from stvm.data.path_hints import refuse_no_text
+from stvm.data.path_hints import refuse_no_text, why_no_folder
 from stvm.errors import StvmError
 from stvm.files import refuse_file, refuse_within, write_whole
 
@@ -104,7 +104,7 @@ def _images_of(path: Path) -> Iterator[tuple[str, Path]]:
         yield path.stem, path
         return
     if not path.is_dir():
-        raise StvmError(f"no image and no folder {path}")
+        raise StvmError(f"no image and no folder {path}{why_no_folder(path)}")
     found = sorted(
         p
         for p in path.rglob("*")

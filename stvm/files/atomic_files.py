@@ -202,12 +202,17 @@ def refuse_within(folder: Path, option: str, read: Iterable[Path]) -> None:
 
 
 def refuse_file(folder: Path, option: str) -> None:
-    """Refuse a folder that is a file, or that lies below one.
+    """Refuse a folder that is a file or a link without its folder, or that lies below one.
 
     Raises:
-        StvmError: there is such a file; the message names it.
+        StvmError: there is such a file or link; the message names it.
     """
     for path in (folder, *folder.absolute().parents):
+        if path.is_symlink() and not path.exists():
+            raise StvmError(
+                f"{option} {folder}: {path} is a link to {os.readlink(path)}, which is not there; "
+                "make that folder, or name another one"
+            )
         if path.exists() and not path.is_dir():
             raise StvmError(f"{option} {folder}: {path} is a file; name a folder")
 

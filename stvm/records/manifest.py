@@ -84,7 +84,17 @@ class Manifest:
         return f"{self.study}-{self.base}"
 
 
-def _trial(data: Any, path: Path, drawn: bool) -> Trial:
+def read_trial(data: Any, path: Path, drawn: bool = True) -> Trial:
+    """The trial that an entry of a manifest holds.
+
+    Args:
+        data: entry.
+        path: file of the manifest, for errors.
+        drawn: whether the realisation is a draw of the embedded benchmark.
+
+    Raises:
+        StvmError: a field is missing or of the wrong type.
+    """
     if not isinstance(data, dict):
         raise StvmError(f"{path}: an entry of 'trials' is not an object")
     name = field_of(data, "hash", str, path)
@@ -151,7 +161,7 @@ def _manifest(data: Mapping[str, Any], path: Path, rows: tuple[str, ...] | None)
     """The manifest that a JSON object holds; see `read_manifest`."""
     dataset = str(data.get("dataset", "streets"))
     listed = field_of(data, "trials", list, path)
-    trials = tuple(_trial(item, path, dataset == "streets") for item in listed)
+    trials = tuple(read_trial(item, path, dataset == "streets") for item in listed)
     _check_trials(trials, rows, path)
     study, base, preset, title, rule, updated = (
         field_of(data, name, str, path)

@@ -113,9 +113,12 @@ def test_a_damaged_list_of_a_study_is_one_line(tmp_path: Path) -> None:
     study, results = build_study("demo", {}, [0], None), Results(tmp_path)
     study.write_manifest(results)
     (path,) = (tmp_path / "studies").iterdir()
-    for text in ('{"schema": 1}', '{"schema": 1, "trials": [{"row": "ST"}]}'):
+    whole = json.loads(path.read_text())
+    wrong = ('{"schema": 1}', '{"schema": 1, "trials": [{"row": "ST"}]}')
+    odd = [whole["trials"][0] | {"row": ["ST"]}, whole["trials"][0] | {"hash": None}]
+    for text in (*wrong, *(json.dumps({"schema": 1, "trials": [entry]}) for entry in odd)):
         path.write_text(text)
-        with pytest.raises(StvmError, match="no list of a study's trials; move it away"):
+        with pytest.raises(StvmError, match=f"^{path}: .*; move it away and run again$"):
             study.write_manifest(results)
         assert path.read_text() == text
 

@@ -217,6 +217,8 @@ def test_a_file_of_weights_predicts_and_nothing_is_overwritten(
     "arguments, said",
     [
         (["{w}", "{d}/nowhere", "--out", "{d}/o"], "no image and no folder"),
+        (["{w}", "{d}/gone", "--out", "{d}/o"], "it is a link to "),
+        (["{w}", "{d}/a.png", "--out", "{d}/gone"], "which is not there"),
         (["{w}", "{d}/empty", "--out", "{d}/o"], "no image in"),
         (["{w}", "{d}/a.png", "{d}/sub/a.png", "--out", "{d}/o"], "would both be written as a"),
         (["{d}/none.pth", "{d}/a.png", "--out", "{d}/o"], "no file"),
@@ -236,6 +238,7 @@ def test_bad_input_is_one_line(
     for path in (tmp_path / "a.png", tmp_path / "sub" / "a.png"):
         photo(20, 20).save(path)
     (tmp_path / "text.png").write_text("no image")
+    (tmp_path / "gone").symlink_to("elsewhere")
     weights = tmp_path / "w.safetensors"
     save_network(build_network("small_deeplab", 16, 3), weights, ("road", "walk", "sky"))
     filled = [a.format(d=tmp_path, w=weights) for a in arguments]
