@@ -159,6 +159,15 @@ def test_gradients_and_states_are_there_in_the_passes_of_later_rounds_alone() ->
     assert "pass for batch norm" not in found(settings_of("shotim"))
 
 
+@pytest.mark.slow
+def test_the_pass_of_shot_takes_no_less_than_the_class_shares_that_it_measures_first() -> None:
+    shot = found(settings_of("shot", shot_prior="source"))["offline pass"].parts
+    shares = found(settings_of("shotim", shotim_prior="source"))["offline pass"].parts
+    whole = "largest pass over whole images"
+    assert shot[whole] >= shares[whole] > 2**20
+
+
+@pytest.mark.slow
 def test_a_trial_without_adaptation_has_no_start_with_statistics_of_its_own() -> None:
     off = dict.fromkeys(("st", "aug", "mt", "mgs", "mocm"), False)
     given = {"source_checkpoint": "none", "start_bn": 0.5}
