@@ -54,7 +54,7 @@ def named(settings: Settings, results: Results, contents: Contents) -> Settings:
         except StvmError:
             # It may be the trial's, so the trial gets its name and does not run a second time.
             return older
-        if record and _is_of(record, older, contents):
+        if record and is_of(record, older, contents):
             return older
     return known
 
@@ -82,7 +82,7 @@ def refuse_other_files(trials: Iterable[Settings], results: Results, contents: C
         # Whoever lists or runs the trials names a record that cannot be read.
         with going_on([]):
             record = results.read(settings.hash())
-        if record is not None and not _is_of(record, settings, contents):
+        if record is not None and not is_of(record, settings, contents):
             data = settings.data
             places = [data.source_root, data.target_root, settings.source.source_checkpoint]
             raise StvmError(
@@ -116,7 +116,7 @@ def _trains_nothing(settings: Settings) -> bool:
     return bool(settings.source.source_checkpoint) and not adapts
 
 
-def _is_of(record: Record, settings: Settings, contents: Contents) -> bool:
+def is_of(record: Record, settings: Settings, contents: Contents) -> bool:
     """Whether a record was made from the present files, as far as it tells.
 
     Earlier records hold names and sizes of images only, the first ones of all files in the folders.

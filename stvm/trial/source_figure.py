@@ -8,7 +8,7 @@ from stvm.records.record import Record
 from stvm.records.results import Results
 from stvm.settings import Settings
 from stvm.settings.naming import SOURCE_TRAINING
-from stvm.trial.recorded_name import named
+from stvm.trial.recorded_name import is_of, named
 
 
 def source_row(settings: Settings) -> Settings:
@@ -37,7 +37,10 @@ def recorded_source_miou(settings: Settings, results: Results, contents: Content
     for name in results.names():
         with suppress(StvmError):
             other = results.read(name)
-            if other and other.miou is not None and _measures(other, row):
+            if not other or other.miou is None or not _measures(other, row):
+                continue
+            # A name by path says nothing of what the files held.
+            if is_of(other, row, contents):
                 return other.miou
     return None
 

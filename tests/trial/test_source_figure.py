@@ -1,5 +1,6 @@
 """A record knows the figure of its source model, whichever training settings its row Source has."""
 
+import hashlib
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +9,7 @@ import pytest
 from stvm.data.fingerprints import Contents
 from stvm.records.record import Record
 from stvm.records.results import Results
+from stvm.records.schema import Run
 from stvm.settings import Settings
 from stvm.trial.source_figure import recorded_source_miou
 from tests.helpers.tiny_settings import tiny
@@ -71,3 +73,19 @@ def test_a_source_model_of_another_training_is_another_one(tmp_path: Path) -> No
     # Crops of the target matter to a source model only where its own have no size.
     folder.add(0.4, **OFF, **CROPS, crop_height=16)
     assert folder.miou(tiny(**CROPS)) == 0.4 and folder.miou(tiny()) is None
+
+
+def test_a_row_of_other_weights_at_the_same_path_gives_no_figure(tmp_path: Path) -> None:
+    """Names of earlier versions have the path, which the row's own damaged record has too."""
+    folder, path = Folder(tmp_path), tmp_path / "weights.pth"
+    path.write_bytes(b"weights of now")
+    by_path = Settings().replace(source_checkpoint=str(path), **OFF)
+    own = by_path.canonical()
+    (folder.results.root / "records").mkdir(parents=True)
+    folder.results.record_path(own.hash()).write_text("{")
+    for weights, decay, miou in ((b"of before", 1e-4, 0.9), (b"weights of now", 1e-3, 0.4)):
+        assert folder.miou(Settings().replace(source_checkpoint=str(path))) is None
+        other = by_path.replace(weight_decay=decay).canonical()
+        run = Run(source_sha256=hashlib.sha256(weights).hexdigest())
+        folder.results.write(Record(other.hash(), "done", other.flat(), {"miou": miou}, run=run))
+    assert folder.miou(Settings().replace(source_checkpoint=str(path))) == 0.4
