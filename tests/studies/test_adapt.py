@@ -253,9 +253,11 @@ def test_wrong_files_are_one_line(
     assert "p0.jpg" in says(photos, photos / "p0.jpg", out)
     assert "is a file" in says(photos, weights, weights)
     (tmp_path / "link").symlink_to(photos)
+    (photos / "adapted").mkdir()
     (tmp_path / "below").symlink_to(photos / "adapted")
     for inside in (photos, photos / "adapted", tmp_path / "link", tmp_path / "below"):
         assert f"lies in {photos}, whose images are read" in says(photos, weights, inside)
+    (photos / "adapted").rmdir()
     (tmp_path / "other").mkdir()
     (tmp_path / "other/mine.txt").write_text("mine")
     assert "holds other files (mine.txt)" in says(photos, weights, tmp_path / "other")
