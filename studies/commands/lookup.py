@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING
 
 from studies.commands.adaptation_folder import AdaptationFolder
 from stvm.errors import StvmError
-from stvm.files import refuse_file
 from stvm.networks import find_network as facts_of
-from stvm.records.manifest import manifest_files
+from stvm.records.manifest import check_results, manifest_files
 from stvm.records.record import Record
 from stvm.records.results import Results
 from stvm.settings import Settings
@@ -25,9 +24,7 @@ def open_results(root: Path) -> Results:
     Raises:
         StvmError: there is none, or a file.
     """
-    refuse_file(root, "--results")
-    if not root.is_dir():
-        raise StvmError(f"no results folder {root}: run a study first, or name another --results")
+    check_results(root, "run a study first")
     return Results(root)
 
 

@@ -199,15 +199,19 @@ def manifest_files(results: Path) -> list[Path]:
     return sorted(p for p in results.glob("studies/*.json") if _FILE.fullmatch(p.stem))
 
 
-def check_results(results: Path) -> None:
+def check_results(results: Path, first: str = FIRST) -> None:
     """Refuse results that are not there.
+
+    Args:
+        results: folder of the records.
+        first: what to do where there is no folder.
 
     Raises:
         StvmError: no results folder, or a file.
     """
     refuse_file(results, "--results")
     if not results.is_dir():
-        raise StvmError(f"no results folder {results}: {FIRST}, or name another --results")
+        raise StvmError(f"no results folder {results}: {first}, or name another --results")
 
 
 def find_manifests(results: Path) -> dict[str, dict[str, Path]]:
