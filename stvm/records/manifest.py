@@ -204,7 +204,7 @@ def check_results(results: Path, first: str = FIRST) -> None:
 
     Args:
         results: folder of the records.
-        first: what to do where there is no folder.
+        first: step that makes a results folder, told where there is none.
 
     Raises:
         StvmError: no results folder, or a file.

@@ -186,6 +186,24 @@ _PUBLIC_MODEL: dict[str, Any] = _OWN_IMAGES | {
 """A public ESPNetv2, trained on Cityscapes, and real images; the source_ settings are the oracle's.
 The network was trained on larger images than these, so it labels enlarged ones."""
 
+_FROM_VOC: dict[str, Any] = _OWN_IMAGES | {
+    "dataset": "folder",
+    "gap": 1.0,
+    "network": "espnetv2",
+    "network_width": 1.0,
+    "source_init": "data/espnetv2/espnetv2_s_1.0_pascal_384x384.pth",
+    "keep_model": True,
+    "source_optimizer": "adamw",
+    "source_lr": 1e-3,
+    "source_iterations": 3000,
+    "source_batch": 4,
+    "source_balance": 1.0,
+    "source_augment": 0.5,
+    "source_scale": 0.5,
+    "source_rare": 0.5,
+}
+"""An ESPNetv2 whose source training starts from public weights of Pascal VOC."""
+
 _KITTI10 = (
     "0:road,1:sidewalk,2:building,4:fence,5:pole,6+7:traffic sign,8+9:vegetation,10:sky,"
     "11:person,13+14+15+16:car,3+12+17+18:-"
@@ -229,10 +247,10 @@ PRESETS = {
         | {"target_root": "data/kitti", "classes": _KITTI10, "class_map": "camvid10"},
     ),
     "carla_camvid": Preset(
-        "CARLA to CamVid, ten shared classes, in data/carla and data/camvid.",
-        _REAL
-        | {"source_root": "data/carla", "target_root": "data/camvid"}
-        | {"source_augment": 0.5, "source_balance": 1.0},
+        "CARLA to CamVid, ten shared classes, in data/carla, data/camvid and data/espnetv2.",
+        _FROM_VOC
+        | _of_size(176, 240)
+        | {"source_root": "data/carla", "target_root": "data/camvid", "classes": _COMMON10},
     ),
     **_scenarios(),
     "own_images": Preset(

@@ -53,6 +53,15 @@ OWN: dict[str, Any] = {
 PUBLIC = OWN | {"network": "espnetv2", "network_width": 2.0, "class_map": "camvid10"}
 PUBLIC |= {"label_scale": 1.25, "source_optimizer": "adamw", "source_lr": 2e-4}
 PUBLIC |= {"source_iterations": 300, "source_batch": 2, "source_balance": 0.5, "keep_model": True}
+CARLA: dict[str, Any] = {
+    **{"network": "espnetv2", "network_width": 1.0, "gap": 1.0, "keep_model": True},
+    **{"source_init": "data/espnetv2/espnetv2_s_1.0_pascal_384x384.pth"},
+    **{"source_optimizer": "adamw", "source_lr": 1e-3, "source_iterations": 3000},
+    **{"source_batch": 4, "source_balance": 1.0, "source_augment": 0.5},
+    **{"source_scale": 0.5, "source_rare": 0.5},
+    **{"height": 176, "width": 240, "crop_height": 176, "crop_width": 240},
+}
+"""Values of the preset that trains its source model on CARLA."""
 CLASSES_10 = "0:road,1:sidewalk,2:building,4:fence,5:pole,7:traffic sign,8:vegetation,10:sky,"
 CLASSES_10 += "11:person,13:car"
 KITTI_IDS = "0:road,1:sidewalk,2:building,4:fence,5:pole,6+7:traffic sign,8+9:vegetation,10:sky,"
@@ -74,9 +83,10 @@ def expected_of(preset: str) -> dict[str, Any]:
         return PUBLIC | size | {"classes": KITTI_IDS if "kitti" in preset else CLASSES_10}
     if preset == "own_images":
         return OWN
-    if preset.startswith("cam") or preset == "carla_camvid":
-        carla = {"source_augment": 0.5, "source_balance": 1.0}
-        return REAL | (carla if preset == "carla_camvid" else {})
+    if preset == "carla_camvid":
+        return OWN | CARLA | {"classes": CLASSES_10}
+    if preset.startswith("cam"):
+        return REAL
     sizes = {"gta5": GTA5, "synthia": SYNTHIA, "cityscapes": {}}[preset.split("-")[0]]
     return SECTION_4B | CHOSEN | SCENARIO | sizes
 
