@@ -16,9 +16,11 @@ TURNS = {
     "one": (
         *("test_ablation", "test_cluster", "test_gpu_slots", "test_kills", "test_readme"),
         "test_commands",
+    ),
+    "another": (
+        *("test_scenarios", "test_search_command", "test_sharing", "test_gpu_command"),
         "test_objectives",
     ),
-    "another": ("test_scenarios", "test_search_command", "test_sharing", "test_gpu_command"),
 }
 """Files whose slow tests start Ray: those of a turn run one after another in one process."""
 
