@@ -19,10 +19,11 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from studies.cli import renaming, run_command, run_study
+from studies.cli import print_left_out, renaming, run_command, run_study
 from studies.study_builder import TOGGLES, StudyBuilder, unique
 from studies.study_options import study_parser
 from stvm.errors import StvmError
+from stvm.records.passed_over import going_on
 from stvm.records.results import Results
 from stvm.settings import Settings
 from stvm.study import Rename, Study, Trial
@@ -50,8 +51,9 @@ VARIANTS: dict[str, dict[str, Any]] = {
 }
 """Rows of Table IV that adapt, with one trial for each realisation and seed."""
 
-Weight = Callable[[Settings], float]
-"""A function from a trial of STvM_Raw to the weight of its control trial."""
+Weight = Callable[[Settings], float | None]
+"""A function from a trial of STvM_Raw to the weight of its control trial; None for no such trial.
+"""
 
 
 def build_study(
@@ -99,8 +101,9 @@ def _realisation(
             builder.trial(row, seed, number, here.replace(seed=seed, **toggles))
             for row, toggles in VARIANTS.items()
         ]
-        if control:
-            weight = control(here.replace(seed=seed, **VARIANTS["STvM_Raw"]))
+        raw = here.replace(seed=seed, **VARIANTS["STvM_Raw"])
+        weight = control(raw) if control else None
+        if weight is not None:
             settings = here.replace(seed=seed, constant_weight=weight, **VARIANTS["ST_MT"])
             trials.append(builder.trial("Control", seed, number, settings))
     return trials
@@ -114,21 +117,24 @@ def recorded_weight(results: Results, raw: Settings) -> float:
         raw: its settings; their hash is its name.
 
     Raises:
-        StvmError: it is not recorded, or it failed.
+        StvmError: it is not recorded, cannot be read, or failed.
     """
     record = results.read(raw.hash())
     if record is None or not record.is_done:
-        seed, number = raw.training.seed, raw.data.realisation
-        label = Trial("STvM_Raw", seed, number, False, raw).label
         raise StvmError(
-            f"--control takes its weight from {label}, which has no result in {results.root}: "
-            "run the same command without --control first, or give a weight, as in --control 0.3"
+            f"--control takes its weight from {_label('STvM_Raw', raw)}, which has no result in "
+            f"{results.root}: run the same command without --control first, or give a weight, as "
+            "in --control 0.3"
         )
     # Records of earlier versions hold the curve alone.
     points = [point["reliability"] or 0.0 for point in record.curve]
     parts = record.result.get("parts") or {}
     mean = parts.get("reliability", sum(points) / max(len(points), 1))
     return float(f"{mean:.4g}")
+
+
+def _label(row: str, settings: Settings) -> str:
+    return Trial(row, settings.training.seed, settings.data.realisation, False, settings).label
 
 
 def _target_is_labelled(settings: Settings) -> bool:
@@ -159,22 +165,34 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     def act(options: argparse.Namespace, changes: dict[str, str]) -> int:
         control: Weight | None = None
+        left_out: list[str] = []
         if options.control == "recorded":
             results = Results(options.results)
-            control = partial(_weight_of, results, renaming(results, options.cache))
+            control = partial(_weight_of, results, renaming(results, options.cache), left_out)
         elif options.control is not None:
             control = _given(options.control)
         study = build_study(
             *(options.preset, changes, options.seeds, options.realisations),
             *(control, options.without),
         )
-        return run_study(study, options)
+        print_left_out(left_out)
+        return max(run_study(study, options), 2 if left_out else 0)
 
     return run_command(parser, act, arguments)
 
 
-def _weight_of(results: Results, rename: Rename, raw: Settings) -> float:
-    return recorded_weight(results, rename(raw))
+def _weight_of(
+    results: Results, rename: Rename, left_out: list[str], raw: Settings
+) -> float | None:
+    """The recorded weight; None, and a line in `left_out`, if its record cannot be read."""
+    named = rename(raw)
+    wrong: list[str] = []
+    with going_on(wrong):
+        results.read(named.hash())
+    if wrong:
+        left_out.append(f"{_label('Control', raw)}: the record of its STvM_Raw cannot be read")
+        return None
+    return recorded_weight(results, named)
 
 
 def _given(weight: float) -> Weight:

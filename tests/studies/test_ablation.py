@@ -72,6 +72,25 @@ def test_a_list_goes_on_after_a_record_that_cannot_be_read(
         assert told.err.count("\n") == 1 and f"{first.hash}.json" in told.err
 
 
+def test_a_record_that_cannot_be_read_costs_its_own_control_trial_alone(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for trial in build_study("demo", {}, [0, 1], None).trials:
+        if trial.variant == "STvM_Raw":
+            path = put(
+                tmp_path, synthetic(trial.hash, curve=[{"iteration": 1, "reliability": 0.2}])
+            )
+            if trial.seed == 0:
+                path.write_text("{")
+    words = ["--results", str(tmp_path), "--seeds", "0", "1", "--control", "--list"]
+    for more, lines in (([], 2), (["--without", "STvM_Raw"], 1)):
+        assert main([*words, *more]) == 2
+        told = capsys.readouterr()
+        rows = [f"Control realisation 0 seed {seed}" in told.out for seed in (0, 1)]
+        assert rows == [False, True] and told.err.count("\n") == lines
+        assert told.err.startswith("left out: Control realisation 0 seed 0: the record of its ")
+
+
 def test_a_run_goes_on_without_the_trial_whose_record_cannot_be_read(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
