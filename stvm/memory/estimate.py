@@ -8,7 +8,7 @@ the allocator loses between blocks. The patch bank counts as full, with patches 
 
 import copy
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -38,7 +38,7 @@ from stvm.networks import SegmentationNetwork, find_network, preserve_modes, ups
 from stvm.objectives.objective import TargetBatch, WholeImages
 from stvm.objectives.offline_pass import takes_single_images
 from stvm.settings import MethodSettings, Settings
-from stvm.settings.protocols import find_protocol
+from stvm.settings.protocols import Size, find_protocol
 from stvm.source_model.loading import new_network, num_source_classes
 from stvm.source_model.supervised import SupervisedTraining
 from stvm.training.adaptation import build
@@ -82,17 +82,22 @@ class Phase:
 
 def phases(settings: Settings) -> list[Phase]:
     """The phases of a trial; the training of its source model comes first if there is one."""
-    found = []
+    found, method = [], settings.method
     # Initial weights do not change the size of a network, so they are not read.
     settings = settings.replace(source_init="")
     with fake_tensors():
         if not settings.source.source_checkpoint:
-            found.append(_source_training(settings))
+            found.append(_on_labels("source training", settings, settings.source_crop()))
         source = _network(settings).eval()
         adaptation: Adapted | None = None
-        standing = {"weights": size_of(values_of(source))}
-        if settings.method.adapts:
-            start = _start(settings.method, source)
+        # AdaBN and the oracle change a copy of the source model.
+        networks = 2 if method.procedure in ("adabn", "oracle") else 1
+        standing = {"weights": networks * size_of(values_of(source))}
+        if method.procedure == "oracle":
+            crop = (settings.training.crop_height, settings.training.crop_width)
+            found.append(_on_labels("oracle training", settings, crop, values_of(source)))
+        if method.adapts:
+            start = _start(method, source)
             adaptation = build(settings, start, source.architecture.num_classes)
             training = _adaptation(settings, adaptation, source)
             standing = {n: size for n, size in training.parts.items() if n not in _PASSING}
@@ -128,28 +133,28 @@ def _network(settings: Settings) -> SegmentationNetwork:
     return new_network(settings)
 
 
-def _source_training(settings: Settings) -> Phase:
-    recipe, (height, width) = settings.source, settings.source_crop()
-    network = _network(settings)
+def _on_labels(name: str, settings: Settings, crop: Size, beside: Sequence[Tensor] = ()) -> Phase:
+    """A training with labels on crops, with tensors of other networks in memory beside it."""
+    batch, network = settings.source.source_batch, _network(settings)
     training = SupervisedTraining(network, settings, None)
     training.augment = no_augmentation
-    pixels = torch.empty(recipe.source_batch, 3, height, width, dtype=torch.uint8)
-    labels = torch.empty(recipe.source_batch, height, width, dtype=torch.long)
+    pixels = torch.empty(batch, 3, *crop, dtype=torch.uint8)
+    labels = torch.empty(batch, *crop, dtype=torch.long)
     parts = _step_parts(
         lambda iteration: training.step(pixels, labels, iteration),
-        values_of(network),
+        [*beside, *values_of(network)],
         [training.optimizer],
     )
-    return Phase("source training", parts)
+    return Phase(name, parts)
 
 
 def _adaptation(settings: Settings, adaptation: Adapted, source: SegmentationNetwork) -> Phase:
-    data = settings.data
     if isinstance(adaptation, PeerAdaptation):
         parts = _of_objective(settings, adaptation, source)
     else:
         parts = _of_stvm(settings, adaptation, source)
-    parts["images of the watch"] = WATCHED_IMAGES * 3 * data.height * data.width * 4
+    pixels = settings.data.height * settings.data.width
+    parts["images of the watch"] = WATCHED_IMAGES * 3 * pixels * 4
     return Phase("adaptation", parts)
 
 
@@ -237,13 +242,12 @@ def _step_parts(
         # The step frees them after the student's forward pass, so they count at its peak.
         live.count(t for optimizer in optimizers for t in gradients_of(optimizer))
         step(2)
-    kept = saved.peak
     return {
         "weights": size_of(weights),
         _STATES: size_of(t for o in optimizers for t in state_of(o)),
         _GRADIENTS: gradients,
-        _ACTIVATIONS: kept,
-        _TEMPORARY: live.peak - kept - gradients,
+        _ACTIVATIONS: saved.peak,
+        _TEMPORARY: live.peak - saved.peak - gradients,
     }
 
 

@@ -121,11 +121,12 @@ def advice(settings: Settings, most: Phase) -> str:
     if settings.compute.precision != "bfloat16":
         changes.append("precision=bfloat16")
     source, training = settings.source, settings.training
-    if most.name == "source training":
+    if most.name in ("source training", "oracle training"):
         changes += _parted(
             "source_accumulate", source.source_accumulate, source.source_batch, settings
         )
-        changes += ["smaller source_crop_height and source_crop_width"]
+        whose = "source_crop" if most.name == "source training" else "crop"
+        changes += [f"smaller {whose}_height and {whose}_width"]
         changes += _smaller("source_batch", source.source_batch, settings)
     elif most.name == "adaptation":
         changes += _parted("accumulate", training.accumulate, training.batch, settings)

@@ -174,6 +174,24 @@ def test_a_trial_without_adaptation_has_no_start_with_statistics_of_its_own() ->
     assert list(found(tiny().replace(**off, **given))) == ["evaluation"]
 
 
+@pytest.mark.parametrize(
+    ("procedure", "networks"),
+    [
+        ("adabn", 2),
+        *(pytest.param(*one, marks=pytest.mark.slow) for one in (("adapt", 1), ("oracle", 2))),
+    ],
+)
+def test_a_trial_that_changes_a_copy_holds_two_networks(procedure: str, networks: int) -> None:
+    """The source model, and the copy that is trained or scored."""
+    off = dict.fromkeys(("st", "aug", "mt", "mgs", "mocm"), False)
+    phases = found(settings_of(procedure, **off))
+    values = values_of(build_network("small_deeplab", 32, CLASSES))
+    size = networks * sum(value.numel() * value.element_size() for value in values)
+    assert phases.pop("evaluation").parts["weights"] == size
+    assert [phase.parts["weights"] for phase in phases.values()] == [size] * (procedure != "adapt")
+    assert ("oracle training" in phases) == (procedure == "oracle")
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("changes", [{}, {"student_bn": "share"}])
 def test_a_start_with_statistics_of_its_own_is_one_more_network(changes: dict[str, Any]) -> None:

@@ -148,7 +148,7 @@ def advice(settings: Settings, phase: str) -> str:
 def test_the_advice_for_memory_is_never_a_batch_of_one() -> None:
     """The numbers of the advice are set, and must be allowed."""
     paper = PRESETS["gta5-cityscapes-deeplabv3"].settings()
-    for phase in ("adaptation", "source training"):
+    for phase in ("adaptation", "source training", "oracle training"):
         told = advice(paper, phase)
         assert "precision=bfloat16" in told and "crop_height" in told and "batch" not in told
         four = advice(paper.replace(batch=4, source_batch=4), phase)
