@@ -174,6 +174,7 @@ def run_command(
     parser: argparse.ArgumentParser,
     act: Callable[[argparse.Namespace, dict[str, str]], int],
     arguments: Sequence[str] | None,
+    refuse: Callable[[argparse.Namespace, list[str]], None] | None = None,
 ) -> int:
     """Read a command line and act on it.
 
@@ -181,6 +182,7 @@ def run_command(
         parser: the parser of its options.
         act: a function of the options and the changed settings; it returns the exit code.
         arguments: the words of the command line; None for those of this process.
+        refuse: a function that refuses options and words NAME=VALUE before these become settings.
 
     Returns:
         The exit code: that of `act`, 2 for bad input (after one line on stderr), 130 if stopped.
@@ -190,6 +192,8 @@ def run_command(
     assignments = [item for item in given if ASSIGNMENT.match(item)]
     options = parser.parse_args([item for item in given if item not in assignments])
     try:
+        if refuse:
+            refuse(options, assignments)
         return act(options, parse_assignments(assignments))
     except KeyboardInterrupt:
         print("interrupted: the same command goes on", file=sys.stderr)

@@ -131,6 +131,21 @@ def refuse_own_settings(changes: dict[str, str]) -> None:
         )
 
 
+def refuse_rows_as_settings(options: argparse.Namespace, assignments: list[str]) -> None:
+    """Refuse a row whose rate is given with `=`, which makes a setting of it.
+
+    Raises:
+        StvmError: there is one, or --rows has no value.
+    """
+    names = {candidate.row.lower() for candidate in all_candidates()}
+    wrong = [text for text in assignments if text.partition("=")[0].lower() in names]
+    if wrong or options.rows == []:
+        mend = f", so write {wrong[0].replace('=', ':', 1)}" if wrong else ""
+        raise StvmError(
+            "--rows takes ROW or ROW:RATE, as in CBST:5e-5; NAME=VALUE is always a setting" + mend
+        )
+
+
 def build(options: argparse.Namespace, changes: dict[str, str]) -> Studies:
     """The studies that a command line asks for.
 
@@ -148,7 +163,7 @@ def build(options: argparse.Namespace, changes: dict[str, str]) -> Studies:
             scenario_preset(options.scenario, options.network, city),
             changes,
             options.seeds,
-            options.rows,
+            options.rows or (),
         )
         for city in cities
     )
@@ -175,15 +190,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     add(
         "--rows",
-        nargs="+",
-        default=[],
+        # Not "+", whose error says nothing of a rate that was given with "=".
+        nargs="*",
         metavar="ROW[:RATE]",
         help="objectives of others to measure too, each with its learning rate, as in "
         "--rows CBST:5e-5 MinEnt:2.5e-6; without a rate the preset's",
     )
-    return run_command(
-        parser, lambda options, changes: run_study(build(options, changes), options), arguments
-    )
+
+    def act(options: argparse.Namespace, changes: dict[str, str]) -> int:
+        return run_study(build(options, changes), options)
+
+    return run_command(parser, act, arguments, refuse_rows_as_settings)
 
 
 if __name__ == "__main__":

@@ -85,6 +85,9 @@ def test_objectives_are_rows_with_a_learning_rate_of_their_own() -> None:
         (["--rows", "CBST", "cbst_share=0.4"], "--rows takes the usual settings of each: leave it"),
         (["--rows", "cbst"], "unknown row 'cbst': did you mean 'CBST'"),
         (["--rows", "CBST:high"], "--rows CBST:high: setting 'lr' is 'high'"),
+        (["--rows", "MinEnt=1e-4"], "takes ROW or ROW:RATE, as in CBST:5e-5; NAME=VALUE is always"),
+        (["--rows", "CBST", "minent=1e-4"], "is always a setting, so write minent:1e-4"),
+        (["--rows"], "--rows takes ROW or ROW:RATE, as in CBST:5e-5"),
         (["--rows", "CBST:"], "write it as in CBST:5e-5"),
     ],
 )
