@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
     from stvm.networks import SegmentationNetwork
 
+WITHOUT_PRESET = ("network", "checkpoint_family", "aspp_branches")
+"""Settings that matter to a file alone."""
 TOLERANCE = 2.0
 """Points that two codes of the field differ by on one model."""
 
@@ -63,11 +65,16 @@ def run(options: argparse.Namespace) -> int:
     if options.expect is not None and not 1 <= options.expect <= 100:
         raise StvmError(f"--expect {options.expect:g}: mIoU is given in per cent, as in 36.6")
     changes = parse_assignments(options.settings)
+    if "source_checkpoint" in changes:
+        raise StvmError(f"source_checkpoint is {path}, as FILE says: leave the setting out")
     if options.preset:
         settings = find_preset(options.preset).settings(**changes, source_checkpoint=str(path))
         checkpoint = open_source_model(settings, path)
     else:
         settings = Settings().replace(**{"network": "deeplabv2_resnet101"} | changes)
+        for name in changes:
+            if name not in WITHOUT_PRESET:
+                raise StvmError(f"{name} has no effect without --preset: leave it out, or add one")
         checkpoint = open_checkpoint(
             *(path, settings.source.checkpoint_family, settings.network.aspp_branches),
             own_network(changes.get("network"), "", options.results),

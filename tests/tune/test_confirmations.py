@@ -160,6 +160,17 @@ def test_an_expectation_that_nothing_is_compared_with_is_refused(
     assert message in one_line(capsys)
 
 
+def test_a_setting_that_says_nothing_of_a_checkpoint_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = str(tmp_path / "own.pth")
+    assert main(["checkpoint", path, "checkpoint_family=mmseg", "alpha=3"]) == 2
+    assert "alpha has no effect without --preset: leave it out" in one_line(capsys)
+    for more in ([], ["--preset", "demo"]):
+        assert main(["checkpoint", path, *more, "source_checkpoint=a.pth"]) == 2
+        assert f"source_checkpoint is {path}, as FILE says" in one_line(capsys)
+
+
 def test_a_source_model_is_named_after_a_draw_where_there_is_one(tmp_path: Path) -> None:
     run_options = options_of(study_parser("", (0,)).parse_args(["--cache", str(tmp_path)]))
 
