@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from studies.arguments import add_places
 from studies.cli import check_machine, print_errors, print_left_out, refuse_other_files_of
 from studies.commands.lookup import find_name, manifest_paths, open_results, settings_of
+from studies.recorded_trials import look
 from studies.study_options import add_machine_options, options_of
 from stvm.errors import StvmError
 from stvm.records.manifest import Trial as ListedTrial
@@ -95,7 +96,7 @@ def _trial(record: Record, listed: ListedTrial | None) -> Trial:
 
 
 def retry(study: Retry, results: Results, run_options: RunOptions) -> int:
-    """Run them and say what came of it; the exit code."""
+    """Run them and say what came of it; the exit code, as that of a study."""
     from stvm.tune.run_study import execute
     from stvm.tune.tasks import Interrupted
 
@@ -111,18 +112,17 @@ def retry(study: Retry, results: Results, run_options: RunOptions) -> int:
             file=sys.stderr,
         )
         return 130
-    print_errors(finished.errors)
-    unread: list[str] = []
-    done = 0
+    now = look(study, results)
+    print_errors(error for error in finished.errors if error not in now.unread)
     for trial in study.trials:
-        with going_on(unread):
-            record = results.read(trial.hash)
-            done += record is not None and record.is_done
-            if record and not record.is_done:
-                print(f"failed: {trial.label}: {record.reason}", file=sys.stderr)
-    print_left_out(unread)
+        if trial.hash in now.failed:
+            print(f"failed: {trial.label}: {now.failed[trial.hash]}", file=sys.stderr)
+    print_left_out(now.unread)
+    done = now.count - len(now.failed)
     print(f"{done} of {len(study.trials)} done now", flush=True)
-    return 0 if done == len(study.trials) and not study.left_out else 1
+    if study.left_out or now.unread:
+        return 2
+    return 0 if done == len(study.trials) else 1
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -133,7 +133,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """The command; returns its exit code: 0 all done, 1 not all, 130 stopped."""
+    """The command; returns its exit code: 0 all done, 1 not all, 2 a file left out, 130 stopped."""
     results = open_results(options.results)
     study = build_retry(results, options.study)
     if not study.trials:

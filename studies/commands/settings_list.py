@@ -1,6 +1,7 @@
 """All settings by group: default, allowed values, Table V's values, search range, meaning.
 
-NAME is a setting, which is shown in full; a group, such as method; or an objective, such as iast.
+NAME is a setting, which is shown in full; a group, such as method; or an objective by its
+procedure or its row in tables, such as iast or DT-ST. Capitals do not count.
 """
 
 import argparse
@@ -121,20 +122,23 @@ def _table(names: Iterable[str], preset: str | None) -> str:
 
 
 def show(name: str, preset: str | None = None) -> str:
-    """A setting, a group or an objective.
+    """A setting, a group or an objective, whatever the capitals of its name.
 
     Raises:
         StvmError: no such name, or no such preset.
     """
     settings = Settings().flat()
-    if name in settings:
-        return describe(name, preset)
-    if name in GROUPS:
-        return list_group(name, preset)
-    if name in PEERS:
-        return list_objective(name, preset)
-    names = (*settings, *GROUPS, *PEERS)
-    raise unknown("setting", name, names, "`python -m studies settings` lists them")
+    rows = {row: procedure for procedure, peer in PEERS.items() for row in peer.rows}
+    names = (*settings, *GROUPS, *PEERS, *rows)
+    # Turned, so that of two names that differ in capitals the first stays.
+    found = {other.lower(): other for other in reversed(names)}.get(name.lower(), "")
+    if not found:
+        raise unknown("setting", name, names, "`python -m studies settings` lists them")
+    if found in settings:
+        return describe(found, preset)
+    if found in GROUPS:
+        return list_group(found, preset)
+    return list_objective(rows.get(found, found), preset)
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:

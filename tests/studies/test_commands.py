@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -120,6 +121,11 @@ def test_an_objective_or_a_group_shows_its_settings(capsys: pytest.CaptureFixtur
         assert [line.count("=") for line in brought] == ([len(peer.brings)] if peer.brings else [])
         if name == "tent":
             assert brought[0].endswith(": optimizer=adamw, head_lr_factor=1")
+    for name, shown in (
+        *(("IAST", "procedure=iast: "), ("dt-st", "procedure=dtst: "), ("SHOT-im", "procedure=sh")),
+        *(("Method", "method: "), ("ALPHA", "alpha (method): ")),
+    ):
+        assert main(["settings", name]) == 0 and capsys.readouterr().out.startswith(shown)
     assert main(["settings", "method"]) == 0
     lines = [line.split()[0] for line in capsys.readouterr().out.splitlines() if line]
     assert set(MethodSettings.model_fields) <= set(lines) and "batch" not in lines
@@ -193,6 +199,30 @@ def test_files_that_cannot_be_read_keep_no_failed_trial_and_no_tracker_from_the_
     names, lines = track.readable(results, results.names())
     assert names == sorted([tiny().hash(), NAMES[0]])
     assert len(lines) == 1 and f"{NAMES[1]}.json" in lines[0]
+
+
+def test_a_retry_without_a_file_that_cannot_be_read_ends_as_a_study_does(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """0 after all, 1 after failures, 2 where a file was left out, before or during the run."""
+    path = put(tmp_path, failed_record(tiny(), "STvM realisation 0 seed 0"))
+    words = ["retry-failed", "--results", str(tmp_path), "--cache", str(tmp_path / "cache")]
+    failed, done = path.read_text(), json.dumps(synthetic(tiny().hash()))
+    other = tmp_path / f"records/{NAMES[1]}.json"
+
+    def ends_with(text: str) -> int:
+        path.write_text(failed)
+        run = SimpleNamespace(errors=() if text != "{" else ("no room",))
+        monkeypatch.setattr(
+            "stvm.tune.run_study.execute", lambda *_, **__: path.write_text(text) and run
+        )
+        return main(words)
+
+    assert [ends_with(text) for text in (done, failed, "{")] == [0, 1, 2]
+    error, left_out = capsys.readouterr().err.splitlines()[-2:]
+    assert error == "error: no room" and left_out.startswith(f"left out: cannot read {path}")
+    other.write_text("{")
+    assert [ends_with(text) for text in (done, failed)] == [2, 2]
 
 
 def test_a_folder_without_an_adapted_network_is_called_so(
