@@ -119,18 +119,13 @@ class Plan:
         study = replace(study, rule=evaluation_rule(here))
         return self._based(study, seed=self.seed, realisation=number)
 
-    def choices(
-        self, results: Results, passed_over: list[str] | None = None
-    ) -> dict[str, Choice | None]:
+    def choices(self, results: Results, passed_over: list[str]) -> dict[str, Choice | None]:
         """The choice for each row by name; None while trials of its rates have no record.
 
         Args:
             results: folder of the records.
             passed_over: list for the name of each row with a record that cannot be read, which
-                then has no choice; without a list such a record is an error.
-
-        Raises:
-            StvmError: a record cannot be read, and there is no list.
+                then has no choice.
         """
         trials = iter(self.rate_study().trials)
         found: dict[str, Choice | None] = {}
@@ -138,10 +133,10 @@ class Plan:
             rows = [next(trials) for _ in candidate.multiples]
             found[candidate.row] = None
             wrong: list[str] = []
-            with going_on(None if passed_over is None else wrong):
+            with going_on(wrong):
                 tried = {t.settings.training.lr: results.read(t.hash) for t in rows}
                 found[candidate.row] = choose(tried, self.score)
-            if wrong and passed_over is not None:
+            if wrong:
                 passed_over.append(candidate.row)
         return found
 

@@ -22,7 +22,7 @@ from collections.abc import Mapping, Sequence
 
 from studies import ablation
 from studies.arguments import whole_number
-from studies.cli import renaming, run_command, run_study
+from studies.cli import print_left_out, renaming, run_command, run_study
 from studies.objective_plan import (
     CHOICE_REALISATION,
     CHOICE_SEED,
@@ -178,8 +178,7 @@ def act(options: argparse.Namespace, changes: dict[str, str]) -> int:
     unread: list[str] = []
     choices = plan.choices(results, unread)
     if unread:
-        print(f"left out: {', '.join(unread)}: a record of their rates cannot be read",
-              file=sys.stderr)  # fmt: skip
+        print_left_out([f"{', '.join(unread)}: a record of their rates cannot be read"])
     left = [row for row, choice in choices.items() if choice is None and row not in unread]
     if left and not options.list:
         print(f"error: no rate is chosen yet for {', '.join(left)}: some trials of their rates "

@@ -17,6 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from studies.arguments import add_places
+from studies.cli import print_left_out
 from studies.commands.lookup import manifest_paths, open_results
 from stvm.errors import StvmError
 from stvm.files import replacing, writing
@@ -248,6 +249,7 @@ def run(options: argparse.Namespace) -> int:
         table = export(results, out, wrong)
         print(f"{out}: {table.num_rows} trials, {table.num_columns} columns")
     finally:
-        for line in (*results.strays(), *(f"error: {line}" for line in wrong)):
+        for line in results.strays():
             print(line, file=sys.stderr)
+        print_left_out(wrong)
     return 2 if wrong else 0

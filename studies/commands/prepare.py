@@ -18,6 +18,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from studies.arguments import add_places, positive
+from studies.cli import print_errors
 from stvm.data.images import evenly_spaced
 from stvm.data.inspection import Files, sampled
 from stvm.data.published.array_cache import DecodedArray
@@ -155,8 +156,7 @@ def check_all(
             missing = need.role == "source" and not need.part.image_folder().is_dir()
             mend = SOURCE_MEND if missing else ""
             refused.setdefault(str(error), f"{error}{mend}")
-    for line in refused.values():
-        print(f"error: {line}", file=sys.stderr)
+    print_errors(refused.values())
     return None if refused else stores
 
 
@@ -267,8 +267,7 @@ def run(options: argparse.Namespace) -> int:
     except KeyboardInterrupt:
         print("interrupted: the same command goes on", file=sys.stderr)
         return 130
-    for fault in faults:
-        print(f"error: {fault}", file=sys.stderr)
+    print_errors(faults)
     if faults:
         raise StvmError(
             f"{len(faults)} files cannot be used: mend them and run again; what is decoded stays"

@@ -4,9 +4,9 @@ Written from the records, whenever it is run; what is written already is left as
 """
 
 import argparse
-import sys
 
 from studies.arguments import add_places
+from studies.cli import print_left_out
 from studies.commands.lookup import find_name, manifest_paths, open_results
 from stvm.records.manifest import read_manifest
 from stvm.records.passed_over import going_on
@@ -45,8 +45,7 @@ def run(options: argparse.Namespace) -> int:
         print(f"{results.root / 'tensorboard'}: `tensorboard --logdir` shows it")
     for name, count in write(results, hashes, others).items():
         print(f"{results.root / name}: {count} new run{'s' * (count != 1)}")
-    for line in wrong:
-        print(f"error: {line}", file=sys.stderr)
+    print_left_out(wrong)
     return 2 if wrong else 0
 
 
