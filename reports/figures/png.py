@@ -1,21 +1,25 @@
 """Figures as PNG files; the same figure gives the same bytes."""
 
 import io
+import struct
 from pathlib import Path
 
 from matplotlib.figure import Figure
 
 from stvm.errors import StvmError
+from stvm.files import refuse_other_file
 
 MOST_BYTES = 400_000
 _DPIS = (160, 130, 110, 90, 70, 50)
+_SIGNS = [b"pHYs" + struct.pack(">II", *2 * [int(dpi / 0.0254 + 0.5)]) for dpi in _DPIS]
+"""Resolutions, in dots per metre, as a PNG holds them. Pictures of others rarely have one."""
 
 
 def save(figure: Figure, path: Path) -> None:
     """Write a PNG at the highest resolution that stays under 400 kB.
 
     Raises:
-        StvmError: `path` cannot be written.
+        StvmError: `path` cannot be written, or another file is there.
     """
     for dpi in _DPIS:
         picture = io.BytesIO()
@@ -23,6 +27,7 @@ def save(figure: Figure, path: Path) -> None:
         if picture.tell() < MOST_BYTES:
             break
     try:
+        refuse_other_file(path, "figure", _SIGNS)
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(picture.getvalue())
     except OSError as error:

@@ -18,6 +18,7 @@ from reports.page.svg import style
 from reports.page.trial_list import TrialGroup, list_trials
 from reports.tables.chosen_studies import choose_studies
 from stvm.errors import StvmError
+from stvm.files import refuse_other_file
 from stvm.records.manifest import Manifest
 from stvm.records.record import RecordReader
 
@@ -148,9 +149,10 @@ def write_page(page: str, out: Path) -> None:
     """Write the page; its folder is made where it does not exist.
 
     Raises:
-        StvmError: it cannot be written.
+        StvmError: it cannot be written, or another file is there.
     """
     try:
+        refuse_other_file(out, "report", [f"<title>{TITLE}</title>".encode()])
         out.parent.mkdir(parents=True, exist_ok=True)
         out.write_text(page + "\n", encoding="utf-8", newline="\n")
     except OSError as error:

@@ -34,6 +34,8 @@ _LATEX = str.maketrans(
     }
 )
 _SIGNED = re.compile(r"[+-][\d.]+|\[[+\d., -]+\]")
+TEX_SIGN = r"% needs \usepackage{"
+"""Beginning of each table, by which an earlier one is known."""
 _LONGEST = 40
 """Most rows on a page; more become a `longtable`."""
 _UPRIGHT = (

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
 from matplotlib.text import Text
 from PIL import Image
 
@@ -20,14 +21,16 @@ from reports.figures.dots import draw_silhouette, draw_variance
 from reports.figures.png import save
 from reports.figures.samples import SHOWN, Sample, draw_grid
 from reports.make_figure import main as make_figure
+from reports.page.build_page import TITLE, write_page
 from reports.sheets.cells import interval, mark, number
-from reports.sheets.formats import to_csv, to_markdown
+from reports.sheets.formats import files_of, to_csv, to_markdown, write_files
 from reports.sheets.latex import escape_latex, to_document, to_latex
 from reports.sheets.sheet import Cell, Column, Sheet
 from reports.tables.catalogue import build_sheets
 from reports.tables.chosen_studies import ChosenStudies
 from reports.tables.fig1 import Curve, build_curve
 from reports.tables.table5 import build_table
+from stvm.errors import StvmError
 from tests.helpers.scenario_results import make_all
 
 SPECIAL = r"a_b & 50% #1 {x} $y$ ~^\ <|> -- †‡ Δ → ß 漢 `c` * [d]"
@@ -160,6 +163,39 @@ def test_figures_are_the_same_bytes_twice_and_grey(tmp_path):
         assert one == other
         red, green, blue = Image.open(io.BytesIO(one)).convert("RGB").split()
         assert red.tobytes() == green.tobytes() == blue.tobytes()
+
+
+def test_only_own_earlier_files_are_replaced(tmp_path):
+    """A user's notes, LaTeX and pictures stay; an empty file is nobody's."""
+    page, tables = f"<!DOCTYPE html>\n<title>{TITLE}</title>", files_of(sheet())
+    tables["tables.tex"] = to_document([sheet()])
+    for _ in range(2):
+        write_page(page, tmp_path / "own.html")
+        write_files(tables, tmp_path)
+        save(Figure((1, 1)), tmp_path / "own.png")
+    assert (tmp_path / "t.md").read_text() == tables["t.md"]
+    (tmp_path / "empty").touch()
+    write_page(page, tmp_path / "empty")
+    theirs = tmp_path / "theirs"
+    theirs.mkdir()
+    Image.new("RGB", (4, 4)).save(theirs / "photo.png", dpi=(300, 300))
+    (theirs / "notes.html").write_text("<!DOCTYPE html>\n<title>Notes</title>")
+    for name in ("t.md", "t.csv", "tables.tex"):
+        (theirs / name).write_text("mine")
+    before = {path: path.read_bytes() for path in theirs.iterdir()}
+    for write, place, named in (
+        (lambda path: write_page(page, path), theirs / "notes.html", "notes.html"),
+        (lambda path: save(Figure((1, 1)), path), theirs / "photo.png", "photo.png"),
+        (
+            lambda path: write_files({"tables.tex": tables["tables.tex"]}, path),
+            theirs,
+            "tables.tex",
+        ),
+        (lambda path: write_files(files_of(sheet()), path), theirs, "t.md"),
+    ):
+        with pytest.raises(StvmError, match=f"^{theirs / named}: exists, is no .* overwritten: "):
+            write(place)
+    assert before == {path: path.read_bytes() for path in theirs.iterdir()}
 
 
 def test_no_grid_is_one_line(tmp_path, capsys):

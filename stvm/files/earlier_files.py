@@ -1,0 +1,38 @@
+"""Files of an earlier run, which a later one may replace, told from files of others."""
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from stvm.errors import StvmError
+
+_HEAD_BYTES = 4096
+"""Number of bytes at a file's beginning that are looked at."""
+
+
+def refuse_other_file(
+    path: Path, kind: str, signs: Iterable[bytes], known_by: Path | None = None
+) -> None:
+    """Refuse to replace a file that this project did not write; an empty file may be replaced.
+
+    Args:
+        path: file to write; it need not be there.
+        kind: noun for what is written, for the message.
+        signs: byte strings; one of them stands near the beginning of each earlier file.
+        known_by: file beside it that has the sign in its place.
+
+    Raises:
+        StvmError: the file is there and has no such sign.
+        OSError: it cannot be read.
+    """
+    if not (path.is_file() and path.stat().st_size):
+        return
+    told = known_by or path
+    head = b""
+    if told.is_file():
+        with open(told, "rb") as file:
+            head = file.read(_HEAD_BYTES)
+    if not any(sign in head for sign in signs):
+        raise StvmError(
+            f"{path}: exists, is no {kind} of this project and is not overwritten: move it away, "
+            "or name another place"
+        )
