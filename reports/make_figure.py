@@ -15,7 +15,7 @@ from reports.tables import table5
 from reports.tables.ablation_rows import KNOWN
 from reports.tables.chosen_studies import ChosenStudies
 from reports.tables.table4 import build_table
-from stvm.errors import StvmError
+from stvm.errors import USER_ERRORS, told_of
 from stvm.records.manifest import choose_manifest
 from stvm.records.record import RecordReader, read_records
 
@@ -89,8 +89,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             save(FIGURES[name][1](results, study), path)
         if out:
             save(_grid(results, study), out)
-    except StvmError as error:
-        print(f"make_figure: {error}", file=sys.stderr)
+    except USER_ERRORS as error:
+        print(f"make_figure: {told_of(error)}", file=sys.stderr)
         return 2
     return 0
 

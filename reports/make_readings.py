@@ -7,7 +7,7 @@ from pathlib import Path
 
 from reports.sheets.formats import files_of, to_markdown, write_files
 from reports.tables import reading_costs
-from stvm.errors import StvmError
+from stvm.errors import USER_ERRORS, told_of
 from stvm.records.manifest import choose_manifest
 from stvm.records.record import read_records
 
@@ -26,8 +26,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         manifest = choose_manifest(options.results, None, options.study, options.of)
         sheet = reading_costs.sheet(manifest, read_records(options.results, manifest))
         write_files(files_of(sheet), options.out or options.results / "tables")
-    except StvmError as error:
-        print(f"make_readings: {error}", file=sys.stderr)
+    except USER_ERRORS as error:
+        print(f"make_readings: {told_of(error)}", file=sys.stderr)
         return 2
     print(to_markdown(sheet), end="")
     return 0

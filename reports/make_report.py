@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from reports.page.build_page import build_page, write_page
-from stvm.errors import StvmError
+from stvm.errors import USER_ERRORS, told_of
 from stvm.records.results import Results
 
 
@@ -34,8 +34,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(out)
         for line in Results(arguments.results).strays():
             print(line, file=sys.stderr)
-    except StvmError as error:
-        wrong.append(str(error))
+    except USER_ERRORS as error:
+        wrong.append(told_of(error))
     for line in wrong:
         print(f"make_report: {line}", file=sys.stderr)
     return 2 if wrong else 0

@@ -13,7 +13,7 @@ from reports.sheets.sheet import Sheet
 from reports.tables.catalogue import KEYS, build_tables
 from reports.tables.chosen_studies import ChosenStudies, choose_studies
 from reports.tables.fig1 import build_curve
-from stvm.errors import StvmError
+from stvm.errors import USER_ERRORS, StvmError, told_of
 from stvm.records.record import RecordReader
 from stvm.records.results import Results
 
@@ -106,8 +106,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         text = make(results, out, arguments.tables, arguments.study, wrong)
         _say(Results(results).strays())
-    except StvmError as error:
-        wrong.append(str(error))
+    except USER_ERRORS as error:
+        wrong.append(told_of(error))
     _say([f"make_tables: {line}" for line in wrong])
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Sequence
 
 from studies.arguments import OneLineParser
-from stvm.errors import StvmError, kept_from, unknown
+from stvm.errors import USER_ERRORS, told_of, unknown
 
 COMMANDS = {
     "prepare": ("prepare", "check the folders of published data sets and decode them"),
@@ -65,11 +65,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return 130
-    except PermissionError as error:
-        print(f"error: {kept_from(error)}", file=sys.stderr)
-        return 2
-    except StvmError as error:
-        print(f"error: {error}", file=sys.stderr)
+    except USER_ERRORS as error:
+        print(f"error: {told_of(error)}", file=sys.stderr)
         return 2
 
 

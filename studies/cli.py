@@ -16,7 +16,7 @@ from pathlib import Path
 from studies.recorded_trials import look
 from studies.study_options import options_of, study_parser
 from stvm.data.fingerprints import Contents
-from stvm.errors import StvmError, kept_from
+from stvm.errors import USER_ERRORS, told_of
 from stvm.files import refuse_file, refuse_unwritable
 from stvm.records.passed_over import going_on
 from stvm.records.results import Results
@@ -201,11 +201,8 @@ def run_command(
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
-    except PermissionError as error:
-        print(f"error: {kept_from(error)}", file=sys.stderr)
-        return 2
-    except StvmError as error:
-        print(f"error: {error}", file=sys.stderr)
+    except USER_ERRORS as error:
+        print(f"error: {told_of(error)}", file=sys.stderr)
         return 2
 
 

@@ -39,6 +39,15 @@ def kept_from(error: PermissionError) -> str:
     return f"{path}{reason}; ask its owner for access, or name another file or folder"
 
 
+USER_ERRORS = (StvmError, PermissionError)
+"""Errors that commands tell in one line, by `told_of`."""
+
+
+def told_of(error: StvmError | PermissionError) -> str:
+    """One of `USER_ERRORS` as one line."""
+    return kept_from(error) if isinstance(error, PermissionError) else str(error)
+
+
 def one_line(error: BaseException) -> str:
     """An exception of other code as one line: its kind and the first line of its text."""
     first = next((line.strip() for line in str(error).splitlines() if line.strip()), "")

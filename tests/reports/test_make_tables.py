@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.study_results import BASE, KINDS, change, make_results, make_study, record
+from reports import make_figure, make_readings, make_report, make_tables
 from reports.make_tables import main
 from reports.tables.catalogue import build_sheets
 
@@ -37,6 +38,29 @@ def test_one_study_alone_is_enough_and_the_others_are_named(tmp_path, kind, caps
     )
     missing += ["search: no study yet: run `python studies/optuna_search.py`"] * (kind != "search")
     assert lines == missing
+
+
+@pytest.mark.parametrize(
+    ("command", "reads"),
+    [
+        (make_tables, "choose_studies"),
+        (make_report, "build_page"),
+        (make_readings, "choose_manifest"),
+        (make_figure, "_grid"),
+    ],
+)
+def test_what_the_system_keeps_from_a_user_is_one_line_of_every_report(
+    command, reads, tmp_path, capsys, monkeypatch
+):
+    def denied(*_):
+        raise PermissionError(13, "Permission denied", "/data/records")
+
+    monkeypatch.setattr(command, reads, denied)
+    assert command.main(["--results", str(tmp_path)]) == 2
+    name = command.__name__.rpartition(".")[2]
+    said = f"{name}: /data/records: Permission denied; ask its owner for access, or name another"
+    line = capsys.readouterr().err
+    assert line.startswith(said) and line.count("\n") == 1
 
 
 def test_what_can_be_made_of_the_tables_asked_for_is_made_and_a_line_names_each_other(
