@@ -251,8 +251,10 @@ class TableProgress(LineProgress):
             )
         left_over = self.total - self.done - self.failed
         head = f"{self.what}: done {self.done}, failed {self.failed}, left {left_over}"
-        to_go = self.to_go()
-        return Group(Text(head + (f", about {to_go} to go" if to_go else ""), "bold"), grid)
+        to_go = f", about {to_go} to go" if (to_go := self.to_go()) else ""
+        # Tune takes seconds to end after the last task, and to start the first.
+        rows = [grid] if grid.row_count else []
+        return Group(Text(head + (to_go if left_over else "; Ray Tune ends"), "bold"), *rows)
 
 
 def watcher(

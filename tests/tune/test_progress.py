@@ -147,6 +147,14 @@ def test_the_table_shows_what_runs_and_ends_with_its_block(clock: Clock) -> None
     assert "label c" in seen and "30/60" in seen and "58 s" in seen
     assert "[1/4] label a  mIoU 50.0" in seen
     assert not shown.live.is_started
+    assert "elapsed" in seen
+    shown.total = 1
+    shown.done = shown.failed = 0
+    for given in TASKS:
+        shown.estimate.drop(trial(given).trial_id)
+    assert text_of(shown).startswith("trials: done 0, failed 0, left 1"), "before the first"
+    shown.done = 1
+    assert text_of(shown) == "trials: done 1, failed 0, left 0; Ray Tune ends\n"
 
 
 def test_tune_can_keep_its_copy_of_a_table_on_a_terminal() -> None:
