@@ -26,6 +26,7 @@ from studies.commands.lookup import (
     own_network,
     settings_of,
 )
+from stvm.data.image_names import IMAGE_SUFFIXES, ending_of
 from stvm.data.path_hints import refuse_no_text, why_no_folder
 from stvm.errors import StvmError
 from stvm.files import refuse_file, refuse_within, write_whole
@@ -34,7 +35,6 @@ if TYPE_CHECKING:
     from stvm.records.result_schema import Result
     from stvm.trial.predictor import Prediction, Predictor
 
-SUFFIXES = (".png", ".jpg", ".jpeg")
 KINDS = ("labels", "colours", "overlay", "reliability")
 _GAP = 4
 _NAMED = 3
@@ -105,13 +105,10 @@ def _images_of(path: Path) -> Iterator[tuple[str, Path]]:
         return
     if not path.is_dir():
         raise StvmError(f"no image and no folder {path}{why_no_folder(path)}")
-    found = sorted(
-        p
-        for p in path.rglob("*")
-        if p.suffix.lower() in SUFFIXES and not p.name.startswith(".") and p.is_file()
-    )
+    found = sorted(p for p in path.rglob("*") if ending_of(p.name) and p.is_file())
     if not found:
-        raise StvmError(f"no image in {path}: files that end in {', '.join(SUFFIXES)} are read")
+        endings = ", ".join(IMAGE_SUFFIXES)
+        raise StvmError(f"no image in {path}: files that end in {endings} are read")
     for image in found:
         refuse_no_text(image)
         yield image.relative_to(path).with_suffix("").as_posix(), image

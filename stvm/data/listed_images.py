@@ -8,15 +8,11 @@ import numpy as np
 from PIL import Image
 
 from stvm.data.image_files import Uint8Array, read_rgb
+from stvm.data.image_names import OTHER_SUFFIXES, ending_of
 from stvm.data.path_hints import composed, refuse_no_text
 from stvm.errors import StvmError
 
 DEFAULT_CACHE_BYTES = 2**30
-IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg")
-OTHER_SUFFIXES = (
-    *(".webp", ".bmp", ".tif", ".tiff", ".gif", ".jfif", ".jpe", ".jp2", ".avif", ".heic"),
-    *(".ppm", ".pgm", ".tga"),
-)
 
 
 class ListedImages:
@@ -92,7 +88,7 @@ def pictures_in(folder: Path) -> list[Path]:
         StvmError: Two images with the same stem, or a name that is no text.
     """
     paths = sorted(
-        (path for path in folder.iterdir() if _is_image(path)), key=lambda path: path.stem
+        (path for path in folder.iterdir() if ending_of(path.name)), key=lambda path: path.stem
     )
     first: dict[str, Path] = {}
     for path in paths:
@@ -124,12 +120,4 @@ def of_other_kinds(folder: Path) -> str:
 
 def pictures_of_other_kinds(folder: Path) -> list[Path]:
     """Pictures of a folder whose file format is not read."""
-    return sorted(
-        path
-        for path in folder.iterdir()
-        if path.suffix.lower() in OTHER_SUFFIXES and not path.name.startswith(".")
-    )
-
-
-def _is_image(path: Path) -> bool:
-    return path.suffix.lower() in IMAGE_SUFFIXES and not path.name.startswith(".")
+    return sorted(path for path in folder.iterdir() if ending_of(path.name, OTHER_SUFFIXES))

@@ -90,6 +90,11 @@ def did_you_mean(root: Path, fits: Callable[[Path], bool]) -> str:
     return ""
 
 
+def folders_with(root: Path, inside: str) -> list[Path]:
+    """Folders of a folder that hold a folder of this path, sorted by name."""
+    return [folder for folder in _folders(root) if (folder / inside).is_dir()]
+
+
 def _folders(folder: Path) -> list[Path]:
     try:
         found = sorted(path for path in folder.iterdir() if path.is_dir())

@@ -180,15 +180,15 @@ def refuse_unwritable(folder: Path, option: str) -> None:
 
 
 def refuse_within(folder: Path, option: str, read: Iterable[Path]) -> None:
-    """Refuse to write into a folder whose images are read, or below it.
+    """Refuse to write beside images that are read, or below a folder whose images are read.
 
     Args:
         folder: folder to write; it need not be there.
         option: the option that names it.
-        read: paths that are read; files among them do not count.
+        read: images that are read, and folders of images.
 
     Raises:
-        StvmError: it is, or lies in, one of these folders.
+        StvmError: it is the folder of such an image, or it is or lies in one of these folders.
     """
     place = folder.resolve()
     there = [path for path in (place, *place.parents) if path.exists()]
@@ -198,6 +198,11 @@ def refuse_within(folder: Path, option: str, read: Iterable[Path]) -> None:
             raise StvmError(
                 f"{option} {folder} lies in {one}, whose images are read: what is written there "
                 "would be taken for them later; name a folder outside of it"
+            )
+        if one.is_file() and place.exists() and place.samefile(one.parent):
+            raise StvmError(
+                f"{option} {folder} is the folder of {one}: what is written there would be taken "
+                f"for images of yours later; name another folder, as {folder / 'predicted'}"
             )
 
 

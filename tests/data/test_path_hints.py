@@ -1,5 +1,6 @@
 """Names that are nearly right, and folders at another level: what is there is said."""
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -7,8 +8,11 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
+from studies.commands.predict import list_images
 from stvm.data.classes import ClassList
-from stvm.data.folder import FolderImages, LabelledFolder
+from stvm.data.folder import FolderImages, LabelledFolder, image_paths
+from stvm.data.listed_images import pictures_of_other_kinds
+from stvm.data.photo_folder import photo_paths
 from stvm.data.published.dataset_layouts import CITYSCAPES, GTA5
 from stvm.data.published.splits import DatasetSplit
 from stvm.errors import StvmError
@@ -77,7 +81,7 @@ def test_a_folder_of_pictures_of_another_kind_says_so(root: Path) -> None:
         FolderImages(root, "train", HEIGHT, WIDTH)
 
 
-def test_a_label_or_image_with_a_capital_ending_is_told(tmp_path: Path) -> None:
+def test_an_image_with_a_capital_ending_is_read_and_such_a_label_is_told(tmp_path: Path) -> None:
     root = make_gta5(tmp_path / "gta5")
     part = DatasetSplit(GTA5, root, "train")
     label = root / "labels/00003.png"
@@ -88,10 +92,50 @@ def test_a_label_or_image_with_a_capital_ending_is_told(tmp_path: Path) -> None:
         path.rename(path.with_suffix(".PNG"))
     # As macOS leaves it beside an image.
     (root / "images/._00001.PNG").write_bytes(b"")
-    with pytest.raises(StvmError, match=r"; 00001\.PNG is there: write its ending as \.png$"):
-        part.images()
+    assert [path.name for path in part.images()] == [f"{n:05d}.PNG" for n in range(1, 9)]
+    assert part.label_of(part.images()[0]) == root / "labels/00001.png"
     city = DatasetSplit(CITYSCAPES, make_cityscapes(tmp_path / "cityscapes"), "train")
+    before = city.labels(city.images())
     for path in city.images():
         path.rename(path.with_suffix(".PNG"))
-    with pytest.raises(StvmError, match=r"8bit\.PNG is there: write its ending as _leftImg8bit\.p"):
-        city.images()
+    assert city.labels(city.images()) == before and len(before) == 8
+
+
+def test_all_who_list_images_agree_on_their_names(tmp_path: Path) -> None:
+    """A folder of a data set, photos to adapt to, images to predict."""
+    folder = tmp_path / "train/images"
+    folder.mkdir(parents=True)
+    images = ["a.png", "b.PNG", "c.Jpg", "d.JPEG"]
+    for name in [*images, "._b.PNG", "e.TIF", "f.txt", "png"]:
+        (folder / name).write_bytes(b"x")
+    assert [path.name for path in image_paths(tmp_path, "train")] == images
+    assert [path.name for path in photo_paths(folder)] == images
+    assert [path.name for path in list_images([folder]).values()] == images
+    assert [path.name for path in pictures_of_other_kinds(folder)] == ["e.TIF"]
+
+
+def test_archives_that_were_unpacked_apart_are_told(tmp_path: Path) -> None:
+    """GTA5 comes in ten parts of images and ten of labels, Cityscapes in one of each."""
+    gta5 = make_gta5(tmp_path / "gta5")
+    for number, kind in ((1, "images"), (2, "images"), (3, "images"), (1, "labels")):
+        shutil.copytree(gta5 / kind, gta5 / f"{number:02d}_{kind}" / kind)
+    part = DatasetSplit(GTA5, gta5, "train")
+    labels = rf"move what is in 01_labels/labels to {gta5}/labels"
+    shutil.rmtree(gta5 / "labels")
+    with pytest.raises(StvmError, match=rf"have no label: .*; {labels}$"):
+        part.labels(part.images())
+    shutil.rmtree(gta5 / "images")
+    moved = rf"move what is in 01_images/images, 02_images/images and 1 more to {gta5}/images"
+    with pytest.raises(StvmError, match=rf"unpacked on its own: {moved} and {labels}$"):
+        part.images()
+    shutil.rmtree(gta5 / "02_images")
+    shutil.rmtree(gta5 / "03_images")
+    shutil.rmtree(gta5 / "01_labels")
+    with pytest.raises(StvmError, match=rf"; did you mean {gta5}/01_images\?$"):
+        part.images()
+    city = make_cityscapes(tmp_path / "cityscapes")
+    for name in ("leftImg8bit", "gtFine"):
+        (city / f"{name}_trainvaltest").mkdir()
+        (city / name).rename(city / f"{name}_trainvaltest" / name)
+    with pytest.raises(StvmError, match=r"move what is in gtFine_trainvaltest/gtFine/train to "):
+        DatasetSplit(CITYSCAPES, city, "train").images()

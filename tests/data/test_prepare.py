@@ -381,9 +381,9 @@ def test_a_root_at_another_level_is_told(
 @pytest.mark.parametrize(
     ("archive", "root", "message"),
     [
-        ("gta5.zip", "gta5.zip", "gta5.zip: no such folder.*it is a file: unpack it and name its"),
+        ("gta5.zip", "gta5.zip", "gta5.zip: it is a file: unpack it and name its folder; GTA5 is"),
         ("GTA5.tar.gz", "gta5", "gta5: no such folder .*; .*GTA5.tar.gz is there: unpack it; GTA5"),
-        ("notes.txt", "notes.txt", "; it is a file; GTA5"),
+        ("notes.txt", "notes.txt", "notes.txt: it is a file; GTA5"),
         ("other.zip", "~/gta5", "the shell left ~ as it is: write the path in full; GTA5 is exp"),
         ("other.zip", "link", "; it is a link to nowhere, which is not there: link it again; GTA5"),
     ],

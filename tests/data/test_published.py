@@ -353,7 +353,7 @@ BROKEN: list[tuple[str, str, Damage, str]] = [
         "gta5_cityscapes",
         "a file for a root",
         lambda t: (shutil.rmtree(t / "gta5"), (t / "gta5").write_text("x")),
-        r"gta5: no such folder.*; it is a file",
+        r"gta5: it is a file; GTA5 is expected as",
     ),
 ]
 

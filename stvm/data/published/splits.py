@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from stvm.data.path_hints import did_you_mean, near, why_no_folder
+from stvm.data.image_names import ending_of
+from stvm.data.path_hints import did_you_mean, folders_with, near, why_no_folder
 from stvm.data.published.dataset_layouts import DatasetLayout, Split
 from stvm.errors import StvmError
 
@@ -70,7 +71,7 @@ class DatasetSplit:
         if not paths:
             raise StvmError(
                 f"{folder}: no image of the split '{self.split}' in this folder; "
-                f"{layout.title} is expected as {layout.expected}{_capitals(places, layout)}"
+                f"{layout.title} is expected as {layout.expected}"
             )
         self._refuse_twins(paths)
         return paths
@@ -108,10 +109,11 @@ class DatasetSplit:
             more = f" and {len(missing) - 5} more" if len(missing) > 5 else ""
             first = self.label_of(missing[0])
             beside = _names(first.parent) if first.parent.is_dir() else []
+            spread = "" if beside else self._belongs(self._filled(self.layout.labels))
             raise StvmError(
                 f"{self.root}: {len(missing)} of {len(images)} images have no label: "
                 f"{', '.join(names)}{more}; add {first} and so on, or remove these images"
-                f"{near(first.name, beside)}"
+                f"{near(first.name, beside)}{spread and f'; {spread}'}"
             )
         return [self.label_of(image) for image in images]
 
@@ -155,18 +157,37 @@ class DatasetSplit:
         return pattern.format(split=split, Split=split.capitalize(), City=city)
 
     def _stem(self, image: Path) -> str:
-        endings = self.layout.image_endings
-        return image.name.removesuffix(next(e for e in endings if image.name.endswith(e)))
+        return image.name.removesuffix(ending_of(image.name, self.layout.image_endings))
 
     def _check_folder(self, folder: Path) -> None:
         inside = folder.relative_to(self.root)
         for part in (self.root, *reversed(folder.parents), folder):
             if part.is_relative_to(self.root) and not part.is_dir():
-                other = did_you_mean(self.root, lambda place: (place / inside).is_dir())
+                other = self._unpacked_apart() or did_you_mean(
+                    self.root, lambda place: (place / inside).is_dir()
+                )
+                absent = "" if part.exists() else f"no such folder{_beside(part)}"
+                what = f"{absent}{why_no_folder(part)}".removeprefix("; ")
                 raise StvmError(
-                    f"{part}: no such folder{_beside(part)}{why_no_folder(part)}; "
+                    f"{part}: {what}; "
                     f"{self.layout.title} is expected as {self.layout.expected}{other}"
                 )
+
+    def _unpacked_apart(self) -> str:
+        """Advice where each archive was unpacked into a folder of its own; else empty."""
+        images, labels = self._filled(self.layout.images), self._filled(self.layout.labels)
+        of_images, of_labels = folders_with(self.root, images), folders_with(self.root, labels)
+        if not of_images or {*of_images} & {*of_labels} or len([*of_images, *of_labels]) == 1:
+            return ""
+        told = [self._belongs(images), self._belongs(labels)]
+        return f"; each archive seems to be unpacked on its own: {' and '.join(filter(None, told))}"
+
+    def _belongs(self, inside: str) -> str:
+        """Where to move what lies so far below the folders of the archives; empty for none."""
+        found = [f"{place.name}/{inside}" for place in folders_with(self.root, inside)]
+        more = f" and {len(found) - 2} more" if len(found) > 2 else ""
+        there = f"{', '.join(found[:2])}{more}"
+        return f"move what is in {there} to {self.root / inside}" if found else ""
 
     def _of_split(self, paths: list[Path]) -> list[Path]:
         path = self.root / self.layout.split_file
@@ -192,20 +213,7 @@ class DatasetSplit:
 
 
 def _files(folder: Path, endings: tuple[str, ...]) -> list[Path]:
-    names = (n for n in _names(folder) if n.endswith(endings) and not n.startswith("."))
-    return [folder / name for name in sorted(names)]
-
-
-def _capitals(folders: Sequence[Path], layout: DatasetLayout) -> str:
-    """Advice about an image whose ending has other capitals; empty if there is none."""
-    for folder in folders:
-        for name in sorted(_names(folder)):
-            if name.startswith("."):
-                continue
-            for ending in layout.image_endings:
-                if name.lower().endswith(ending.lower()):
-                    return f"; {name} is there: write its ending as {ending}"
-    return ""
+    return [folder / name for name in sorted(_names(folder)) if ending_of(name, endings)]
 
 
 def _names(folder: Path) -> list[str]:
