@@ -53,7 +53,7 @@ def gibibytes(text: str) -> float:
     except ValueError:
         value = 0.0
     if not 0 < value < math.inf:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a size in GiB, as 11 or 7.8")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a size in GiB, such as 11 or 7.8")
     return value
 
 

@@ -10,7 +10,9 @@ from stvm.settings.presets import PRESETS, find_preset
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Options of the command."""
     parser.add_argument("--preset", default="demo", help=f"one of {', '.join(PRESETS)}")
-    parser.add_argument("--gib", type=gibibytes, help="memory of your GPU in GiB; else it is asked")
+    parser.add_argument(
+        "--gib", type=gibibytes, help="memory of your GPU in GiB (this machine's, by nvidia-smi)"
+    )
     parser.add_argument("settings", nargs="*", metavar="setting=value")
 
 

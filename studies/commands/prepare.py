@@ -72,7 +72,7 @@ def needs(settings: Settings, cache: Path) -> list[Need]:
     found = []
     model = source_path(settings, cache)
     if settings.source.source_checkpoint:
-        absent = "" if model.is_file() else "; no such file yet: a study needs it"
+        absent = "" if model.is_file() else "; no such file yet, and a study needs it"
         print(f"source: not needed, as source_checkpoint={model} is given{absent}", flush=True)
     elif model.exists():
         print(f"source: not needed, as its model is trained: {model}", flush=True)

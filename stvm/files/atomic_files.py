@@ -196,8 +196,8 @@ def refuse_within(folder: Path, option: str, read: Iterable[Path]) -> None:
         # By the file system: it may tell capitals apart or not.
         if one.is_dir() and any(path.samefile(one) for path in there):
             raise StvmError(
-                f"{option} {folder} lies in {one}, whose images are read: what is written there "
-                "would be taken for them later; name a folder outside of it"
+                f"{option} {folder} lies in {one}, whose images are read: pictures written there "
+                "would later be read as such images; name a folder outside of it"
             )
         if one.is_file() and place.exists() and place.samefile(one.parent):
             raise StvmError(
