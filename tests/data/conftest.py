@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.helpers.tiny_datasets import make_cityscapes, make_crosscity, make_gta5, make_synthia
+from tests.trial.test_trial import make_folder
 
 
 @pytest.fixture(scope="module")
@@ -24,3 +25,14 @@ def trees(made: Path, tmp_path: Path) -> Path:
     """The same, to be damaged."""
     shutil.copytree(made, tmp_path / "trees")
     return tmp_path / "trees"
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The current folder, with images in `sim` and `real`."""
+    for number, split in enumerate(("train", "val")):
+        make_folder(tmp_path / "sim", split, 3, True, number)
+    for number, split in enumerate(("train", "val", "test")):
+        make_folder(tmp_path / "real", split, 3, True, 10 + number)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path

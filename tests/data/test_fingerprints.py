@@ -4,10 +4,6 @@ import hashlib
 import os
 import pickle
 import shutil
-import subprocess
-import sys
-from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,54 +14,30 @@ from PIL import Image
 from safetensors.torch import load_file
 
 import stvm.trial.run_and_record
-from studies import ablation
-from studies.__main__ import main as commands
 from stvm.data.fingerprints import Contents
 from stvm.errors import StvmError
 from stvm.files import digests
 from stvm.files.digests import Digests, end_sha256
 from stvm.records.record import Record
 from stvm.records.results import Results
-from stvm.records.schema import Run
 from stvm.settings import Settings
 from stvm.settings.presets import PRESETS
 from stvm.source_model.ensure import ensure_source
 from stvm.source_model.location import source_path
-from stvm.trial.recorded_name import named, refuse_other_files
+from stvm.trial.recorded_name import named
 from stvm.trial.run_and_record import run_and_record
 from stvm.trial.source_figure import recorded_source_miou, source_row
+from tests.helpers.named_folders import OFF, name, on
 from tests.helpers.tiny_datasets import make_gta5
-from tests.helpers.tiny_settings import ASSIGNMENTS, SMALL_SCENARIO, tiny
-from tests.trial.test_trial import make_folder
+from tests.helpers.tiny_settings import SMALL_SCENARIO, tiny
 
 CPU = torch.device("cpu")
-OFF: dict[str, Any] = dict.fromkeys(("st", "aug", "mt", "mgs", "mocm"), False)
 ROWS: dict[str, dict[str, Any]] = {
     "Source": OFF,
     "AdaBN": OFF | {"procedure": "adabn"},
     "Oracle": OFF | {"procedure": "oracle"},
     "STvM": {},
 }
-FOLDER = {"dataset": "folder", "classes": "7:road,8:sidewalk", "height": 32, "width": 48}
-
-
-@pytest.fixture
-def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The current folder, with images in `sim` and `real`."""
-    for number, split in enumerate(("train", "val")):
-        make_folder(tmp_path / "sim", split, 3, True, number)
-    for number, split in enumerate(("train", "val", "test")):
-        make_folder(tmp_path / "real", split, 3, True, 10 + number)
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
-
-
-def on(source: str = "sim", target: str = "real", **changes: Any) -> Settings:
-    return tiny(**FOLDER, source_root=source, target_root=target, **changes)
-
-
-def name(settings: Settings, results: Path = Path("results")) -> str:
-    return named(settings, Results(results), Contents(Path("cache"))).hash()
 
 
 def swap(folder: Path, *ids: int) -> None:
@@ -134,27 +106,6 @@ def test_a_source_without_validation_images_names_trials_by_what_is_there(here: 
         assert name(on(**ROWS[row])) != before
 
 
-STRAYS = (
-    *("real/test/labels/.DS_Store", "sim/train/images/Thumbs.db", "real/train/images/.nfs0001"),
-    *("real/test/.directory", "sim/val/images/.ipynb_checkpoints/0-checkpoint.png"),
-    "real/train/notes.txt",
-)
-
-
-def older_name(settings: Settings, target_train: bool) -> Record:
-    """A record as earlier versions wrote it: named by paths, made from all files that lie there."""
-    folders = [Path("sim/train"), Path("sim/val"), Path("real/test")]
-    folders += [Path("real/train/images")] if target_train else []
-    whole = hashlib.sha256()
-    for number, folder in enumerate(folders):
-        for path in sorted(p for p in folder.rglob("*") if p.is_file()):
-            line = f"{number} {path.relative_to(folder)} {path.stat().st_size}\n"
-            whole.update(line.encode())
-    run: Run = {"images_sha256": whole.hexdigest()}
-    flat = settings.flat()
-    return Record(settings.hash(), "done", flat, {"miou": 0.5}, run=run, variant="STvM")
-
-
 def test_digests_go_to_another_process_as_the_folder_they_lie_in(here: Path) -> None:
     """Tune pickles what a search holds."""
     file = here / "weights"
@@ -163,103 +114,12 @@ def test_digests_go_to_another_process_as_the_folder_they_lie_in(here: Path) -> 
     assert there.of_file(str(file)) == hashlib.sha256(b"some weights").hexdigest()
 
 
-def test_nothing_else_in_a_folder_counts(here: Path) -> None:
-    now = name(on())
-    older = older_name(on(n_f=32), True)
-    Results(here / "results").write(older)
-    for stray in STRAYS:
-        (here / stray).parent.mkdir(exist_ok=True)
-        (here / stray).write_text("x")
-    assert name(on()) == now
-    assert name(on(n_f=32)) == older.hash
-
-
-def test_a_record_under_an_older_name_is_found_while_the_files_are_the_same(here: Path) -> None:
-    results = Results(here / "results")
-    # Names that the version before gave to these settings.
-    source, adapted = on(**OFF).canonical(), on().canonical()
-    assert (source.hash(), adapted.hash()) == ("f336fd8f7d88", "a3aef8015712")
-    for settings in (source, adapted):
-        results.write(older_name(settings, settings.method.st))
-    for spelt in ("sim", "./sim", str(here / "sim")):
-        assert name(on(spelt)) == "a3aef8015712" and name(on(spelt, **OFF)) == "f336fd8f7d88"
-        record = run_and_record(on(spelt), results, here / "cache", CPU)
-        assert record.hash == "a3aef8015712" and record.result == {"miou": 0.5}
-    Image.new("RGB", (48, 32)).save(here / "real/train/images/0.png")
-    assert name(on()) not in results.names()
-    assert name(on(**OFF)) == "f336fd8f7d88"
-
-
-def test_a_damaged_record_under_an_older_name_keeps_the_name_and_no_other_trial_from_its_own(
-    here: Path,
-) -> None:
-    results = Results(here / "results")
-    record = older_name(on().canonical(), True)
-    results.write(record)
-    results.record_path(record.hash).write_text("{")
-    assert name(on()) == record.hash and name(on(seed=5)) not in results.names()
-    found = named(on(), results, Contents(here / "cache"))
-    refuse_other_files([found, on(seed=5)], results, Contents(here / "cache"))
-
-
 def test_the_damaged_record_of_the_source_row_costs_no_trial_its_result(tmp_path: Path) -> None:
     results, contents = Results(tmp_path), Contents(tmp_path)
     path = results.record_path(source_row(tiny()).hash())
     path.parent.mkdir()
     path.write_text("{")
     assert recorded_source_miou(tiny(), results, contents) is None
-
-
-def test_a_study_under_older_names_is_listed_and_goes_on_as_it_was(
-    here: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    given = [*ASSIGNMENTS, *(f"{k}={v}" for k, v in FOLDER.items())]
-    given += ["source_root=sim", "target_root=real", "--results", "results", "--cache", "cache"]
-    changes = dict(item.split("=", 1) for item in given if "=" in item)
-    built = ablation.build_study("demo", changes, [0], None)
-    results = Results(here / "results")
-    for trial in built.trials[:2]:
-        results.write(older_name(trial.settings.canonical(), trial.variant != "Source"))
-    assert ablation.main([*given, "--list"]) == 0
-    said = capsys.readouterr().out
-    assert said.count("mIoU 50.0") == 2 and f"{built.trials[0].hash}  Source" in said
-    assert built.trials[-1].hash not in said
-    rename = ablation_renaming(results, here / "cache")
-    assert built.renamed(rename).base == built.base
-    for path in (here / "real/test/images").iterdir():
-        path.unlink()
-    for number in range(3):
-        Image.new("RGB", (48, 32)).save(here / f"real/test/images/{number}.png")
-    renamed = built.renamed(ablation_renaming(results, here / "cache"))
-    assert renamed.base != built.base
-    assert not {t.hash for t in renamed.trials} & set(results.names())
-
-
-def test_the_control_finds_the_trials_that_are_named_by_their_files(
-    here: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    given = [*ASSIGNMENTS, *(f"{k}={v}" for k, v in FOLDER.items())]
-    given += ["source_root=sim", "target_root=real", "--results", "results", "--cache", "cache"]
-    given += ["--list", "--control"]
-    assert ablation.main(given) == 2
-    said = capsys.readouterr().err
-    assert "weight from STvM_Raw seed 0, which" in said and "realisation" not in said
-    changes = dict(item.split("=", 1) for item in given if "=" in item)
-    trials = {
-        t.variant: t.settings for t in ablation.build_study("demo", changes, [0], None).trials
-    }
-    raw = ablation_renaming(Results(here / "results"), here / "cache")(trials["STvM_Raw"])
-    assert raw.hash() != trials["STvM_Raw"].hash()
-    result = {"miou": 0.5, "curve": [], "parts": {"reliability": 0.25}}
-    Results(here / "results").write(Record(raw.hash(), "done", raw.flat(), result))
-    assert ablation.main(given) == 0
-    assert "  Control seed 0" in capsys.readouterr().out
-
-
-def ablation_renaming(results: Results, cache: Path) -> Callable[[Settings], Settings]:
-    from studies.cli import renaming
-
-    return renaming(results, cache)
 
 
 def test_settings_that_say_what_files_hold_are_held_to_it(here: Path) -> None:
@@ -293,28 +153,6 @@ def test_a_checkpoint_is_named_by_what_it_holds(here: Path) -> None:
     assert of("a.pth", source_iterations=9, source_seed=3) == of("a.pth")
     oracle = OFF | {"procedure": "oracle"}
     assert of("a.pth", source_iterations=9, **oracle) != of("a.pth", **oracle)
-
-
-def test_a_record_under_the_path_of_its_checkpoint_is_found(here: Path) -> None:
-    (here / "a.pth").write_bytes(b"weights")
-    older = tiny(source_checkpoint="a.pth").canonical()
-    assert older.hash() == "52420fed2418"
-    results = Results(here / "results")
-    results.write(
-        Record(
-            older.hash(),
-            "done",
-            older.flat(),
-            {"miou": 0.5},
-            run={
-                "source_sha256": "9a129038d9a00aed0cf6a7ea059ca50a813449061ab87848cf1a13eafdf33b2c"
-            },
-        )
-    )
-    for path in ("a.pth", "./a.pth", str(here / "a.pth")):
-        assert name(tiny(source_checkpoint=path)) == older.hash()
-    (here / "a.pth").write_bytes(b"wei9hts")
-    assert name(tiny(source_checkpoint="a.pth")) not in results.names()
 
 
 def test_rows_that_train_nothing_have_one_name_whatever_training_passes_do(here: Path) -> None:
@@ -435,23 +273,6 @@ def test_the_end_of_a_png_tells_its_pixels_apart(tmp_path: Path) -> None:
     assert len(ends) == 4
 
 
-@pytest.mark.slow
-def test_a_list_of_recorded_trials_on_folders_loads_no_torch(here: Path) -> None:
-    for changes in (OFF, {}):
-        Results(here / "results").write(older_name(on(**changes).canonical(), not changes))
-    program = (
-        "import sys; from studies.ablation import main\n"
-        "assert main(sys.argv[1:] + ['--list']) == 0\n"
-        "assert not {'torch', 'ray', 'scipy'} & set(sys.modules)"
-    )
-    given = [*ASSIGNMENTS, *(f"{k}={v}" for k, v in FOLDER.items())]
-    given += ["source_root=sim", "target_root=real", "--results", "results"]
-    environment = os.environ | {"PYTHONPATH": str(Path(__file__).resolve().parents[2])}
-    words = [sys.executable, "-c", program, *given]
-    done = subprocess.run(words, env=environment, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-
-
 def test_the_source_row_of_a_trial_is_the_one_that_a_study_lists(here: Path) -> None:
     contents = Contents(here / "cache")
     adapted = contents.identified(on()).canonical()
@@ -478,19 +299,3 @@ def test_a_checkpoint_that_changes_after_its_trial_was_named_gives_no_record(
     with pytest.raises(StvmError, match="a.safetensors: changed after the trial was named"):
         run_and_record(settings, results, here / "cache", CPU)
     assert results.names() == []
-
-
-def test_the_networks_of_a_replayed_trial_are_kept_under_its_older_name(
-    here: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    now = run_and_record(on(**OFF), Results(here / "a"), here / "cache", CPU)
-    named_by_place = older_name(on(**OFF).canonical(), False)
-    older = replace(named_by_place, result=now.result, run=now.run | named_by_place.run)
-    assert older.hash != now.hash
-    Results(here / "b").write(older)
-    given = ["replay", older.hash, "--results", "b", "--cache", "cache", "--keep-model"]
-    assert commands(given) == 0
-    path = Results(here / "b").model_path(older.hash)
-    assert path.is_file() and f"its network lies in {path}" in capsys.readouterr().out
-    assert commands(given) == 0
-    assert f"is left as it is: {path}" in capsys.readouterr().err
