@@ -117,7 +117,7 @@ def recorded_weight(results: Results, raw: Settings) -> float:
         raw: its settings; their hash is its name.
 
     Raises:
-        StvmError: it is not recorded, cannot be read, or failed.
+        StvmError: it is not recorded, cannot be read, failed, or has no reliability.
     """
     record = results.read(raw.hash())
     if record is None or not record.is_done:
@@ -130,6 +130,11 @@ def recorded_weight(results: Results, raw: Settings) -> float:
     points = [point["reliability"] or 0.0 for point in record.curve]
     parts = record.result.get("parts") or {}
     mean = parts.get("reliability", sum(points) / max(len(points), 1))
+    if not mean:
+        raise StvmError(
+            f"--control takes its weight from {_label('STvM_Raw', raw)}, whose record "
+            f"{record.path} holds no reliability: give a weight, as in --control 0.3"
+        )
     return float(f"{mean:.4g}")
 
 

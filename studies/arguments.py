@@ -5,6 +5,9 @@ import math
 from pathlib import Path
 from typing import NoReturn
 
+from stvm.errors import as_known
+from stvm.settings.presets import PRESETS
+
 
 class OneLineParser(argparse.ArgumentParser):
     """A parser that says in one line what is wrong, and where the options are explained."""
@@ -44,6 +47,11 @@ def whole_number(text: str, least: int = 0) -> int:
 def positive(text: str) -> int:
     """A whole number from 1 on, for argparse."""
     return whole_number(text, least=1)
+
+
+def preset_name(text: str) -> str:
+    """The name of a preset in its own capitals, for argparse; an unknown one stays as it is."""
+    return as_known(text, PRESETS)
 
 
 def gibibytes(text: str) -> float:

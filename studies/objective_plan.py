@@ -7,6 +7,7 @@ from typing import Any
 from studies import ablation
 from studies.rate_choice import Choice, choose
 from studies.study_builder import StudyBuilder, evaluation_rule
+from stvm.errors import as_known, unknown
 from stvm.records.passed_over import going_on
 from stvm.records.results import Results
 from stvm.records.selection_scores import SELECTION_SCORES, SelectionScore
@@ -60,6 +61,29 @@ def all_candidates(given: Mapping[str, str] | None = None) -> list[Candidate]:
         for row, changes in _changes_of_rows(name, given or {}).items()
     ]
     return [*rows, Candidate("STvM (chosen rate)", ablation.VARIANTS["STvM"], (0.3, 1.0, 3.0))]
+
+
+def rows_named(
+    asked: str, candidates: Sequence[Candidate], others: Sequence[str] = ()
+) -> list[str]:
+    """The row of a name, or all rows of a procedure; capitals do not count.
+
+    Args:
+        asked: name of the row or of the procedure.
+        candidates: rows to find it among.
+        others: names of further rows.
+
+    Raises:
+        StvmError: an unknown row.
+    """
+    names = [*others, *(candidate.row for candidate in candidates)]
+    row = as_known(asked, names)
+    if row in names:
+        return [row]
+    found = [c.row for c in candidates if c.changes.get("procedure", "") == asked.lower()]
+    if not found:
+        raise unknown("row", asked, names)
+    return found
 
 
 def _changes_of_rows(procedure: str, given: Mapping[str, str]) -> dict[str, dict[str, Any]]:

@@ -30,6 +30,7 @@ from studies.objective_plan import (
     Candidate,
     Plan,
     all_candidates,
+    rows_named,
 )
 from studies.rate_choice import Choice
 from studies.study_options import study_parser
@@ -58,26 +59,9 @@ def choose_candidates(
         StvmError: an unknown row.
     """
     names = [candidate.row for candidate in candidates]
-    taken = [found for row in rows for found in _rows_named(row, candidates)] or names
-    left = [found for row in without for found in _rows_named(row, candidates, TABLE4)]
+    taken = [found for row in rows for found in rows_named(row, candidates)] or names
+    left = [found for row in without for found in rows_named(row, candidates, TABLE4)]
     return tuple(c for c in candidates if c.row in taken and c.row not in left)
-
-
-def _rows_named(
-    asked: str, candidates: Sequence[Candidate], others: Sequence[str] = ()
-) -> list[str]:
-    """The rows of a name, or all of a procedure; capitals do not count.
-
-    Raises:
-        StvmError: an unknown row.
-    """
-    names = [*others, *(candidate.row for candidate in candidates)]
-    found = [name for name in names if name.lower() == asked.lower()] or [
-        c.row for c in candidates if str(c.changes.get("procedure", "")).lower() == asked.lower()
-    ]
-    if not found:
-        raise unknown("row", asked, names)
-    return found
 
 
 def find_score(name: str) -> SelectionScore:

@@ -14,14 +14,14 @@ learning rate. The cost is an estimate; the tables were not run yet.
 
 import argparse
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 from studies.ablation import BASELINES, VARIANTS
 from studies.cli import run_command, run_study
-from studies.objective_plan import all_candidates
+from studies.objective_plan import all_candidates, rows_named
 from studies.study_builder import StudyBuilder, describe_changes, unique
 from studies.study_options import study_parser
-from stvm.errors import StvmError, unknown
+from stvm.errors import StvmError
 from stvm.settings import Settings
 from stvm.settings.peers import PEERS, fields_of
 from stvm.settings.presets import CITIES, NETWORKS, SCENARIOS, scenario_preset
@@ -63,7 +63,7 @@ def build_study(
     ]
     trials += [
         builder.trial(name, seed, 0, settings.replace(seed=seed))
-        for name, settings in objective_rows(here, rows)
+        for name, settings in objective_rows(here, rows).items()
         for seed in unique(seeds)
     ]
     data = here.data
@@ -79,8 +79,8 @@ def build_study(
     )
 
 
-def objective_rows(here: Settings, rows: Sequence[str]) -> Iterator[tuple[str, Settings]]:
-    """Name and settings of each objective that is asked for, as ROW or ROW:RATE.
+def objective_rows(here: Settings, rows: Sequence[str]) -> dict[str, Settings]:
+    """Settings of each objective that is asked for, as ROW or ROW:RATE, by the name of its row.
 
     A rate is part of the row's name, so that a row never mixes two.
 
@@ -88,18 +88,19 @@ def objective_rows(here: Settings, rows: Sequence[str]) -> Iterator[tuple[str, S
         StvmError: an unknown row, or a rate that is no number.
     """
     candidates = {c.row: c for c in all_candidates() if "procedure" in c.changes}
-    for text in unique(rows):
-        name, colon, rate = text.partition(":")
-        if name not in candidates:
-            raise unknown("row", name, candidates)
-        settings = here.replace(**candidates[name].changes)
-        if colon:
-            try:
-                settings = settings.replace(lr=rate)
-            except StvmError as error:
-                raise StvmError(f"--rows {text}: {error}; write it as in CBST:5e-5") from None
-            name = f"{name}, lr={settings.training.lr:g}"
-        yield name, settings
+    found = {}
+    for text in rows:
+        asked, colon, rate = text.partition(":")
+        for name in rows_named(asked, list(candidates.values())):
+            settings = here.replace(**candidates[name].changes)
+            if colon:
+                try:
+                    settings = settings.replace(lr=rate)
+                except StvmError as error:
+                    raise StvmError(f"--rows {text}: {error}; write it as in CBST:5e-5") from None
+                name = f"{name}, lr={settings.training.lr:g}"
+            found[name] = settings
+    return found
 
 
 def refuse_network(changes: dict[str, str]) -> None:

@@ -3,7 +3,14 @@
 import argparse
 from collections.abc import Sequence
 
-from studies.arguments import OneLineParser, add_places, gpu_share, positive, whole_number
+from studies.arguments import (
+    OneLineParser,
+    add_places,
+    gpu_share,
+    positive,
+    preset_name,
+    whole_number,
+)
 from stvm.settings.presets import PRESETS
 from stvm.tune.options import RunOptions
 
@@ -33,7 +40,12 @@ def study_parser(about: str, seeds: Sequence[int], presets: bool = True) -> argp
         help=f"seeds of the trials ({' '.join(map(str, seeds))})",
     )
     if presets:
-        add("--preset", default="demo", help=f"settings to start from: {', '.join(PRESETS)}")
+        add(
+            "--preset",
+            type=preset_name,
+            default="demo",
+            help=f"settings to start from: {', '.join(PRESETS)}",
+        )
         add(
             "--realisations",
             nargs="+",

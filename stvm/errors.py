@@ -9,9 +9,19 @@ class StvmError(Exception):
     """A problem that the user can solve. The message names the file, key or value."""
 
 
+def _in_small_letters(names: Iterable[str]) -> dict[str, str]:
+    # Turned, so that of two names that differ in capitals the first stays.
+    return {name.lower(): name for name in reversed(list(names))}
+
+
+def as_known(name: str, names: Iterable[str]) -> str:
+    """The first known name that differs in capitals at most; the name itself if there is none."""
+    return _in_small_letters(names).get(name.lower(), name)
+
+
 def nearest(name: str, names: Iterable[str]) -> str:
     """The known name that an unknown one is near to, whatever its capitals; empty for none."""
-    known = {other.lower(): other for other in reversed(list(names))}
+    known = _in_small_letters(names)
     near = difflib.get_close_matches(name.lower(), known, n=1)
     return known[near[0]] if near else ""
 

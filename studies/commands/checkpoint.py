@@ -13,7 +13,7 @@ from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from studies.arguments import add_places
+from studies.arguments import add_places, preset_name
 from studies.commands.lookup import own_network
 from stvm.data.fingerprints import Contents
 from stvm.errors import StvmError
@@ -37,7 +37,9 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     """Options of the command."""
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.add_argument("file", type=Path, metavar="FILE")
-    parser.add_argument("--preset", help=f"check against it: {', '.join(PRESETS)}")
+    parser.add_argument(
+        "--preset", type=preset_name, help=f"check against it: {', '.join(PRESETS)}"
+    )
     parser.add_argument("--score", action="store_true", help="measure its mIoU; needs --preset")
     parser.add_argument(
         "--expect", type=float, metavar="MIOU", help="expected mIoU in per cent; with --score"

@@ -2,14 +2,16 @@
 
 import argparse
 
-from studies.arguments import gibibytes
+from studies.arguments import gibibytes, preset_name
 from stvm.settings import parse_assignments
 from stvm.settings.presets import PRESETS, find_preset
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Options of the command."""
-    parser.add_argument("--preset", default="demo", help=f"one of {', '.join(PRESETS)}")
+    parser.add_argument(
+        "--preset", type=preset_name, default="demo", help=f"one of {', '.join(PRESETS)}"
+    )
     parser.add_argument(
         "--gib", type=gibibytes, help="memory of your GPU in GiB (this machine's, by nvidia-smi)"
     )

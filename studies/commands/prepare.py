@@ -17,7 +17,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from studies.arguments import add_places, positive
+from studies.arguments import add_places, positive, preset_name
 from studies.cli import print_errors
 from stvm.data.images import evenly_spaced
 from stvm.data.inspection import Files, sampled
@@ -223,7 +223,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     """Options of the command."""
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.add_argument("settings", nargs="*", metavar="setting=value")
-    parser.add_argument("--preset", help=f"one of {', '.join(PRESETS)}")
+    parser.add_argument("--preset", type=preset_name, help=f"one of {', '.join(PRESETS)}")
     add_places(parser, "--cache")
     parser.add_argument(
         "--workers",

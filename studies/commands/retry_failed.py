@@ -9,7 +9,6 @@ from studies.cli import check_machine, print_errors, print_left_out, refuse_othe
 from studies.commands.lookup import find_name, manifest_paths, open_results, settings_of
 from studies.recorded_trials import look
 from studies.study_options import add_machine_options, options_of
-from stvm.errors import StvmError
 from stvm.records.manifest import Trial as ListedTrial
 from stvm.records.manifest import read_manifest
 from stvm.records.passed_over import going_on
@@ -44,8 +43,7 @@ def build_retry(results: Results, study: str | None = None) -> Retry:
         study: NAME-BASE of a manifest, or how it begins; None for all records.
 
     Raises:
-        StvmError: no such study, or there is nothing to run but something that cannot be read or
-            is of another version.
+        StvmError: no such study, or its manifest cannot be read.
     """
     left_out: list[str] = []
     manifests = []
@@ -65,8 +63,6 @@ def build_retry(results: Results, study: str | None = None) -> Retry:
             record = results.read(name)
             if record and not record.is_done:
                 trials.append(_trial(record, listed.get(name)))
-    if left_out and not trials:
-        raise StvmError(left_out[0])
     return Retry(
         name="retry",
         table=0,
@@ -137,7 +133,8 @@ def run(options: argparse.Namespace) -> int:
     results = open_results(options.results)
     study = build_retry(results, options.study)
     if not study.trials:
-        print("no failed trials")
-        return 0
+        print_left_out(study.left_out)
+        print(f"no{' other' if study.left_out else ''} failed trials")
+        return 2 if study.left_out else 0
     refuse_other_files_of(study.trials, results, options.cache)
     return retry(study, results, options_of(options))

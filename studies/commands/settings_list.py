@@ -5,13 +5,14 @@ procedure or its row in tables, such as iast or DT-ST. Capitals do not count.
 """
 
 import argparse
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any, Literal, get_args, get_origin
 
 from pydantic.fields import FieldInfo
 from tabulate import tabulate
 
-from stvm.errors import unknown
+from studies.arguments import preset_name
+from stvm.errors import as_known, unknown
 from stvm.settings import GROUPS, Settings, field_of, group_of
 from stvm.settings.peers import PEERS, fields_of
 from stvm.settings.presets import PRESETS, find_preset
@@ -93,20 +94,29 @@ def list_group(group: str, preset: str | None = None) -> str:
 
 
 def list_objective(procedure: str, preset: str | None = None) -> str:
-    """An objective: its own settings, those that it sets, and others that matter to it.
+    """An objective: its own settings, those that it sets, those of its rows, and others it needs.
 
     Raises:
         StvmError: no such preset.
     """
     peer, own = PEERS[procedure], fields_of(procedure)
-    sets = ", ".join(f"{name}={shown(value)}" for name, value in peer.brings.items())
+    sets = _assigned(peer.brings)
     parts = [
         f"procedure={procedure}: {peer.about}",
         _table(own, preset) if own else "It has no settings of its own.",
         f"It sets, where you give no other value: {sets}" if sets else "",
+        *(
+            f"The row {row} of tables is this objective with {_assigned(changes)}"
+            for row, changes in peer.rows.items()
+            if changes
+        ),
         f"Other settings of method and training that matter to it: {', '.join(peer.uses)}",
     ]
     return "\n\n".join(part for part in parts if part)
+
+
+def _assigned(changes: Mapping[str, Any]) -> str:
+    return ", ".join(f"{name}={shown(value)}" for name, value in changes.items())
 
 
 def _table(names: Iterable[str], preset: str | None) -> str:
@@ -130,9 +140,8 @@ def show(name: str, preset: str | None = None) -> str:
     settings = Settings().flat()
     rows = {row: procedure for procedure, peer in PEERS.items() for row in peer.rows}
     names = (*settings, *GROUPS, *PEERS, *rows)
-    # Turned, so that of two names that differ in capitals the first stays.
-    found = {other.lower(): other for other in reversed(names)}.get(name.lower(), "")
-    if not found:
+    found = as_known(name, names)
+    if found not in names:
         raise unknown("setting", name, names, "`python -m studies settings` lists them")
     if found in settings:
         return describe(found, preset)
@@ -147,7 +156,9 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "name", nargs="?", metavar="NAME", help="name of a setting, a group or an objective"
     )
-    parser.add_argument("--preset", help=f"show its values too: {', '.join(PRESETS)}")
+    parser.add_argument(
+        "--preset", type=preset_name, help=f"show its values too: {', '.join(PRESETS)}"
+    )
 
 
 def run(options: argparse.Namespace) -> int:

@@ -89,6 +89,9 @@ def test_a_record_that_cannot_be_read_costs_its_own_control_trial_alone(
         rows = [f"Control realisation 0 seed {seed}" in told.out for seed in (0, 1)]
         assert rows == [False, True] and told.err.count("\n") == lines
         assert told.err.startswith("left out: Control realisation 0 seed 0: the record of its ")
+    put(tmp_path, synthetic(path.stem))
+    assert main(words) == 2
+    assert f"Raw realisation 0 seed 1, whose record {path} holds no r" in capsys.readouterr().err
 
 
 def test_a_run_goes_on_without_the_trial_whose_record_cannot_be_read(

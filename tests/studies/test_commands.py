@@ -14,6 +14,7 @@ from studies.ablation import build_study
 from studies.commands import track
 from studies.commands.retry_failed import build_retry
 from studies.commands.settings_list import allowed
+from studies.study_options import study_parser
 from stvm.errors import StvmError, nearest
 from stvm.records.results import Results
 from stvm.settings import GROUPS, MethodSettings, Settings
@@ -99,7 +100,11 @@ def test_only_a_name_that_is_near_is_proposed_and_the_others_are_listed(
 ) -> None:
     said = refused(capsys, "settings", "--preset", "xyzzy")
     assert "did you mean" not in said and all(name in said for name in PRESETS)
-    assert "did you mean 'demo'" in refused(capsys, "settings", "--preset", "DEMO")
+    assert "did you mean 'demo'" in refused(capsys, "settings", "--preset", "DEOM")
+    for name in ("DEMO", "demo"):
+        assert main(["settings", "lr", "--preset", name]) == 0
+        assert "  preset demo  0.0015" in capsys.readouterr().out
+        assert study_parser("", [0]).parse_args(["--preset", name]).preset == "demo"
     said = refused(capsys, "settings", "xyzzy")
     assert said.endswith("unknown setting 'xyzzy': `python -m studies settings` lists them\n")
     assert "did you mean 'iast'" in refused(capsys, "settings", "isat")
@@ -121,6 +126,12 @@ def test_an_objective_or_a_group_shows_its_settings(capsys: pytest.CaptureFixtur
         assert [line.count("=") for line in brought] == ([len(peer.brings)] if peer.brings else [])
         if name == "tent":
             assert brought[0].endswith(": optimizer=adamw, head_lr_factor=1")
+        rows = [line for line in lines if line.startswith("The row ")]
+        assert len(rows) == sum(map(bool, peer.rows.values()))
+        if name == "maxsquares":
+            (row,) = rows
+            assert row.split("row ")[1].startswith("MaxSquares+IW of tables is")
+            assert row.endswith(" with maxsquares_weight=image")
     for name, shown in (
         *(("IAST", "procedure=iast: "), ("dt-st", "procedure=dtst: "), ("SHOT-im", "procedure=sh")),
         *(("Method", "method: "), ("ALPHA", "alpha (method): ")),
@@ -168,12 +179,17 @@ def test_failed_trials_keep_row_and_label_and_others_stay_out(tmp_path: Path) ->
         build_retry(Results(tmp_path), "tow")
 
 
-def test_a_failed_record_of_another_version_is_named(
+def test_each_failed_record_that_cannot_be_run_is_named(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     put(tmp_path, failed_record(tiny(), "") | {"hash": NAMES[2]})
-    said = refused(capsys, "retry-failed", "--results", str(tmp_path))
-    assert f"{NAMES[2]}.json: recorded by" in said
+    (tmp_path / f"records/{NAMES[1]}.json").write_text("{")
+    assert main(["retry-failed", "--results", str(tmp_path)]) == 2
+    told = capsys.readouterr()
+    assert told.out == "no other failed trials\n"
+    lines = told.err.splitlines()
+    assert [line.startswith("left out: ") for line in lines] == [True, True]
+    assert f"{NAMES[1]}.json" in lines[0] and f"{NAMES[2]}.json: recorded by" in lines[1]
 
 
 def test_one_failed_record_of_another_version_keeps_no_other_from_running(tmp_path: Path) -> None:

@@ -72,6 +72,12 @@ def test_objectives_are_rows_with_a_learning_rate_of_their_own() -> None:
     rows = [("MinEnt, lr=2.5e-06", 2.5e-6), ("CBST", 2.5e-4)]
     assert found == [(row, seed, rate) for row, rate in rows for seed in (0, 1)]
     assert [t.settings.method.procedure for t in added] == ["minent"] * 2 + ["cbst"] * 2
+    asked = scenarios.build_study(preset, {}, [0, 1], ["MINENT:2.5e-6", "cbst", "CBST"])
+    assert asked.trials == study.trials, "whatever the capitals, each row once"
+    (iw,) = scenarios.build_study(preset, {}, [0], ["maxsquares+iw"]).trials[
+        len(usual.trials) - 1 :
+    ]
+    assert iw.variant == "MaxSquares+IW" and iw.settings.flat()["maxsquares_weight"] == "image"
 
 
 @pytest.mark.parametrize(
@@ -83,7 +89,6 @@ def test_objectives_are_rows_with_a_learning_rate_of_their_own() -> None:
         (["source_root=nowhere", "--from-scratch"], "error: nowhere: no such folder"),
         (["--rows", "CBTS"], "unknown row 'CBTS': did you mean 'CBST'"),
         (["--rows", "CBST", "cbst_share=0.4"], "--rows takes the usual settings of each: leave it"),
-        (["--rows", "cbst"], "unknown row 'cbst': did you mean 'CBST'"),
         (["--rows", "CBST:high"], "--rows CBST:high: setting 'lr' is 'high'"),
         (["--rows", "MinEnt=1e-4"], "takes ROW or ROW:RATE, as in CBST:5e-5; NAME=VALUE is always"),
         (["--rows", "CBST", "minent=1e-4"], "is always a setting, so write minent:1e-4"),
