@@ -1,6 +1,5 @@
 """Training with labels: the source model, and the oracle that continues it on the target."""
 
-import copy
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -227,7 +226,8 @@ def train_supervised(
     weights = None
     if recipe.source_balance > 0:
         weights = class_weights(images, crops.num_classes, recipe.source_balance)
-    first = copy.deepcopy(network.state_dict())
+    # On the CPU, so that the device holds the weights once.
+    first = {name: value.to("cpu", copy=True) for name, value in network.state_dict().items()}
 
     def make() -> SupervisedTraining:
         network.load_state_dict(first)

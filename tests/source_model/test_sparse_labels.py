@@ -2,6 +2,7 @@
 
 import copy
 import math
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -10,8 +11,10 @@ import torch
 from stvm.data.classes import IGNORE_INDEX
 from stvm.data.labelling import Labelling
 from stvm.errors import DivergenceError, StvmError
+from stvm.memory.tensors import fake_tensors
 from stvm.networks import build_network
 from stvm.settings import Settings
+from stvm.source_model import supervised
 from stvm.source_model.labelled_loss import mean_cross_entropy
 from stvm.source_model.supervised import SupervisedTraining, train_supervised
 from stvm.training.divergence import DivergenceMonitor
@@ -99,6 +102,34 @@ def test_labels_without_any_class_are_refused_before_training() -> None:
     network = build_network("small_deeplab", 16, 2)
     with pytest.raises(StvmError, match="none of the 6 training labels has a pixel of a class"):
         train_supervised(network, Labelled(0), Settings(), (32, 32))
+
+
+def test_a_training_begins_anew_from_first_weights_that_the_gpu_does_not_hold(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    begun = []
+
+    def run(make: Callable[[], SupervisedTraining], *rest: object) -> None:
+        with torch.no_grad():
+            for _ in range(2):
+                begun.append(next(make().network.parameters()).clone())
+                next(network.parameters()).add_(1)
+
+    monkeypatch.setattr(supervised, "run_training", run)
+    network = build_network("small_deeplab", 16, 2)
+    first = next(network.parameters()).clone()
+    train_supervised(network, Labelled(16), Settings(), (32, 32))
+    assert all(torch.equal(found, first) for found in begun) and len(begun) == 2
+    with fake_tensors():
+        network = build_network("small_deeplab", 16, 2).to("cuda")
+        given: list[str] = []
+        load = network.load_state_dict
+        monkeypatch.setattr(
+            *(network, "load_state_dict"),
+            lambda state: (given.extend(v.device.type for v in state.values()), load(state))[1],
+        )
+        train_supervised(network, Labelled(16), Settings(), (32, 32))
+    assert set(given) == {"cpu"}
 
 
 def test_before_any_update_no_learning_rate_is_to_blame() -> None:
