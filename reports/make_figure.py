@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 
 from reports.figures.curves import draw_sensitivity
 from reports.figures.dots import draw_bars, draw_silhouette, draw_variance
-from reports.figures.png import save
+from reports.figures.png import refuse_other_figure, save
 from reports.figures.samples import caption, choose_trials, draw_grid, read_sample, sample_path
 from reports.tables import table5
 from reports.tables.ablation_rows import KNOWN
@@ -85,6 +85,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     if not (wanted or out):
         out = results / "adaptation.png"
     try:
+        for path in filter(None, (*wanted.values(), out)):
+            refuse_other_figure(path)
         for name, path in wanted.items():
             save(FIGURES[name][1](results, study), path)
         if out:

@@ -5,7 +5,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from reports.page.build_page import build_page, write_page
+from reports.page.build_page import build_page, refuse_other_page, write_page
 from stvm.errors import USER_ERRORS, told_of
 from stvm.records.results import Results
 
@@ -30,6 +30,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     out = arguments.out or arguments.results / "report.html"
     wrong: list[str] = []
     try:
+        refuse_other_page(out)
         write_page(build_page(arguments.results, arguments.study, wrong), out)
         print(out)
         for line in Results(arguments.results).strays():

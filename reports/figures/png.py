@@ -6,8 +6,7 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
-from stvm.errors import StvmError
-from stvm.files import refuse_other_file
+from stvm.files import refuse_other_file, write_whole
 
 MOST_BYTES = 400_000
 _DPIS = (160, 130, 110, 90, 70, 50)
@@ -15,8 +14,17 @@ _SIGNS = [b"pHYs" + struct.pack(">II", *2 * [int(dpi / 0.0254 + 0.5)]) for dpi i
 """Resolutions, in dots per metre, as a PNG holds them. Pictures of others rarely have one."""
 
 
+def refuse_other_figure(path: Path) -> None:
+    """Refuse to replace a file that is no figure of this project.
+
+    Raises:
+        StvmError: it is none, or cannot be read.
+    """
+    refuse_other_file(path, "figure", _SIGNS)
+
+
 def save(figure: Figure, path: Path) -> None:
-    """Write a PNG at the highest resolution that stays under 400 kB.
+    """Write a PNG, whole or not at all, at the highest resolution that stays under 400 kB.
 
     Raises:
         StvmError: `path` cannot be written, or another file is there.
@@ -26,9 +34,5 @@ def save(figure: Figure, path: Path) -> None:
         figure.savefig(picture, format="png", dpi=dpi, metadata={"Software": None})
         if picture.tell() < MOST_BYTES:
             break
-    try:
-        refuse_other_file(path, "figure", _SIGNS)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(picture.getvalue())
-    except OSError as error:
-        raise StvmError(f"cannot write {path}: {error.strerror}; choose another file") from None
+    refuse_other_figure(path)
+    write_whole(path, picture.getvalue())

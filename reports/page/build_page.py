@@ -17,8 +17,7 @@ from reports.page.sections import SECTIONS, build_sections
 from reports.page.svg import style
 from reports.page.trial_list import TrialGroup, list_trials
 from reports.tables.chosen_studies import choose_studies
-from stvm.errors import StvmError
-from stvm.files import refuse_other_file
+from stvm.files import refuse_other_file, write_whole
 from stvm.records.manifest import Manifest
 from stvm.records.record import RecordReader
 
@@ -145,15 +144,20 @@ def build_page(
     )
 
 
+def refuse_other_page(out: Path) -> None:
+    """Refuse to replace a file that is no page of this project.
+
+    Raises:
+        StvmError: it is none, or cannot be read.
+    """
+    refuse_other_file(out, "report", [f"<title>{TITLE}</title>".encode()])
+
+
 def write_page(page: str, out: Path) -> None:
-    """Write the page; its folder is made where it does not exist.
+    """Write the page whole or not at all; its folder is made where it does not exist.
 
     Raises:
         StvmError: it cannot be written, or another file is there.
     """
-    try:
-        refuse_other_file(out, "report", [f"<title>{TITLE}</title>".encode()])
-        out.parent.mkdir(parents=True, exist_ok=True)
-        out.write_text(page + "\n", encoding="utf-8", newline="\n")
-    except OSError as error:
-        raise StvmError(f"cannot write {out}: {error.strerror}; choose another --out") from None
+    refuse_other_page(out)
+    write_whole(out, f"{page}\n".encode())

@@ -9,8 +9,7 @@ from tabulate import tabulate
 
 from reports.sheets.latex import TEX_SIGN, to_latex
 from reports.sheets.sheet import Cell, Column, Sheet, column_title
-from stvm.errors import StvmError
-from stvm.files import refuse_file, refuse_other_file
+from stvm.files import refuse_file, refuse_other_file, write_whole
 
 _MARKDOWN = str.maketrans({c: "\\" + c for c in "\\`*<|"})
 
@@ -74,18 +73,14 @@ def files_of(sheet: Sheet) -> dict[str, str]:
 
 
 def write_files(files: Mapping[str, str], out: Path) -> None:
-    """Write texts by name into the folder `out`; it is made where it does not exist.
+    """Write texts by name, each file whole or not at all, into the folder `out`; it may be missing.
 
     Raises:
         StvmError: `out` cannot be written, or another file of such a name is there.
     """
     refuse_file(out, "--out")
-    try:
-        for path in (out / name for name in files):
-            # A table's .md and .csv have no sign of their own: they are known by its .tex.
-            refuse_other_file(path, "table", [TEX_SIGN.encode()], path.with_suffix(".tex"))
-        out.mkdir(parents=True, exist_ok=True)
-        for name, text in files.items():
-            (out / name).write_text(text, encoding="utf-8", newline="\n")
-    except OSError as error:
-        raise StvmError(f"cannot write {out}: {error.strerror}; choose another --out") from None
+    for path in (out / name for name in files):
+        # A table's .md and .csv have no sign of their own: they are known by its .tex.
+        refuse_other_file(path, "table", [TEX_SIGN.encode()], path.with_suffix(".tex"))
+    for name, text in files.items():
+        write_whole(out / name, text.encode())

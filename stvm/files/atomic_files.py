@@ -89,11 +89,19 @@ def replacing(path: Path) -> Iterator[Path]:
 def write_whole(path: Path, content: bytes | memoryview) -> None:
     """Write a file whole or not at all; its folder is made if missing.
 
+    A link stays one: the file that it leads to is written. What is no file, such as /dev/null,
+    is written to and stays.
+
     Raises:
         StvmError: no space left, or no permission.
     """
-    with writing(path.parent), replacing(path) as temporary:
-        temporary.write_bytes(content)
+    place = Path(os.path.realpath(path))
+    with writing(path.parent):
+        if place.exists() and not (place.is_file() or place.is_dir()):
+            place.write_bytes(content)
+            return
+        with replacing(place) as temporary:
+            temporary.write_bytes(content)
 
 
 @contextmanager

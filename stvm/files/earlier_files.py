@@ -21,18 +21,23 @@ def refuse_other_file(
         known_by: file beside it that has the sign in its place.
 
     Raises:
-        StvmError: the file is there and has no such sign.
-        OSError: it cannot be read.
+        StvmError: the file is there and has no such sign, or cannot be read.
     """
-    if not (path.is_file() and path.stat().st_size):
-        return
-    told = known_by or path
-    head = b""
-    if told.is_file():
-        with open(told, "rb") as file:
-            head = file.read(_HEAD_BYTES)
+    try:
+        if not (path.is_file() and path.stat().st_size):
+            return
+        head = _head(known_by or path)
+    except OSError as error:
+        raise StvmError(f"cannot write {path}: {error.strerror}; name another place") from None
     if not any(sign in head for sign in signs):
         raise StvmError(
             f"{path}: exists, is no {kind} of this project and is not overwritten: move it away, "
             "or name another place"
         )
+
+
+def _head(path: Path) -> bytes:
+    if not path.is_file():
+        return b""
+    with open(path, "rb") as file:
+        return file.read(_HEAD_BYTES)

@@ -112,6 +112,20 @@ def test_a_file_in_place_of_a_folder_and_the_reverse_are_called_so(tmp_path: Pat
     assert sorted(tmp_path.rglob("*")) == [tmp_path / "file", tmp_path / "folder"]
 
 
+def test_a_link_stays_one_and_what_is_no_file_is_written_to(tmp_path: Path) -> None:
+    (tmp_path / "folder").mkdir()
+    link, file, pipe = tmp_path / "link", tmp_path / "folder/file", tmp_path / "pipe"
+    link.symlink_to("folder/file")
+    for content in (b"new", b"newer"):
+        write_whole(link, content)
+        assert link.is_symlink() and file.read_bytes() == content
+    os.mkfifo(pipe)
+    end = os.open(pipe, os.O_RDWR)
+    write_whole(pipe, b"told")
+    assert os.read(end, 10) == b"told" and pipe.is_fifo()
+    os.close(end)
+
+
 def test_what_kills_left_beside_a_file_goes_and_nothing_else(tmp_path: Path) -> None:
     path = tmp_path / "a[1].json"
     left, other = tmp_path / ".a[1].json-0123abcd", tmp_path / ".a[1].json-b.json-0123abcd"

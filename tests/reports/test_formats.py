@@ -21,6 +21,7 @@ from reports.figures.dots import draw_silhouette, draw_variance
 from reports.figures.png import save
 from reports.figures.samples import SHOWN, Sample, draw_grid
 from reports.make_figure import main as make_figure
+from reports.make_report import main as make_report
 from reports.page.build_page import TITLE, write_page
 from reports.sheets.cells import interval, mark, number
 from reports.sheets.formats import files_of, to_csv, to_markdown, write_files
@@ -31,6 +32,7 @@ from reports.tables.chosen_studies import ChosenStudies
 from reports.tables.fig1 import Curve, build_curve
 from reports.tables.table5 import build_table
 from stvm.errors import StvmError
+from tests.helpers.command_output import content
 from tests.helpers.scenario_results import make_all
 
 SPECIAL = r"a_b & 50% #1 {x} $y$ ~^\ <|> -- †‡ Δ → ß 漢 `c` * [d]"
@@ -165,7 +167,7 @@ def test_figures_are_the_same_bytes_twice_and_grey(tmp_path):
         assert red.tobytes() == green.tobytes() == blue.tobytes()
 
 
-def test_only_own_earlier_files_are_replaced(tmp_path):
+def test_only_own_earlier_files_are_replaced(tmp_path, capsys, monkeypatch):
     """A user's notes, LaTeX and pictures stay; an empty file is nobody's."""
     page, tables = f"<!DOCTYPE html>\n<title>{TITLE}</title>", files_of(sheet())
     tables["tables.tex"] = to_document([sheet()])
@@ -195,7 +197,28 @@ def test_only_own_earlier_files_are_replaced(tmp_path):
     ):
         with pytest.raises(StvmError, match=f"^{theirs / named}: exists, is no .* overwritten: "):
             write(place)
+    for command, option, place in (
+        (make_report, "--out", theirs / "notes.html"),
+        (make_figure, "--bars", theirs / "photo.png"),
+        (make_figure, "--out", theirs / "photo.png"),
+    ):
+        assert command(["--results", str(tmp_path / "none"), option, str(place)]) == 2
+        assert f"{place}: exists, is no" in capsys.readouterr().err, "before records are read"
     assert before == {path: path.read_bytes() for path in theirs.iterdir()}
+    before = content(tmp_path)
+    monkeypatch.setattr("os.replace", killed)
+    for write in (
+        lambda: write_page(f"{page} newer", tmp_path / "own.html"),
+        lambda: write_files(tables | {"t.md": "newer"}, tmp_path),
+        lambda: save(Figure((2, 2)), tmp_path / "own.png"),
+    ):
+        with pytest.raises(KeyboardInterrupt):
+            write()
+        assert content(tmp_path) == before, "an earlier file is whole where the write is stopped"
+
+
+def killed(*_):
+    raise KeyboardInterrupt
 
 
 def test_no_grid_is_one_line(tmp_path, capsys):
