@@ -109,17 +109,24 @@ def _realisation(
     return trials
 
 
-def recorded_weight(results: Results, raw: Settings) -> float:
+def recorded_weight(results: Results, raw: Settings, passed_over: list[str]) -> float | None:
     """Mean reliability over the training of a recorded trial of STvM_Raw, to four digits.
 
     Args:
         results: folder with its record.
         raw: its settings; their hash is its name.
+        passed_over: list for a line if its record cannot be read; there is no weight then.
 
     Raises:
-        StvmError: it is not recorded, cannot be read, failed, or has no reliability.
+        StvmError: it is not recorded, failed, or has no reliability.
     """
-    record = results.read(raw.hash())
+    record = None
+    wrong: list[str] = []
+    with going_on(wrong):
+        record = results.read(raw.hash())
+    if wrong:
+        passed_over.append(f"{_label('Control', raw)}: the record of its STvM_Raw cannot be read")
+        return None
     if record is None or not record.is_done:
         raise StvmError(
             f"--control takes its weight from {_label('STvM_Raw', raw)}, which has no result in "
@@ -189,15 +196,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _weight_of(
     results: Results, rename: Rename, left_out: list[str], raw: Settings
 ) -> float | None:
-    """The recorded weight; None, and a line in `left_out`, if its record cannot be read."""
-    named = rename(raw)
-    wrong: list[str] = []
-    with going_on(wrong):
-        results.read(named.hash())
-    if wrong:
-        left_out.append(f"{_label('Control', raw)}: the record of its STvM_Raw cannot be read")
-        return None
-    return recorded_weight(results, named)
+    return recorded_weight(results, rename(raw), left_out)
 
 
 def _given(weight: float) -> Weight:

@@ -18,6 +18,7 @@ from studies.commands.running_work import epitaph, look_at_work, words
 from stvm.errors import StvmError
 from stvm.files import Unreadable
 from stvm.records.manifest import Manifest, read_manifest
+from stvm.records.passed_over import going_on
 from stvm.records.results import Results
 from stvm.records.running import Sign
 
@@ -111,12 +112,11 @@ def look(results: Results) -> Overview:
 
 
 def _manifests(results: Results) -> tuple[tuple[Manifest, ...], tuple[str, ...]]:
-    manifests, unreadable = [], []
+    manifests = []
+    unreadable: list[str] = []
     for path in manifest_paths(results):
-        try:
+        with going_on(unreadable):
             manifests.append(read_manifest(path, empty=True))
-        except StvmError as error:
-            unreadable.append(str(error))
     return tuple(manifests), tuple(unreadable)
 
 

@@ -36,7 +36,7 @@ from PIL import Image
 from stvm.data.corruptions import KINDS, LIBRARY, Corruption, load_library
 from stvm.data.folder import image_paths, label_paths
 from stvm.data.image_files import read_rgb
-from stvm.errors import StvmError, kept_from
+from stvm.errors import USER_ERRORS, StvmError, told_of
 from stvm.files import refuse_within
 
 MANIFEST = "corruption.json"
@@ -183,14 +183,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         corruption = Corruption(tuple(given.kinds), given.severity, given.seed)
         make_task(given.src, given.dst, corruption, given.val_share)
-    except PermissionError as error:
-        print(f"error: {kept_from(error)}", file=sys.stderr)
+    except USER_ERRORS as error:
+        print(f"error: {told_of(error)}", file=sys.stderr)
         return 1
     except OSError as error:
         print(f"error: cannot write {given.dst}: {error}; make room, remove it", file=sys.stderr)
-        return 1
-    except StvmError as error:
-        print(f"error: {error}", file=sys.stderr)
         return 1
     return 0
 

@@ -209,8 +209,8 @@ def refuse_within(folder: Path, option: str, read: Iterable[Path]) -> None:
             )
         if one.is_file() and place.exists() and place.samefile(one.parent):
             raise StvmError(
-                f"{option} {folder} is the folder of {one}: what is written there would be taken "
-                f"for images of yours later; name another folder, as {folder / 'predicted'}"
+                f"{option} {folder} is the folder of {one}: pictures written there would later be "
+                "read as images of yours; name a folder outside of it"
             )
 
 

@@ -191,7 +191,7 @@ def test_a_file_of_weights_predicts_and_nothing_is_overwritten(
     assert main(given) == 2
     assert "is not overwritten" in capsys.readouterr().err
     assert main([*given[:-1], str(tmp_path)]) == 2, "beside the image"
-    assert f"{tmp_path} is the folder of {image}: what is written" in capsys.readouterr().err
+    assert f"{tmp_path} is the folder of {image}: pictures written" in capsys.readouterr().err
     for kept in ("a_overlay.png", "classes.csv"):
         other = tmp_path / f"of {kept}"
         other.mkdir()

@@ -133,11 +133,11 @@ def test_the_control_weighs_every_pixel_by_the_mean_reliability_of_its_trial(
     results = Results(tmp_path)
     raw = tiny(mocm=False)
     with pytest.raises(StvmError, match="without --control first, or give a weight"):
-        recorded_weight(results, raw)
+        recorded_weight(results, raw, [])
     recorded(results, raw)
-    assert recorded_weight(results, raw) == 0.25
+    assert recorded_weight(results, raw, []) == 0.25
     recorded(results, raw, parts={"reliability": 0.123456})
-    assert recorded_weight(results, raw) == 0.1235
+    assert recorded_weight(results, raw, []) == 0.1235
     study = build_study("demo", {}, [0, 3], [1], lambda trial: 0.1 + trial.training.seed / 10)
     rows = {(t.variant, t.seed): t.settings for t in study.trials}
     for seed, weight in ((0, 0.1), (3, 0.4)):
