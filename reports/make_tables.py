@@ -44,11 +44,13 @@ def _check(tables: Sequence[str]) -> None:
             raise StvmError(f"unknown table '{table}': there are {', '.join(KEYS)}")
 
 
-def _draw(chosen: ChosenStudies, out: Path) -> None:
+def _write_with_fig1(sheets: Sequence[Sheet], chosen: ChosenStudies, out: Path) -> None:
     # Here, since matplotlib takes longer to load than most tables to make.
     from reports.figures.curves import draw_fig1
-    from reports.figures.png import save
+    from reports.figures.png import refuse_other_figure, save
 
+    refuse_other_figure(out / "fig1.png")
+    write_sheets(sheets, out)
     save(draw_fig1(build_curve(*chosen["pseudo_labels"])), out / "fig1.png")
 
 
@@ -89,9 +91,10 @@ def make(
     if not sheets:
         # What cannot be used says more than that nothing is there.
         raise StvmError(passed_over.pop() if passed_over else "; ".join(missing))
-    write_sheets(sheets, out)
     if any(sheet.name == "fig1" for sheet in sheets):
-        _draw(chosen, out)
+        _write_with_fig1(sheets, chosen, out)
+    else:
+        write_sheets(sheets, out)
     _say(missing)
     return "\n".join(map(to_markdown, sheets))
 

@@ -22,6 +22,7 @@ from reports.figures.png import save
 from reports.figures.samples import SHOWN, Sample, draw_grid
 from reports.make_figure import main as make_figure
 from reports.make_report import main as make_report
+from reports.make_tables import main as make_tables
 from reports.page.build_page import TITLE, write_page
 from reports.sheets.cells import interval, mark, number
 from reports.sheets.formats import files_of, to_csv, to_markdown, write_files
@@ -205,6 +206,13 @@ def test_only_own_earlier_files_are_replaced(tmp_path, capsys, monkeypatch):
         assert command(["--results", str(tmp_path / "none"), option, str(place)]) == 2
         assert f"{place}: exists, is no" in capsys.readouterr().err, "before records are read"
     assert before == {path: path.read_bytes() for path in theirs.iterdir()}
+    results, (tables_of, picture) = tmp_path / "results", (tmp_path / "a", tmp_path / "a/fig1.png")
+    make_results(results, ["pseudo_labels"])
+    tables_of.mkdir()
+    picture.write_bytes(b"mine")
+    assert make_tables(["--results", str(results), "--out", str(tables_of)]) == 2
+    assert f"{picture}: exists, is no" in capsys.readouterr().err
+    assert content(tables_of) == {picture: b"mine"}, "before a table is written"
     before = content(tmp_path)
     monkeypatch.setattr("os.replace", killed)
     for write in (
