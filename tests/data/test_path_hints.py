@@ -112,6 +112,13 @@ def test_all_who_list_images_agree_on_their_names(tmp_path: Path) -> None:
     assert [path.name for path in photo_paths(folder)] == images
     assert [path.name for path in list_images([folder]).values()] == images
     assert [path.name for path in pictures_of_other_kinds(folder)] == ["e.TIF"]
+    (tmp_path / "photos/deep.png").mkdir(parents=True)
+    for name in ("photos/G.PNG", "hidden/._g.png", "labels/g.png"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(b"x")
+    with pytest.raises(StvmError, match=rf"; did you mean {tmp_path}/photos\?$"):
+        photo_paths(tmp_path)
+    assert [path.name for path in list_images([tmp_path / "photos"]).values()] == ["G.PNG"]
 
 
 def test_archives_that_were_unpacked_apart_are_told(tmp_path: Path) -> None:
@@ -120,7 +127,15 @@ def test_archives_that_were_unpacked_apart_are_told(tmp_path: Path) -> None:
     for number, kind in ((1, "images"), (2, "images"), (3, "images"), (1, "labels")):
         shutil.copytree(gta5 / kind, gta5 / f"{number:02d}_{kind}" / kind)
     part = DatasetSplit(GTA5, gta5, "train")
+    (gta5 / "notes").mkdir()
+    (gta5 / "notes/images").write_text("a file")
     labels = rf"move what is in 01_labels/labels to {gta5}/labels"
+    (gta5 / "labels/00001.png").rename(gta5 / "labels/00001.PNG")
+    with pytest.raises(StvmError, match="00001.PNG is there: rename it to 00001.png$"):
+        part.labels(part.images())
+    (gta5 / "labels/00001.PNG").unlink()
+    with pytest.raises(StvmError, match=rf"have no label: .*; {labels}$"):
+        part.labels(part.images())
     shutil.rmtree(gta5 / "labels")
     with pytest.raises(StvmError, match=rf"have no label: .*; {labels}$"):
         part.labels(part.images())
@@ -128,9 +143,11 @@ def test_archives_that_were_unpacked_apart_are_told(tmp_path: Path) -> None:
     moved = rf"move what is in 01_images/images, 02_images/images and 1 more to {gta5}/images"
     with pytest.raises(StvmError, match=rf"unpacked on its own: {moved} and {labels}$"):
         part.images()
-    shutil.rmtree(gta5 / "02_images")
-    shutil.rmtree(gta5 / "03_images")
     shutil.rmtree(gta5 / "01_labels")
+    shutil.rmtree(gta5 / "03_images")
+    with pytest.raises(StvmError, match=rf"its own: {moved.replace(' and 1 more', '')}$"):
+        part.images()
+    shutil.rmtree(gta5 / "02_images")
     with pytest.raises(StvmError, match=rf"; did you mean {gta5}/01_images\?$"):
         part.images()
     city = make_cityscapes(tmp_path / "cityscapes")

@@ -109,11 +109,12 @@ class DatasetSplit:
             more = f" and {len(missing) - 5} more" if len(missing) > 5 else ""
             first = self.label_of(missing[0])
             beside = _names(first.parent) if first.parent.is_dir() else []
-            spread = "" if beside else self._belongs(self._filled(self.layout.labels))
+            hint = near(first.name, beside)
+            spread = "" if hint else self._belongs(self._filled(self.layout.labels))
             raise StvmError(
                 f"{self.root}: {len(missing)} of {len(images)} images have no label: "
                 f"{', '.join(names)}{more}; add {first} and so on, or remove these images"
-                f"{near(first.name, beside)}{spread and f'; {spread}'}"
+                f"{hint}{spread and f'; {spread}'}"
             )
         return [self.label_of(image) for image in images]
 
