@@ -226,8 +226,9 @@ def train_supervised(
     weights = None
     if recipe.source_balance > 0:
         weights = class_weights(images, crops.num_classes, recipe.source_balance)
-    # On the CPU, so that the device holds the weights once.
-    first = {name: value.to("cpu", copy=True) for name, value in network.state_dict().items()}
+    first = network.state_dict()
+    for name, value in first.items():
+        first[name] = value.to("cpu", copy=True)  # So that the device holds the weights once.
 
     def make() -> SupervisedTraining:
         network.load_state_dict(first)
