@@ -112,6 +112,9 @@ def test_the_control_finds_the_trials_that_are_named_by_their_files(
     Results(here / "results").write(Record(raw.hash(), "done", raw.flat(), result))
     assert ablation.main(given) == 0
     assert "  Control seed 0" in capsys.readouterr().out
+    Results(here / "results").record_path(raw.hash()).write_text("{")
+    assert ablation.main(given) == 2
+    assert "left out: Control seed 0: the record of its STvM_Raw" in capsys.readouterr().err
 
 
 def ablation_renaming(results: Results, cache: Path) -> Callable[[Settings], Settings]:

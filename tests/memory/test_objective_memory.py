@@ -1,7 +1,7 @@
 """Memory of objectives beside STvM: offline passes, kept networks, kinds of rounds."""
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from torch import Tensor
 
 from stvm.data.batches import batch_size
 from stvm.memory import estimate, memory_report
+from stvm.memory.estimate import Phase
 from stvm.memory.tensors import size_of, values_of
 from stvm.method.adabn import adapt_batch_norm
 from stvm.networks import build_network
@@ -22,8 +23,10 @@ from stvm.objectives.ldbe import MixedByMovingAverage
 from stvm.objectives.objective import TargetBatch, TargetImages
 from stvm.settings import PEERS, Settings
 from stvm.settings.presets import find_preset
+from stvm.settings.protocols import Size
 from stvm.training.adaptation import build
 from stvm.training.peer_builder import PeerAdaptation
+from tests.helpers.named_folders import OFF
 from tests.helpers.tiny_settings import tiny
 
 CPU = torch.device("cpu")
@@ -36,8 +39,8 @@ OFFLINE: dict[str, dict[str, Any]] = {
 
 
 def settings_of(procedure: str, **changes: Any) -> Settings:
-    given = {"channels": 32, "source_checkpoint": "none"}
-    return tiny().replace(**given, procedure=procedure, **changes)
+    given = {"channels": 32, "source_checkpoint": "none"} | changes
+    return tiny().replace(**given, procedure=procedure)
 
 
 def found(settings: Settings) -> dict[str, estimate.Phase]:
@@ -190,6 +193,24 @@ def test_a_trial_that_changes_a_copy_holds_two_networks(procedure: str, networks
     assert phases.pop("evaluation").parts["weights"] == size
     assert [phase.parts["weights"] for phase in phases.values()] == [size] * (procedure != "adapt")
     assert ("oracle training" in phases) == (procedure == "oracle")
+
+
+def test_trainings_with_labels_take_their_own_crops_and_the_oracle_both_networks(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    taken: list[tuple[str, Size, int]] = []
+
+    def training(name: str, _: Settings, crop: Size, beside: Sequence[Tensor] = ()) -> Phase:
+        taken.append((name, crop, size_of(beside)))
+        return Phase(name, {})
+
+    monkeypatch.setattr(estimate, "_on_labels", training)
+    monkeypatch.setattr(estimate, "_evaluation", lambda *given: Phase("evaluation", given[-1]))
+    crops = {"crop_height": 32, "crop_width": 48, "source_crop_height": 40, "source_crop_width": 64}
+    settings = settings_of("oracle", source_checkpoint="", **OFF, **crops)
+    network = size_of(values_of(build_network("small_deeplab", 32, CLASSES)))
+    assert found(settings)["evaluation"].parts == {"weights": 2 * network}
+    assert taken == [("source training", (40, 64), 0), ("oracle training", (32, 48), network)]
 
 
 @pytest.mark.slow

@@ -176,6 +176,9 @@ def test_only_own_earlier_files_are_replaced(tmp_path, capsys, monkeypatch):
         write_page(page, tmp_path / "own.html")
         write_files(tables, tmp_path)
         save(Figure((1, 1)), tmp_path / "own.png")
+    for dpi in (160, 130, 110, 90, 70, 50):
+        Figure((1, 1)).savefig(tmp_path / "large.png", dpi=dpi)
+        save(Figure((1, 1)), tmp_path / "large.png")
     assert (tmp_path / "t.md").read_text() == tables["t.md"]
     (tmp_path / "empty").touch()
     write_page(page, tmp_path / "empty")
@@ -195,6 +198,7 @@ def test_only_own_earlier_files_are_replaced(tmp_path, capsys, monkeypatch):
             "tables.tex",
         ),
         (lambda path: write_files(files_of(sheet()), path), theirs, "t.md"),
+        (lambda path: write_files({"new.tex": "", "t.csv": ""}, path), theirs, "t.csv"),
     ):
         with pytest.raises(StvmError, match=f"^{theirs / named}: exists, is no .* overwritten: "):
             write(place)

@@ -151,6 +151,7 @@ def test_the_advice_for_memory_is_never_a_batch_of_one() -> None:
     for phase in ("adaptation", "source training", "oracle training"):
         told = advice(paper, phase)
         assert "precision=bfloat16" in told and "crop_height" in told and "batch" not in told
+        assert ("source_crop_height" in told) == (phase == "source training")
         four = advice(paper.replace(batch=4, source_batch=4), phase)
         assert "batch of 2 or more" in four
     two = advice(PRESETS["gta5-cityscapes-deeplabv2"].settings(), "adaptation")

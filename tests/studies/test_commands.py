@@ -1,6 +1,7 @@
 """`python -m studies`: the command, its list of settings, and failed trials that run again."""
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -11,7 +12,8 @@ import pytest
 
 from studies.__main__ import COMMANDS, main
 from studies.ablation import build_study
-from studies.commands import track
+from studies.arguments import OneLineParser
+from studies.commands import checkpoint, memory, prepare, track
 from studies.commands.retry_failed import build_retry
 from studies.commands.settings_list import allowed
 from studies.study_options import study_parser
@@ -70,7 +72,7 @@ def test_an_unknown_command_or_folder_is_one_line(
     assert "did you mean 'status'" in refused(capsys, "statsu")
     for command in (["status"], ["replay", "ab"], ["retry-failed"], ["export"]):
         said = refused(capsys, *command, "--results", str(tmp_path / "none"))
-        assert f"no results folder {tmp_path / 'none'}" in said
+        assert f"no results folder {tmp_path / 'none'}: run a study first, or name anoth" in said
     (tmp_path / "file").write_text("x")
     for command in (["status"], ["replay", "ab"], ["retry-failed"], ["export"]):
         said = refused(capsys, *command, "--results", str(tmp_path / "file"))
@@ -105,6 +107,10 @@ def test_only_a_name_that_is_near_is_proposed_and_the_others_are_listed(
         assert main(["settings", "lr", "--preset", name]) == 0
         assert "  preset demo  0.0015" in capsys.readouterr().out
         assert study_parser("", [0]).parse_args(["--preset", name]).preset == "demo"
+        for command, *words in ((checkpoint, "own.pth"), (memory,), (prepare,)):
+            parser = OneLineParser()
+            command.add_options(parser)
+            assert parser.parse_args([*words, "--preset", name]).preset == "demo"
     said = refused(capsys, "settings", "xyzzy")
     assert said.endswith("unknown setting 'xyzzy': `python -m studies settings` lists them\n")
     assert "did you mean 'iast'" in refused(capsys, "settings", "isat")
@@ -226,19 +232,29 @@ def test_a_retry_without_a_file_that_cannot_be_read_ends_as_a_study_does(
     failed, done = path.read_text(), json.dumps(synthetic(tiny().hash()))
     other = tmp_path / f"records/{NAMES[1]}.json"
 
-    def ends_with(text: str) -> int:
+    def ends_with(text: str, *errors: str) -> int:
         path.write_text(failed)
-        run = SimpleNamespace(errors=() if text != "{" else ("no room",))
+        run = SimpleNamespace(errors=errors)
         monkeypatch.setattr(
             "stvm.tune.run_study.execute", lambda *_, **__: path.write_text(text) and run
         )
         return main(words)
 
-    assert [ends_with(text) for text in (done, failed, "{")] == [0, 1, 2]
-    error, left_out = capsys.readouterr().err.splitlines()[-2:]
+    assert [ends_with(text) for text in (done, failed)] == [0, 1]
+    told = capsys.readouterr()
+    assert re.findall("(.*) done now", told.out) == ["1 of 1", "0 of 1"]
+    assert told.err == "failed: STvM realisation 0 seed 0: loss is nan at iteration 3\n"
+    assert ends_with("{", "no room") == 2
+    error, left_out = capsys.readouterr().err.splitlines()
     assert error == "error: no room" and left_out.startswith(f"left out: cannot read {path}")
+    assert ends_with("{", left_out.removeprefix("left out: ")) == 2
+    assert capsys.readouterr().err.splitlines() == [left_out], "told once"
     other.write_text("{")
     assert [ends_with(text) for text in (done, failed)] == [2, 2]
+    other.unlink()
+    put(tmp_path, failed_record(tiny(seed=5), "STvM realisation 0 seed 5"))
+    capsys.readouterr()
+    assert ends_with(done) == 1 and "1 of 2 done now" in capsys.readouterr().out
 
 
 def test_a_folder_without_an_adapted_network_is_called_so(

@@ -164,7 +164,8 @@ def test_a_setting_that_says_nothing_of_a_checkpoint_is_refused(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = str(tmp_path / "own.pth")
-    assert main(["checkpoint", path, "checkpoint_family=mmseg", "alpha=3"]) == 2
+    own = ["network=deeplabv2_resnet101", "checkpoint_family=mmseg", "aspp_branches=two"]
+    assert main(["checkpoint", path, *own, "alpha=3"]) == 2
     assert "alpha has no effect without --preset: leave it out" in one_line(capsys)
     for more in ([], ["--preset", "demo"]):
         assert main(["checkpoint", path, *more, "source_checkpoint=a.pth"]) == 2
