@@ -80,7 +80,7 @@ def rows_named(
     row = as_known(asked, names)
     if row in names:
         return [row]
-    found = [c.row for c in candidates if c.changes.get("procedure", "") == asked.lower()]
+    found = [c.row for c in candidates if c.changes.get("procedure") == asked.lower()]
     if not found:
         raise unknown("row", asked, names)
     return found

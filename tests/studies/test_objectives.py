@@ -157,6 +157,7 @@ def test_a_row_is_found_by_its_name_or_its_procedure(asked: list[str], rows: lis
     ("words", "message"),
     [
         (["--rows", "MinEt"], "unknown row 'MinEt': did you mean 'MinEnt'?"),
+        (["--rows", ""], "unknown row ''"),
         (["--without", "AdaBM"], "unknown row 'AdaBM': did you mean 'AdaBN'?"),
         (["--score", "miou"], "--score miou reads target labels"),
         (["--score", "entrpy"], "unknown score 'entrpy': did you mean 'entropy'"),
