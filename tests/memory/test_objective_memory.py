@@ -198,19 +198,23 @@ def test_a_trial_that_changes_a_copy_holds_two_networks(procedure: str, networks
 def test_trainings_with_labels_take_their_own_crops_and_the_oracle_both_networks(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    taken: list[tuple[str, Size, int]] = []
+    crops: list[Size] = []
+    on_labels = estimate._on_labels
 
-    def training(name: str, _: Settings, crop: Size, beside: Sequence[Tensor] = ()) -> Phase:
-        taken.append((name, crop, size_of(beside)))
-        return Phase(name, {})
+    def training(name: str, settings: Settings, crop: Size, *rest: Sequence[Tensor]) -> Phase:
+        crops.append(crop)
+        return on_labels(name, settings, crop, *rest)
 
     monkeypatch.setattr(estimate, "_on_labels", training)
+    monkeypatch.setattr(estimate, "_step_parts", lambda *given: {"weights": size_of(given[1])})
     monkeypatch.setattr(estimate, "_evaluation", lambda *given: Phase("evaluation", given[-1]))
-    crops = {"crop_height": 32, "crop_width": 48, "source_crop_height": 40, "source_crop_width": 64}
-    settings = settings_of("oracle", source_checkpoint="", **OFF, **crops)
+    sizes = {"crop_height": 32, "crop_width": 48, "source_crop_height": 40, "source_crop_width": 64}
+    phases = found(settings_of("oracle", source_checkpoint="", **OFF, **sizes))
+    assert crops == [(40, 64), (32, 48)]
     network = size_of(values_of(build_network("small_deeplab", 32, CLASSES)))
-    assert found(settings)["evaluation"].parts == {"weights": 2 * network}
-    assert taken == [("source training", (40, 64), 0), ("oracle training", (32, 48), network)]
+    one, both = {"weights": network}, {"weights": 2 * network}
+    expected = {"source training": one, "oracle training": both, "evaluation": both}
+    assert {name: phase.parts for name, phase in phases.items()} == expected
 
 
 @pytest.mark.slow
