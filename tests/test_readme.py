@@ -21,7 +21,9 @@ from studies import teacher
 from stvm.data.cityscapes import CITYSCAPES
 from stvm.networks import build_network
 from stvm.pretrained import save_network
+from stvm.settings import parse_assignments
 from stvm.settings.peers import PEERS, PROCEDURES
+from stvm.settings.presets import find_preset
 from stvm.tune.cluster import connected
 from stvm.tune.options import RunOptions
 from tests.helpers.tiny_datasets import make_cityscapes, make_gta5
@@ -99,6 +101,21 @@ def test_anchors_name_headings() -> None:
 def test_no_figure_is_left_to_fill_in() -> None:
     for page in (ROOT / "README.md", *(ROOT / "docs").glob("*.md")):
         assert not re.findall(r"@[A-Z]+@|DEMO_[A-Z]+|TODO", page.read_text()), page.name
+
+
+def test_settings_in_the_commands_of_all_pages_fit_together() -> None:
+    texts = [page.read_text() for page in (ROOT / "README.md", *(ROOT / "docs").glob("*.md"))]
+    lines = "\n".join(texts).replace("\\\n", " ").replace("`", "\n").splitlines()
+    tried = 0
+    for line in lines:
+        words = shlex.split(line, comments=True) if re.match(r"python (stud|bench)", line) else []
+        changes = [word for word in words if re.match(r"\w+=", word)]
+        if not changes:
+            continue
+        preset = words[words.index("--preset") + 1] if "--preset" in words else "demo"
+        assert find_preset(preset).settings(**parse_assignments(changes)), line
+        tried += 1
+    assert tried
 
 
 SMALLER = {
