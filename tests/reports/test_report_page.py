@@ -17,7 +17,7 @@ from scipy import stats
 
 from benchmarks.study_results import change, fail, make_results, make_study
 from reports.make_report import main
-from reports.page.build_page import build_page
+from reports.page.build_page import build_page, write_page
 from reports.page.svg import panel, to_svg
 from reports.page.training_curves import band, effective_classes
 from reports.tables.catalogue import build_sheets
@@ -85,6 +85,12 @@ class Elements(HTMLParser):
 
     def all(self, name: str) -> list[str]:
         return [value for _, attrs in self.tags if (value := attrs.get(name))]
+
+
+def test_an_earlier_page_is_replaced(page: str, tmp_path: Path) -> None:
+    for text in (page, f"{page} newer"):
+        write_page(text, tmp_path / "report.html")
+        assert (tmp_path / "report.html").read_text(encoding="utf-8") == f"{text}\n"
 
 
 @pytest.mark.slow
