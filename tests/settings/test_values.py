@@ -69,6 +69,17 @@ KITTI_IDS += "11:person,13+14+15+16:car,3+12+17+18:-"
 SIZES = {"cityscapes_camvid": (352, 480), "cityscapes_kitti": (256, 832)}
 """Height and width of images and crops, multiples of 16 close to those of the files."""
 
+ROOTS = {
+    **{
+        f"camvid_{kind}": ("camvid_mixed/source", f"camvid_{kind}/target")
+        for kind in ("fog", "low_light", "noise", "mixed")
+    },
+    **{"cityscapes_camvid": ("", "camvid"), "cityscapes_kitti": ("", "kitti")},
+    "carla_camvid": ("carla", "camvid"),
+    **{name: tuple(name.split("-")[:2]) for name in PRESETS if name.count("-") > 1},
+}
+"""Folders of the source and of the target below `data`."""
+
 
 def expected_of(preset: str) -> dict[str, Any]:
     """Values that a preset must have."""
@@ -97,6 +108,9 @@ def test_presets_hold_what_is_written_down(preset: str) -> None:
     settings = PRESETS[preset].settings(**(roots if preset == "paper" else {})).flat()
     expected = expected_of(preset)
     assert {name: settings[name] for name in expected} == expected
+    if preset in ROOTS:
+        places = (settings["source_root"], settings["target_root"])
+        assert places == tuple(place and f"data/{place}" for place in ROOTS[preset])
 
 
 def test_presets_run_as_their_pages_say() -> None:

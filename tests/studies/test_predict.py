@@ -177,7 +177,7 @@ def test_the_height_is_what_the_network_sees_and_very_large_images_are_bounded(
 
 
 def test_a_file_of_weights_predicts_and_nothing_is_overwritten(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     weights = tmp_path / "mine.safetensors"
     save_network(build_network("small_deeplab", 16, 3), weights, ("road", "walk", "sky"))
@@ -192,6 +192,9 @@ def test_a_file_of_weights_predicts_and_nothing_is_overwritten(
     assert "is not overwritten" in capsys.readouterr().err
     assert main([*given[:-1], str(tmp_path)]) == 2, "beside the image"
     assert f"{tmp_path} is the folder of {image}: pictures written" in capsys.readouterr().err
+    monkeypatch.chdir(tmp_path)
+    assert main([*given[:2], "a.jpg", "--out", "."]) == 2
+    assert "--out . is the folder of a.jpg: pictures written" in capsys.readouterr().err
     for kept in ("a_overlay.png", "classes.csv"):
         other = tmp_path / f"of {kept}"
         other.mkdir()
