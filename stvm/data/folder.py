@@ -131,7 +131,10 @@ def image_paths(root: Path, split: str) -> list[Path]:
     folder = root / split / "images"
     for part, what in ((root, "data root"), (root / split, "split"), (folder, "images folder")):
         if not part.is_dir():
-            other = did_you_mean(root, lambda place: (place / split / "images").is_dir())
+            # All such data sets have one layout: beside a missing source may lie the target.
+            other = did_you_mean(
+                root, lambda place: (place / split / "images").is_dir(), similar=True
+            )
             raise StvmError(
                 f"{part}: {what} is not a folder{why_no_folder(part)}; the layout must be {LAYOUT}"
                 f"{other}"

@@ -5,7 +5,7 @@ import unicodedata
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from stvm.errors import StvmError
+from stvm.errors import StvmError, nearest
 
 ARCHIVES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".rar", ".7z")
 PLACES = 200
@@ -74,16 +74,19 @@ def not_written_out(path: Path) -> str:
     return "; the shell left ~ as it is: write the path in full" if begins else ""
 
 
-def did_you_mean(root: Path, fits: Callable[[Path], bool]) -> str:
+def did_you_mean(root: Path, fits: Callable[[Path], bool], *, similar: bool = False) -> str:
     """A folder one or two levels above or below that has the expected layout.
 
     Args:
         root: Folder that was given and does not have it.
         fits: Function that is true for a folder of the expected layout.
+        similar: Whether a folder beside a missing one must have a similar name.
     """
     below = _folders(root)
     deeper = [folder for first in below for folder in _folders(first)]
     beside = _folders(root.parent) if not root.is_dir() else []
+    if similar:
+        beside = [folder for folder in beside if nearest(root.name, [folder.name])]
     for folder in [*below, *root.parents[:2], *deeper, *beside][:PLACES]:
         if fits(folder):
             return f"; did you mean {folder}?"

@@ -28,19 +28,28 @@ class Backbone:
         state: State dict with the keys of torchvision, mmsegmentation or EdgeNets.
         form: Name in `stvm.networks.FORMS`; "espnetv2" for encoder and decoder of one.
         normalisation: Name in `stvm.networks.NORMALISATIONS`.
+        width: Width of an ESPNetv2; 0 for others.
     """
 
     path: Path
     state: dict[str, Tensor]
     form: str
     normalisation: str
+    width: float = 0.0
 
     def load(self, network: SegmentationNetwork) -> None:
         """Load the weights into the network's feature extractor, all or none.
 
         Raises:
-            StvmError: Keys are missing, unexpected or of another shape.
+            StvmError: Another width, or keys are missing, unexpected or of another shape.
         """
+        asked = network.architecture.width
+        if self.width not in (0, asked):
+            raise StvmError(
+                f"source_init={self.path} is of width {self.width:g}, and the settings are of "
+                f"width {asked:g}: set network_width={self.width:g}, or name a file of width "
+                f"{asked:g}"
+            )
         facts = find_network(network.architecture.network)
         prefix = "backbone." if facts.family == "torchvision" else ""
         own = {k.removeprefix(prefix): v for k, v in network.features.state_dict().items()}
@@ -113,7 +122,7 @@ def _espnetv2(found: UnwrappedCheckpoint, architecture: Architecture) -> Backbon
         if not key.startswith(classifier)
     }
     refuse_non_finite(found.path, state, found.prefix)
-    return Backbone(found.path, state, ESPNETV2, architecture.normalisation)
+    return Backbone(found.path, state, ESPNETV2, architecture.normalisation, architecture.width)
 
 
 def _form(found: UnwrappedCheckpoint) -> tuple[str, str]:

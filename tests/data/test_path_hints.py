@@ -74,6 +74,16 @@ def test_a_root_at_another_level_is_told(root: Path, level: str) -> None:
         FolderImages(root / level, "train", HEIGHT, WIDTH)
 
 
+def test_beside_a_missing_root_only_a_similar_name_is_proposed(root: Path) -> None:
+    """Where the source is missing, the target is no proposal."""
+    target, source = root.rename(root.with_name("camvid")), root.with_name("carla")
+    with pytest.raises(StvmError, match=r"NAME\.\{png,jpg,jpeg\}$"):
+        FolderImages(source, "train", HEIGHT, WIDTH)
+    other = target.rename(root.with_name("Carla_0.9"))
+    with pytest.raises(StvmError, match=f"; did you mean {other}\\?$"):
+        FolderImages(source, "train", HEIGHT, WIDTH)
+
+
 def test_a_folder_of_pictures_of_another_kind_says_so(root: Path) -> None:
     for path in (root / "train/images").iterdir():
         path.rename(path.with_suffix(".tif"))
@@ -129,7 +139,7 @@ def test_archives_that_were_unpacked_apart_are_told(tmp_path: Path) -> None:
     part = DatasetSplit(GTA5, gta5, "train")
     (gta5 / "notes").mkdir()
     (gta5 / "notes/images").write_text("a file")
-    labels = rf"move what is in 01_labels/labels to {gta5}/labels"
+    labels = rf"move what is in {gta5}/01_labels/labels to {gta5}/labels"
     (gta5 / "labels/00001.png").rename(gta5 / "labels/00001.PNG")
     with pytest.raises(StvmError, match="00001.PNG is there: rename it to 00001.png$"):
         part.labels(part.images())
@@ -140,12 +150,12 @@ def test_archives_that_were_unpacked_apart_are_told(tmp_path: Path) -> None:
     with pytest.raises(StvmError, match=rf"have no label: .*; {labels}$"):
         part.labels(part.images())
     shutil.rmtree(gta5 / "images")
-    moved = rf"move what is in 01_images/images, 02_images/images and 1 more to {gta5}/images"
-    with pytest.raises(StvmError, match=rf"unpacked on its own: {moved} and {labels}$"):
+    moved = rf"{gta5}/01_images/images, {gta5}/02_images/images and 1 more to {gta5}/images"
+    with pytest.raises(StvmError, match=rf"on its own: move what is in {moved} and {labels}$"):
         part.images()
     shutil.rmtree(gta5 / "01_labels")
     shutil.rmtree(gta5 / "03_images")
-    with pytest.raises(StvmError, match=rf"its own: {moved.replace(' and 1 more', '')}$"):
+    with pytest.raises(StvmError, match=rf"what is in {moved.replace(' and 1 more', '')}$"):
         part.images()
     shutil.rmtree(gta5 / "02_images")
     with pytest.raises(StvmError, match=rf"; did you mean {gta5}/01_images\?$"):
@@ -154,5 +164,5 @@ def test_archives_that_were_unpacked_apart_are_told(tmp_path: Path) -> None:
     for name in ("leftImg8bit", "gtFine"):
         (city / f"{name}_trainvaltest").mkdir()
         (city / name).rename(city / f"{name}_trainvaltest" / name)
-    with pytest.raises(StvmError, match=r"move what is in gtFine_trainvaltest/gtFine/train to "):
+    with pytest.raises(StvmError, match=r"/gtFine_trainvaltest/gtFine/train to "):
         DatasetSplit(CITYSCAPES, city, "train").images()

@@ -185,7 +185,7 @@ class DatasetSplit:
 
     def _belongs(self, inside: str) -> str:
         """Where to move what lies so far below the folders of the archives; empty for none."""
-        found = [f"{place.name}/{inside}" for place in folders_with(self.root, inside)]
+        found = [f"{place / inside}" for place in folders_with(self.root, inside)]
         more = f" and {len(found) - 2} more" if len(found) > 2 else ""
         there = f"{', '.join(found[:2])}{more}"
         return f"move what is in {there} to {self.root / inside}" if found else ""
