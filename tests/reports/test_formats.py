@@ -221,6 +221,7 @@ def test_only_own_earlier_files_are_replaced(tmp_path, capsys, monkeypatch):
     monkeypatch.setattr("os.replace", killed)
     for write in (
         lambda: write_page(f"{page} newer", tmp_path / "own.html"),
+        lambda: write_page(page, tmp_path / "new.html"),
         lambda: write_files(tables | {"t.md": "newer"}, tmp_path),
         lambda: save(Figure((2, 2)), tmp_path / "own.png"),
     ):

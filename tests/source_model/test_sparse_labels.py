@@ -3,6 +3,7 @@
 import copy
 import math
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
@@ -122,14 +123,15 @@ def test_a_training_begins_anew_from_first_weights_that_the_gpu_does_not_hold(
     assert all(torch.equal(found, first) for found in begun) and len(begun) == 2
     with fake_tensors():
         network = build_network("small_deeplab", 16, 2).to("cuda")
-        given: list[str] = []
+        given: list[Any] = []
         load = network.load_state_dict
         monkeypatch.setattr(
-            *(network, "load_state_dict"),
-            lambda state: (given.extend(v.device.type for v in state.values()), load(state))[1],
+            *(network, "load_state_dict"), lambda state: (given.append(state), load(state))[1]
         )
+        versions = network.state_dict()._metadata
         train_supervised(network, Labelled(16), Settings(), (32, 32))
-    assert set(given) == {"cpu"}
+    assert {value.device.type for state in given for value in state.values()} == {"cpu"}
+    assert [state._metadata for state in given] == [versions, versions]
 
 
 def test_before_any_update_no_learning_rate_is_to_blame() -> None:
