@@ -7,7 +7,7 @@ from typing import Any
 from studies import ablation
 from studies.rate_choice import Choice, choose
 from studies.study_builder import StudyBuilder, evaluation_rule
-from stvm.errors import as_known, unknown
+from stvm.errors import StvmError, as_known, unknown
 from stvm.records.passed_over import going_on
 from stvm.records.results import Results
 from stvm.records.selection_scores import SELECTION_SCORES, SelectionScore
@@ -63,6 +63,12 @@ def all_candidates(given: Mapping[str, str] | None = None) -> list[Candidate]:
     return [*rows, Candidate("STvM (chosen rate)", ablation.VARIANTS["STvM"], (0.3, 1.0, 3.0))]
 
 
+def rows_as_settings(words: Sequence[str]) -> list[str]:
+    """Words NAME=VALUE whose NAME is a row of an objective, whatever its capitals."""
+    names = {candidate.row.lower() for candidate in all_candidates()}
+    return [word for word in words if "=" in word and word.partition("=")[0].lower() in names]
+
+
 def rows_named(
     asked: str, candidates: Sequence[Candidate], others: Sequence[str] = ()
 ) -> list[str]:
@@ -82,6 +88,8 @@ def rows_named(
         return [row]
     found = [c.row for c in candidates if c.changes.get("procedure") == asked.lower()]
     if not found:
+        if "," in asked and not others:
+            raise StvmError(f"'{asked}' is no row: separate rows by spaces, as in --rows CBST LD")
         raise unknown("row", asked, names)
     return found
 

@@ -30,6 +30,7 @@ from studies.objective_plan import (
     Candidate,
     Plan,
     all_candidates,
+    rows_as_settings,
     rows_named,
 )
 from studies.rate_choice import Choice
@@ -136,7 +137,7 @@ def build_plan(options: argparse.Namespace, changes: dict[str, str], rename: Ren
     owned = {name for peer in PEERS for name in fields_of(peer)}
     own = {name: value for name, value in changes.items() if name in owned}
     common = {name: value for name, value in changes.items() if name not in owned}
-    candidates = choose_candidates(all_candidates(own), options.rows, options.without)
+    candidates = choose_candidates(all_candidates(own), options.rows or (), options.without)
     refuse_unused(own, candidates)
     return Plan(
         options.preset,
@@ -149,6 +150,22 @@ def build_plan(options: argparse.Namespace, changes: dict[str, str], rename: Ren
         choice_realisation(options, common),
         rename,
     )
+
+
+def refuse_rates_of_rows(options: argparse.Namespace, assignments: list[str]) -> None:
+    """Refuse a rate beside the name of a row: this study chooses the rates.
+
+    Raises:
+        StvmError: there is one, or --rows has no value.
+    """
+    rows = options.rows or []
+    wrong = [*rows_as_settings([*assignments, *rows]), *(row for row in rows if ":" in row)]
+    if wrong or options.rows == []:
+        mend = f", without the rate of {wrong[0]}" if wrong else ""
+        raise StvmError(
+            "--rows takes names alone, as in --rows CBST LD, and this study chooses the learning "
+            f"rates: write it so{mend}, or use studies/scenarios.py --rows ROW:RATE"
+        )
 
 
 def act(options: argparse.Namespace, changes: dict[str, str]) -> int:
@@ -188,8 +205,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     add = parser.add_argument
     add(
         "--rows",
-        nargs="+",
-        default=[],
+        nargs="*",
         metavar="ROW",
         help="objectives to take (all): " + ", ".join(c.row for c in all_candidates()),
     )
@@ -219,7 +235,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         help="draw of the embedded benchmark for the trials that choose (the first that the preset "
         "was tuned on); it may not be one of --realisations",
     )
-    return run_command(parser, act, arguments)
+    return run_command(parser, act, arguments, refuse_rates_of_rows)
 
 
 if __name__ == "__main__":

@@ -18,7 +18,7 @@ from collections.abc import Sequence
 
 from studies.ablation import BASELINES, VARIANTS
 from studies.cli import run_command, run_study
-from studies.objective_plan import all_candidates, rows_named
+from studies.objective_plan import all_candidates, rows_as_settings, rows_named
 from studies.study_builder import StudyBuilder, describe_changes, unique
 from studies.study_options import study_parser
 from stvm.errors import StvmError
@@ -138,8 +138,7 @@ def refuse_rows_as_settings(options: argparse.Namespace, assignments: list[str])
     Raises:
         StvmError: there is one, or --rows has no value.
     """
-    names = {candidate.row.lower() for candidate in all_candidates()}
-    wrong = [text for text in assignments if text.partition("=")[0].lower() in names]
+    wrong = rows_as_settings([*assignments, *(options.rows or ())])
     if wrong or options.rows == []:
         mend = f", so write {wrong[0].replace('=', ':', 1)}" if wrong else ""
         raise StvmError(

@@ -73,13 +73,13 @@ def run(options: argparse.Namespace) -> int:
         settings = find_preset(options.preset).settings(**changes, source_checkpoint=str(path))
         checkpoint = open_source_model(settings, path)
     else:
+        idle = Settings().flat().keys() - {*WITHOUT_PRESET}
+        if name := next((name for name in changes if name in idle), ""):
+            raise StvmError(f"{name} has no effect without --preset: leave it out, or add one")
         settings = Settings().replace(**{"network": "deeplabv2_resnet101"} | changes)
-        for name in changes:
-            if name not in WITHOUT_PRESET:
-                raise StvmError(f"{name} has no effect without --preset: leave it out, or add one")
         checkpoint = open_checkpoint(
             *(path, settings.source.checkpoint_family, settings.network.aspp_branches),
-            own_network(changes.get("network"), "", options.results),
+            own_network(changes.get("network"), "", options.results, "network="),
         )
     print(f"{path}: {checkpoint.line()}")
     print(f"sha256 {file_sha256(path)}")

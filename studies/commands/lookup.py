@@ -101,13 +101,16 @@ def add_network_option(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def own_network(asked: str | None, name: str, root: Path) -> "Architecture | None":
+def own_network(
+    asked: str | None, name: str, root: Path, option: str = "--network "
+) -> "Architecture | None":
     """The user's own network whose code may run for a file of weights; None for others.
 
     Args:
         asked: value of --network.
         name: hash of the trial that kept the weights; empty for a file that was named.
         root: results folder.
+        option: the option or setting that named it, for the message.
 
     Raises:
         StvmError: --network is none, or the record cannot be read.
@@ -121,7 +124,10 @@ def own_network(asked: str | None, name: str, root: Path) -> "Architecture | Non
     if network and facts_of(network).files == ("",):
         return Architecture(network, 0, 0)
     if asked:
-        raise StvmError(f"--network {asked}: it names FILE.py:FUNCTION, other files say it")
+        raise StvmError(
+            f"{option}{asked}: it names FILE.py:FUNCTION; leave it out, as the weights say "
+            "their network"
+        )
     return None
 
 

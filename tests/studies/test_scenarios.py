@@ -93,6 +93,8 @@ def test_objectives_are_rows_with_a_learning_rate_of_their_own() -> None:
         (["--rows", "MinEnt=1e-4"], "takes ROW or ROW:RATE, as in CBST:5e-5; NAME=VALUE is always"),
         (["--rows", "CBST", "minent=1e-4"], "is always a setting, so write minent:1e-4"),
         (["SHOT=1e-4"], "is always a setting, so write SHOT:1e-4"),
+        (["--rows=MinEnt=1e-4"], "is always a setting, so write MinEnt:1e-4"),
+        (["--rows", "MinEnt,CBST"], "'MinEnt,CBST' is no row: separate rows by spaces"),
         (["--rows"], "--rows takes ROW or ROW:RATE, as in CBST:5e-5"),
         (["--rows", "CBST:"], "write it as in CBST:5e-5"),
     ],

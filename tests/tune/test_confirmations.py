@@ -167,6 +167,10 @@ def test_a_setting_that_says_nothing_of_a_checkpoint_is_refused(
     own = ["network=deeplabv2_resnet101", "checkpoint_family=mmseg", "aspp_branches=two"]
     assert main(["checkpoint", path, *own, "alpha=3"]) == 2
     assert "alpha has no effect without --preset: leave it out" in one_line(capsys)
+    assert main(["checkpoint", path, "network_width=2"]) == 2
+    assert "network_width has no effect without --preset" in one_line(capsys)
+    assert main(["checkpoint", path, "network=espnetv2"]) == 2
+    assert "network=espnetv2: it names FILE.py:FUNCTION; leave it out" in one_line(capsys)
     for more in ([], ["--preset", "demo"]):
         assert main(["checkpoint", path, *more, "source_checkpoint=a.pth"]) == 2
         assert f"source_checkpoint is {path}, as FILE says" in one_line(capsys)
