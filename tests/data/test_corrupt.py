@@ -123,6 +123,17 @@ def test_a_folder_with_files_is_not_written_into(
     assert not (labelled / "foggy").exists()
 
 
+def test_what_the_system_keeps_from_a_user_is_told(
+    labelled: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def denied(*_: object) -> None:
+        raise PermissionError(13, "Permission denied", "/data/camvid")
+
+    monkeypatch.setattr("stvm.data.corrupt.make_task", denied)
+    assert main([str(labelled), "out"]) == 1
+    assert capsys.readouterr().err.startswith("error: /data/camvid: Permission denied; ask its own")
+
+
 @pytest.mark.parametrize("share", ["0", "1", "nan"])
 def test_val_share_out_of_range(
     labelled: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], share: str

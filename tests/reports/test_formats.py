@@ -168,7 +168,7 @@ def test_figures_are_the_same_bytes_twice_and_grey(tmp_path):
         assert red.tobytes() == green.tobytes() == blue.tobytes()
 
 
-def test_only_own_earlier_files_are_replaced(tmp_path, capsys, monkeypatch):
+def test_only_own_earlier_files_are_replaced(tmp_path, capsys):
     """A user's notes, LaTeX and pictures stay; an empty file is nobody's."""
     page, tables = f"<!DOCTYPE html>\n<title>{TITLE}</title>", files_of(sheet())
     tables["tables.tex"] = to_document([sheet()])
@@ -217,6 +217,17 @@ def test_only_own_earlier_files_are_replaced(tmp_path, capsys, monkeypatch):
     assert make_tables(["--results", str(results), "--out", str(tables_of)]) == 2
     assert f"{picture}: exists, is no" in capsys.readouterr().err
     assert content(tables_of) == {picture: b"mine"}, "before a table is written"
+
+
+def test_files_are_whole_where_a_write_is_stopped(tmp_path, monkeypatch):
+    page, tables = f"<title>{TITLE}</title>", files_of(sheet())
+    write_page(page, tmp_path / "own.html")
+    write_files(tables, tmp_path)
+    save(Figure((1, 1)), tmp_path / "own.png")
+    with monkeypatch.context() as patch, pytest.raises(StvmError) as told:
+        patch.setattr("stvm.files.earlier_files._head", broken)
+        write_page(page, tmp_path / "own.html")
+    assert str(told.value).startswith(f"cannot write {tmp_path / 'own.html'}: Input/output error; ")
     before = content(tmp_path)
     monkeypatch.setattr("os.replace", killed)
     for write in (
@@ -227,11 +238,15 @@ def test_only_own_earlier_files_are_replaced(tmp_path, capsys, monkeypatch):
     ):
         with pytest.raises(KeyboardInterrupt):
             write()
-        assert content(tmp_path) == before, "an earlier file is whole where the write is stopped"
+        assert content(tmp_path) == before
 
 
 def killed(*_):
     raise KeyboardInterrupt
+
+
+def broken(*_):
+    raise OSError(5, "Input/output error")
 
 
 def test_no_grid_is_one_line(tmp_path, capsys):

@@ -208,7 +208,7 @@ def test_one_failed_record_of_another_version_keeps_no_other_from_running(tmp_pa
 
 
 def test_files_that_cannot_be_read_keep_no_failed_trial_and_no_tracker_from_the_others(
-    tmp_path: Path,
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     put(tmp_path, failed_record(tiny(), "STvM realisation 0 seed 0"))
     put(tmp_path, synthetic(NAMES[0]))
@@ -221,6 +221,12 @@ def test_files_that_cannot_be_read_keep_no_failed_trial_and_no_tracker_from_the_
     names, lines = track.readable(results, results.names())
     assert names == sorted([tiny().hash(), NAMES[0]])
     assert len(lines) == 1 and f"{NAMES[1]}.json" in lines[0]
+    written: list[str] = []
+    monkeypatch.setattr(track, "require_tensorboard", lambda: None)
+    monkeypatch.setattr(track, "write_missing", lambda _, hashes: written.extend(hashes))
+    assert main(["track", "tensorboard", "--results", str(tmp_path)]) == 2 and written == names
+    told = capsys.readouterr().err
+    assert told.startswith("left out: ") and told.count("\n") == 1 and NAMES[1] in told
 
 
 def test_a_retry_without_a_file_that_cannot_be_read_ends_as_a_study_does(
