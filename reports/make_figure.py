@@ -15,7 +15,7 @@ from reports.tables import table5
 from reports.tables.ablation_rows import KNOWN
 from reports.tables.chosen_studies import ChosenStudies
 from reports.tables.table4 import build_table
-from stvm.errors import USER_ERRORS, told_of
+from stvm.errors import USER_ERRORS, OneLineParser, StvmError, told_of
 from stvm.records.manifest import choose_manifest
 from stvm.records.record import RecordReader, read_records
 
@@ -63,7 +63,7 @@ FIGURES = {
 
 
 def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="make_figure.py", description=__doc__)
+    parser = OneLineParser(prog="make_figure.py", description=__doc__)
     parser.add_argument("--results", type=Path, default=Path("results"), metavar="DIR")
     parser.add_argument(
         "--out",
@@ -85,8 +85,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     if not (wanted or out):
         out = results / "adaptation.png"
     try:
-        for path in filter(None, (*wanted.values(), out)):
+        paths = [path for path in (*wanted.values(), out) if path]
+        for path in paths:
             refuse_other_figure(path)
+            if paths.count(path) > 1:
+                raise StvmError(f"{path} is named for two figures: name a file for each")
         for name, path in wanted.items():
             save(FIGURES[name][1](results, study), path)
         if out:

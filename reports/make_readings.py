@@ -1,20 +1,19 @@
 """`python reports/make_readings.py`: what each reading of the paper costs, from records."""
 
-import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from reports.sheets.formats import files_of, to_markdown, write_files
 from reports.tables import reading_costs
-from stvm.errors import USER_ERRORS, told_of
+from stvm.errors import USER_ERRORS, OneLineParser, told_of
 from stvm.records.manifest import choose_manifest
 from stvm.records.record import read_records
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; returns 0, or 2 after one line on stderr."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = OneLineParser(description=__doc__)
     parser.add_argument("--results", type=Path, default=Path("results"), metavar="DIR")
     parser.add_argument("--out", type=Path, metavar="DIR", help="default: RESULTS/tables")
     parser.add_argument(

@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from reports.page.build_page import build_page, refuse_other_page, write_page
-from stvm.errors import USER_ERRORS, told_of
+from stvm.errors import USER_ERRORS, OneLineParser, told_of
 from stvm.records.results import Results
 
 
 def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="make_report.py", description=__doc__)
+    parser = OneLineParser(prog="make_report.py", description=__doc__)
     parser.add_argument("--results", type=Path, default=Path("results"), metavar="DIR")
     parser.add_argument("--out", type=Path, metavar="FILE", help="default: RESULTS/report.html")
     parser.add_argument(

@@ -13,13 +13,13 @@ from reports.sheets.sheet import Sheet
 from reports.tables.catalogue import KEYS, build_tables
 from reports.tables.chosen_studies import ChosenStudies, choose_studies
 from reports.tables.fig1 import build_curve
-from stvm.errors import USER_ERRORS, StvmError, told_of
+from stvm.errors import USER_ERRORS, OneLineParser, StvmError, told_of
 from stvm.records.record import RecordReader
 from stvm.records.results import Results
 
 
 def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="make_tables.py", description=__doc__)
+    parser = OneLineParser(prog="make_tables.py", description=__doc__)
     parser.add_argument("--results", type=Path, default=Path("results"), metavar="DIR")
     parser.add_argument("--out", type=Path, metavar="DIR", help="default: RESULTS/tables")
     parser.add_argument(

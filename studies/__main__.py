@@ -5,8 +5,7 @@ import os
 import sys
 from collections.abc import Sequence
 
-from studies.arguments import OneLineParser
-from stvm.errors import USER_ERRORS, told_of, unknown
+from stvm.errors import USER_ERRORS, OneLineParser, told_of, unknown
 
 COMMANDS = {
     "prepare": ("prepare", "check the folders of published data sets and decode them"),

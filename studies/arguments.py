@@ -3,18 +3,9 @@
 import argparse
 import math
 from pathlib import Path
-from typing import NoReturn
 
 from stvm.errors import as_known
 from stvm.settings.presets import PRESETS
-
-
-class OneLineParser(argparse.ArgumentParser):
-    """A parser that says in one line what is wrong, and where the options are explained."""
-
-    def error(self, message: str) -> NoReturn:
-        self.exit(2, f"error: {message}; see {self.prog} --help\n")
-
 
 PLACES = {
     "--results": ("results", "folder of the records"),

@@ -4,13 +4,13 @@ import argparse
 from collections.abc import Sequence
 
 from studies.arguments import (
-    OneLineParser,
     add_places,
     gpu_share,
     positive,
     preset_name,
     whole_number,
 )
+from stvm.errors import OneLineParser
 from stvm.settings.presets import PRESETS
 from stvm.tune.options import RunOptions
 

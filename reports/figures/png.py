@@ -6,6 +6,7 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
+from stvm.errors import StvmError
 from stvm.files import refuse_other_file, write_whole
 
 MOST_BYTES = 400_000
@@ -15,11 +16,13 @@ _SIGNS = [b"pHYs" + struct.pack(">II", *2 * [int(dpi / 0.0254 + 0.5)]) for dpi i
 
 
 def refuse_other_figure(path: Path) -> None:
-    """Refuse to replace a file that is no figure of this project.
+    """Refuse to replace a file that is no figure of this project, and names of other pictures.
 
     Raises:
-        StvmError: it is none, or cannot be read.
+        StvmError: it is none, or cannot be read, or its name ends otherwise than in .png.
     """
+    if path.suffix.lower() not in ("", ".png"):
+        raise StvmError(f"{path}: figures are PNG files; name it {path.with_suffix('.png')}")
     refuse_other_file(path, "figure", _SIGNS)
 
 

@@ -36,7 +36,7 @@ from PIL import Image
 from stvm.data.corruptions import KINDS, LIBRARY, Corruption, load_library
 from stvm.data.folder import image_paths, label_paths
 from stvm.data.image_files import read_rgb
-from stvm.errors import USER_ERRORS, StvmError, told_of
+from stvm.errors import USER_ERRORS, OneLineParser, StvmError, told_of
 from stvm.files import refuse_within
 
 MANIFEST = "corruption.json"
@@ -164,7 +164,7 @@ def _sequence(path: Path) -> str:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = OneLineParser(
         prog="python -m stvm.data.corrupt",
         description="Make a clean source and a corrupted target from one labelled data set.",
     )

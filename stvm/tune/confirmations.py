@@ -10,6 +10,7 @@ from stvm.data.path_hints import not_written_out
 from stvm.durations import duration
 from stvm.errors import StvmError
 from stvm.settings import Settings
+from stvm.settings.presets import PRESETS
 from stvm.settings.rounds import refuse_short_trials
 from stvm.source_model.location import refuse_wrong_classes, source_path
 
@@ -39,6 +40,8 @@ def refuse_missing_files(trials: Iterable[Settings]) -> None:
         if text and not Path(text).is_file():
             what = "is a folder" if Path(text).is_dir() else "no such file"
             advice = not_written_out(Path(text)) or "; give the path of an existing file"
+            if any(preset.changes.get(name) == text for preset in PRESETS.values()):
+                advice += ", or put it there (docs/scenarios.md says whose file it is)"
             raise StvmError(f"{name}={text}: {what}{advice}")
     refuse_wrong_classes(trials)
 

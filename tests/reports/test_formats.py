@@ -209,6 +209,16 @@ def test_only_own_earlier_files_are_replaced(tmp_path, capsys):
     ):
         assert command(["--results", str(tmp_path / "none"), option, str(place)]) == 2
         assert f"{place}: exists, is no" in capsys.readouterr().err, "before records are read"
+    for words, told in (
+        (["--bars", "a.pdf"], "make_figure: a.pdf: figures are PNG files; name it a.png\n"),
+        (["--bars", "a.png", "--out", "a.png"], "make_figure: a.png is named for two figures"),
+    ):
+        assert make_figure(["--results", str(tmp_path / "none"), *words]) == 2
+        assert capsys.readouterr().err.startswith(told), "before records are read"
+    with pytest.raises(SystemExit):
+        make_figure(["--bras", "a.png"])
+    told = "error: unrecognized arguments: --bras a.png; see make_figure.py --help\n"
+    assert capsys.readouterr().err == told
     assert before == {path: path.read_bytes() for path in theirs.iterdir()}
     results, (tables_of, picture) = tmp_path / "results", (tmp_path / "a", tmp_path / "a/fig1.png")
     make_results(results, ["pseudo_labels"])

@@ -12,12 +12,11 @@ import pytest
 
 from studies.__main__ import COMMANDS, main
 from studies.ablation import build_study
-from studies.arguments import OneLineParser
 from studies.commands import checkpoint, memory, prepare, track
 from studies.commands.retry_failed import build_retry
 from studies.commands.settings_list import allowed
 from studies.study_options import study_parser
-from stvm.errors import StvmError, nearest
+from stvm.errors import OneLineParser, StvmError, nearest
 from stvm.records.results import Results
 from stvm.settings import GROUPS, MethodSettings, Settings
 from stvm.settings.peers import PEERS, fields_of

@@ -68,7 +68,7 @@ def test_what_has_something_to_start_from_is_not_asked(tmp_path: Path) -> None:
 
 
 def test_a_list_names_a_checkpoint_that_is_not_there(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     places = ["--results", str(tmp_path), "--list"]
     missing = tmp_path / "none.pth"
@@ -76,7 +76,11 @@ def test_a_list_names_a_checkpoint_that_is_not_there(
         assert command([*places, f"source_checkpoint={missing}"]) == 2
         assert f"source_checkpoint={missing}: no such file" in one_line(capsys)
     assert ablation.main([*places, f"source_init={tmp_path}"]) == 2
-    assert f"source_init={tmp_path}: is a folder" in one_line(capsys)
+    told = one_line(capsys)
+    assert f"source_init={tmp_path}: is a folder; give the path" in told and "docs" not in told
+    monkeypatch.chdir(tmp_path)
+    assert ablation.main([*places, "--preset", "carla_camvid"]) == 2
+    assert "existing file, or put it there (docs/scenarios.md says" in one_line(capsys)
 
 
 def hours(told: str) -> str:
