@@ -161,6 +161,8 @@ def test_a_row_is_found_by_its_name_or_its_procedure(asked: list[str], rows: lis
         (["--rows", "MinEnt:1e-4"], "--rows takes names alone, as in --rows CBST LD"),
         (["--rows", "CBST", "minent=1e-4"], "without the rate of minent=1e-4"),
         (["--rows"], "--rows takes names alone"),
+        (["--rows=MinEnt=1e-4"], "without the rate of MinEnt=1e-4"),
+        (["--without", "AdaBN,LD"], "unknown row 'AdaBN,LD'"),
         (["--without", "AdaBM"], "unknown row 'AdaBM': did you mean 'AdaBN'?"),
         (["--score", "miou"], "--score miou reads target labels"),
         (["--score", "entrpy"], "unknown score 'entrpy': did you mean 'entropy'"),
