@@ -12,7 +12,7 @@ import pytest
 
 from studies.__main__ import COMMANDS, main
 from studies.ablation import build_study
-from studies.commands import checkpoint, memory, prepare, track
+from studies.commands import checkpoint, memory, prepare, retry_failed, track
 from studies.commands.retry_failed import build_retry
 from studies.commands.settings_list import allowed
 from studies.study_options import study_parser
@@ -142,6 +142,9 @@ def test_an_objective_or_a_group_shows_its_settings(capsys: pytest.CaptureFixtur
         *(("Method", "method: "), ("ALPHA", "alpha (method): ")),
     ):
         assert main(["settings", name]) == 0 and capsys.readouterr().out.startswith(shown)
+    for name in ("CBST", "method"):
+        assert main(["settings", name, "--preset", "demo"]) == 0
+        assert "    preset demo    " in capsys.readouterr().out
     assert main(["settings", "method"]) == 0
     lines = [line.split()[0] for line in capsys.readouterr().out.splitlines() if line]
     assert set(MethodSettings.model_fields) <= set(lines) and "batch" not in lines
@@ -256,10 +259,19 @@ def test_a_retry_without_a_file_that_cannot_be_read_ends_as_a_study_does(
     assert capsys.readouterr().err.splitlines() == [left_out], "told once"
     other.write_text("{")
     assert [ends_with(text) for text in (done, failed)] == [2, 2]
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[0] == lines[1] and lines[0].startswith(f"left out: cannot read {other}")
     other.unlink()
     put(tmp_path, failed_record(tiny(seed=5), "STvM realisation 0 seed 5"))
     capsys.readouterr()
     assert ends_with(done) == 1 and "1 of 2 done now" in capsys.readouterr().out
+    monkeypatch.setattr(retry_failed, "refuse_other_files_of", refuse_all)
+    assert ends_with(done) == 2 and path.read_text() == failed
+    assert capsys.readouterr().err == "error: other files\n", "before anything runs"
+
+
+def refuse_all(*_: object) -> None:
+    raise StvmError("other files")
 
 
 def test_a_folder_without_an_adapted_network_is_called_so(

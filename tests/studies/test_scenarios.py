@@ -88,6 +88,7 @@ def test_objectives_are_rows_with_a_learning_rate_of_their_own() -> None:
         (["classes=a,b"], "dataset=gta5_cityscapes has its own classes"),
         (["source_root=nowhere", "--from-scratch"], "error: nowhere: no such folder"),
         (["--rows", "CBTS"], "unknown row 'CBTS': did you mean 'CBST'"),
+        (["--rows", "STvM (chosen rate)"], "unknown row 'STvM (chosen rate)'"),
         (["--rows", "CBST", "cbst_share=0.4"], "--rows takes the usual settings of each: leave it"),
         (["--rows", "CBST:high"], "--rows CBST:high: setting 'lr' is 'high'"),
         (["--rows", "MinEnt=1e-4"], "takes ROW or ROW:RATE, as in CBST:5e-5; NAME=VALUE is always"),
