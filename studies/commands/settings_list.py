@@ -17,6 +17,8 @@ from stvm.settings import GROUPS, Settings, field_of, group_of
 from stvm.settings.peers import PEERS, fields_of
 from stvm.settings.presets import PRESETS, find_preset
 
+OTHER_ROWS = {"STvM": "method", "AdaBN": "adabn_share", "Oracle": "source"}
+"""Rows of tables that are no objective of others, and where their settings are."""
 _BOUNDS = (("ge", "at least"), ("gt", "above"), ("le", "at most"), ("lt", "below"))
 
 
@@ -139,8 +141,9 @@ def show(name: str, preset: str | None = None) -> str:
     """
     settings = Settings().flat()
     rows = {row: procedure for procedure, peer in PEERS.items() for row in peer.rows}
-    names = (*settings, *GROUPS, *PEERS, *rows)
+    names = (*settings, *GROUPS, *PEERS, *rows, *OTHER_ROWS)
     found = as_known(name, names)
+    found = OTHER_ROWS.get(found, found)
     if found not in names:
         raise unknown("setting", name, names, "`python -m studies settings` lists them")
     if found in settings:

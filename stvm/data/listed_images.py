@@ -106,9 +106,10 @@ def left_out(folder: Path) -> str:
     others = pictures_of_other_kinds(folder)
     if not others:
         return ""
+    what, them = ("pictures are", "them") if len(others) > 1 else ("picture is", "it")
     return (
-        f"{folder}: {len(others)} pictures are of a kind that is not read and are left out "
-        f"({others[0].name}): save them as PNG or JPEG"
+        f"{folder}: {len(others)} {what} of a kind that is not read ({others[0].name}), and left "
+        f"out: save {them} as PNG or JPEG"
     )
 
 

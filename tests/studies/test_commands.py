@@ -113,6 +113,9 @@ def test_only_a_name_that_is_near_is_proposed_and_the_others_are_listed(
     said = refused(capsys, "settings", "xyzzy")
     assert said.endswith("unknown setting 'xyzzy': `python -m studies settings` lists them\n")
     assert "did you mean 'iast'" in refused(capsys, "settings", "isat")
+    for row, first in (("stvm", "method: "), ("AdaBN", "adabn_share ("), ("oracle", "source: ")):
+        assert main(["settings", row]) == 0
+        assert capsys.readouterr().out.startswith(first)
 
 
 def test_of_two_names_that_differ_in_capitals_the_first_is_proposed() -> None:
