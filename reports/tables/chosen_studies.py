@@ -130,17 +130,20 @@ def _readable(
 def bases_of(results: Path, names: Iterable[str]) -> tuple[dict[str, str], tuple[str, ...]]:
     """Bases by kind of study, and those of scenario studies, of which there may be several.
 
+    A name is a base, or kind and base, as `status` shows a study.
+
     Raises:
         StvmError: no study has one of the names, or two studies of one kind have one.
     """
     paths = find_manifests(results)
     chosen: dict[str, str] = {}
     scenarios: list[str] = []
-    for base in names:
-        kinds = [kind for kind, found in paths.items() if base in found]
+    for name in names:
+        of_kind, _, base = name.rpartition("-")
+        kinds = [k for k, found in paths.items() if base in found and of_kind in ("", k)]
         if not kinds:
             there = ", ".join(f"{k} {b}" for k, found in sorted(paths.items()) for b in found)
-            raise StvmError(f"no study '{base}' in {results}: there are {there}")
+            raise StvmError(f"no study '{name}' in {results}: there are {there}")
         for kind in kinds:
             if kind == scenario_studies.STUDY:
                 scenarios.append(base)

@@ -243,7 +243,7 @@ def choose_manifest(
     base: str | None = None,
     study: str = "ablation",
 ) -> Manifest:
-    """The study of a kind with this base, or the one updated last.
+    """The study of a kind with this base (or kind and base), or the one updated last.
 
     Raises:
         StvmError: no results, no manifest, or no study with that base.
@@ -253,6 +253,7 @@ def choose_manifest(
         raise StvmError(f"no {study} study in {results}: run `{command(study)}` first")
     if base is None:
         return newest(paths, rows)
+    base = base.removeprefix(f"{study}-")
     if base not in paths:
         raise StvmError(f"no study '{base}' in {results}: there are {', '.join(sorted(paths))}")
     others = tuple(sorted(set(paths) - {base}))

@@ -270,8 +270,10 @@ def test_another_study_of_a_kind_is_shown_by_its_base(tmp_path: Path) -> None:
         table = page.split('id="sheet-table6"')[1].split("</table>")[0]
         assert (f'href="#{name}"' in table) == shown
         assert f'id="{name}"' in page
-    with pytest.raises(StvmError, match="no study 'cccccccccccc'"):
-        build_page(tmp_path, ["cccccccccccc"])
+    assert build_page(tmp_path, ["variance-aaaaaaaaaaaa"]) == older, "as status shows it"
+    for name in ("cccccccccccc", "ablation-aaaaaaaaaaaa"):
+        with pytest.raises(StvmError, match=f"no study '{name}'"):
+            build_page(tmp_path, [name])
 
 
 @pytest.mark.slow
