@@ -251,10 +251,9 @@ class TableProgress(LineProgress):
             )
         left_over = self.total - self.done - self.failed
         head = f"{self.what}: done {self.done}, failed {self.failed}, left {left_over}"
-        to_go = self.to_go()
         if not left_over:
             head += "; Ray Tune ends"
-        elif to_go:
+        elif to_go := self.to_go():
             head += f", about {to_go} to go"
         # Tune takes seconds to end after the last task, and to start the first.
         return Group(Text(head, "bold"), *([grid] if grid.row_count else []))

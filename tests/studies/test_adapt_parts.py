@@ -63,8 +63,10 @@ def test_pictures_that_are_not_read_are_told(photos: Path, weights: Path, tmp_pa
     for name in ("a.webp", "b.HEIC", ".hidden.tif"):
         (photos / name).write_bytes(b"x")
     lines = work_on(photos, weights, tmp_path).lines()
-    assert lines[2].startswith(f"{photos}: 2 pictures are of a kind that is not read")
-    assert "(a.webp): save them as PNG or JPEG" in lines[2]
+    assert lines[2] == (
+        f"{photos}: 2 pictures are of a kind that is not read (a.webp), and left out: save them as "
+        "PNG or JPEG"
+    )
     alone = tmp_path / "alone"
     alone.mkdir()
     Image.new("RGB", (64, 48)).save(alone / "a.png")
