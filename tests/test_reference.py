@@ -63,6 +63,7 @@ def test_a_docstring_describes_every_argument_and_the_shape_of_every_tensor(name
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_the_reference_is_built_without_a_warning(tmp_path: Path) -> None:
     words = ["-m", "sphinx", "-W", "--keep-going", "-q", "-d", str(tmp_path / "doctrees")]
     words += ["docs/reference", str(tmp_path / "html")]

@@ -182,6 +182,7 @@ def test_a_manifest_of_another_form_is_one_line_that_names_the_study(
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_the_benchmark_says_how_long_it_took_and_that_the_bytes_are_the_same():
     command = [sys.executable, "benchmarks/tables.py", "--records", "1"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)

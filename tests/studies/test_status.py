@@ -205,6 +205,7 @@ def test_what_cannot_be_read_is_named(results: Path, capsys: pytest.CaptureFixtu
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_ten_thousand_records_are_counted_in_seconds(tmp_path: Path) -> None:
     curve = [dict.fromkeys(("iteration", "loss", "metric_loss"), 0.123456)] * 40
     watch = [{"iteration": 1, "shares": [0.0526315789] * 19, "entropy": 1.2}] * 41

@@ -208,7 +208,7 @@ def may_not_repeat(name: str, args: tuple[Any, ...]) -> bool:
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "network", ["small_deeplab", pytest.param("deeplabv3_resnet50", marks=pytest.mark.slow)]
+    "network", ["small_deeplab", pytest.param("deeplabv3_resnet50", marks=pytest.mark.long)]
 )
 def test_deterministic_mode_meets_nothing_that_raises_on_a_gpu(network: str) -> None:
     """Also that the sums of regions leave out `bincount`, whose weights raise there."""
@@ -250,7 +250,11 @@ def test_source_training_is_on_the_gpu_and_can_be_deterministic(deterministic: b
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("network", "ratio"), [("deeplabv2_resnet101", 1.106), ("deeplabv3_resnet50", 1.208)]
+    ("network", "ratio"),
+    [
+        pytest.param("deeplabv2_resnet101", 1.106, marks=pytest.mark.long),
+        ("deeplabv3_resnet50", 1.208),
+    ],
 )
 def test_a_full_size_step_takes_little_more_than_a_bare_mean_teachers(
     network: str, ratio: float
