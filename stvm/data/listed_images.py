@@ -1,5 +1,6 @@
 """Image files of a list, decoded on access, and the images and other pictures of one folder."""
 
+import os
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -8,7 +9,7 @@ import numpy as np
 from PIL import Image
 
 from stvm.data.image_files import Uint8Array, read_rgb
-from stvm.data.image_names import OTHER_SUFFIXES, ending_of
+from stvm.data.image_names import IMAGE_SUFFIXES, OTHER_SUFFIXES, ending_of
 from stvm.data.path_hints import composed, refuse_no_text
 from stvm.errors import StvmError
 
@@ -87,9 +88,7 @@ def pictures_in(folder: Path) -> list[Path]:
     Raises:
         StvmError: Two images with the same stem, or a name that is no text.
     """
-    paths = sorted(
-        (path for path in folder.iterdir() if ending_of(path.name)), key=lambda path: path.stem
-    )
+    paths = sorted(files_that_end_in(IMAGE_SUFFIXES, folder), key=lambda path: path.stem)
     first: dict[str, Path] = {}
     for path in paths:
         refuse_no_text(path)
@@ -99,6 +98,12 @@ def pictures_in(folder: Path) -> list[Path]:
             )
         first[stem] = path
     return paths
+
+
+def files_that_end_in(endings: Sequence[str], folder: Path) -> list[Path]:
+    """Files of a folder that have one of these endings; a folder in it may be named so too."""
+    with os.scandir(folder) as inside:
+        return [folder / e.name for e in inside if ending_of(e.name, endings) and not e.is_dir()]
 
 
 def left_out(folder: Path) -> str:
@@ -121,4 +126,4 @@ def of_other_kinds(folder: Path) -> str:
 
 def pictures_of_other_kinds(folder: Path) -> list[Path]:
     """Pictures of a folder whose file format is not read."""
-    return sorted(path for path in folder.iterdir() if ending_of(path.name, OTHER_SUFFIXES))
+    return sorted(files_that_end_in(OTHER_SUFFIXES, folder))

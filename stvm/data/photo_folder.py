@@ -8,8 +8,8 @@ import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 
-from stvm.data.image_names import IMAGE_SUFFIXES, ending_of
-from stvm.data.listed_images import of_other_kinds, pictures_in
+from stvm.data.image_names import IMAGE_SUFFIXES
+from stvm.data.listed_images import files_that_end_in, of_other_kinds, pictures_in
 from stvm.data.path_hints import did_you_mean
 from stvm.errors import StvmError
 from stvm.files import unreadable
@@ -53,7 +53,7 @@ def _has_images(place: Path) -> bool:
     """Whether images lie in a folder whose name does not say that they are labels."""
     if "label" in place.name.lower():
         return False
-    return any(ending_of(path.name) for path in place.iterdir())
+    return bool(files_that_end_in(IMAGE_SUFFIXES, place))
 
 
 def adaptation_size(own: Size, height: int = 0, width: int = 0) -> Size:
