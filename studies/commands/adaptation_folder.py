@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from studies.commands.class_legend import LEGEND
 from stvm.errors import StvmError
 from stvm.files import SCHEMA, find_json, read_json, refuse_unwritable, write_json
 from stvm.settings import field_of
@@ -59,7 +60,7 @@ class AdaptationFolder:
     @property
     def legend(self) -> Path:
         """File of the classes."""
-        return self.root / "classes.csv"
+        return self.root / LEGEND
 
     @property
     def work(self) -> Path:

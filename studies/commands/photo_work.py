@@ -15,8 +15,9 @@ from PIL import Image
 from studies.commands.adapt import own_settings
 from studies.commands.adaptation_folder import AdaptationFolder
 from studies.commands.before_after import Shown, write_before_after
+from studies.commands.class_legend import legend_of, write_legend
 from studies.commands.lookup import own_network
-from studies.commands.predict import default_names, write_legend
+from studies.commands.predict import default_names
 from studies.commands.progress_line import ProgressLine
 from stvm import __version__
 from stvm.data.image_files import read_rgb, read_size
@@ -190,7 +191,7 @@ class PhotoWork:
         """Label maps of all images, the legend, and the picture of some of them."""
         palette = np.zeros((256, 3), np.uint8)
         palette[: len(self.names)] = colours_of(self.names)
-        write_legend(self.names, palette, folder.legend)
+        write_legend(legend_of(self.names, palette), folder.legend)
         height = self.settings.data.height
         after, before = Predictor(network, height), Predictor(self.network, height)
         chosen, shown = set(evenly_spaced(len(self.paths), SHOWN_IMAGES)), []

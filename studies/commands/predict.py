@@ -8,10 +8,8 @@ classes.csv, once.
 """
 
 import argparse
-import csv
 import io
 import sys
-from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +17,8 @@ import numpy as np
 from PIL import Image
 
 from studies.commands.adaptation_folder import AdaptationFolder
+from studies.commands.class_legend import LEGEND, legend_of, refuse_other_legend, write_legend
+from studies.commands.images_to_predict import list_images
 from studies.commands.lookup import (
     add_network_option,
     find_network,
@@ -26,8 +26,6 @@ from studies.commands.lookup import (
     own_network,
     settings_of,
 )
-from stvm.data.image_names import IMAGE_SUFFIXES, ending_of
-from stvm.data.path_hints import refuse_no_text, why_no_folder
 from stvm.errors import StvmError
 from stvm.files import refuse_file, refuse_within, write_whole
 
@@ -79,39 +77,6 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "--aspp-branches", default="auto", help="two or four, if the file leaves it open"
     )
     add_network_option(parser)
-
-
-def list_images(given: Sequence[Path]) -> dict[str, Path]:
-    """Name below --out to image file, of the files and of all images in the folders.
-
-    Raises:
-        StvmError: nothing there, no image in a folder, or two images of one name.
-    """
-    named: dict[str, Path] = {}
-    for path in given:
-        for name, image in _images_of(path):
-            if name in named:
-                raise StvmError(
-                    f"{named[name]} and {image} would both be written as {name}: rename one, or "
-                    "predict them into two folders"
-                )
-            named[name] = image
-    return named
-
-
-def _images_of(path: Path) -> Iterator[tuple[str, Path]]:
-    if path.is_file():
-        yield path.stem, path
-        return
-    if not path.is_dir():
-        raise StvmError(f"no image and no folder {path}{why_no_folder(path)}")
-    found = sorted(p for p in path.rglob("*") if ending_of(p.name) and p.is_file())
-    if not found:
-        endings = ", ".join(IMAGE_SUFFIXES)
-        raise StvmError(f"no image in {path}: files that end in {endings} are read")
-    for image in found:
-        refuse_no_text(image)
-        yield image.relative_to(path).with_suffix("").as_posix(), image
 
 
 def open_predictor(options: argparse.Namespace) -> "tuple[Predictor, tuple[str, ...]]":
@@ -208,26 +173,6 @@ def write_prediction(
         write_whole(path, content.getbuffer())
 
 
-def write_legend(names: Sequence[str], palette: np.ndarray[Any, Any], path: Path) -> None:
-    """Ids, names and colours of the classes as CSV.
-
-    Raises:
-        StvmError: it stands and says otherwise, no space, no permission.
-    """
-    text = io.StringIO()
-    rows = csv.writer(text, lineterminator="\n")
-    rows.writerow(("id", "name", "red", "green", "blue"))
-    rows.writerows((i, name, *palette[i].tolist()) for i, name in enumerate(names))
-    if path.exists():
-        if path.read_bytes() == text.getvalue().encode():
-            return
-        raise StvmError(
-            f"{path} exists, is not of these classes and is not overwritten: name another folder "
-            "with --out"
-        )
-    write_whole(path, text.getvalue().encode())
-
-
 def run(options: argparse.Namespace) -> int:
     """The command; returns its exit code."""
     if options.out is None:
@@ -249,7 +194,8 @@ def run(options: argparse.Namespace) -> int:
     predictor, names = open_predictor(options)
     palette = np.zeros((256, 3), np.uint8)
     palette[: len(names)] = colours_of(names)
-    write_legend(names, palette, options.out / "classes.csv")
+    legend = legend_of(names, palette)
+    refuse_other_legend(legend, options.out / LEGEND)
     faults: list[str] = []
     for number, (name, path) in enumerate(images.items(), start=1):
         try:
@@ -258,12 +204,13 @@ def run(options: argparse.Namespace) -> int:
             faults.append(str(error))
             continue
         predicted = predictor(image)
+        write_legend(legend, options.out / LEGEND)
         write_prediction(image, predicted, palette, options.out / name)
         seen = f"{predicted.seen[1]}x{predicted.seen[0]}"
         print(f"{number} of {len(images)}: {path}, seen at {seen}", file=sys.stderr, flush=True)
-    done = len(images) - len(faults)
-    what = "image" if done == 1 else "images"
-    print(f"{done} {what} predicted into {options.out}; classes.csv names the ids")
+    if done := len(images) - len(faults):
+        what = "image" if done == 1 else "images"
+        print(f"{done} {what} predicted into {options.out}; {LEGEND} names the ids")
     if faults:
         more = f"; and {len(faults) - _NAMED} more" if len(faults) > _NAMED else ""
         raise StvmError("; ".join(faults[:_NAMED]) + more)

@@ -8,7 +8,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from studies.commands.predict import list_images
+from studies.commands.images_to_predict import list_images
 from stvm.data.classes import ClassList
 from stvm.data.folder import FolderImages, LabelledFolder, image_paths
 from stvm.data.listed_images import pictures_of_other_kinds
@@ -118,6 +118,8 @@ def test_all_who_list_images_agree_on_their_names(tmp_path: Path) -> None:
     images = ["a.png", "b.PNG", "c.Jpg", "d.JPEG"]
     for name in [*images, "._b.PNG", "e.TIF", "f.txt", "png"]:
         (folder / name).write_bytes(b"x")
+    for name in ("folder.png", "folder.tif"):
+        (folder / name).mkdir()
     assert [path.name for path in image_paths(tmp_path, "train")] == images
     assert [path.name for path in photo_paths(folder)] == images
     assert [path.name for path in list_images([folder]).values()] == images
@@ -129,6 +131,8 @@ def test_all_who_list_images_agree_on_their_names(tmp_path: Path) -> None:
     with pytest.raises(StvmError, match=rf"; did you mean {tmp_path}/photos\?$"):
         photo_paths(tmp_path)
     assert [path.name for path in list_images([tmp_path / "photos"]).values()] == ["G.PNG"]
+    (tmp_path / "photos/gone.png").symlink_to("elsewhere.png")
+    assert len(list_images([tmp_path / "photos"])) == 2, "named where it is read, not passed over"
 
 
 def test_archives_that_were_unpacked_apart_are_told(tmp_path: Path) -> None:

@@ -11,8 +11,8 @@ import torch
 from PIL import Image
 
 from studies.commands.adaptation_folder import AdaptationFolder
+from studies.commands.images_to_predict import list_images
 from studies.commands.photo_work import PhotoWork, prepare
-from studies.commands.predict import list_images
 from stvm.data.photo_folder import photo_paths, photos_sha256
 from stvm.errors import StvmError
 from stvm.networks import build_network

@@ -11,6 +11,7 @@ from PIL import Image
 from torch.nn import functional as F
 
 from studies.__main__ import main
+from studies.commands.images_to_predict import list_images
 from stvm.networks import build_network
 from stvm.pretrained import save_network
 from stvm.records.results import Results
@@ -194,7 +195,9 @@ def test_a_file_of_weights_predicts_and_nothing_is_overwritten(
     assert f"{tmp_path} is the folder of {image}: pictures written" in capsys.readouterr().err
     monkeypatch.chdir(tmp_path)
     assert main([*given[:2], "a.jpg", "--out", "."]) == 2
-    assert "--out . is the folder of a.jpg: pictures written" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "--out . is the folder of a.jpg: pictures written" in said
+    assert said.endswith("read as images of yours; name another folder, such as predicted\n")
     for kept in ("a_overlay.png", "classes.csv"):
         other = tmp_path / f"of {kept}"
         other.mkdir()
@@ -205,6 +208,11 @@ def test_a_file_of_weights_predicts_and_nothing_is_overwritten(
         assert (other / kept).read_text() == "mine"
     photo(50, 40).save(tmp_path / "b.jpg")
     assert main([*given[:2], str(tmp_path / "b.jpg"), *given[3:]]) == 0
+    capsys.readouterr()
+    assert set(list_images([tmp_path])) == {"a", "b", "of a_overlay.png/a_overlay"}
+    told = f"left out, as classes.csv tells that predictions lie there: {tmp_path / 'out'}\n"
+    assert capsys.readouterr().err == told
+    assert len(list_images([tmp_path / "out"])) == 6, "a folder that is named itself"
 
 
 @pytest.mark.parametrize(
@@ -239,6 +247,7 @@ def test_bad_input_is_one_line(
     assert main(["predict", *filled]) == 2
     error = capsys.readouterr().err.strip()
     assert said in error and len(error.splitlines()) == 1
+    assert not (tmp_path / "o").exists()
 
 
 @pytest.mark.slow
