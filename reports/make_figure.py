@@ -15,7 +15,8 @@ from reports.tables import table5
 from reports.tables.ablation_rows import KNOWN
 from reports.tables.chosen_studies import ChosenStudies
 from reports.tables.table4 import build_table
-from stvm.errors import USER_ERRORS, OneLineParser, StvmError, told_of
+from stvm.errors import USER_ERRORS, StvmError, told_of
+from stvm.option_parser import OneLineParser
 from stvm.records.manifest import choose_manifest
 from stvm.records.record import RecordReader, read_records
 

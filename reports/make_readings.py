@@ -6,7 +6,8 @@ from pathlib import Path
 
 from reports.sheets.formats import files_of, to_markdown, write_files
 from reports.tables import reading_costs
-from stvm.errors import USER_ERRORS, OneLineParser, told_of
+from stvm.errors import USER_ERRORS, told_of
+from stvm.option_parser import OneLineParser
 from stvm.records.manifest import choose_manifest
 from stvm.records.record import read_records
 

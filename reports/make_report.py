@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from reports.page.build_page import build_page, refuse_other_page, write_page
-from stvm.errors import USER_ERRORS, OneLineParser, told_of
+from stvm.errors import USER_ERRORS, told_of
+from stvm.option_parser import OneLineParser
 from stvm.records.results import Results
 
 

@@ -13,7 +13,8 @@ from reports.sheets.sheet import Sheet
 from reports.tables.catalogue import KEYS, build_tables
 from reports.tables.chosen_studies import ChosenStudies, choose_studies
 from reports.tables.fig1 import build_curve
-from stvm.errors import USER_ERRORS, OneLineParser, StvmError, told_of
+from stvm.errors import USER_ERRORS, StvmError, told_of
+from stvm.option_parser import OneLineParser
 from stvm.records.record import RecordReader
 from stvm.records.results import Results
 

@@ -5,7 +5,8 @@ import os
 import sys
 from collections.abc import Sequence
 
-from stvm.errors import USER_ERRORS, OneLineParser, told_of, unknown
+from stvm.errors import USER_ERRORS, told_of, unknown
+from stvm.option_parser import OneLineParser
 
 COMMANDS = {
     "prepare": ("prepare", "check the folders of published data sets and decode them"),

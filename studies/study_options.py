@@ -10,7 +10,7 @@ from studies.arguments import (
     preset_name,
     whole_number,
 )
-from stvm.errors import OneLineParser
+from stvm.option_parser import OneLineParser
 from stvm.settings.presets import PRESETS
 from stvm.tune.options import RunOptions
 

@@ -1,21 +1,12 @@
 """Errors that a user can cause or meet. Each message is one line and says what to do."""
 
-import argparse
 import difflib
 import os
 from collections.abc import Iterable
-from typing import NoReturn
 
 
 class StvmError(Exception):
     """A problem that the user can solve. The message names the file, key or value."""
-
-
-class OneLineParser(argparse.ArgumentParser):
-    """A parser that says in one line what is wrong, and where the options are explained."""
-
-    def error(self, message: str) -> NoReturn:
-        self.exit(2, f"error: {message}; see {self.prog} --help\n")
 
 
 def _in_small_letters(names: Iterable[str]) -> dict[str, str]:

@@ -36,8 +36,9 @@ from PIL import Image
 from stvm.data.corruptions import KINDS, LIBRARY, Corruption, load_library
 from stvm.data.folder import image_paths, label_paths
 from stvm.data.image_files import read_rgb
-from stvm.errors import USER_ERRORS, OneLineParser, StvmError, told_of
+from stvm.errors import USER_ERRORS, StvmError, told_of
 from stvm.files import refuse_within
+from stvm.option_parser import OneLineParser
 
 MANIFEST = "corruption.json"
 

@@ -16,7 +16,8 @@ from studies.commands import checkpoint, memory, prepare, retry_failed, track
 from studies.commands.retry_failed import build_retry
 from studies.commands.settings_list import allowed
 from studies.study_options import study_parser
-from stvm.errors import OneLineParser, StvmError, nearest
+from stvm.errors import StvmError, nearest
+from stvm.option_parser import OneLineParser
 from stvm.records.results import Results
 from stvm.settings import GROUPS, MethodSettings, Settings
 from stvm.settings.peers import PEERS, fields_of
