@@ -20,7 +20,7 @@ from studies.arguments import add_places
 from studies.cli import print_left_out
 from studies.commands.lookup import manifest_paths, open_results
 from stvm.errors import StvmError
-from stvm.files import replacing, writing
+from stvm.files import other_file, replacing, writing
 from stvm.records.manifest import read_manifest
 from stvm.records.passed_over import going_on
 from stvm.records.results import Results
@@ -216,7 +216,7 @@ def _refuse_other_file(out: Path) -> None:
     except (pa.ArrowException, OSError):
         names = set()
     if not names >= _SIGNS:
-        raise StvmError(f"{out}: exists and is no export of records; name another file with --out")
+        raise other_file(out, "export of records")
 
 
 def export(results: Results, out: Path, passed_over: list[str]) -> pa.Table:

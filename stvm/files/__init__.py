@@ -14,7 +14,7 @@ from stvm.files.atomic_files import (
     write_whole,
     writing,
 )
-from stvm.files.earlier_files import refuse_other_file
+from stvm.files.earlier_files import other_file, refuse_other_file
 from stvm.files.json_files import SCHEMA, find_json, now, read_json, write_json
 from stvm.files.saved_states import drop_state, labels_beside
 
@@ -28,6 +28,7 @@ __all__ = [
     "find_json",
     "labels_beside",
     "now",
+    "other_file",
     "read_json",
     "refuse_file",
     "refuse_other_file",

@@ -30,10 +30,20 @@ def refuse_other_file(
     except OSError as error:
         raise StvmError(f"cannot write {path}: {error.strerror}; name another place") from None
     if not any(sign in head for sign in signs):
-        raise StvmError(
-            f"{path}: exists, is no {kind} of this project and is not overwritten: move it away, "
-            "or name another place"
-        )
+        raise other_file(path, kind)
+
+
+def other_file(path: Path, kind: str) -> StvmError:
+    """The error for a file that this project did not write and would replace.
+
+    Args:
+        path: file to write.
+        kind: noun for what is written.
+    """
+    return StvmError(
+        f"{path}: exists, is no {kind} of this project and is not overwritten: move it away, "
+        "or name another place"
+    )
 
 
 def _head(path: Path) -> bytes:

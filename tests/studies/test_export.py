@@ -156,7 +156,8 @@ def test_a_file_that_is_no_export_is_not_replaced(
     pd.DataFrame({"hash": ["a"], "status": ["b"]}).to_parquet(tmp_path / "other.parquet")
     for mine in (b"notes of mine", (tmp_path / "other.parquet").read_bytes()):
         out.write_bytes(mine)
-        assert f"{out}: exists and is no export of records" in refused(capsys, *command)
+        told = f"{out}: exists, is no export of records of this project and is not overwritten: "
+        assert told in refused(capsys, *command)
         assert out.read_bytes() == mine
     out.unlink()
     assert main(command) == main(command) == 0
