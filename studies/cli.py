@@ -10,15 +10,13 @@ import re
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import replace
 from pathlib import Path
 
-from studies.recorded_trials import look
+from studies.recorded_trials import Recorded, look
 from studies.study_options import options_of, study_parser
 from stvm.data.fingerprints import Contents
 from stvm.errors import USER_ERRORS, told_of
 from stvm.files import refuse_file, refuse_unwritable
-from stvm.records.passed_over import going_on
 from stvm.records.results import Results
 from stvm.records.tensorboard_events import require_tensorboard
 from stvm.settings import Settings, parse_assignments
@@ -86,35 +84,36 @@ def list_trials(study: Study | Studies, results: Results, only_missing: bool = F
     Returns:
         A line for each record that cannot be read; its trial is listed all the same.
     """
-    wrong: list[str] = []
+    found = look(study, results)
     print(study.title)
     first: dict[str, str] = {}
-    recorded = failed = 0
     for trial in study.trials:
         if trial.hash in first:
             if not only_missing:
                 print(f"  {trial.hash}  {trial.label:32s}  the same trial as {first[trial.hash]}")
             continue
         first[trial.hash] = trial.label
-        record, state = None, "cannot be read"
-        with going_on(wrong):
-            record = results.read(trial.hash)
-            state = "missing"
-        if record and record.miou is not None:
-            state = f"mIoU {100 * record.miou:.1f}"
-        elif record:
-            failed += 1
-            state = f"failed: {record.reason}"
-        recorded += record is not None
-        if state == "missing" or not only_missing:
+        state = _state_of(trial, found)
+        if state == _MISSING or not only_missing:
             print(f"  {trial.hash}  {trial.label:32s}  {state}")
-    and_failed = f", {failed} of them failed" if failed else ""
-    unread = f", {len(wrong)} cannot be read" if wrong else ""
     print(
-        f"{len(study.trials)} cells, {len(first)} trials: {recorded} recorded{and_failed} in "
-        f"{results.root}, {len(first) - recorded - len(wrong)} missing{unread}"
+        f"{len(study.trials)} cells, {len(first)} trials: {found.count} recorded"
+        f"{found.and_failed} in {results.root}, {found.missing} missing{found.and_unread}"
     )
-    return wrong
+    return found.unread
+
+
+_MISSING = "missing"
+
+
+def _state_of(trial: Trial, found: Recorded) -> str:
+    """What a list says of a trial: its result, why it failed, or that there is no record."""
+    if trial.hash not in found.records:
+        return "cannot be read"
+    record = found.records[trial.hash]
+    if record is None:
+        return _MISSING
+    return f"failed: {record.reason}" if record.miou is None else f"mIoU {100 * record.miou:.1f}"
 
 
 def print_errors(errors: Iterable[str]) -> None:
@@ -143,15 +142,14 @@ def run(
     before = look(study, results)
     if before.missing or retry_failed:
         check_machine(results, run_options)
-    print(f"{study.title}\n{replace(before, failed={})}", flush=True)
+    print(f"{study.title}\n{before.told()}", flush=True)
     print_left_out(before.unread)
     try:
         finished = execute(study, results, run_options, retry_failed)
     except Interrupted:
         stopped = look(study, results)
         print(
-            f"interrupted: {replace(stopped, failed={})}, {stopped.missing} left; the same command "
-            "goes on",
+            f"interrupted: {stopped.told()}, {stopped.missing} left; the same command goes on",
             file=sys.stderr,
         )
         return 130

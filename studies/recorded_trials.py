@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from stvm.records.passed_over import going_on
+from stvm.records.record import Record
 from stvm.records.results import Results
 from stvm.study import Studies, Study
 
@@ -12,37 +13,58 @@ class Recorded:
     """The records of a study's trials, each trial once.
 
     Attributes:
-        trials: number of trials.
-        count: number of trials with a record.
-        failed: reason of each failed trial by hash.
+        records: record of each trial by hash, None where there is none; those that cannot be read
+            are not among them.
         unread: a line for each record that cannot be read.
     """
 
-    trials: int
-    count: int
-    failed: dict[str, str]
+    records: dict[str, Record | None]
     unread: list[str]
+
+    @property
+    def trials(self) -> int:
+        """Number of trials."""
+        return len(self.records) + len(self.unread)
+
+    @property
+    def count(self) -> int:
+        """Number of trials with a record."""
+        return len(self.records) - self.missing
 
     @property
     def missing(self) -> int:
         """Number of trials without a record."""
-        return self.trials - self.count - len(self.unread)
+        return sum(record is None for record in self.records.values())
+
+    @property
+    def failed(self) -> dict[str, str]:
+        """Reason of each failed trial by hash."""
+        there = ((name, record) for name, record in self.records.items() if record)
+        return {name: record.reason for name, record in there if not record.is_done}
 
     def __str__(self) -> str:
-        and_failed = f", {len(self.failed)} of them failed" if self.failed else ""
-        unread = f", {len(self.unread)} cannot be read" if self.unread else ""
-        return f"{self.count} of {self.trials} trials recorded{and_failed}{unread}"
+        return self.told(self.and_failed)
+
+    def told(self, more: str = "") -> str:
+        """How many are recorded, with more about these, and how many cannot be read."""
+        return f"{self.count} of {self.trials} trials recorded{more}{self.and_unread}"
+
+    @property
+    def and_failed(self) -> str:
+        """How many of the recorded ones failed, after a comma; empty for none."""
+        return f", {len(self.failed)} of them failed" if self.failed else ""
+
+    @property
+    def and_unread(self) -> str:
+        """How many cannot be read, after a comma; empty for none."""
+        return f", {len(self.unread)} cannot be read" if self.unread else ""
 
 
 def look(study: Study | Studies, results: Results) -> Recorded:
     """Read the records of a study's trials."""
-    names = dict.fromkeys(trial.hash for trial in study.trials)
-    count, failed = 0, {}
+    records: dict[str, Record | None] = {}
     unread: list[str] = []
-    for name in names:
+    for name in dict.fromkeys(trial.hash for trial in study.trials):
         with going_on(unread):
-            record = results.read(name)
-            count += record is not None
-            if record and not record.is_done:
-                failed[name] = record.reason
-    return Recorded(len(names), count, failed, unread)
+            records[name] = results.read(name)
+    return Recorded(records, unread)

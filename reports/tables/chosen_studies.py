@@ -9,7 +9,7 @@ from reports.sheets.rows import Records
 from reports.tables import ablation_rows, scenario_studies
 from reports.tables.scenario_studies import ScenarioStudy
 from stvm.errors import StvmError
-from stvm.records.manifest import Manifest, find_manifests, newest, read_manifest
+from stvm.records.manifest import Manifest, find_manifests, kind_and_base, newest, read_manifest
 from stvm.records.passed_over import going_on
 from stvm.records.record import RecordReader
 
@@ -139,7 +139,7 @@ def bases_of(results: Path, names: Iterable[str]) -> tuple[dict[str, str], tuple
     chosen: dict[str, str] = {}
     scenarios: list[str] = []
     for name in names:
-        of_kind, _, base = name.rpartition("-")
+        of_kind, base = kind_and_base(name)
         kinds = [k for k, found in paths.items() if base in found and of_kind in ("", k)]
         if not kinds:
             there = ", ".join(f"{k} {b}" for k, found in sorted(paths.items()) for b in found)

@@ -149,7 +149,7 @@ def read_manifest(path: Path, rows: tuple[str, ...] | None = None, empty: bool =
     try:
         manifest = _manifest(data, path, rows)
     except StvmError as error:
-        again = command(path.stem.rpartition("-")[0])
+        again = command(kind_and_base(path.stem)[0])
         advice = "" if "move it away" in str(error) else f"; move it away and run `{again}` again"
         raise StvmError(f"{error}{advice}") from None
     if not (manifest.trials or empty):
@@ -194,6 +194,12 @@ def command(study: str) -> str:
     return f"python studies/{_COMMANDS.get(study, study)}.py"
 
 
+def kind_and_base(name: str) -> tuple[str, str]:
+    """Kind and base of a study named KIND-BASE; the kind is empty where it is left out."""
+    kind, _, base = name.rpartition("-")
+    return kind, base
+
+
 def manifest_files(results: Path) -> list[Path]:
     """Files of all manifests, sorted; a file of another name, such as a copy, is none of them."""
     return sorted(p for p in results.glob("studies/*.json") if _FILE.fullmatch(p.stem))
@@ -223,7 +229,7 @@ def find_manifests(results: Path) -> dict[str, dict[str, Path]]:
     check_results(results)
     found: dict[str, dict[str, Path]] = {}
     for path in manifest_files(results):
-        study, _, base = path.stem.rpartition("-")
+        study, base = kind_and_base(path.stem)
         found.setdefault(study, {})[base] = path
     if not found:
         raise StvmError(f"no manifest in {results / 'studies'}: {FIRST}")
@@ -253,8 +259,8 @@ def choose_manifest(
         raise StvmError(f"no {study} study in {results}: run `{command(study)}` first")
     if base is None:
         return newest(paths, rows)
-    base = base.removeprefix(f"{study}-")
-    if base not in paths:
-        raise StvmError(f"no study '{base}' in {results}: there are {', '.join(sorted(paths))}")
+    name, (kind, base) = base, kind_and_base(base)
+    if base not in paths or kind not in ("", study):
+        raise StvmError(f"no study '{name}' in {results}: there are {', '.join(sorted(paths))}")
     others = tuple(sorted(set(paths) - {base}))
     return replace(read_manifest(paths[base], rows), others=others)
