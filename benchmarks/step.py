@@ -23,6 +23,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from studies.arguments import preset_name
 from stvm.data.crops import TargetCrops, batches
 from stvm.data.datasets import labelling_of, open_target_images
 from stvm.errors import StvmError
@@ -202,7 +203,7 @@ def report(options: argparse.Namespace, settings: Settings, device: torch.device
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command; returns its exit code."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--preset", default="demo")
+    parser.add_argument("--preset", type=preset_name, default="demo")
     parser.add_argument("--steps", type=int, default=60)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--cache", type=Path, default=Path(".cache"))

@@ -2,11 +2,12 @@
 
 import sys
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 from reports.sheets.formats import files_of, to_markdown, write_files
 from reports.tables import reading_costs
-from stvm.errors import USER_ERRORS, told_of
+from stvm.errors import USER_ERRORS, as_known, told_of
 from stvm.option_parser import OneLineParser
 from stvm.records.manifest import choose_manifest
 from stvm.records.record import read_records
@@ -18,7 +19,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--results", type=Path, default=Path("results"), metavar="DIR")
     parser.add_argument("--out", type=Path, metavar="DIR", help="default: RESULTS/tables")
     parser.add_argument(
-        "--of", choices=list(reading_costs.TITLES), default="readings", help="study"
+        "--of",
+        type=partial(as_known, names=reading_costs.TITLES),
+        choices=list(reading_costs.TITLES),
+        default="readings",
+        help="study",
     )
     parser.add_argument("--study", metavar="BASE", help="default: the study updated last")
     options = parser.parse_args(arguments)

@@ -13,7 +13,7 @@ from reports.sheets.sheet import Sheet
 from reports.tables.catalogue import KEYS, build_tables
 from reports.tables.chosen_studies import ChosenStudies, choose_studies
 from reports.tables.fig1 import build_curve
-from stvm.errors import USER_ERRORS, StvmError, told_of
+from stvm.errors import USER_ERRORS, StvmError, known_name, told_of
 from stvm.option_parser import OneLineParser
 from stvm.records.record import RecordReader
 from stvm.records.results import Results
@@ -37,12 +37,6 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
         help="default: of each kind the study updated last",
     )
     return parser.parse_args(argv)
-
-
-def _check(tables: Sequence[str]) -> None:
-    for table in tables:
-        if table not in KEYS:
-            raise StvmError(f"unknown table '{table}': there are {', '.join(KEYS)}")
 
 
 def _write_with_fig1(sheets: Sequence[Sheet], chosen: ChosenStudies, out: Path) -> None:
@@ -79,16 +73,17 @@ def make(
     Args:
         results: folder of records and manifests.
         out: folder for the files; it is made where it does not exist.
-        tables: names among `KEYS`, None for all; those that have no study are named on stderr.
+        tables: names among `KEYS`, whatever their capitals, None for all; those that have no study
+            are named on stderr.
         bases: bases of studies to take in place of those updated last.
         passed_over: list for a line on each file that cannot be used; the tables go without it.
 
     Raises:
         StvmError: nothing to read, or no table that has a study.
     """
-    _check(tables or ())
+    keys = [known_name("table", table, KEYS) for table in tables or KEYS]
     chosen = choose_studies(results, bases, RecordReader(results, passed_over=passed_over))
-    sheets, missing = build_tables(chosen, tables or KEYS)
+    sheets, missing = build_tables(chosen, keys)
     if not sheets:
         # What cannot be used says more than that nothing is there.
         raise StvmError(passed_over.pop() if passed_over else "; ".join(missing))

@@ -19,6 +19,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from studies.arguments import one_of
 from studies.cli import print_left_out, renaming, run_command, run_study
 from studies.study_builder import TOGGLES, StudyBuilder, unique
 from studies.study_options import study_parser
@@ -156,7 +157,7 @@ def _target_is_labelled(settings: Settings) -> bool:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command; returns its exit code."""
-    parser = study_parser(__doc__ or "", (0,))
+    parser, rows = study_parser(__doc__ or "", (0,)), (*BASELINES, *VARIANTS)
     parser.add_argument(
         "--control",
         nargs="?",
@@ -170,7 +171,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "--without",
         action="append",
         default=[],
-        choices=(*BASELINES, *VARIANTS),
+        type=one_of(rows),
+        choices=rows,
         metavar="ROW",
         help="leave a row out, as in --without AdaBN --without 'partial AdaBN'; can be repeated",
     )

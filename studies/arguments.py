@@ -2,6 +2,8 @@
 
 import argparse
 import math
+from collections.abc import Callable, Iterable
+from functools import partial
 from pathlib import Path
 
 from stvm.errors import as_known
@@ -40,9 +42,13 @@ def positive(text: str) -> int:
     return whole_number(text, least=1)
 
 
-def preset_name(text: str) -> str:
-    """The name of a preset in its own capitals, for argparse; an unknown one stays as it is."""
-    return as_known(text, PRESETS)
+def one_of(names: Iterable[str]) -> Callable[[str], str]:
+    """Writes one of some names in its own capitals, for argparse; an unknown one stays as it is."""
+    return partial(as_known, names=tuple(names))
+
+
+preset_name = one_of(PRESETS)
+"""Writes the name of a preset in its own capitals, for argparse."""
 
 
 def gibibytes(text: str) -> float:

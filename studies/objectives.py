@@ -35,10 +35,10 @@ from studies.objective_plan import (
 )
 from studies.rate_choice import Choice
 from studies.study_options import study_parser
-from stvm.errors import StvmError, unknown
+from stvm.errors import StvmError, as_known, unknown
 from stvm.files import refuse_file
 from stvm.records.results import Results
-from stvm.records.selection_scores import SELECTION_SCORES, SelectionScore, find_selection_score
+from stvm.records.selection_scores import SELECTION_SCORES, SelectionScore
 from stvm.settings.peers import PEERS, fields_of
 from stvm.settings.presets import find_preset
 from stvm.study import Rename
@@ -66,21 +66,19 @@ def choose_candidates(
 
 
 def find_score(name: str) -> SelectionScore:
-    """The score to choose by.
+    """The score to choose by; capitals do not count.
 
     Raises:
         StvmError: an unknown one, or one that reads target labels.
     """
-    if name not in SELECTION_SCORES:
-        raise unknown(
-            "score", name, [n for n, other in SELECTION_SCORES.items() if not other.oracle]
-        )
-    score = find_selection_score(name)
+    others = [n for n, other in SELECTION_SCORES.items() if not other.oracle]
+    score = SELECTION_SCORES.get(as_known(name, SELECTION_SCORES))
+    if score is None:
+        raise unknown("score", name, others)
     if score.oracle:
-        others = ", ".join(n for n, other in SELECTION_SCORES.items() if not other.oracle)
         raise StvmError(
             f"--score {name} reads target labels, and its choice is a row of its own: name one of "
-            f"{others}"
+            f"{', '.join(others)}"
         )
     return score
 

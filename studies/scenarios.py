@@ -17,6 +17,7 @@ import sys
 from collections.abc import Sequence
 
 from studies.ablation import BASELINES, VARIANTS
+from studies.arguments import one_of
 from studies.cli import run_command, run_study
 from studies.objective_plan import all_candidates, rows_as_settings, rows_named
 from studies.study_builder import StudyBuilder, describe_changes, unique
@@ -176,14 +177,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
     add = parser.add_argument
     add(
         "--scenario",
+        type=one_of(SCENARIOS),
         choices=tuple(SCENARIOS),
         default="gta5-cityscapes",
         help="source and target (gta5-cityscapes)",
     )
-    add("--network", choices=tuple(NETWORKS), default="deeplabv2", help="network (deeplabv2)")
+    add(
+        "--network",
+        type=one_of(NETWORKS),
+        choices=tuple(NETWORKS),
+        default="deeplabv2",
+        help="network (deeplabv2)",
+    )
     add(
         "--cities",
         nargs="+",
+        type=one_of(CITIES),
         choices=CITIES,
         metavar="CITY",
         help=f"cities of Cross-City (all): {', '.join(CITIES)}",

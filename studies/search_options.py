@@ -4,12 +4,12 @@ import argparse
 
 from studies.arguments import positive, whole_number
 from studies.study_options import study_parser
-from stvm.errors import StvmError
+from stvm.errors import StvmError, known_name
 from stvm.files import checked_name
 from stvm.records.selection_scores import SELECTION_SCORES, find_selection_score
 from stvm.search.plan import Plan
 from stvm.search.space import DEFAULT_PARAMETERS, find_parameters, searchable
-from stvm.search.storage import PRUNERS, SAMPLERS, find_name
+from stvm.search.storage import PRUNERS, SAMPLERS, find_sampler
 from stvm.settings.presets import find_preset
 
 DEFAULT_OBJECTIVE = "agreement"
@@ -103,9 +103,9 @@ def build_plan(options: argparse.Namespace, changes: dict[str, str]) -> Plan:
         base=base,
         parameters=find_parameters(options.parameters, base),
         score=find_selection_score(options.objective),
-        sampler=find_name(options.sampler, SAMPLERS, "sampler"),
+        sampler=find_sampler(options.sampler),
         sampler_seed=options.sampler_seed,
-        pruner=find_name(options.pruner, PRUNERS, "pruner"),
+        pruner=known_name("pruner", options.pruner, PRUNERS),
         seed=options.search_seed,
         realisation=realisation,
         tuned=realisation in preset.tuned,

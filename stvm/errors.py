@@ -42,6 +42,19 @@ def unknown(what: str, name: str, names: Iterable[str], listed: str = "") -> Stv
     return StvmError(f"unknown {what} '{name}': {proposal}{where}")
 
 
+def known_name(what: str, name: str, names: Iterable[str], listed: str = "") -> str:
+    """The known name that differs in capitals at most; the arguments are those of `unknown`.
+
+    Raises:
+        StvmError: there is none.
+    """
+    known = list(names)
+    found = as_known(name, known)
+    if found not in known:
+        raise unknown(what, name, known, listed)
+    return found
+
+
 def kept_from(error: PermissionError) -> str:
     """A file or folder that the system keeps from this user, as one line with what to do."""
     path = f"{os.fsdecode(error.filename)}: " if error.filename else ""

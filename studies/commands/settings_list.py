@@ -12,7 +12,7 @@ from pydantic.fields import FieldInfo
 from tabulate import tabulate
 
 from studies.arguments import preset_name
-from stvm.errors import as_known, unknown
+from stvm.errors import known_name
 from stvm.settings import GROUPS, Settings, field_of, group_of
 from stvm.settings.peers import PEERS, fields_of
 from stvm.settings.presets import PRESETS, find_preset
@@ -142,10 +142,8 @@ def show(name: str, preset: str | None = None) -> str:
     settings = Settings().flat()
     rows = {row: procedure for procedure, peer in PEERS.items() for row in peer.rows}
     names = (*settings, *GROUPS, *PEERS, *rows, *OTHER_ROWS)
-    found = as_known(name, names)
+    found = known_name("setting", name, names, "`python -m studies settings` lists them")
     found = OTHER_ROWS.get(found, found)
-    if found not in names:
-        raise unknown("setting", name, names, "`python -m studies settings` lists them")
     if found in settings:
         return describe(found, preset)
     if found in GROUPS:

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from stvm.errors import unknown
+from stvm.errors import known_name
 from stvm.records.record import Record
 
 
@@ -70,11 +70,9 @@ SELECTION_SCORES = {score.name: score for score in _ALL}
 
 
 def find_selection_score(name: str) -> SelectionScore:
-    """The score of this name.
+    """The score of this name, whatever its capitals.
 
     Raises:
         StvmError: there is none; the message proposes the nearest.
     """
-    if name in SELECTION_SCORES:
-        return SELECTION_SCORES[name]
-    raise unknown("objective", name, SELECTION_SCORES)
+    return SELECTION_SCORES[known_name("objective", name, SELECTION_SCORES)]

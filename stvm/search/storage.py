@@ -17,7 +17,7 @@ from optuna.storages.journal import JournalFileBackend
 from optuna.study import StudyDirection
 from sqlalchemy.exc import SQLAlchemyError
 
-from stvm.errors import StvmError, unknown
+from stvm.errors import StvmError, known_name
 from stvm.files import checked_name, replacing, writing
 from stvm.files.sqlite import sqlite_url
 from stvm.records.results import Results
@@ -172,17 +172,16 @@ def _refuse_another_folder(study: optuna.Study, owner: str) -> None:
         )
 
 
-def find_name(name: str, names: tuple[str, ...], what: str) -> str:
-    """`name` if it is one of `names` and can be used here.
+def find_sampler(name: str) -> str:
+    """The sampler of this name, whatever its capitals.
 
     Raises:
-        StvmError: it is not, or it needs a package that is not installed.
+        StvmError: there is none, or it needs a package that is not installed.
     """
-    if name not in names:
-        raise unknown(what, name, names)
-    if name == "cmaes" and importlib.util.find_spec("cmaes") is None:
+    found = known_name("sampler", name, SAMPLERS)
+    if found == "cmaes" and importlib.util.find_spec("cmaes") is None:
         raise StvmError("sampler 'cmaes' needs a package: pip install cmaes, or --sampler tpe")
-    return name
+    return found
 
 
 def make_sampler(name: str, seed: int, number: int) -> optuna.samplers.BaseSampler:

@@ -87,7 +87,7 @@ def test_tables_asked_for_that_have_no_study_at_all_are_an_error_of_one_line(tmp
 
 @pytest.mark.slow
 def test_only_the_tables_asked_for_are_written(results):
-    assert main(["--results", str(results), "--tables", "6", "fig1"]) == 0
+    assert main(["--results", str(results), "--tables", "6", "Fig1"]) == 0
     names = {p.name for p in (results / "tables").iterdir()}
     kinds = {f"{t}.{end}" for t in ("table6", "fig1") for end in ("md", "tex", "csv")}
     assert names == kinds | {"tables.tex", "fig1.png"}

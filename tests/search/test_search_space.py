@@ -13,7 +13,7 @@ from stvm.records.results import Results
 from stvm.search.plots import importances, write_plots
 from stvm.search.search import Search
 from stvm.search.space import find_parameters, searchable
-from stvm.search.storage import SAMPLERS, find_name, make_sampler, open_storage, storage_place
+from stvm.search.storage import SAMPLERS, find_sampler, make_sampler, open_storage, storage_place
 from stvm.settings import Settings, group_of
 from tests.helpers.search_runs import Bench, next_of, plan
 from tests.helpers.tiny_settings import tiny
@@ -92,7 +92,8 @@ def test_the_space_of_an_objective_beside_stvm() -> None:
 
 def test_names_of_samplers() -> None:
     with pytest.raises(StvmError, match="unknown sampler 'tpee': did you mean 'tpe'"):
-        find_name("tpee", SAMPLERS, "sampler")
+        find_sampler("tpee")
+    assert find_sampler("TPE") == "tpe"
     for name in SAMPLERS:
         if name != "cmaes":
             assert isinstance(make_sampler(name, 0, 3), optuna.samplers.BaseSampler)
@@ -101,7 +102,7 @@ def test_names_of_samplers() -> None:
 def test_cmaes_without_its_package_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(StvmError, match="pip install cmaes"):
-        find_name("cmaes", SAMPLERS, "sampler")
+        find_sampler("CmaEs")
 
 
 def test_the_grid_is_table_fives_and_ends(tmp_path: Path) -> None:

@@ -151,7 +151,7 @@ def test_rows_can_be_left_out(tmp_path: Path, capsys: pytest.CaptureFixture[str]
     fewer = build_study("demo", {}, [0], None, None, ["AdaBN", "partial AdaBN"])
     assert [t for t in whole.trials if "AdaBN" not in t.variant] == list(fewer.trials)
     assert len(whole.trials) - len(fewer.trials) == 2 and fewer.base == whole.base
-    left_out = ["--without", "AdaBN", "--without", "ST", "alpha=4", "--list"]
+    left_out = ["--without", "adabn", "--without", "ST", "alpha=4", "--list"]
     assert main(["--results", str(tmp_path), *left_out]) == 0
     shown = capsys.readouterr().out
     assert "partial AdaBN" in shown and "  AdaBN" not in shown and "7 trials" in shown

@@ -269,8 +269,9 @@ def test_the_rows_run_after_a_record_of_a_rate_that_cannot_be_read(
 
 def test_a_list_runs_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     arguments = ["--results", str(tmp_path / "r"), "--rows", "MinEnt", *ASSIGNMENTS]
-    assert main([*arguments, "--without", "ST", "--list"]) == 0
+    assert main([*arguments, "--without", "ST", "--score", "Entropy", "--list"]) == 0
     shown = capsys.readouterr().out
+    assert "rates chosen by mean entropy, and by target labels" in shown
     assert "3 cells, 3 trials: 0 recorded" in shown and "not chosen yet" in shown
     assert "8 cells, 8 trials" in shown and " ST " not in shown
     assert not (tmp_path / "r").exists()

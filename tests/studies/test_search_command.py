@@ -50,8 +50,10 @@ def test_report_and_search_share_no_seed_and_the_oracles_realisation_is_marked()
         build_plan(options, {})
     preset = find_preset("demo")
     for objective, tuned in ((SCORE, {False}), ("miou", {True, False})):
-        options = search_parser("").parse_args(["--objective", objective])
+        words = ["--objective", objective.upper(), "--sampler", "Random", "--pruner", "MEDIAN"]
+        options = search_parser("").parse_args(words)
         made = build_plan(options, {})
+        assert (made.score.name, made.sampler, made.pruner) == (objective, "random", "median")
         trials = report_trials(made, preset, {"alpha": 3.0}, options.seeds, [0, 5])
         assert Counter(t.variant for t in trials) == {"default": 10, "best": 10}
         for row in ("best", "default"):
