@@ -58,7 +58,9 @@ def gibibytes(text: str) -> float:
     except ValueError:
         value = 0.0
     if not 0 < value < math.inf:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a size in GiB, such as 11 or 7.8")
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is no size in GiB: give a number such as 11 or 7.8"
+        )
     return value
 
 

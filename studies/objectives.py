@@ -159,10 +159,10 @@ def refuse_rates_of_rows(options: argparse.Namespace, assignments: list[str]) ->
     rows = options.rows or []
     wrong = [*rows_as_settings([*assignments, *rows]), *(row for row in rows if ":" in row)]
     if wrong or options.rows == []:
-        mend = f", without the rate of {wrong[0]}" if wrong else ""
+        mend = f"leave the rate out of {wrong[0]}" if wrong else "name rows"
         raise StvmError(
-            "--rows takes names alone, as in --rows CBST LD, and this study chooses the learning "
-            f"rates: write it so{mend}, or use studies/scenarios.py --rows ROW:RATE"
+            "--rows takes names alone, as in --rows CBST LD, since this study chooses the learning "
+            f"rates: {mend}, or use studies/scenarios.py --rows ROW:RATE"
         )
 
 

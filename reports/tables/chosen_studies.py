@@ -142,7 +142,7 @@ def bases_of(results: Path, names: Iterable[str]) -> tuple[dict[str, str], tuple
         of_kind, base = kind_and_base(name)
         kinds = [k for k, found in paths.items() if base in found and of_kind in ("", k)]
         if not kinds:
-            there = ", ".join(f"{k} {b}" for k, found in sorted(paths.items()) for b in found)
+            there = ", ".join(f"{k}-{b}" for k, found in sorted(paths.items()) for b in found)
             raise StvmError(f"no study '{name}' in {results}: there are {there}")
         for kind in kinds:
             if kind == scenario_studies.STUDY:

@@ -68,14 +68,16 @@ def run(options: argparse.Namespace) -> int:
         raise StvmError(f"--expect {options.expect:g}: mIoU is given in per cent, as in 36.6")
     changes = parse_assignments(options.settings)
     if "source_checkpoint" in changes:
-        raise StvmError(f"source_checkpoint is {path}, as FILE says: leave the setting out")
+        raise StvmError(f"the checkpoint is FILE ({path}): leave source_checkpoint out")
     if options.preset:
         settings = find_preset(options.preset).settings(**changes, source_checkpoint=str(path))
         checkpoint = open_source_model(settings, path)
     else:
         idle = Settings().flat().keys() - {*WITHOUT_PRESET}
         if name := next((name for name in changes if name in idle), ""):
-            raise StvmError(f"{name} has no effect without --preset: leave it out, or add one")
+            raise StvmError(
+                f"{name} has no effect without --preset: leave it out, or give a preset"
+            )
         settings = Settings().replace(**{"network": "deeplabv2_resnet101"} | changes)
         checkpoint = open_checkpoint(
             *(path, settings.source.checkpoint_family, settings.network.aspp_branches),

@@ -32,7 +32,7 @@ def refuse_other_legend(legend: bytes, path: Path) -> None:
     """
     if path.exists() and path.read_bytes() != legend:
         raise StvmError(
-            f"{path} exists, is not of these classes and is not overwritten: name another folder "
+            f"{path} exists and is not of these classes, so it stays as it is: name another folder "
             "with --out"
         )
 

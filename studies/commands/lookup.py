@@ -125,8 +125,8 @@ def own_network(
         return Architecture(network, 0, 0)
     if asked:
         raise StvmError(
-            f"{option}{asked}: it names FILE.py:FUNCTION; leave it out, as the weights say "
-            "their network"
+            f"{option}{asked}: give FILE.py:FUNCTION for your own network; for others leave this "
+            "out, since their weights tell the network"
         )
     return None
 

@@ -111,10 +111,10 @@ def left_out(folder: Path) -> str:
     others = pictures_of_other_kinds(folder)
     if not others:
         return ""
-    what, them = ("pictures are", "them") if len(others) > 1 else ("picture is", "it")
+    what = "pictures are" if len(others) > 1 else "picture is"
     return (
-        f"{folder}: {len(others)} {what} of a kind that is not read ({others[0].name}), and left "
-        f"out: save {them} as PNG or JPEG"
+        f"{folder}: {len(others)} {what} left out ({others[0].name}), since only PNG and JPEG "
+        "files are read: save as one of these"
     )
 
 

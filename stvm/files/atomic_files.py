@@ -205,12 +205,12 @@ def refuse_within(folder: Path, option: str, read: Iterable[Path]) -> None:
         if one.is_dir() and any(path.samefile(one) for path in there):
             raise StvmError(
                 f"{option} {folder} lies in {one}, whose images are read: pictures written there "
-                f"would later be read as such images; name a folder outside of {one}"
+                f"would later be read too; name a folder outside of {one}"
             )
         if one.is_file() and place.exists() and place.samefile(one.parent):
             raise StvmError(
                 f"{option} {folder} is the folder of {one}: pictures written there would later be "
-                f"read as images of yours; name another folder, such as {folder / 'predicted'}"
+                f"read as your images; name another folder, such as {folder / 'predicted'}"
             )
 
 

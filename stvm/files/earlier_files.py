@@ -41,7 +41,7 @@ def other_file(path: Path, kind: str) -> StvmError:
         kind: noun for what is written.
     """
     return StvmError(
-        f"{path}: exists, is no {kind} of this project and is not overwritten: move it away, "
+        f"{path} exists and is no {kind} of this project, so it stays as it is: move it away, "
         "or name another place"
     )
 

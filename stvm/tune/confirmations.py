@@ -41,7 +41,7 @@ def refuse_missing_files(trials: Iterable[Settings]) -> None:
             what = "is a folder" if Path(text).is_dir() else "no such file"
             advice = not_written_out(Path(text)) or "; give the path of an existing file"
             if any(preset.changes.get(name) == text for preset in PRESETS.values()):
-                advice += ", or put it there (docs/scenarios.md says whose file it is)"
+                advice += ", or put this file there (docs/scenarios.md says where to get it)"
             raise StvmError(f"{name}={text}: {what}{advice}")
     refuse_wrong_classes(trials)
 

@@ -186,7 +186,7 @@ def test_turned_images_and_pictures_left_out_are_told(root: Path) -> None:
         image.save(folder / "a.png", exif=exif)
         image.save(folder / "d.webp")
     odd, turned = check_inputs([trial(root), trial(root, seed=1)])
-    assert odd.startswith(f"warning: {folder}: 1 picture is of a kind that is not read")
+    assert odd.startswith(f"warning: {folder}: 1 picture is left out (d.webp), since")
     assert turned.startswith(f"{folder} (target test): 1 of 3 images are turned by their EXIF")
 
 

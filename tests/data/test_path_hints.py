@@ -155,7 +155,9 @@ def test_archives_that_were_unpacked_apart_are_told(tmp_path: Path) -> None:
         part.labels(part.images())
     shutil.rmtree(gta5 / "images")
     moved = rf"{gta5}/01_images/images, {gta5}/02_images/images and 1 more to {gta5}/images"
-    with pytest.raises(StvmError, match=rf"on its own: move what is in {moved} and {labels}$"):
+    with pytest.raises(
+        StvmError, match=rf"in a folder of its own: move what is in {moved} and {labels}$"
+    ):
         part.images()
     shutil.rmtree(gta5 / "01_labels")
     shutil.rmtree(gta5 / "03_images")

@@ -248,8 +248,9 @@ def test_a_size_of_memory_that_is_none_is_refused_before_the_estimate(
 ) -> None:
     with pytest.raises(SystemExit, match="2"):
         main(["memory", f"--gib={text}"])
-    said = f"'{text}' is not a size in GiB, such as 11 or 7.8; see python -m studies memory --help"
-    assert capsys.readouterr().err == f"error: argument --gib: {said}\n"
+    said = f"'{text}' is no size in GiB: give a number such as 11 or 7.8"
+    see = "see python -m studies memory --help"
+    assert capsys.readouterr().err == f"error: argument --gib: {said}; {see}\n"
 
 
 def test_a_study_shows_the_estimate_and_never_ends_for_it(

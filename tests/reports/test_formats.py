@@ -200,7 +200,9 @@ def test_only_own_earlier_files_are_replaced(tmp_path, capsys):
         (lambda path: write_files(files_of(sheet()), path), theirs, "t.md"),
         (lambda path: write_files({"new.tex": "", "t.csv": ""}, path), theirs, "t.csv"),
     ):
-        with pytest.raises(StvmError, match=f"^{theirs / named}: exists, is no .* overwritten: "):
+        with pytest.raises(
+            StvmError, match=f"^{theirs / named} exists and is no .* stays as it is: "
+        ):
             write(place)
     for command, option, place in (
         (make_report, "--out", theirs / "notes.html"),
@@ -208,7 +210,7 @@ def test_only_own_earlier_files_are_replaced(tmp_path, capsys):
         (make_figure, "--out", theirs / "photo.png"),
     ):
         assert command(["--results", str(tmp_path / "none"), option, str(place)]) == 2
-        assert f"{place}: exists, is no" in capsys.readouterr().err, "before records are read"
+        assert f"{place} exists and is no" in capsys.readouterr().err, "before records are read"
     for words, told in (
         (["--bars", "a.pdf"], "make_figure: a.pdf: figures are PNG files; name it a.png\n"),
         (["--bars", "a.png", "--out", "a.png"], "make_figure: a.png is named for two figures"),
@@ -225,7 +227,7 @@ def test_only_own_earlier_files_are_replaced(tmp_path, capsys):
     tables_of.mkdir()
     picture.write_bytes(b"mine")
     assert make_tables(["--results", str(results), "--out", str(tables_of)]) == 2
-    assert f"{picture}: exists, is no" in capsys.readouterr().err
+    assert f"{picture} exists and is no" in capsys.readouterr().err
     assert content(tables_of) == {picture: b"mine"}, "before a table is written"
 
 

@@ -86,7 +86,7 @@ def test_a_base_that_no_study_or_another_study_of_its_kind_has_is_refused(tmp_pa
     assert bases_of(tmp_path, bases[:1]) == ({"variance": bases[0], "ablation": bases[0]}, ())
     with pytest.raises(StvmError, match=f"names two variance studies, {bases[0]} and {bases[1]}"):
         bases_of(tmp_path, bases)
-    with pytest.raises(StvmError, match="no study '0' in .*: there are ablation abcdefabcdef, var"):
+    with pytest.raises(StvmError, match="no study '0' in .*: there are ablation-abcdefabcdef, var"):
         bases_of(tmp_path, ["0"])
     with pytest.raises(StvmError, match=f"no ablation study '{bases[1]}' .*there are {bases[0]}"):
         ChosenStudies(tmp_path, {"ablation": bases[1]})

@@ -24,7 +24,7 @@ from tests.helpers.tiny_settings import tiny
         (["lr=0"], "'lr'"),
         (["crop_height=80"], "crop 80x64 is larger than the image 48x64"),
         (["height=32"], "give it as --height PIXELS"),
-        (["network=espnetv2"], "--network espnetv2: it names FILE.py:FUNCTION"),
+        (["network=espnetv2"], "--network espnetv2: give FILE.py:FUNCTION"),
         (["network_width=2"], "the network is that of the checkpoint"),
         (["dataset=folder"], "has no meaning here"),
         (["eval_split=val"], "has no meaning here"),

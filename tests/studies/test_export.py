@@ -156,7 +156,7 @@ def test_a_file_that_is_no_export_is_not_replaced(
     pd.DataFrame({"hash": ["a"], "status": ["b"]}).to_parquet(tmp_path / "other.parquet")
     for mine in (b"notes of mine", (tmp_path / "other.parquet").read_bytes()):
         out.write_bytes(mine)
-        told = f"{out}: exists, is no export of records of this project and is not overwritten: "
+        told = f"{out} exists and is no export of records of this project, so it stays as it is: "
         assert told in refused(capsys, *command)
         assert out.read_bytes() == mine
     out.unlink()

@@ -197,7 +197,7 @@ def test_a_file_of_weights_predicts_and_nothing_is_overwritten(
     assert main([*given[:2], "a.jpg", "--out", "."]) == 2
     said = capsys.readouterr().err
     assert "--out . is the folder of a.jpg: pictures written" in said
-    assert said.endswith("read as images of yours; name another folder, such as predicted\n")
+    assert said.endswith("read as your images; name another folder, such as predicted\n")
     for kept in ("a_overlay.png", "classes.csv"):
         other = tmp_path / f"of {kept}"
         other.mkdir()

@@ -80,7 +80,7 @@ def test_a_list_names_a_checkpoint_that_is_not_there(
     assert f"source_init={tmp_path}: is a folder; give the path" in told and "docs" not in told
     monkeypatch.chdir(tmp_path)
     assert ablation.main([*places, "--preset", "carla_camvid"]) == 2
-    assert "existing file, or put it there (docs/scenarios.md says" in one_line(capsys)
+    assert "existing file, or put this file there (docs/scenarios.md says" in one_line(capsys)
 
 
 def hours(told: str) -> str:
@@ -170,14 +170,16 @@ def test_a_setting_that_says_nothing_of_a_checkpoint_is_refused(
     path = str(tmp_path / "own.pth")
     own = ["network=deeplabv2_resnet101", "checkpoint_family=mmseg", "aspp_branches=two"]
     assert main(["checkpoint", path, *own, "alpha=3"]) == 2
-    assert "alpha has no effect without --preset: leave it out" in one_line(capsys)
+    assert "alpha has no effect without --preset: leave it out, or give a preset" in one_line(
+        capsys
+    )
     assert main(["checkpoint", path, "network_width=2"]) == 2
     assert "network_width has no effect without --preset" in one_line(capsys)
     assert main(["checkpoint", path, "network=espnetv2"]) == 2
-    assert "network=espnetv2: it names FILE.py:FUNCTION; leave it out" in one_line(capsys)
+    assert "network=espnetv2: give FILE.py:FUNCTION for your own network" in one_line(capsys)
     for more in ([], ["--preset", "demo"]):
         assert main(["checkpoint", path, *more, "source_checkpoint=a.pth"]) == 2
-        assert f"source_checkpoint is {path}, as FILE says" in one_line(capsys)
+        assert f"the checkpoint is FILE ({path}): leave source_checkpoint out" in one_line(capsys)
 
 
 def test_a_source_model_is_named_after_a_draw_where_there_is_one(tmp_path: Path) -> None:

@@ -181,7 +181,8 @@ class DatasetSplit:
         if not of_images or {*of_images} & {*of_labels} or len([*of_images, *of_labels]) == 1:
             return ""
         told = [self._belongs(images), self._belongs(labels)]
-        return f"; each archive seems to be unpacked on its own: {' and '.join(filter(None, told))}"
+        moves = " and ".join(filter(None, told))
+        return f"; each archive seems to lie in a folder of its own: {moves}"
 
     def _belongs(self, inside: str) -> str:
         """Where to move what lies so far below the folders of the archives; empty for none."""
