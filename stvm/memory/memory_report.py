@@ -18,6 +18,7 @@ from stvm.settings import PEERS, Settings, most_parts, needs_two_images
 
 MOST_ESTIMATED = 3
 """Largest number of objectives beside STvM whose memory is estimated to find the largest."""
+_ORACLE = "oracle"
 REFERENCE = 11 * 1024 * MIB
 """Memory of the paper's GPU, an RTX 2080 Ti with 11 GB."""
 
@@ -41,21 +42,22 @@ def gpu_memory() -> int | None:
 def largest(trials: Iterable[Settings]) -> Settings:
     """The trial that is expected to need most memory.
 
-    Of the trials of one procedure, the settings tell which one that is. Between procedures the
-    estimates decide; of the objectives beside STvM only those with most networks are estimated.
+    Of the trials of one procedure, the settings tell which one that is; STvM, AdaBN and the source
+    model count as one. Between procedures the estimates decide; of the objectives beside STvM and
+    the oracle only those with most networks are estimated.
 
     Raises:
         StvmError: There is no trial.
     """
     heaviest: dict[str, Settings] = {}
     for settings in trials:
-        name = settings.method.procedure if settings.method.procedure in PEERS else ""
+        name = settings.method.procedure
+        name = name if name in (_ORACLE, *PEERS) else ""
         heaviest[name] = max(heaviest.get(name, settings), settings, key=_weight)
     if not heaviest:
         raise StvmError("no trial: nothing to estimate")
-    stvm = [heaviest.pop("")] if "" in heaviest else []
-    beside = sorted(heaviest.values(), key=_weight_beside, reverse=True)[:MOST_ESTIMATED]
-    found = stvm + beside
+    found = [heaviest.pop(name) for name in ("", _ORACLE) if name in heaviest]
+    found += sorted(heaviest.values(), key=_weight_beside, reverse=True)[:MOST_ESTIMATED]
     return found[0] if len(found) == 1 else max(found, key=_peak)
 
 
@@ -63,7 +65,9 @@ def _weight(settings: Settings) -> tuple[float, ...]:
     method = settings.method
     metric = method.mgs or method.mocm or method.metric_alongside
     parts = (metric, method.mocm, method.buffer_size, method.n_f)
-    return (method.adapts, _pixels(settings), *parts, method.mt, method.start_bn > 0)
+    # AdaBN changes a copy of the source model.
+    copies = (method.mt, method.start_bn > 0 or method.procedure == "adabn")
+    return (method.adapts, _pixels(settings), *parts, *copies)
 
 
 def _weight_beside(settings: Settings) -> tuple[int, int]:
@@ -71,9 +75,11 @@ def _weight_beside(settings: Settings) -> tuple[int, int]:
 
 
 def _pixels(settings: Settings) -> int:
-    """Pixels of a pass with gradients."""
-    training = settings.training
+    """Pixels of a pass with gradients; the oracle's is that of a training with labels."""
+    training, source = settings.training, settings.source
     batch = training.batch // training.accumulate
+    if settings.method.procedure == _ORACLE:
+        batch = source.source_batch // source.source_accumulate
     return batch * training.crop_height * training.crop_width
 
 

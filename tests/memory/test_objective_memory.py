@@ -253,7 +253,7 @@ def test_rounds_of_another_kind_count_too(monkeypatch: pytest.MonkeyPatch) -> No
 def test_the_largest_trial_is_found_by_estimates_of_several_procedures(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    peaks = {"adapt": 5, "hcl": 7, "cotta": 9, "urma": 6, "ldbe": 8, "minent": 99}
+    peaks = {"adapt": 5, "oracle": 2, "hcl": 7, "cotta": 9, "urma": 6, "ldbe": 8, "minent": 99}
     estimated = []
 
     def phases(settings: Settings) -> list[estimate.Phase]:
@@ -262,9 +262,19 @@ def test_the_largest_trial_is_found_by_estimates_of_several_procedures(
 
     monkeypatch.setattr(memory_report, "phases", phases)
     stvm = tiny(mocm=False), tiny()
-    trials = [*stvm, *(settings_of(name) for name in peaks if name != "adapt")]
+    off = dict.fromkeys(("st", "aug", "mt", "mgs", "mocm"), False)
+    few, many = (settings_of("oracle", **off, source_batch=n, source_accumulate=2) for n in (4, 8))
+    objectives = [settings_of(name) for name in peaks if name not in ("adapt", "oracle")]
+    trials = [*stvm, few, many, *objectives]
     assert memory_report.largest(trials).method.procedure == "cotta"
-    assert sorted(estimated) == ["adapt", "cotta", "hcl", "urma"], "those with most networks"
+    estimated.sort()
+    assert estimated == ["adapt", "cotta", "hcl", "oracle", "urma"], "those with most networks"
+    alone = settings_of("oracle", **off, source_batch=8, source_accumulate=4)
+    assert memory_report.largest([alone, few, many, few]) is many, "by the batch with labels"
+    plain, adabn = tiny(**off), settings_of("adabn", **off)
+    peaks["oracle"], peaks["adabn"] = 6, 3
+    assert memory_report.largest([plain, adabn]) is adabn, "a copy of the source model"
+    assert memory_report.largest([plain, adabn, *stvm, few, many]) is many
     peaks["adapt"] = 20
     assert memory_report.largest(trials) is trials[1]
     wide = settings_of("minent", crop_height=64)
