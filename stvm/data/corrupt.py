@@ -36,6 +36,7 @@ from PIL import Image
 from stvm.data.corruptions import KINDS, LIBRARY, Corruption, load_library
 from stvm.data.folder import image_paths, label_paths
 from stvm.data.image_files import read_rgb
+from stvm.data.path_hints import in_other_capitals
 from stvm.errors import USER_ERRORS, StvmError, told_of
 from stvm.files import refuse_within
 from stvm.option_parser import OneLineParser
@@ -90,6 +91,9 @@ def make_task(source: Path, destination: Path, corruption: Corruption, val_share
     refuse_within(destination, "destination", [source])
     if destination.exists() and (not destination.is_dir() or any(destination.iterdir())):
         raise StvmError(f"{destination}: is not an empty folder; name a new folder")
+    for split in ("val", "test"):
+        if named := in_other_capitals(source / split):
+            raise StvmError(f"{source / split}: no such folder{named}")
     load_library()
     train = image_paths(source, "train")
     label_paths(train)

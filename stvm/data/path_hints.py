@@ -2,7 +2,7 @@
 
 import os
 import unicodedata
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from stvm.errors import StvmError, nearest
@@ -59,13 +59,43 @@ def why_no_folder(path: Path) -> str:
     if path.is_symlink() and not path.exists():
         return f"; it is a link to {os.readlink(path)}, which is not there: link it again"
     if path.exists():
-        unpack = ": unpack it and name its folder" if path.name.lower().endswith(ARCHIVES) else ""
-        return f"; it is a file{unpack}"
+        return f"; it is a file{_unpack(path) if path.name.lower().endswith(ARCHIVES) else ''}"
     beside = sorted(os.listdir(path.parent)) if path.parent.is_dir() else []
     for name in beside:
         if name.lower() in (f"{path.name}{ending}".lower() for ending in ARCHIVES):
             return f"; {path.with_name(name)} is there: unpack it"
     return not_written_out(path)
+
+
+def _unpack(archive: Path) -> str:
+    others = [name for name in _archives(archive.parent) if name != archive.name]
+    if not others:
+        return ": unpack it and name its folder"
+    return (
+        f": unpack it, and those beside it that belong to the same data set ({_first(others)}), "
+        "into one folder and name that folder"
+    )
+
+
+def still_packed(root: Path) -> str:
+    """Advice on a folder that holds archives and no folder; empty for other folders."""
+    archives = _archives(root)
+    if not archives or _folders(root):
+        return ""
+    return f"; nothing is unpacked in {root}: unpack {_first(archives)} there"
+
+
+def in_other_capitals(path: Path) -> str:
+    """Advice on a missing folder that is there with other capitals in its name, else empty.
+
+    Args:
+        path: Path whose last part is a name that a layout asks for.
+    """
+    beside = _folders(path.parent) if not path.exists() else []
+    for folder in beside:
+        if folder.name.lower() == path.name.lower():
+            return f"; {folder} is there: rename it to {path.name}"
+    return ""
 
 
 def not_written_out(path: Path) -> str:
@@ -96,6 +126,19 @@ def did_you_mean(root: Path, fits: Callable[[Path], bool], *, similar: bool = Fa
 def folders_with(root: Path, inside: str) -> list[Path]:
     """Folders of a folder that hold a folder of this path, sorted by name."""
     return [folder for folder in _folders(root) if (folder / inside).is_dir()]
+
+
+def _first(names: Sequence[str]) -> str:
+    """The first two names, and the number of the others."""
+    more = f" and {len(names) - 2} more" if len(names) > 2 else ""
+    return f"{', '.join(names[:2])}{more}"
+
+
+def _archives(folder: Path) -> list[str]:
+    try:
+        return sorted(name for name in os.listdir(folder) if name.lower().endswith(ARCHIVES))
+    except OSError:
+        return []
 
 
 def _folders(folder: Path) -> list[Path]:

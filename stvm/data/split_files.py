@@ -10,6 +10,7 @@ from stvm.data.folder import image_paths, label_paths
 from stvm.data.images import evenly_spaced
 from stvm.data.inspection import Files
 from stvm.data.listed_images import left_out
+from stvm.data.path_hints import in_other_capitals
 from stvm.data.published import published_images
 from stvm.data.published.array_cache import DecodedArray, Kind
 from stvm.data.published.dataset_layouts import Split
@@ -60,13 +61,16 @@ class Reads:
 
 
 def odd_files(reads: Reads) -> list[str]:
-    """A warning if a user's folder holds pictures that are not read."""
+    """Warnings of pictures in a user's folder, or of its split val, that are not read."""
     data = reads.data
     if data.dataset != "folder":
         return []
-    root = data.source_root if reads.domain == "source" else data.target_root
-    told = left_out(Path(root) / reads.split / "images")
-    return [f"warning: {told}"] if told else []
+    root = Path(data.source_root if reads.domain == "source" else data.target_root)
+    told = [left_out(root / reads.split / "images")]
+    # Held-out source images need not be there.
+    if reads.domain == "source" and (named := in_other_capitals(root / "val")):
+        told.append(f"{root / 'val'}: no such folder{named}")
+    return [f"warning: {line}" for line in told if line]
 
 
 def _own(root: Path, split: Split, what: str, classes: ClassList | None) -> list[Files]:

@@ -121,6 +121,9 @@ def test_a_folder_with_files_is_not_written_into(
     assert main([str(labelled), str(labelled / "foggy")]) == 1
     assert f"lies in {labelled}, whose images are read" in capsys.readouterr().err
     assert not (labelled / "foggy").exists()
+    (labelled / "test").rename(labelled / "Test")
+    assert main([str(labelled), str(labelled.with_name("new"))]) == 1
+    assert f"{labelled}/Test is there: rename it to test\n" in capsys.readouterr().err
 
 
 def test_what_the_system_keeps_from_a_user_is_told(

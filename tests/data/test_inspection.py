@@ -185,7 +185,11 @@ def test_turned_images_and_pictures_left_out_are_told(root: Path) -> None:
     with Image.open(folder / "a.png") as image:
         image.save(folder / "a.png", exif=exif)
         image.save(folder / "d.webp")
-    odd, turned = check_inputs([trial(root), trial(root, seed=1)])
+    val = root / "sim/val"
+    val.rename(root / "sim/Val")
+    held_out, odd, turned = check_inputs([trial(root), trial(root, seed=1)])
+    named = f"{root / 'sim/Val'} is there: rename it to val"
+    assert held_out == f"warning: {val}: no such folder; {named}"
     assert odd.startswith(f"warning: {folder}: 1 picture is left out (d.webp), since")
     assert turned.startswith(f"{folder} (target test): 1 of 3 images are turned by their EXIF")
 

@@ -1,5 +1,6 @@
 """Names that are nearly right, and folders at another level: what is there is said."""
 
+import re
 import shutil
 from pathlib import Path
 
@@ -72,6 +73,44 @@ def test_a_root_at_another_level_is_told(root: Path, level: str) -> None:
     data.rename(root / "data")
     with pytest.raises(StvmError, match=f"; did you mean {root / 'data'}\\?$"):
         FolderImages(root / level, "train", HEIGHT, WIDTH)
+
+
+def test_a_folder_in_other_capitals_is_told(root: Path) -> None:
+    for there, wanted in (("train/IMAGES", "train/images"), ("Train", "train")):
+        (root / wanted).rename(root / there)
+        told = f"; {root / there} is there: rename it to {Path(wanted).name}; the layout must be"
+        with pytest.raises(StvmError, match=re.escape(told)):
+            FolderImages(root, "train", HEIGHT, WIDTH)
+        (root / there).rename(root / wanted)
+    (root / "leftimg8bit").mkdir()
+    told = f"; {root}/leftimg8bit is there: rename it to leftImg8bit; Cityscapes is expected"
+    with pytest.raises(StvmError, match=re.escape(told)):
+        DatasetSplit(CITYSCAPES, root, "train").images()
+
+
+def test_archives_that_are_still_packed_are_told(tmp_path: Path) -> None:
+    """A root that is one archive of several, or a folder that holds nothing else."""
+    names = ["01_images.zip", "01_labels.ZIP", "02_images.zip", "02_labels.zip"]
+    for name in (*names, "read_mapping.m"):
+        (tmp_path / name).write_bytes(b"x")
+    for root, told in (
+        (
+            tmp_path / names[0],
+            "it is a file: unpack it, and those beside it that belong to the same data set "
+            f"({names[1]}, {names[2]} and 1 more), into one folder and name that folder; ",
+        ),
+        (
+            tmp_path,
+            f"; nothing is unpacked in {tmp_path}: unpack {names[0]}, {names[1]} and 2 more there",
+        ),
+    ):
+        with pytest.raises(StvmError, match=re.escape(told)):
+            DatasetSplit(GTA5, root, "train").images()
+        with pytest.raises(StvmError, match=re.escape(told)):
+            FolderImages(root, "train", HEIGHT, WIDTH)
+    (tmp_path / "unpacked").mkdir()
+    with pytest.raises(StvmError, match=r"NAME\.\{png,jpg,jpeg\}$"):
+        FolderImages(tmp_path, "train", HEIGHT, WIDTH)
 
 
 def test_beside_a_missing_root_only_a_similar_name_is_proposed(root: Path) -> None:

@@ -9,7 +9,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stvm.data.image_names import ending_of
-from stvm.data.path_hints import did_you_mean, folders_with, near, why_no_folder
+from stvm.data.path_hints import (
+    did_you_mean,
+    folders_with,
+    in_other_capitals,
+    near,
+    still_packed,
+    why_no_folder,
+)
 from stvm.data.published.dataset_layouts import DatasetLayout, Split
 from stvm.errors import StvmError
 
@@ -168,10 +175,12 @@ class DatasetSplit:
                     self.root, lambda place: (place / inside).is_dir()
                 )
                 absent = "" if part.exists() else f"no such folder{_beside(part)}"
-                what = f"{absent}{why_no_folder(part)}".removeprefix("; ")
+                hint = why_no_folder(part) or ("" if part == self.root else in_other_capitals(part))
+                what = f"{absent}{hint}".removeprefix("; ")
                 raise StvmError(
                     f"{part}: {what}; "
-                    f"{self.layout.title} is expected as {self.layout.expected}{other}"
+                    f"{self.layout.title} is expected as {self.layout.expected}"
+                    f"{other or ('' if hint else still_packed(self.root))}"
                 )
 
     def _unpacked_apart(self) -> str:
