@@ -5,10 +5,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from stvm.records.manifest import Manifest, Trial, check_results, manifest_files, read_manifest
+from stvm.records.manifest import Manifest, Trial, manifest_files, read_manifest
 from stvm.records.passed_over import going_on
 from stvm.records.record import Outcome, Record, RecordReader, outcome
 from stvm.records.results import Results
+from stvm.records.results_folder import check_results
 from stvm.statistics import sort_key
 
 Points = Sequence[Mapping[str, Any]]

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING
 from studies.commands.adaptation_folder import AdaptationFolder
 from stvm.errors import StvmError
 from stvm.networks import find_network as facts_of
-from stvm.records.manifest import check_results, manifest_files
+from stvm.records.manifest import manifest_files
 from stvm.records.record import Record
 from stvm.records.results import Results
+from stvm.records.results_folder import check_results
 from stvm.settings import Settings
 
 if TYPE_CHECKING:

@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from stvm.errors import StvmError
-from stvm.files import read_json, refuse_file
+from stvm.files import read_json
 from stvm.records.checked_values import field_of, is_hash
+from stvm.records.results_folder import FIRST, check_results
 from stvm.records.trial_label import label_parts
 
 _FILE = re.compile(r"\w+-\w+")
@@ -185,7 +186,6 @@ def _manifest(data: Mapping[str, Any], path: Path, rows: tuple[str, ...] | None)
     )
 
 
-FIRST = "run a study first, as `python studies/ablation.py` or `python studies/scenarios.py`"
 _COMMANDS = {"search": "optuna_search", "objective_rates": "objectives"}
 
 
@@ -203,21 +203,6 @@ def kind_and_base(name: str) -> tuple[str, str]:
 def manifest_files(results: Path) -> list[Path]:
     """Files of all manifests, sorted; a file of another name, such as a copy, is none of them."""
     return sorted(p for p in results.glob("studies/*.json") if _FILE.fullmatch(p.stem))
-
-
-def check_results(results: Path, first: str = FIRST) -> None:
-    """Refuse results that are not there.
-
-    Args:
-        results: folder of the records.
-        first: step that makes a results folder, told where there is none.
-
-    Raises:
-        StvmError: no results folder, or a file.
-    """
-    refuse_file(results, "--results")
-    if not results.is_dir():
-        raise StvmError(f"no results folder {results}: {first}, or name another --results")
 
 
 def find_manifests(results: Path) -> dict[str, dict[str, Path]]:

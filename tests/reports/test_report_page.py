@@ -17,6 +17,7 @@ from scipy import stats
 
 from benchmarks.study_results import change, fail, make_results, make_study
 from reports.make_report import main
+from reports.make_tables import main as make_tables
 from reports.page.build_page import build_page, write_page
 from reports.page.svg import panel, to_svg
 from reports.page.training_curves import band, effective_classes
@@ -195,6 +196,35 @@ def test_what_has_not_run_says_how_to_run_it(page: str, tmp_path: Path) -> None:
     empty = build_page(tmp_path / "empty")
     assert empty.count("Not run yet: <code>python studies/") == 9
     assert "0 trials done, 0 failed, 0 not run yet" in empty
+
+
+def test_a_folder_that_holds_no_results_is_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    results, notes = tmp_path / "here/results", tmp_path / "notes"
+    make_study(results, "variance", seeds=[0])
+    notes.mkdir()
+    (notes / "mine.txt").write_text("mine")
+    (results / "tables").mkdir()
+    (results / "tables/table6.md").write_text("x")
+    for place, told in (
+        (results / "records", f"did you mean {results}?"),
+        (results / "tables", f"did you mean {results}?"),
+        (tmp_path / "here", f"did you mean {results}?"),
+        (notes, "run a study first, as `python studies/ablation.py` or `python studies/scenarios."),
+    ):
+        before = sorted(place.iterdir())
+        for command in (main, make_tables):
+            assert command(["--results", str(place)]) == 2
+            said = capsys.readouterr().err
+            assert f": {place} is no results folder, as it holds no records: {told}" in said
+            assert said.count("\n") == 1 and sorted(place.iterdir()) == before
+    monkeypatch.chdir(results / "studies")
+    assert main(["--results", "."]) == 2
+    assert capsys.readouterr().err.endswith(": did you mean ..?\n")
+    (results / "fog").mkdir()
+    assert main(["--results", str(results / "fog")]) == 0, "of a study to come"
+    assert main(["--results", str(results / "fog")]) == 0
 
 
 @pytest.mark.slow
