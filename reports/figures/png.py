@@ -23,7 +23,7 @@ def refuse_other_figure(path: Path) -> None:
     """
     if path.suffix.lower() not in ("", ".png"):
         raise StvmError(f"{path}: figures are PNG files; name it {path.with_suffix('.png')}")
-    refuse_other_file(path, "figure", _SIGNS)
+    refuse_other_file(path, "figure", lambda head: any(sign in head for sign in _SIGNS))
 
 
 def save(figure: Figure, path: Path) -> None:

@@ -150,7 +150,8 @@ def refuse_other_page(out: Path) -> None:
     Raises:
         StvmError: it is none, or cannot be read.
     """
-    refuse_other_file(out, "report", [f"<title>{TITLE}</title>".encode()])
+    sign = f"<title>{TITLE}</title>".encode()
+    refuse_other_file(out, "report", lambda head: sign in head[:4096])
 
 
 def write_page(page: str, out: Path) -> None:

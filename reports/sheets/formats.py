@@ -7,7 +7,8 @@ from pathlib import Path
 
 from tabulate import tabulate
 
-from reports.sheets.latex import TEX_SIGN, to_latex
+from reports.sheets.earlier_tables import is_earlier_table
+from reports.sheets.latex import to_latex
 from reports.sheets.sheet import Cell, Column, Sheet, column_title
 from stvm.files import refuse_file, refuse_other_file, write_whole
 
@@ -79,8 +80,7 @@ def write_files(files: Mapping[str, str], out: Path) -> None:
         StvmError: `out` cannot be written, or another file of such a name is there.
     """
     refuse_file(out, "--out")
-    for path in (out / name for name in files):
-        # A table's .md and .csv have no sign of their own: they are known by its .tex.
-        refuse_other_file(path, "table", [TEX_SIGN.encode()], path.with_suffix(".tex"))
+    for name, text in files.items():
+        refuse_other_file(out / name, "table", is_earlier_table(out / name, text))
     for name, text in files.items():
         write_whole(out / name, text.encode())

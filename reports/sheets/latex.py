@@ -34,8 +34,6 @@ _LATEX = str.maketrans(
     }
 )
 _SIGNED = re.compile(r"[+-][\d.]+|\[[+\d., -]+\]")
-TEX_SIGN = r"% needs \usepackage{"
-"""Beginning of each table, by which an earlier one is known."""
 _LONGEST = 40
 """Most rows on a page; more become a `longtable`."""
 _UPRIGHT = (
@@ -179,6 +177,7 @@ def to_latex(sheet: Sheet) -> str:
             r"\end{minipage}",
             rf"\end{{{table}}}",
         ]
+    # By its beginning an earlier table is known.
     needs = "% needs " + " ".join(rf"\usepackage{{{name}}}" for name in PACKAGES)
     return "\n".join([needs, *lines]) + "\n"
 

@@ -1,35 +1,33 @@
 """Files of an earlier run, which a later one may replace, told from files of others."""
 
-from collections.abc import Iterable
+from collections.abc import Callable
 from pathlib import Path
 
 from stvm.errors import StvmError
 
-_HEAD_BYTES = 4096
+_HEAD_BYTES = 65536
 """Number of bytes at a file's beginning that are looked at."""
 
 
-def refuse_other_file(
-    path: Path, kind: str, signs: Iterable[bytes], known_by: Path | None = None
-) -> None:
+def refuse_other_file(path: Path, kind: str, is_ours: Callable[[bytes], bool]) -> None:
     """Refuse to replace a file that this project did not write; an empty file may be replaced.
 
     Args:
         path: file to write; it need not be there.
         kind: noun for what is written, for the message.
-        signs: byte strings; one of them stands near the beginning of each earlier file.
-        known_by: file beside it that has the sign in its place.
+        is_ours: function that tells from the beginning of a file whether it is such an earlier
+            file.
 
     Raises:
-        StvmError: the file is there and has no such sign, or cannot be read.
+        StvmError: the file is there and is none, or cannot be read.
     """
     try:
         if not (path.is_file() and path.stat().st_size):
             return
-        head = _head(known_by or path)
+        head = _head(path)
     except OSError as error:
         raise StvmError(f"cannot write {path}: {error.strerror}; name another place") from None
-    if not any(sign in head for sign in signs):
+    if not is_ours(head):
         raise other_file(path, kind)
 
 
@@ -47,7 +45,5 @@ def other_file(path: Path, kind: str) -> StvmError:
 
 
 def _head(path: Path) -> bytes:
-    if not path.is_file():
-        return b""
     with open(path, "rb") as file:
         return file.read(_HEAD_BYTES)

@@ -231,6 +231,39 @@ def test_only_own_earlier_files_are_replaced(tmp_path, capsys):
     assert content(tables_of) == {picture: b"mine"}, "before a table is written"
 
 
+def test_each_file_of_a_table_is_judged_for_itself(tmp_path):
+    """A user's file stays beside ours of the same table; those of earlier versions are replaced."""
+    made = sheet(text="study abcdefabcdef")
+    ours = files_of(made) | {"tables.tex": to_document([made])}
+    write_files(ours, tmp_path)
+    aligned = "| a | b |\n|:--|--:|\n"
+    for name, text in (
+        ("t.md", "# study abcdefabcdef\n\nMy notes on study abcdefabcdef.\n"),
+        ("t.md", f"# Mine\n\nstudy abcdefabcdef\n\n{aligned.replace(':', '-')}"),
+        ("t.md", f"# Mine\n\nno study\n\n{aligned}"),
+        ("t.csv", "name,iou\na,1\n"),
+        ("t.csv", "name;m_low;m_high\na;1;2\n"),
+        ("t.tex", f"\\section{{Mine}}\n{ours['t.tex']}"),
+        ("tables.tex", ours["tables.tex"].replace("% needs", "Mine % needs", 1)),
+    ):
+        (tmp_path / name).write_text(text)
+        before = content(tmp_path)
+        with pytest.raises(StvmError, match=f"^{tmp_path / name} exists and is no table of this"):
+            write_files(ours, tmp_path)
+        assert content(tmp_path) == before
+        (tmp_path / name).write_text(ours[name])
+    for name, text in (
+        ("t.md", f"# Older title\n\nablation (study 0123456789ab)\n\nRule: x\n\n{aligned}"),
+        ("t.csv", "name,m_low\na,1\n"),
+        ("t.csv", "name,m_low,m_high,later\na,1,2,3\n"),
+        ("t.tex", "% needs \\usepackage{booktabs}\n\\begin{table}\n"),
+        ("tables.tex", ours["tables.tex"].replace("\\usepackage{textcomp}\n", "")),
+    ):
+        (tmp_path / name).write_text(text)
+        write_files(ours, tmp_path)
+        assert (tmp_path / name).read_text() == ours[name]
+
+
 def test_files_are_whole_where_a_write_is_stopped(tmp_path, monkeypatch):
     page, tables = f"<title>{TITLE}</title>", files_of(sheet())
     write_page(page, tmp_path / "own.html")
@@ -245,7 +278,7 @@ def test_files_are_whole_where_a_write_is_stopped(tmp_path, monkeypatch):
     for write in (
         lambda: write_page(f"{page} newer", tmp_path / "own.html"),
         lambda: write_page(page, tmp_path / "new.html"),
-        lambda: write_files(tables | {"t.md": "newer"}, tmp_path),
+        lambda: write_files(tables | {"t.md": f"{tables['t.md']}newer"}, tmp_path),
         lambda: save(Figure((2, 2)), tmp_path / "own.png"),
     ):
         with pytest.raises(KeyboardInterrupt):
