@@ -1,6 +1,7 @@
 """Figures as PNG files; the same figure gives the same bytes."""
 
 import io
+import re
 import struct
 from pathlib import Path
 
@@ -11,8 +12,17 @@ from stvm.files import refuse_other_file, write_whole
 
 MOST_BYTES = 400_000
 _DPIS = (160, 130, 110, 90, 70, 50)
-_SIGNS = [b"pHYs" + struct.pack(">II", *2 * [int(dpi / 0.0254 + 0.5)]) for dpi in _DPIS]
-"""Resolutions, in dots per metre, as a PNG holds them. Pictures of others rarely have one."""
+SOFTWARE = "stvm"
+"""Program that a figure names in its metadata; without a version, which would change the bytes."""
+_MARK = b"tEXtSoftware\0" + SOFTWARE.encode()
+_METRES = b"|".join(re.escape(struct.pack(">II", *2 * [int(dpi / 0.0254 + 0.5)])) for dpi in _DPIS)
+_UNMARKED = re.compile(
+    rb"\x89PNG\r\n\x1a\n\0\0\0\x0dIHDR.{8}\x08\x06\0\0\0.{4}"
+    rb"\0\0\0\x09pHYs(?:" + _METRES + rb")\x01.{8}IDAT",
+    re.DOTALL,
+)
+"""Beginning of a figure of earlier versions: RGBA, a resolution of `_DPIS` and no other metadata.
+Pictures of other programs name the program or have another resolution, if any."""
 
 
 def refuse_other_figure(path: Path) -> None:
@@ -23,7 +33,11 @@ def refuse_other_figure(path: Path) -> None:
     """
     if path.suffix.lower() not in ("", ".png"):
         raise StvmError(f"{path}: figures are PNG files; name it {path.with_suffix('.png')}")
-    refuse_other_file(path, "figure", lambda head: any(sign in head for sign in _SIGNS))
+    refuse_other_file(path, "figure", _is_ours)
+
+
+def _is_ours(head: bytes) -> bool:
+    return _MARK in head[:4096] or bool(_UNMARKED.match(head))
 
 
 def save(figure: Figure, path: Path) -> None:
@@ -34,7 +48,7 @@ def save(figure: Figure, path: Path) -> None:
     """
     for dpi in _DPIS:
         picture = io.BytesIO()
-        figure.savefig(picture, format="png", dpi=dpi, metadata={"Software": None})
+        figure.savefig(picture, format="png", dpi=dpi, metadata={"Software": SOFTWARE})
         if picture.tell() < MOST_BYTES:
             break
     refuse_other_figure(path)

@@ -176,15 +176,18 @@ def test_only_own_earlier_files_are_replaced(tmp_path, capsys):
         write_page(page, tmp_path / "own.html")
         write_files(tables, tmp_path)
         save(Figure((1, 1)), tmp_path / "own.png")
+    with Image.open(tmp_path / "own.png") as own:
+        assert own.info["Software"] == "stvm"
     for dpi in (160, 130, 110, 90, 70, 50):
-        Figure((1, 1)).savefig(tmp_path / "large.png", dpi=dpi)
+        Figure((1, 1)).savefig(tmp_path / "large.png", dpi=dpi, metadata={"Software": None})
         save(Figure((1, 1)), tmp_path / "large.png")
     assert (tmp_path / "t.md").read_text() == tables["t.md"]
     (tmp_path / "empty").touch()
     write_page(page, tmp_path / "empty")
     theirs = tmp_path / "theirs"
     theirs.mkdir()
-    Image.new("RGB", (4, 4)).save(theirs / "photo.png", dpi=(300, 300))
+    Image.new("RGB", (4, 4)).save(theirs / "photo.png", dpi=(160, 160))
+    Figure((1, 1)).savefig(theirs / "plot.png", dpi=160)
     (theirs / "notes.html").write_text("<!DOCTYPE html>\n<title>Notes</title>")
     for name in ("t.md", "t.csv", "tables.tex"):
         (theirs / name).write_text("mine")
@@ -192,6 +195,7 @@ def test_only_own_earlier_files_are_replaced(tmp_path, capsys):
     for write, place, named in (
         (lambda path: write_page(page, path), theirs / "notes.html", "notes.html"),
         (lambda path: save(Figure((1, 1)), path), theirs / "photo.png", "photo.png"),
+        (lambda path: save(Figure((1, 1)), path), theirs / "plot.png", "plot.png"),
         (
             lambda path: write_files({"tables.tex": tables["tables.tex"]}, path),
             theirs,
