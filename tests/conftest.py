@@ -1,5 +1,6 @@
 """Trials that several test files look at; they are run once."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -45,6 +46,18 @@ def with_source(cache: Path) -> Path:
     settings = find_preset("demo").settings(**TINY)
     ensure_source(settings, cache, torch.device("cpu"))
     return cache
+
+
+@pytest.fixture
+def tune_here(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """The studies of this test run in this process, and no Ray is started."""
+    # Ray takes seconds to import, which only some tests need.
+    from tests.helpers.tune_here import replace_ray
+
+    threads = torch.get_num_threads()
+    replace_ray(monkeypatch)
+    yield
+    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="session")

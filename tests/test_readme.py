@@ -210,7 +210,7 @@ def run_here(words: list[str], monkeypatch: pytest.MonkeyPatch) -> int:
 
 def starts_fast(words: list[str]) -> bool:
     """Whether a command starts fast (no Ray, torch or plots), so that a new process may run it."""
-    with_torch = ("replay", "checkpoint", "memory", "export-model", "adapt")
+    with_torch = ("replay", "checkpoint", "memory", "export-model", "adapt", "predict")
     return "--list" in words or (words[0] == "-m" and words[2] not in with_torch)
 
 
@@ -221,10 +221,12 @@ def starts_fast(words: list[str]) -> bool:
 def test_every_python_command_of_the_pages_runs(
     pages: str,
     tmp_path: Path,
-    one_ray: None,
+    request: pytest.FixtureRequest,
     monkeypatch: pytest.MonkeyPatch,
     capfd: pytest.CaptureFixture[str],
 ) -> None:
+    # Ray itself runs a study in `test_commands.py`, and a search in `test_search_command.py`.
+    request.getfixturevalue("tune_here" if pages == "README" else "one_ray")
     monkeypatch.chdir(tmp_path)
     bring(tmp_path)
     environment = os.environ | {"PYTHONPATH": str(ROOT)}

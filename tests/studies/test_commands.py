@@ -1,9 +1,8 @@
 """`python -m studies`: the command, its list of settings, and failed trials that run again."""
 
 import json
+import os
 import re
-import subprocess
-import sys
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -301,8 +300,10 @@ def test_without_failed_trials_nothing_is_run(
 
 @pytest.mark.slow
 def test_failed_trials_are_run_again_and_their_records_set_aside(
-    tmp_path: Path, with_source: Path
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
+    """By Ray on one core: a worker for the source model, then one for both trials."""
+    monkeypatch.setattr(os, "sched_getaffinity", lambda process: {0})
     root = tmp_path / "results"
     small = dict(item.split("=") for item in ASSIGNMENTS)
     study = build_study("demo", small, [0], None)
@@ -316,15 +317,11 @@ def test_failed_trials_are_run_again_and_their_records_set_aside(
     for record in records:
         put(root, record)
     before = content(root / "studies")
-    places = ["--results", str(root), "--cache", str(with_source)]
-    ran = subprocess.run(
-        [sys.executable, "-m", "studies", "retry-failed", *places],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-    )
-    assert ran.returncode == 1 and "1 of 2 done now" in ran.stdout, ran.stderr
-    assert "failed: STvM realisation 0 seed 0: loss is" in ran.stderr
+    places = ["--results", str(root), "--cache", str(tmp_path / "cache")]
+    code, told = main(["retry-failed", *places]), capfd.readouterr()
+    assert code == 1 and "1 of 2 done now" in told.out, told.err
+    assert "1 source model, 1 at a time" in told.out and "2 trials, 1 at a time" in told.out
+    assert "failed: STvM realisation 0 seed 0: loss is" in told.err
     assert content(root / "studies") == before
     now = Results(root).read(mended.hash)
     assert now and now.is_done and now.variant == mended.label

@@ -278,9 +278,16 @@ def test_a_list_runs_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str])
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("ray", [False, pytest.param(True, marks=pytest.mark.long)])
 def test_both_stages_run_and_a_second_time_nothing_does(
-    tmp_path: Path, with_source: Path, capfd: pytest.CaptureFixture[str]
+    ray: bool,
+    tmp_path: Path,
+    with_source: Path,
+    request: pytest.FixtureRequest,
+    capfd: pytest.CaptureFixture[str],
 ) -> None:
+    if not ray:
+        request.getfixturevalue("tune_here")
     results = tmp_path / "results"
     words = ["--results", str(results), "--cache", str(with_source), "--rows", "MinEnt"]
     words += [f"--without={row}" for row in ablation.BASELINES if row != "Source"]

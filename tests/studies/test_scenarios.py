@@ -157,7 +157,10 @@ EVERY_TABLE = {
     ids=["table 1", "all"],
 )
 def test_every_scenario_runs_to_its_table(
-    tables: dict[int, tuple[str, int]], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tables: dict[int, tuple[str, int]],
+    tmp_path: Path,
+    tune_here: None,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     cityscapes = make_cityscapes(tmp_path / "cityscapes", val=2)
     for city in ("rome", "rio"):
@@ -208,6 +211,7 @@ def test_a_checkpoint_of_19_classes_runs_to_the_tables_of_fewer(
     classes: tuple[str, ...],
     left_over: str,
     tmp_path: Path,
+    tune_here: None,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     cityscapes = make_cityscapes(tmp_path / "cityscapes", val=6)

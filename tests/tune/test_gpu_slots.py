@@ -31,9 +31,10 @@ GPUS = 2
 def address() -> Iterator[str]:
     from ray.cluster_utils import Cluster
 
-    # The usual layout: the head has cores only, and more of them than a GPU's share.
+    # The usual layout: the head has cores only, and more of them than a GPU's share. No more than
+    # these: Ray starts a process for each at once.
     nodes = Cluster(
-        initialize_head=True, head_node_args={"num_cpus": 6, "include_dashboard": False}
+        initialize_head=True, head_node_args={"num_cpus": 3, "include_dashboard": False}
     )
     try:
         nodes.add_node(num_cpus=4, num_gpus=GPUS)
@@ -87,7 +88,7 @@ def at_a_time(seen: list[dict[str, Any]]) -> int:
 def test_a_gpu_a_trial_means_one_trial_a_gpu_and_one_device_in_sight(
     address: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    slots, seen = seen_by(4, 1, address, tmp_path, monkeypatch)
+    slots, seen = seen_by(3, 1, address, tmp_path, monkeypatch)
     assert slots == "2 at a time" and all(trial["gpu"] for trial in seen)
     assert {trial["devices"] for trial in seen} == {"0", "1"}
     for device in ("0", "1"):
