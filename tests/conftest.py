@@ -1,5 +1,6 @@
 """Trials that several test files look at; they are run once."""
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -23,21 +24,32 @@ TURNS = {
         "test_objectives",
     ),
 }
-"""Files whose slow tests start Ray: those of a turn run one after another in one process."""
+"""Files whose slow tests start Ray: those of a turn run one after another in one process, since
+Ray takes all cores as its own."""
+
+MADE_ONCE = {"recorded": "recorded", "test_report_page": "results"}
+"""Group of tests to the fixture that they share: one process makes it, and runs them all."""
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """At most two tests of `-n` start Ray at a time: each takes all cores as its own."""
+    """At most two tests of `-n` start Ray at a time, and what tests share is made once."""
     for item in items:
         for turn, files in TURNS.items():
             if item.get_closest_marker("slow") and item.path.stem in files:
                 item.add_marker(pytest.mark.xdist_group(turn))
+        for group, fixture in MADE_ONCE.items():
+            if fixture in getattr(item, "fixturenames", ()) and group in (fixture, item.path.stem):
+                item.add_marker(pytest.mark.xdist_group(group))
 
 
 @pytest.fixture(scope="session")
 def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("cache")
+    """One for all processes of `-n`: each source model is trained once."""
+    base = tmp_path_factory.getbasetemp()
+    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "cache"
+    folder.mkdir(exist_ok=True)
+    return folder
 
 
 @pytest.fixture(scope="session")

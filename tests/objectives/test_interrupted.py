@@ -19,11 +19,6 @@ from tests.training.test_resume import Stop, equal, stop_at
 CPU = torch.device("cpu")
 
 
-@pytest.fixture(scope="module")
-def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("cache")
-
-
 OWN: dict[str, dict[str, Any]] = {
     "dtst": {"dtst_rounds": 2, "dtst_first": 2, "dtst_pixels": 5},
     "shot": {"shot_rounds": 2, "shot_prior": "source"},

@@ -37,11 +37,6 @@ ALL = (*EACH_ROUND, "urma", "hcl")
 IMAGES = tiny().data.target_images
 
 
-@pytest.fixture(scope="module")
-def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("cache")
-
-
 @pytest.fixture
 def in_twos(monkeypatch: pytest.MonkeyPatch) -> None:
     """Two images are labelled together: a killed pass has then something to go on from."""

@@ -79,11 +79,6 @@ class Toy(Objective):
         self.steps = state["steps"]
 
 
-@pytest.fixture(scope="module")
-def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("cache")
-
-
 @pytest.fixture(autouse=True)
 def toy(monkeypatch: pytest.MonkeyPatch) -> type[Toy]:
     """`procedure=minent` means the toy objective here."""

@@ -31,11 +31,6 @@ ROWS: dict[str, dict[str, Any]] = {
 }
 
 
-@pytest.fixture(scope="module")
-def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("cache")
-
-
 @pytest.mark.slow
 @pytest.mark.long
 @pytest.mark.parametrize("row", ROWS)
@@ -74,7 +69,7 @@ def test_the_record_has_the_shape_of_stvms(cache: Path, tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_the_last_watched_point_is_that_of_the_reported_network(cache: Path) -> None:
     """TENT measures its statistics after the last step, which changes what it predicts."""
-    settings = tiny(source_iterations=60, iterations=6).replace(**ROWS["tent"] | {"lr": 0.05})
+    settings = tiny(source_iterations=150, iterations=6).replace(**ROWS["tent"] | {"lr": 0.05})
     source = open_source_model(settings, ensure_source(settings, cache, CPU)).build()
     images = open_target_images(settings.data, cache)
     adaptation, log = adapt(settings, source, images, 19)
@@ -87,7 +82,7 @@ def test_the_last_watched_point_is_that_of_the_reported_network(cache: Path) -> 
 def test_a_collapse_is_marked(cache: Path, tmp_path: Path) -> None:
     """A student that labels for itself at a high rate falls to few classes."""
     own = {"procedure": "minent", "lr": 0.3, "iterations": 40, "batch": 2}
-    settings = tiny(source_iterations=300, source_lr=0.02).replace(**own)
+    settings = tiny(source_iterations=150, source_lr=0.02).replace(**own)
     record = run_and_record(settings, Results(tmp_path), cache, CPU)
     assert record.status == "failed" or record.result["collapsed"]
 

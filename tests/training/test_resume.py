@@ -42,11 +42,6 @@ class Stop(Exception):
     pass
 
 
-@pytest.fixture(scope="module")
-def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("cache")
-
-
 def stop_at(iteration: int) -> Any:
     def progress(done: int, total: int, watch: object = None) -> None:
         if done == iteration:

@@ -45,8 +45,7 @@ class Held:
 
 
 @pytest.fixture(scope="module")
-def reader(tmp_path_factory: pytest.TempPathFactory) -> AdaptedPredictor:
-    cache = tmp_path_factory.mktemp("cache")
+def reader(cache: Path) -> AdaptedPredictor:
     return adapted(cache)
 
 
@@ -136,15 +135,15 @@ def test_the_measured_labels_are_those_that_the_student_trains_on(
 
 
 @pytest.mark.slow
-def test_a_student_that_labels_for_itself_has_no_agreement(tmp_path: Path) -> None:
+def test_a_student_that_labels_for_itself_has_no_agreement(cache: Path) -> None:
     held = Held()
     off = {"aug": False, "mt": False, "mgs": False, "mocm": False}
     pixels = load_even_subset(held, 2, CPU)
     for labeller in ("student", "source"):
-        found = adapted(tmp_path, labeller=labeller, lr=0.02, **off)
+        found = adapted(cache, labeller=labeller, lr=0.02, **off)
         measured = measure_adaptation(found, held, pixels, 19, CPU)
         settings = tiny(source_iterations=150)
-        source = load_source(settings, ensure_source(settings, tmp_path, CPU), CPU)
+        source = load_source(settings, ensure_source(settings, cache, CPU), CPU)
         with torch.no_grad():
             student = found.adaptation.student.eval()(pixels).argmax(1)
             share = float((student == source.eval()(pixels).argmax(1)).double().mean())

@@ -25,11 +25,6 @@ from tests.helpers.tiny_settings import tiny
 CPU = torch.device("cpu")
 
 
-@pytest.fixture(scope="module")
-def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("cache")
-
-
 def run(settings: Settings, root: Path, cache: Path, **options: Any) -> Record:
     return run_and_record(settings, Results(root), cache, CPU, **options)
 
