@@ -1,7 +1,8 @@
 """All settings by group: default, allowed values, Table V's values, search range, meaning.
 
 NAME is a setting, which is shown in full; a group, such as method; or an objective by its
-procedure or its row in tables, such as iast or DT-ST. Capitals do not count.
+procedure or its row in tables, such as iast or DT-ST. STvM, AdaBN and Oracle are known too.
+Capitals do not count.
 """
 
 import argparse

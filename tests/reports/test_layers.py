@@ -84,6 +84,7 @@ def test_a_base_that_no_study_or_another_study_of_its_kind_has_is_refused(tmp_pa
         make_study(tmp_path, "variance", base=base)
     make_study(tmp_path, "ablation", base=bases[0])
     assert bases_of(tmp_path, bases[:1]) == ({"variance": bases[0], "ablation": bases[0]}, ())
+    assert bases_of(tmp_path, [f"variance-{bases[0]}"]) == ({"variance": bases[0]}, ())
     with pytest.raises(StvmError, match=f"names two variance studies, {bases[0]} and {bases[1]}"):
         bases_of(tmp_path, bases)
     with pytest.raises(StvmError, match="no study '0' in .*: there are ablation-abcdefabcdef, var"):

@@ -14,7 +14,7 @@ from reports.make_tables import main
 from reports.page.build_page import build_page
 from reports.sheets.sheet import Cell, Sheet
 from reports.tables.catalogue import build_sheets, build_tables
-from reports.tables.chosen_studies import choose_studies
+from reports.tables.chosen_studies import bases_of, choose_studies
 from reports.tables.scenario_rows import published_methods
 from stvm.errors import StvmError
 from tests.helpers.scenario_results import CITIES, NETWORKS, make_all, make_scenario, record
@@ -238,6 +238,7 @@ def test_the_newest_study_of_each_network_is_taken_unless_one_is_named(tmp_path:
     assert cell(named, name, "n").text == "2" and cell(named, name, "n", NETWORKS[1]).text == "2"
     with pytest.raises(StvmError, match="names two studies of gta5_cityscapes"):
         build_tables(choose_studies(tmp_path, [old["base"], new["base"]]), ["1"])
+    assert bases_of(tmp_path, [f"scenarios-{old['base']}"]) == ({}, (old["base"],))
 
 
 def test_a_network_of_ones_own_has_a_block_of_measured_rows(tmp_path: Path) -> None:
