@@ -2,7 +2,7 @@
 
 Question: Table VIII: what do objectives of others give from the same start?
 Command: python studies/objectives.py
-Cost: 9 and, for each row with a chosen rate, 4 trials, 57 min
+Cost: 9 and, for each row with a chosen rate, 4 or 5 trials, 57 min
 Expected: docs/results.md, "Table VIII: objectives of others"
 
 Learning rates do not carry over from one objective to another. So each row has three to choose

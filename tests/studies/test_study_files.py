@@ -48,10 +48,11 @@ def slug(heading: str) -> str:
 def trials_of(name: str) -> int | str:
     """Trials with the options of the command as it stands."""
     if name == "objectives":
-        # One more objective changes no page: each has its rates and the row with the chosen one.
+        # One more objective changes no page: each has its rates, the row with the chosen one, and
+        # that with the oracle's where it is another.
         rows = len(objectives.TABLE4)
-        each = {len(candidate.multiples) + 1 for candidate in all_candidates()}
-        return f"{rows} and, for each row with a chosen rate, {each.pop()}" if len(each) == 1 else 0
+        (each,) = {len(candidate.multiples) + 1 for candidate in all_candidates()}
+        return f"{rows} and, for each row with a chosen rate, {each} or {each + 1}"
     if name == "optuna_search":
         options = search_parser("").parse_args([])
         return int(options.trials) + 2 * len(REPORT_SEEDS)
