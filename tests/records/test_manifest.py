@@ -1,6 +1,7 @@
 """Manifests, and the records that they list, as reports read them."""
 
 import json
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from stvm.errors import StvmError
 from stvm.records.manifest import choose_manifest, read_manifest
 from stvm.records.record import RecordReader, read_records
 from stvm.records.results import Results
+from stvm.records.results_folder import check_results
 from stvm.records.trial_label import has_seed, label_parts, variant_of
 from tests.helpers.command_output import NAMES, manifest, put, synthetic
 
@@ -150,3 +152,34 @@ def test_a_label_is_made_of_its_parts_and_gives_them_back(
     assert " ".join(label_parts(*arguments)) == label
     assert variant_of(label) == arguments[0]
     assert has_seed(label) == (arguments[2] is not None)
+
+
+def test_results_are_known_by_any_of_their_parts_and_proposed_in_order(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def told(place: Path) -> str:
+        with pytest.raises(StvmError) as refused:
+            check_results(place, "begin")
+        return str(refused.value).partition("it holds no records: ")[2]
+
+    parts = ("records", "locks", "searches", "errors", "retried", "events.jsonl")
+    for part in (*parts, "studies/variance-abc.json", ".hidden"):
+        place = tmp_path / f"with {part.partition('/')[0]}"
+        (place / part).mkdir(parents=True)
+        check_results(place)
+    (tmp_path / "with locks/records").mkdir()
+    assert told(tmp_path / "with locks/records") == f"did you mean {tmp_path / 'with locks'}?"
+    other = tmp_path / "above/other"
+    (other / "studies/mine.json").mkdir(parents=True)
+    assert told(other) == "begin, or name another --results"
+    for near in (other / "below", other / "results", other.parent):
+        (near / "records").mkdir(parents=True)
+        assert told(other) == f"did you mean {near}?", "above all the one that it lies in"
+
+    def kept(path: Path, real: Callable[[Path], bool] = Path.exists) -> bool:
+        if path == other.parent / "records":
+            raise PermissionError(13, "Permission denied", str(path))
+        return real(path)
+
+    monkeypatch.setattr(Path, "exists", kept)
+    assert told(other) == f"did you mean {other / 'results'}?"

@@ -25,6 +25,7 @@ from reports.make_report import main as make_report
 from reports.make_tables import main as make_tables
 from reports.page.build_page import TITLE, write_page
 from reports.sheets.cells import interval, mark, number
+from reports.sheets.earlier_tables import is_earlier_table
 from reports.sheets.formats import files_of, to_csv, to_markdown, write_files
 from reports.sheets.latex import escape_latex, to_document, to_latex
 from reports.sheets.sheet import Cell, Column, Sheet
@@ -177,9 +178,15 @@ def test_only_own_earlier_files_are_replaced(tmp_path, capsys):
         write_files(tables, tmp_path)
         save(Figure((1, 1)), tmp_path / "own.png")
     with Image.open(tmp_path / "own.png") as own:
-        assert own.info["Software"] == "stvm"
+        assert own.info["Software"] == "stvm" and own.size == (160, 160)
+    for name in ("own", "OWN.PNG"):
+        save(Figure((1, 1)), tmp_path / name)
+        assert (tmp_path / name).read_bytes() == (tmp_path / "own.png").read_bytes()
     for dpi in (160, 130, 110, 90, 70, 50):
-        Figure((1, 1)).savefig(tmp_path / "large.png", dpi=dpi, metadata={"Software": None})
+        # Ten pixels wide: a byte like a line's end.
+        Figure((10.1 / dpi, 1)).savefig(
+            tmp_path / "large.png", dpi=dpi, metadata={"Software": None}
+        )
         save(Figure((1, 1)), tmp_path / "large.png")
     assert (tmp_path / "t.md").read_text() == tables["t.md"]
     (tmp_path / "empty").touch()
@@ -188,7 +195,10 @@ def test_only_own_earlier_files_are_replaced(tmp_path, capsys):
     theirs.mkdir()
     Image.new("RGB", (4, 4)).save(theirs / "photo.png", dpi=(160, 160))
     Figure((1, 1)).savefig(theirs / "plot.png", dpi=160)
-    (theirs / "notes.html").write_text("<!DOCTYPE html>\n<title>Notes</title>")
+    # One of ours further on makes no file ours.
+    (theirs / "notes.html").write_text(f"<title>Notes</title>{' ' * 4096}{page}")
+    with open(theirs / "plot.png", "ab") as plot:
+        plot.write(bytes(4096) + (tmp_path / "own.png").read_bytes())
     for name in ("t.md", "t.csv", "tables.tex"):
         (theirs / name).write_text("mine")
     before = {path: path.read_bytes() for path in theirs.iterdir()}
@@ -246,11 +256,14 @@ def test_each_file_of_a_table_is_judged_for_itself(tmp_path):
         ("t.md", f"# Mine\n\nstudy abcdefabcdef\n\n{aligned.replace(':', '-')}"),
         ("t.md", f"# Mine\n\nno study\n\n{aligned}"),
         ("t.csv", "name,iou\na,1\n"),
+        ("t.md", ours["t.md"].partition("\n\n| ")[0]),
         ("t.csv", "name;m_low;m_high\na;1;2\n"),
+        ("t.csv", "id,m_low,m_high\na,1,2\n"),
+        ("t.csv", "name,\udce9\na,1\n"),
         ("t.tex", f"\\section{{Mine}}\n{ours['t.tex']}"),
         ("tables.tex", ours["tables.tex"].replace("% needs", "Mine % needs", 1)),
     ):
-        (tmp_path / name).write_text(text)
+        (tmp_path / name).write_text(text, errors="surrogateescape")
         before = content(tmp_path)
         with pytest.raises(StvmError, match=f"^{tmp_path / name} exists and is no table of this"):
             write_files(ours, tmp_path)
@@ -258,14 +271,18 @@ def test_each_file_of_a_table_is_judged_for_itself(tmp_path):
         (tmp_path / name).write_text(ours[name])
     for name, text in (
         ("t.md", f"# Older title\n\nablation (study 0123456789ab)\n\nRule: x\n\n{aligned}"),
+        ("t.md", f"# Older title\n\nablation (study 0123456789ab)\n\n{aligned}"),
+        ("t.md", f"# Older title\n\n{5000 * 'x'} 0123456789ab\n\n{aligned}"),
         ("t.csv", "name,m_low\na,1\n"),
-        ("t.csv", "name,m_low,m_high,later\na,1,2,3\n"),
+        ("t.csv", "name,m_high\r\na,1\r\n"),
+        ("t.csv", "name,m_low,m_high,four,more,of,later\na,1,2,3,4,5,6\n"),
         ("t.tex", "% needs \\usepackage{booktabs}\n\\begin{table}\n"),
         ("tables.tex", ours["tables.tex"].replace("\\usepackage{textcomp}\n", "")),
     ):
         (tmp_path / name).write_text(text)
         write_files(ours, tmp_path)
         assert (tmp_path / name).read_text() == ours[name]
+    assert not is_earlier_table(tmp_path / "t.txt", "")(ours["t.tex"].encode())
 
 
 def test_files_are_whole_where_a_write_is_stopped(tmp_path, monkeypatch):
