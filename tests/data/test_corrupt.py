@@ -121,9 +121,12 @@ def test_a_folder_with_files_is_not_written_into(
     assert main([str(labelled), str(labelled / "foggy")]) == 1
     assert f"lies in {labelled}, whose images are read" in capsys.readouterr().err
     assert not (labelled / "foggy").exists()
-    (labelled / "test").rename(labelled / "Test")
-    assert main([str(labelled), str(labelled.with_name("new"))]) == 1
-    assert f"{labelled}/Test is there: rename it to test\n" in capsys.readouterr().err
+    for split in ("test", "val"):
+        (labelled / split).rename(labelled / split.upper())
+        assert main([str(labelled), str(labelled.with_name("new"))]) == 1
+        told = f"{labelled}/{split.upper()} is there: rename it to {split}\n"
+        assert told in capsys.readouterr().err
+        (labelled / split.upper()).rename(labelled / split)
 
 
 def test_what_the_system_keeps_from_a_user_is_told(

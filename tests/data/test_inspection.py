@@ -186,7 +186,8 @@ def test_turned_images_and_pictures_left_out_are_told(root: Path) -> None:
         image.save(folder / "a.png", exif=exif)
         image.save(folder / "d.webp")
     val = root / "sim/val"
-    val.rename(root / "sim/Val")
+    for domain in ("sim", "real"):
+        (root / domain / "val").rename(root / domain / "Val")
     held_out, odd, turned = check_inputs([trial(root), trial(root, seed=1)])
     named = f"{root / 'sim/Val'} is there: rename it to val"
     assert held_out == f"warning: {val}: no such folder; {named}"

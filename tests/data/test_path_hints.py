@@ -86,6 +86,22 @@ def test_a_folder_in_other_capitals_is_told(root: Path) -> None:
     told = f"; {root}/leftimg8bit is there: rename it to leftImg8bit; Cityscapes is expected"
     with pytest.raises(StvmError, match=re.escape(told)):
         DatasetSplit(CITYSCAPES, root, "train").images()
+    root.rename(root.with_name("MADE"))
+    for told in why_not(root):
+        assert "rename" not in told, "the user's own name for a root"
+
+
+def why_not(root: Path) -> list[str]:
+    """The errors of a folder that is neither GTA5 nor in the layout of users."""
+    told = []
+    for read in (
+        DatasetSplit(GTA5, root, "train").images,
+        lambda: FolderImages(root, "train", HEIGHT, WIDTH),
+    ):
+        with pytest.raises(StvmError) as refused:
+            read()
+        told.append(str(refused.value))
+    return told
 
 
 def test_archives_that_are_still_packed_are_told(tmp_path: Path) -> None:
@@ -104,13 +120,20 @@ def test_archives_that_are_still_packed_are_told(tmp_path: Path) -> None:
             f"; nothing is unpacked in {tmp_path}: unpack {names[0]}, {names[1]} and 2 more there",
         ),
     ):
-        with pytest.raises(StvmError, match=re.escape(told)):
-            DatasetSplit(GTA5, root, "train").images()
-        with pytest.raises(StvmError, match=re.escape(told)):
-            FolderImages(root, "train", HEIGHT, WIDTH)
+        assert all(told in error for error in why_not(root))
+    for name in names[2:]:
+        (tmp_path / name).unlink()
+    told = f"; nothing is unpacked in {tmp_path}: unpack {names[0]}, {names[1]} there"
+    assert all(error.endswith(told) for error in why_not(tmp_path))
+    assert all(f"data set ({names[1]}), into" in error for error in why_not(tmp_path / names[0]))
+    for name in ("images.zip", "train.zip"):
+        (tmp_path / name).write_bytes(b"x")
+    for name, error in zip(("images.zip", "train.zip"), why_not(tmp_path), strict=True):
+        assert f"; {name} is there: unpack it" in error.replace(f"{tmp_path}/", "")
+        assert "nothing is unpacked" not in error
     (tmp_path / "unpacked").mkdir()
-    with pytest.raises(StvmError, match=r"NAME\.\{png,jpg,jpeg\}$"):
-        FolderImages(tmp_path, "train", HEIGHT, WIDTH)
+    (tmp_path / "train.zip").unlink()
+    assert why_not(tmp_path)[1].endswith("NAME.{png,jpg,jpeg}")
 
 
 def test_beside_a_missing_root_only_a_similar_name_is_proposed(root: Path) -> None:

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -100,14 +101,17 @@ def test_a_run_goes_on_without_the_trial_whose_record_cannot_be_read(
     study = build_study("demo", {}, [0], None)
     first, *others = study.trials
     for trial in others:
-        put(tmp_path, synthetic(trial.hash))
+        put(tmp_path, synthetic(trial.hash, None if trial == others[-1] else 0.5))
     damaged = tmp_path / f"records/{first.hash}.json"
     damaged.write_text("{")
     assert main(["--results", str(tmp_path)]) == 2
     told = capsys.readouterr()
-    assert told.out.count("8 of 9 trials recorded, 1 cannot be read") == 2
-    assert told.err.startswith(f"left out: cannot read {damaged}: ")
-    assert "move it away and run again" in told.err and told.err.count("\n") == 1
+    assert "8 of 9 trials recorded, 1 cannot be read\n" in told.out, "before the run"
+    assert "8 of 9 trials recorded, 1 of them failed, 1 cannot be read in" in told.out
+    left_out, failed = told.err.splitlines()
+    assert left_out.startswith(f"left out: cannot read {damaged}: ")
+    assert "move it away and run again" in left_out and failed.startswith("failed: ")
+    assert len(look(replace(study, trials=2 * study.trials), Results(tmp_path)).unread) == 1
     assert damaged.read_text() == "{"
     (tmp_path / f"records/{others[-1].hash}.json").unlink()
     wrong: list[str] = []

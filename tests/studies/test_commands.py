@@ -15,7 +15,7 @@ from studies.commands import checkpoint, memory, prepare, retry_failed, track
 from studies.commands.retry_failed import build_retry
 from studies.commands.settings_list import allowed
 from studies.study_options import study_parser
-from stvm.errors import StvmError, nearest
+from stvm.errors import StvmError, known_name, nearest
 from stvm.option_parser import OneLineParser
 from stvm.records.results import Results
 from stvm.settings import GROUPS, MethodSettings, Settings
@@ -120,6 +120,9 @@ def test_only_a_name_that_is_near_is_proposed_and_the_others_are_listed(
 
 def test_of_two_names_that_differ_in_capitals_the_first_is_proposed() -> None:
     assert nearest("CBTS", ["CBST", "cbst"]) == "CBST" == nearest("cbts", ["CBST", "cbst"])
+    assert known_name("row", "Cbst", iter(["CBST", "cbst"])) == "CBST"
+    with pytest.raises(StvmError, match="^unknown row 'CBTS': did you mean 'CBST'"):
+        known_name("row", "CBTS", ["CBST"])
 
 
 def test_an_objective_or_a_group_shows_its_settings(capsys: pytest.CaptureFixture[str]) -> None:

@@ -11,7 +11,9 @@ from PIL import Image
 from torch.nn import functional as F
 
 from studies.__main__ import main
+from studies.commands.class_legend import legend_of, write_legend
 from studies.commands.images_to_predict import list_images
+from stvm.errors import StvmError
 from stvm.networks import build_network
 from stvm.pretrained import save_network
 from stvm.records.results import Results
@@ -96,6 +98,9 @@ def test_an_image_that_cannot_be_read_does_not_keep_the_others_from_it(
     errors = [line for line in told.err.splitlines() if line.startswith("error: ")]
     assert len(errors) == 1 and "b.png" in errors[0] and "2 images predicted" in told.out
     assert {p.name[0] for p in out.glob("*_labels.png")} == {"a", "c"}
+    (out / "classes.csv").write_text("mine")
+    assert main(["predict", str(weights), str(photos / "b.png"), "--out", str(out)]) == 2
+    assert f"error: {out}/classes.csv exists" in capsys.readouterr().err, "before images are read"
 
 
 def test_reliability_is_equations_3_and_4_of_the_teachers_features(kept: Path) -> None:
@@ -215,6 +220,37 @@ def test_a_file_of_weights_predicts_and_nothing_is_overwritten(
     assert len(list_images([tmp_path / "out"])) == 6, "a folder that is named itself"
 
 
+def test_a_folder_of_predictions_is_known_by_its_legend(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As predict writes it, or a spreadsheet; images however deep below it are left out."""
+    legend = legend_of(("road",), np.zeros((256, 3), np.uint8))
+    assert legend == b"id,name,red,green,blue\n0,road,0,0,0\n"
+    place = tmp_path / "in"
+    for name in ("out/deep", "sheet", "longer", "folder"):
+        (place / name).mkdir(parents=True)
+        photo(4, 4).save(place / name / "a.png")
+    (place / "folder/none").mkdir()
+    for name in ("out", "folder/none"):
+        write_legend(legend, place / name / "classes.csv")
+    (place / "sheet/classes.csv").write_bytes(legend.replace(b"\n", b"\r\n"))
+    (place / "longer/classes.csv").write_bytes(legend.replace(b"\n", b",alpha\n"))
+    (place / "folder/classes.csv").mkdir()
+    assert [*list_images([place / "folder"])] == ["a"] and not capsys.readouterr().err
+    assert [*list_images([place])] == ["folder/a", "longer/a"]
+    told = f"lie there: {place}/folder/none, {place}/out, {place}/sheet\n"
+    assert capsys.readouterr().err.endswith(told)
+    for name in ("folder", "longer"):
+        (place / name / "a.png").unlink()
+    with pytest.raises(StvmError, match=rf"no image in {place}: "):
+        list_images([place])
+    before = (place / "out/classes.csv").stat()
+    write_legend(legend, place / "out/classes.csv")
+    assert (place / "out/classes.csv").stat() == before, "not written again"
+    with pytest.raises(StvmError, match="is not of these classes"):
+        write_legend(legend, place / "longer/classes.csv")
+
+
 @pytest.mark.parametrize(
     "arguments, said",
     [
@@ -222,7 +258,10 @@ def test_a_file_of_weights_predicts_and_nothing_is_overwritten(
         (["{w}", "{d}/gone", "--out", "{d}/o"], "it is a link to "),
         (["{w}", "{d}/a.png", "--out", "{d}/gone"], "which is not there"),
         (["{w}", "{d}/empty", "--out", "{d}/o"], "no image in"),
-        (["{w}", "{d}/a.png", "{d}/sub/a.png", "--out", "{d}/o"], "would both be written as a"),
+        (
+            ["{w}", "{d}/a.png", "{d}/sub/a.png", "--out", "{d}/o"],
+            "{d}/a.png and {d}/sub/a.png would",
+        ),
         (["{d}/none.pth", "{d}/a.png", "--out", "{d}/o"], "no file"),
         (["abcdef", "{d}/a.png", "--out", "{d}/o", "--results", "{d}/none"], "no results folder"),
         (["{w}", "{d}/a.png", "--out", "{d}/o", "--height", "3"], "at least 16 pixels"),
@@ -245,8 +284,9 @@ def test_bad_input_is_one_line(
     save_network(build_network("small_deeplab", 16, 3), weights, ("road", "walk", "sky"))
     filled = [a.format(d=tmp_path, w=weights) for a in arguments]
     assert main(["predict", *filled]) == 2
-    error = capsys.readouterr().err.strip()
-    assert said in error and len(error.splitlines()) == 1
+    told = capsys.readouterr()
+    error = told.err.strip()
+    assert said.format(d=tmp_path) in error and len(error.splitlines()) == 1 and not told.out
     assert not (tmp_path / "o").exists()
 
 
