@@ -18,14 +18,7 @@ from stvm.data.listed_images import (
     of_other_kinds,
     pictures_in,
 )
-from stvm.data.path_hints import (
-    composed,
-    did_you_mean,
-    in_other_capitals,
-    near,
-    still_packed,
-    why_no_folder,
-)
+from stvm.data.path_hints import composed, did_you_mean, near, why_not_there
 from stvm.errors import StvmError
 
 LAYOUT = "<root>/<split>/images/NAME.{png,jpg,jpeg}"
@@ -142,10 +135,10 @@ def image_paths(root: Path, split: str) -> list[Path]:
             other = did_you_mean(
                 root, lambda place: (place / split / "images").is_dir(), similar=True
             )
-            hint = why_no_folder(part) or ("" if part == root else in_other_capitals(part))
+            hint, packed = why_not_there(part, root)
             raise StvmError(
                 f"{part}: {what} is not a folder{hint}; the layout must be {LAYOUT}"
-                f"{other or ('' if hint else still_packed(root))}"
+                f"{other or packed}"
             )
     paths = pictures_in(folder)
     if not paths:

@@ -67,6 +67,19 @@ def why_no_folder(path: Path) -> str:
     return not_written_out(path)
 
 
+def why_not_there(part: Path, root: Path) -> tuple[str, str]:
+    """Advice on a missing folder of a layout, and on archives in its root; each may be empty.
+
+    The second is for a layout that is found nowhere near: it is empty where the first is not.
+
+    Args:
+        part: Path that is no folder, the root itself or one that the layout asks for in it.
+        root: Root of the data set.
+    """
+    hint = why_no_folder(part) or ("" if part == root else in_other_capitals(part))
+    return hint, "" if hint else _still_packed(root)
+
+
 def _unpack(archive: Path) -> str:
     others = [name for name in _archives(archive.parent) if name != archive.name]
     if not others:
@@ -77,7 +90,7 @@ def _unpack(archive: Path) -> str:
     )
 
 
-def still_packed(root: Path) -> str:
+def _still_packed(root: Path) -> str:
     """Advice on a folder that holds archives and no folder; empty for other folders."""
     archives = _archives(root)
     if not archives or _folders(root):

@@ -246,6 +246,7 @@ def choose_manifest(
         return newest(paths, rows)
     name, (kind, base) = base, kind_and_base(base)
     if base not in paths or kind not in ("", study):
-        raise StvmError(f"no study '{name}' in {results}: there are {', '.join(sorted(paths))}")
+        there = ", ".join(f"{study}-{other}" for other in sorted(paths))
+        raise StvmError(f"no study '{name}' in {results}: there are {there}")
     others = tuple(sorted(set(paths) - {base}))
     return replace(read_manifest(paths[base], rows), others=others)

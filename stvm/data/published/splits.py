@@ -9,14 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stvm.data.image_names import ending_of
-from stvm.data.path_hints import (
-    did_you_mean,
-    folders_with,
-    in_other_capitals,
-    near,
-    still_packed,
-    why_no_folder,
-)
+from stvm.data.path_hints import did_you_mean, folders_with, near, why_not_there
 from stvm.data.published.dataset_layouts import DatasetLayout, Split
 from stvm.errors import StvmError
 
@@ -175,12 +168,12 @@ class DatasetSplit:
                     self.root, lambda place: (place / inside).is_dir()
                 )
                 absent = "" if part.exists() else f"no such folder{_beside(part)}"
-                hint = why_no_folder(part) or ("" if part == self.root else in_other_capitals(part))
+                hint, packed = why_not_there(part, self.root)
                 what = f"{absent}{hint}".removeprefix("; ")
                 raise StvmError(
                     f"{part}: {what}; "
                     f"{self.layout.title} is expected as {self.layout.expected}"
-                    f"{other or ('' if hint else still_packed(self.root))}"
+                    f"{other or packed}"
                 )
 
     def _unpacked_apart(self) -> str:
