@@ -82,7 +82,10 @@ def find_network(model: str, root: Path) -> tuple[Path, str]:
         raise StvmError(f"folder {model} holds no adapted network: {advice}")
     if len(Path(model).parts) > 1:
         raise StvmError(f"no file {model}: name a file of weights, or the HASH of a trial")
-    recorded = open_results(root)
+    try:
+        recorded = open_results(root)
+    except StvmError as error:
+        raise StvmError(f"no file {model}, and {error}") from error
     name = find_name(model, recorded.names(), f"file {model}, and no record of trial")
     kept = recorded.model_path(name)
     if not kept.is_file():

@@ -236,6 +236,10 @@ def test_the_commands_say_what_a_file_is_and_export_it(
     assert "exists and is not overwritten" in capsys.readouterr().err
     results = ["--results", str(tmp_path), "--out", str(out)]
     assert main(["export-model", "0123456789ab", *results]) == 2
+    told = capsys.readouterr().err
+    assert f"no file 0123456789ab, and {tmp_path} is no results folder" in told
+    (tmp_path / "records").mkdir()
+    assert main(["export-model", "0123456789ab", *results]) == 2
     assert "no file 0123456789ab, and no record of trial" in capsys.readouterr().err
     torch.save(single(), path)
     assert main(["checkpoint", str(path)]) == 2
