@@ -89,6 +89,11 @@ def search(options: argparse.Namespace, changes: dict[str, str]) -> int:
         list_search(plan, study, place)
         return 0
     check_machine(results, options_of(options))
+    plots = results.root / "searches" / plan.name
+    # Matplotlib is imported here alone: --list needs no plots.
+    from stvm.search.plots import refuse_other_plots
+
+    refuse_other_plots(plots)
     with (
         driving(results, plan.name) as drivers,
         storage_faults(place, DATABASE_ERRORS),
@@ -99,9 +104,8 @@ def search(options: argparse.Namespace, changes: dict[str, str]) -> int:
         code = _run(plan, running, results, options)
         if code:
             return code
-        folder = results.root / "searches" / plan.name
         try:
-            conclude(plan, running.study, changes, folder)
+            conclude(plan, running.study, changes, plots)
         except NoBest as error:
             print(f"error: {error}", file=sys.stderr)
             return 1

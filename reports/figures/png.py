@@ -8,13 +8,10 @@ from pathlib import Path
 from matplotlib.figure import Figure
 
 from stvm.errors import StvmError
-from stvm.files import refuse_other_file, write_whole
+from stvm.files import FIGURE_SOFTWARE, names_us, refuse_other_file, write_whole
 
 MOST_BYTES = 400_000
 _DPIS = (160, 130, 110, 90, 70, 50)
-SOFTWARE = "stvm"
-"""Program that a figure names in its metadata; without a version, which would change the bytes."""
-_MARK = b"tEXtSoftware\0" + SOFTWARE.encode()
 _METRES = b"|".join(re.escape(struct.pack(">II", *2 * [int(dpi / 0.0254 + 0.5)])) for dpi in _DPIS)
 _UNMARKED = re.compile(
     rb"\x89PNG\r\n\x1a\n\0\0\0\x0dIHDR.{8}\x08\x06\0\0\0.{4}"
@@ -37,7 +34,7 @@ def refuse_other_figure(path: Path) -> None:
 
 
 def _is_ours(head: bytes) -> bool:
-    return _MARK in head[:4096] or bool(_UNMARKED.match(head))
+    return names_us(head) or bool(_UNMARKED.match(head))
 
 
 def save(figure: Figure, path: Path) -> None:
@@ -48,7 +45,7 @@ def save(figure: Figure, path: Path) -> None:
     """
     for dpi in _DPIS:
         picture = io.BytesIO()
-        figure.savefig(picture, format="png", dpi=dpi, metadata={"Software": SOFTWARE})
+        figure.savefig(picture, format="png", dpi=dpi, metadata={"Software": FIGURE_SOFTWARE})
         if picture.tell() < MOST_BYTES:
             break
     refuse_other_figure(path)

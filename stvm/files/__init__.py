@@ -14,11 +14,17 @@ from stvm.files.atomic_files import (
     write_whole,
     writing,
 )
-from stvm.files.earlier_files import other_file, refuse_other_file
+from stvm.files.earlier_files import (
+    FIGURE_SOFTWARE,
+    names_us,
+    other_file,
+    refuse_other_file,
+)
 from stvm.files.json_files import SCHEMA, find_json, now, read_json, write_json
 from stvm.files.saved_states import drop_state, labels_beside
 
 __all__ = [
+    "FIGURE_SOFTWARE",
     "SCHEMA",
     "Unreadable",
     "checked_name",
@@ -27,6 +33,7 @@ __all__ = [
     "file_sha256",
     "find_json",
     "labels_beside",
+    "names_us",
     "now",
     "other_file",
     "read_json",

@@ -7,6 +7,13 @@ from stvm.errors import StvmError
 
 _HEAD_BYTES = 65536
 """Number of bytes at a file's beginning that are looked at."""
+FIGURE_SOFTWARE = "stvm"
+"""Program that a figure names in its metadata; without a version, which would change the bytes."""
+
+
+def names_us(head: bytes) -> bool:
+    """Whether a PNG, by its beginning, names this project as its software."""
+    return b"tEXtSoftware\0" + FIGURE_SOFTWARE.encode() in head[:4096]
 
 
 def refuse_other_file(path: Path, kind: str, is_ours: Callable[[bytes], bool]) -> None:

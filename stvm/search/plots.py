@@ -1,6 +1,8 @@
 """Optuna's importances and plots of a search."""
 
+import io
 import math
+import struct
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -10,7 +12,7 @@ import matplotlib
 import numpy as np
 import optuna
 
-from stvm.files import writing
+from stvm.files import FIGURE_SOFTWARE, names_us, refuse_other_file, write_whole
 
 matplotlib.use("Agg")
 
@@ -29,6 +31,9 @@ _VIEWS: dict[str, tuple[str, Callable[..., Any]]] = {
     ),
 }
 """File to title and Optuna's plot."""
+_DPI = 120
+_EARLIER = b"pHYs" + struct.pack(">II", *2 * [round(_DPI / 0.0254)])
+"""Resolution of plots of earlier versions, which name matplotlib as their software."""
 LEAST = 2
 """Complete trials without which nothing can be compared."""
 
@@ -48,6 +53,20 @@ def importances(study: optuna.Study) -> dict[str, float] | str:
     return found
 
 
+def refuse_other_plots(folder: Path) -> None:
+    """Refuse to replace files that are no plots of a search.
+
+    Raises:
+        StvmError: there is one, or it cannot be read.
+    """
+    for name in _VIEWS:
+        refuse_other_file(folder / f"{name}.png", "plot", _is_ours)
+
+
+def _is_ours(head: bytes) -> bool:
+    return names_us(head) or _EARLIER in head[:4096] and b"tEXtSoftware\0Matplotlib" in head[:4096]
+
+
 def write_plots(study: optuna.Study, target: str, folder: Path) -> list[str]:
     """History, slice, importance and parallel coordinates as PNG; a line for each.
 
@@ -55,9 +74,13 @@ def write_plots(study: optuna.Study, target: str, folder: Path) -> list[str]:
         study: Optuna's study.
         target: label of the score; "oracle" in it where it is one.
         folder: folder of the files.
+
+    Raises:
+        StvmError: no space, no permission, or another file is there.
     """
     if _complete(study) < LEAST:
         return [f"plots missing: they need {LEAST} complete trials"]
+    refuse_other_plots(folder)
     return [_write(study, name, target, folder / f"{name}.png") for name in _VIEWS]
 
 
@@ -73,9 +96,11 @@ def _write(study: optuna.Study, name: str, target: str, path: Path) -> str:
             return f"{path.name} missing: {error}"
         figure = axes[0].figure
         _legible(figure, f"{title}: {target}", grid=name != "parallel")
-        with writing(path.parent):
-            figure.savefig(path, dpi=120, bbox_inches="tight")
+        picture = io.BytesIO()
+        named = {"Software": FIGURE_SOFTWARE}
+        figure.savefig(picture, format="png", dpi=_DPI, bbox_inches="tight", metadata=named)
         plt.close("all")
+    write_whole(path, picture.getbuffer())
     return f"wrote {path}"
 
 

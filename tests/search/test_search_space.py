@@ -4,13 +4,14 @@ import os
 from pathlib import Path
 from typing import Any
 
-import matplotlib
+import matplotlib.figure
 import optuna
 import pytest
 
 from stvm.errors import StvmError
+from stvm.files import FIGURE_SOFTWARE
 from stvm.records.results import Results
-from stvm.search.plots import importances, write_plots
+from stvm.search.plots import importances, refuse_other_plots, write_plots
 from stvm.search.search import Search
 from stvm.search.space import find_parameters, searchable
 from stvm.search.storage import SAMPLERS, find_sampler, make_sampler, open_storage, storage_place
@@ -125,3 +126,16 @@ def test_plots_and_importances(tmp_path: Path) -> None:
     assert dict(matplotlib.rcParams) == before
     for name in ("history", "slice", "importance", "parallel"):
         assert (tmp_path / f"{name}.png").stat().st_size > 5000
+    write_plots(bench.search.study, "score", tmp_path)
+    assert len(list(tmp_path.glob("*.png"))) == 4
+
+
+def test_a_plot_replaces_plots_alone(tmp_path: Path) -> None:
+    figure = matplotlib.figure.Figure(figsize=(0.2, 0.2))
+    figure.savefig(tmp_path / "history.png", dpi=120)  # as earlier versions wrote it
+    refuse_other_plots(tmp_path)
+    figure.savefig(tmp_path / "slice.png", dpi=100)
+    with pytest.raises(StvmError, match=r"slice\.png exists and is no plot of this project"):
+        refuse_other_plots(tmp_path)
+    figure.savefig(tmp_path / "slice.png", dpi=100, metadata={"Software": FIGURE_SOFTWARE})
+    refuse_other_plots(tmp_path)
