@@ -76,10 +76,15 @@ def run(options: argparse.Namespace) -> int:
 
     work = prepare(options, changes)
     folder = AdaptationFolder(options.out)
+    made = not folder.root.exists()
     folder.open()
     try:
         with locked(folder.work / "lock", wait=False):
-            return _run(work, folder)
+            try:
+                return _run(work, folder)
+            except StvmError:
+                folder.drop_unbegun(made)
+                raise
     except Held:
         raise StvmError(f"--out {options.out}: another process adapts there; wait for it") from None
 

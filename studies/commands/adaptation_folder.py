@@ -10,7 +10,9 @@ before_after.png    picture of some images
 .work/              saved state, lock, and digests of the images
 """
 
+import shutil
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -89,6 +91,20 @@ class AdaptationFolder:
                     f"--out {self.root} holds other files ({others[0]}) and no adaptation: {_OTHER}"
                 )
         refuse_unwritable(self.root, "--out")
+
+    def drop_unbegun(self, made: bool) -> None:
+        """Remove what lies here if no adaptation was begun.
+
+        Args:
+            made: whether this run made the folder, so that it goes too.
+        """
+        if self.is_begun:
+            return
+        shutil.rmtree(self.work, ignore_errors=True)
+        if made:
+            # What another program wrote meanwhile stays.
+            with suppress(OSError):
+                self.root.rmdir()
 
     def found(self) -> dict[str, Any] | None:
         """Facts about the adaptation that the folder holds; None if it holds none.

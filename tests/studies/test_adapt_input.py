@@ -78,7 +78,11 @@ def test_wrong_files_are_one_line(
     assert not out.exists()
     (photos / "p3.png").write_bytes(b"no image")
     assert "p3.png" in says(photos, weights, out)
-    assert not (out / "settings.json").exists()
+    assert not out.exists()
+    empty = tmp_path / "other"
+    (empty / "mine.txt").unlink()
+    assert "p3.png" in says(photos, weights, empty)
+    assert not any(empty.iterdir())
     named = ["adapt", str(photos)]
     assert "--checkpoint FILE" in refused(capsys, *named, "--out", str(out))
     assert "--out DIR" in refused(capsys, *named, "--checkpoint", str(weights))
