@@ -16,8 +16,9 @@ from studies.recorded_trials import Recorded, look
 from studies.study_options import options_of, study_parser
 from stvm.data.fingerprints import Contents
 from stvm.errors import USER_ERRORS, told_of
-from stvm.files import refuse_file, refuse_unwritable
+from stvm.files import refuse_unwritable
 from stvm.records.results import Results
+from stvm.records.results_folder import refuse_part_of_results
 from stvm.records.tensorboard_events import require_tensorboard
 from stvm.settings import Settings, parse_assignments
 from stvm.source_model.location import uses_local_files
@@ -206,7 +207,7 @@ def run_command(
 
 def run_study(study: Study | Studies, options: argparse.Namespace) -> int:
     """List a study or run it, as the options say; the exit code."""
-    refuse_file(options.results, "--results")
+    refuse_part_of_results(options.results)
     results = Results(options.results)
     refuse_missing_files(trial.settings for trial in study.trials)
     study = study.renamed(renaming(results, options.cache))

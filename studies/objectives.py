@@ -36,8 +36,8 @@ from studies.objective_plan import (
 from studies.rate_choice import Choice
 from studies.study_options import study_parser
 from stvm.errors import StvmError, as_known, unknown
-from stvm.files import refuse_file
 from stvm.records.results import Results
+from stvm.records.results_folder import refuse_part_of_results
 from stvm.records.selection_scores import SELECTION_SCORES, SelectionScore
 from stvm.settings.peers import PEERS, fields_of
 from stvm.settings.presets import find_preset
@@ -168,7 +168,7 @@ def refuse_rates_of_rows(options: argparse.Namespace, assignments: list[str]) ->
 
 def act(options: argparse.Namespace, changes: dict[str, str]) -> int:
     """Run or list both stages; the exit code."""
-    refuse_file(options.results, "--results")
+    refuse_part_of_results(options.results)
     results = Results(options.results)
     plan = build_plan(options, changes, renaming(results, options.cache))
     code = run_study(plan.rate_study(), options)

@@ -51,8 +51,8 @@ from studies.search_report import (
 )
 from studies.study_builder import unique
 from studies.study_options import options_of
-from stvm.files import refuse_file
 from stvm.records.results import Results
+from stvm.records.results_folder import refuse_part_of_results
 from stvm.search.drivers import driving
 from stvm.search.plan import NoBest, Plan, Suggestion
 from stvm.search.search import Search
@@ -71,7 +71,7 @@ from stvm.tune.confirmations import refuse_missing_files
 
 def search(options: argparse.Namespace, changes: dict[str, str]) -> int:
     """List the search, or run it and report; the exit code."""
-    refuse_file(options.results, "--results")
+    refuse_part_of_results(options.results)
     results = Results(options.results)
     plan = replace(build_plan(options, changes), rename=renaming(results, options.cache))
     refuse_missing_files([plan.base])

@@ -11,6 +11,9 @@ from stvm.files import refuse_file
 FIRST = "run a study first, as `python studies/ablation.py` or `python studies/scenarios.py`"
 _PARTS = ("records", "locks", "searches", "errors", "retried", "events.jsonl", "report.html")
 """Files and folders of which each results folder has one, from the start of its first study."""
+_FOLDERS = ("records", "locks", "searches", "errors", "retried", "studies", "models", "samples")
+_FOLDERS += ("running", "tensorboard")
+"""Folders that a results folder may hold."""
 
 
 def check_results(results: Path, first: str = FIRST) -> None:
@@ -31,6 +34,22 @@ def check_results(results: Path, first: str = FIRST) -> None:
         near = next(_near(results), None)
         advice = f"did you mean {near}?" if near else f"{first}, or name another --results"
         raise StvmError(f"{results} is no results folder, as it holds no records: {advice}")
+
+
+def refuse_part_of_results(results: Path) -> None:
+    """Refuse to run a study into a part of a results folder, where no record would be found.
+
+    Args:
+        results: folder of the records; it need not be there.
+
+    Raises:
+        StvmError: it is such a part, or a file.
+    """
+    refuse_file(results, "--results")
+    above = Path(os.path.normpath(results / ".."))
+    name = os.path.basename(os.path.abspath(results))
+    if name in _FOLDERS and _is_results(above) and not _is_results(results):
+        raise StvmError(f"--results {results} is a part of a results folder: did you mean {above}?")
 
 
 def _is_results(folder: Path) -> bool:

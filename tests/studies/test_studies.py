@@ -1,6 +1,15 @@
 """The lists of the studies: the cells of the tables, and the trials that they share."""
 
-from studies import ablation, hparam_grid, pseudo_labels, scenarios, silhouette, variance
+from studies import (
+    ablation,
+    hparam_grid,
+    objectives,
+    optuna_search,
+    pseudo_labels,
+    scenarios,
+    silhouette,
+    variance,
+)
 from studies.study_builder import TOGGLES
 from stvm.settings import MethodSettings
 
@@ -80,6 +89,17 @@ def test_a_list_of_a_scenario_says_of_a_missing_folder_that_trials_need_it(tmp_p
     assert scenarios.main([*given, "--results", str(tmp_path / "results")]) == 0
     note = f"note: source_root={tmp_path / 'sim'} is not there; trials need it to run"
     assert capsys.readouterr().err.splitlines() == [note]
+
+
+def test_a_study_into_a_part_of_a_results_folder_is_refused(tmp_path, capsys):
+    (tmp_path / "records").mkdir()
+    for main in (ablation.main, objectives.main, optuna_search.main):
+        for part in ("records", "models"):
+            assert main(["--list", "--results", str(tmp_path / part)]) == 2
+            said = capsys.readouterr().err
+            assert said.endswith(f"is a part of a results folder: did you mean {tmp_path}?\n")
+    (tmp_path / "records/locks").mkdir()
+    assert ablation.main(["--list", "--results", str(tmp_path / "records")]) == 0
 
 
 def test_what_the_system_keeps_from_a_user_is_one_line(tmp_path, capsys, monkeypatch):
