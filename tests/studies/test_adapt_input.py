@@ -2,11 +2,13 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 from PIL import Image
 
 from studies.__main__ import main
 from studies.commands.adaptation_folder import AdaptationFolder
+from studies.commands.class_legend import legend_of
 from stvm.data.photo_folder import adaptation_size
 from stvm.pretrained import save_network
 from stvm.source_model.loading import new_network
@@ -83,6 +85,9 @@ def test_wrong_files_are_one_line(
     (empty / "mine.txt").unlink()
     assert "p3.png" in says(photos, weights, empty)
     assert not any(empty.iterdir())
+    (photos / "classes.csv").write_bytes(legend_of(["road"], np.zeros((256, 3), np.uint8)))
+    assert "classes.csv tells that predictions lie there" in says(photos, weights, out)
+    assert not out.exists()
     named = ["adapt", str(photos)]
     assert "--checkpoint FILE" in refused(capsys, *named, "--out", str(out))
     assert "--out DIR" in refused(capsys, *named, "--checkpoint", str(weights))
