@@ -48,7 +48,10 @@ def find_name(prefix: str, names: Sequence[str], what: str = "record of trial") 
     heads = {name[: len(prefix)]: name for name in names}
     near = [heads[head] for head in difflib.get_close_matches(prefix, heads, n=1, cutoff=0.6)]
     if not names:
-        raise StvmError(f"no {what} '{prefix}': there is none at all")
+        raise StvmError(
+            f"no {what} '{prefix}': there is none at all; run a study first, or name another "
+            "--results"
+        )
     proposal = (
         f"did you mean '{near[0]}'?" if near else f"there are {len(names)}, `status` counts them"
     )

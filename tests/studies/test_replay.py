@@ -107,7 +107,9 @@ def test_a_trial_is_named_by_the_beginning_of_its_hash(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     place = ("--results", str(tmp_path))
-    assert "there is none at all" in refused(capsys, "replay", "ab", *place)
+    assert "there is none at all; run a study first, or name another --results" in refused(
+        capsys, "replay", "ab", *place
+    )
     for name in ("abcdef000000", "abc000000000"):
         put(tmp_path, synthetic(name))
     assert "give more of it" in refused(capsys, "replay", "abc", *place)
