@@ -110,6 +110,7 @@ def test_readings_are_compared_with_the_row_they_depart_from(results):
 
 def test_no_readings_is_one_line(results):
     command = [sys.executable, "reports/make_readings.py", "--results", str(results)]
+    command += ["--of", "Readings"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 2 and "run `python studies/readings.py` first" in done.stderr
 

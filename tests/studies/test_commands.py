@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from benchmarks import step
 from studies.__main__ import COMMANDS, main
 from studies.ablation import build_study
 from studies.commands import checkpoint, memory, prepare, retry_failed, track
@@ -97,14 +98,17 @@ def test_one_setting_in_full(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_only_a_name_that_is_near_is_proposed_and_the_others_are_listed(
-    capsys: pytest.CaptureFixture[str],
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(step, "report", lambda options, *_: print(options.preset))
+    monkeypatch.setattr("torch.set_num_threads", lambda _: None)
     said = refused(capsys, "settings", "--preset", "xyzzy")
     assert "did you mean" not in said and all(name in said for name in PRESETS)
     assert "did you mean 'demo'" in refused(capsys, "settings", "--preset", "DEOM")
     for name in ("DEMO", "demo"):
         assert main(["settings", "lr", "--preset", name]) == 0
         assert "  preset demo  0.0015" in capsys.readouterr().out
+        assert step.main(["--preset", name]) == 0 and capsys.readouterr().out == "demo\n"
         assert study_parser("", [0]).parse_args(["--preset", name]).preset == "demo"
         for command, *words in ((checkpoint, "own.pth"), (memory,), (prepare,)):
             parser = OneLineParser()

@@ -83,7 +83,10 @@ def test_objectives_are_rows_with_a_learning_rate_of_their_own() -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--cities", "Rome", "--network", "DeepLabV3"], "--cities belong to cityscapes-crosscity"),
+        (
+            ["--cities", "Rome", "--network", "DeepLabV3", "--scenario", "GTA5-Cityscapes"],
+            "--cities belong to cityscapes-crosscity",
+        ),
         (["city=rome"], "'city' is set by --scenario and --cities"),
         (["classes=a,b"], "dataset=gta5_cityscapes has its own classes"),
         (["source_root=nowhere", "--from-scratch"], "error: nowhere: no such folder"),
