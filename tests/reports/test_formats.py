@@ -18,7 +18,7 @@ from PIL import Image
 from benchmarks.study_results import make_results, make_study
 from reports.figures.curves import draw_fig1, draw_sensitivity
 from reports.figures.dots import draw_silhouette, draw_variance
-from reports.figures.png import save
+from reports.figures.png import refuse_other_figure, save
 from reports.figures.samples import SHOWN, Sample, draw_grid
 from reports.make_figure import main as make_figure
 from reports.make_report import main as make_report
@@ -189,6 +189,17 @@ def test_only_own_earlier_files_are_replaced(tmp_path, capsys):
         )
         save(Figure((1, 1)), tmp_path / "large.png")
     assert (tmp_path / "t.md").read_text() == tables["t.md"]
+    Figure((1, 1)).savefig(tmp_path / "odd.png", dpi=160, metadata={"Software": None})
+    for place in (28, 49):
+        # Interlaced; a resolution without a unit.
+        odd = bytearray((tmp_path / "odd.png").read_bytes())
+        odd[place] ^= 1
+        (tmp_path / "odd.png").write_bytes(odd)
+        with pytest.raises(StvmError, match="is no figure"):
+            refuse_other_figure(tmp_path / "odd.png")
+        odd[place] ^= 1
+        (tmp_path / "odd.png").write_bytes(odd)
+    refuse_other_figure(tmp_path / "odd.png")
     (tmp_path / "empty").touch()
     write_page(page, tmp_path / "empty")
     theirs = tmp_path / "theirs"
@@ -255,6 +266,8 @@ def test_each_file_of_a_table_is_judged_for_itself(tmp_path):
         ("t.md", "# study abcdefabcdef\n\nMy notes on study abcdefabcdef.\n"),
         ("t.md", f"# Mine\n\nstudy abcdefabcdef\n\n{aligned.replace(':', '-')}"),
         ("t.md", f"# Mine\n\nno study\n\n{aligned}"),
+        ("t.md", f"# Mine\n\nno study, but a commit: {40 * 'a'}\n\n{aligned}"),
+        ("t.md", f"Mine\n\nstudy abcdefabcdef\n\n{aligned}"),
         ("t.csv", "name,iou\na,1\n"),
         ("t.md", ours["t.md"].partition("\n\n| ")[0]),
         ("t.csv", "name;m_low;m_high\na;1;2\n"),

@@ -68,9 +68,9 @@ def test_report_and_search_share_no_seed_and_the_oracles_realisation_is_marked()
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--objective", "mio"], "did you mean 'miou'"),
+        (["--objective", "mio"], "unknown objective 'mio': did you mean 'miou'"),
         (["--sampler", "tp"], "unknown sampler 'tp'"),
-        (["--pruner", "medium"], "did you mean 'median'"),
+        (["--pruner", "medium"], "unknown pruner 'medium': did you mean 'median'"),
         (["--parameters", "lr"], "'lr' has no search range"),
         (["seed=3"], "'seed' is what this study varies"),
         (["--seeds", "1000"], "is one of --seeds"),
