@@ -157,7 +157,7 @@ def _target_is_labelled(settings: Settings) -> bool:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command; returns its exit code."""
-    parser, rows = study_parser(__doc__ or "", (0,)), (*BASELINES, *VARIANTS)
+    parser = study_parser(__doc__ or "", (0,))
     parser.add_argument(
         "--control",
         nargs="?",
@@ -171,8 +171,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "--without",
         action="append",
         default=[],
-        type=one_of(rows),
-        choices=rows,
+        **one_of((*BASELINES, *VARIANTS)),
         metavar="ROW",
         help="leave a row out, as in --without AdaBN --without 'partial AdaBN'; can be repeated",
     )

@@ -2,9 +2,10 @@
 
 import argparse
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from stvm.errors import as_known
 from stvm.settings.presets import PRESETS
@@ -42,13 +43,15 @@ def positive(text: str) -> int:
     return whole_number(text, least=1)
 
 
-def one_of(names: Iterable[str]) -> Callable[[str], str]:
-    """Writes one of some names in its own capitals, for argparse; an unknown one stays as it is."""
-    return partial(as_known, names=tuple(names))
+def preset_name(text: str) -> str:
+    """The name of a preset in its own capitals, for argparse; an unknown one stays as it is."""
+    return as_known(text, PRESETS)
 
 
-preset_name = one_of(PRESETS)
-"""Writes the name of a preset in its own capitals, for argparse."""
+def one_of(names: Iterable[str]) -> dict[str, Any]:
+    """Arguments of `add_argument` for one of some names, whatever its capitals."""
+    known = tuple(names)
+    return {"type": partial(as_known, names=known), "choices": known}
 
 
 def gibibytes(text: str) -> float:

@@ -177,23 +177,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     add = parser.add_argument
     add(
         "--scenario",
-        type=one_of(SCENARIOS),
-        choices=tuple(SCENARIOS),
+        **one_of(SCENARIOS),
         default="gta5-cityscapes",
         help="source and target (gta5-cityscapes)",
     )
-    add(
-        "--network",
-        type=one_of(NETWORKS),
-        choices=tuple(NETWORKS),
-        default="deeplabv2",
-        help="network (deeplabv2)",
-    )
+    add("--network", **one_of(NETWORKS), default="deeplabv2", help="network (deeplabv2)")
     add(
         "--cities",
         nargs="+",
-        type=one_of(CITIES),
-        choices=CITIES,
+        **one_of(CITIES),
         metavar="CITY",
         help=f"cities of Cross-City (all): {', '.join(CITIES)}",
     )

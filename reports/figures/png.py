@@ -2,17 +2,16 @@
 
 import io
 import re
-import struct
 from pathlib import Path
 
 from matplotlib.figure import Figure
 
 from stvm.errors import StvmError
-from stvm.files import FIGURE_SOFTWARE, names_us, refuse_other_file, write_whole
+from stvm.files import FIGURE_SOFTWARE, names_us, refuse_other_file, resolution, write_whole
 
 MOST_BYTES = 400_000
 _DPIS = (160, 130, 110, 90, 70, 50)
-_METRES = b"|".join(re.escape(struct.pack(">II", *2 * [int(dpi / 0.0254 + 0.5)])) for dpi in _DPIS)
+_METRES = b"|".join(re.escape(resolution(dpi)) for dpi in _DPIS)
 _UNMARKED = re.compile(
     rb"\x89PNG\r\n\x1a\n\0\0\0\x0dIHDR.{8}\x08\x06\0\0\0.{4}"
     rb"\0\0\0\x09pHYs(?:" + _METRES + rb")\x01.{8}IDAT",

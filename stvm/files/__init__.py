@@ -19,6 +19,7 @@ from stvm.files.earlier_files import (
     names_us,
     other_file,
     refuse_other_file,
+    resolution,
 )
 from stvm.files.json_files import SCHEMA, find_json, now, read_json, write_json
 from stvm.files.saved_states import drop_state, labels_beside
@@ -42,6 +43,7 @@ __all__ = [
     "refuse_unwritable",
     "refuse_within",
     "replacing",
+    "resolution",
     "replacing_folder",
     "unreadable",
     "write_json",

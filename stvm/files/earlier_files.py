@@ -1,5 +1,6 @@
 """Files of an earlier run, which a later one may replace, told from files of others."""
 
+import struct
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,6 +10,11 @@ _HEAD_BYTES = 65536
 """Number of bytes at a file's beginning that are looked at."""
 FIGURE_SOFTWARE = "stvm"
 """Program that a figure names in its metadata; without a version, which would change the bytes."""
+
+
+def resolution(dpi: int) -> bytes:
+    """A resolution in dots per inch as a PNG holds it: dots per metre, across and down."""
+    return struct.pack(">II", *2 * [round(dpi / 0.0254)])
 
 
 def names_us(head: bytes) -> bool:

@@ -9,12 +9,10 @@ from stvm.errors import StvmError
 from stvm.files import refuse_file
 
 FIRST = "run a study first, as `python studies/ablation.py` or `python studies/scenarios.py`"
-_PARTS = ("records", "locks", "searches", "errors", "retried", "events.jsonl", "report.html")
+_SURE = ("records", "locks", "searches", "errors", "retried")
+_PARTS = (*_SURE, "events.jsonl", "report.html")
 """Files and folders of which each results folder has one, from the start of its first study."""
-_FOLDERS = (
-    *("records", "locks", "searches", "errors", "retried", "studies", "models", "samples"),
-    *("running", "tensorboard"),
-)
+_FOLDERS = (*_SURE, "studies", "models", "samples", "running", "tensorboard")
 """Folders that a results folder may hold."""
 
 

@@ -2,7 +2,6 @@
 
 import io
 import math
-import struct
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -12,7 +11,7 @@ import matplotlib
 import numpy as np
 import optuna
 
-from stvm.files import FIGURE_SOFTWARE, names_us, refuse_other_file, write_whole
+from stvm.files import FIGURE_SOFTWARE, names_us, refuse_other_file, resolution, write_whole
 
 matplotlib.use("Agg")
 
@@ -32,7 +31,7 @@ _VIEWS: dict[str, tuple[str, Callable[..., Any]]] = {
 }
 """File to title and Optuna's plot."""
 _DPI = 120
-_EARLIER = b"pHYs" + struct.pack(">II", *2 * [round(_DPI / 0.0254)])
+_EARLIER = b"pHYs" + resolution(_DPI)
 """Resolution of plots of earlier versions, which name matplotlib as their software."""
 LEAST = 2
 """Complete trials without which nothing can be compared."""
