@@ -25,7 +25,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from studies.arguments import preset_name
 from stvm.data.crops import TargetCrops, batches
-from stvm.data.datasets import labelling_of, open_target_images
+from stvm.data.datasets import open_target_images
 from stvm.errors import StvmError
 from stvm.memory.estimate import phases
 from stvm.method.mixed_statistics import batch_norms
@@ -70,10 +70,12 @@ def load_or_draw(
     return settings.replace(tau_mocm=4.0) if settings.method.mocm else settings, network
 
 
-def build(settings: Settings, source: SegmentationNetwork) -> Adaptation:
-    """An adaptation of the source model."""
+def build(settings: Settings, source: SegmentationNetwork, images: Tensor) -> Adaptation:
+    """An adaptation in the classes of the source model, which labels `images` (N, 3, h, w)."""
     torch.manual_seed(0)
-    return build_adaptation(settings, source, labelling_of(settings.data).num_classes)
+    with torch.no_grad():
+        num_classes = source.eval().logits(images[:1]).shape[1]
+    return build_adaptation(settings, source, num_classes)
 
 
 def crops(settings: Settings, steps: int, cache: Path, device: torch.device) -> list[Tensor]:
@@ -171,7 +173,7 @@ def report(options: argparse.Namespace, settings: Settings, device: torch.device
     """Measure and print."""
     images = crops(settings, options.steps, options.cache, device)
     settings, source = load_or_draw(settings, options.cache, images[0])
-    full, bare = build(settings, source), build(settings.replace(**BARE), source)
+    full, bare = (build(s, source, images[0]) for s in (settings, settings.replace(**BARE)))
     counts = [operations(adaptation, images[0]) for adaptation in (full, bare)]
     slow, floor = compare(full, bare, images, warm=options.steps // 5)
     ratios = sorted(a / b for a, b in zip(slow, floor, strict=True))

@@ -21,8 +21,9 @@ def said(script: str, *words: str) -> str:
 
 @pytest.mark.slow
 def test_the_step_benchmark_prints_ratios_memory_and_every_part(tmp_path: Path) -> None:
-    """Here on random images: the folders are not there."""
+    """Here on random images, as the folders are not there, and with more source classes."""
     folder = ["dataset=folder", "source_root=none", "target_root=none", "classes=a,b,c"]
+    folder += ["source_classes=a,b,c,d", "class_map=a:a,b:b,c:c+d"]
     options = ["--cache", str(tmp_path), "--steps", "10"]
     shown = said("step.py", *options, *ASSIGNMENTS, *folder)
     assert "random images: " in shown and "random weights, spread over the classes" in shown
