@@ -1,4 +1,4 @@
-"""`python reports/make_figure.py`: what adaptation looks like, and Tables IV and V drawn."""
+"""`python reports/make_figure.py`: what adaptation looks like, and Tables IV to VIII drawn."""
 
 import argparse
 import sys
@@ -9,9 +9,10 @@ from matplotlib.figure import Figure
 
 from reports.figures.curves import draw_sensitivity
 from reports.figures.dots import draw_bars, draw_silhouette, draw_variance
+from reports.figures.objective_dots import draw_objectives
 from reports.figures.png import refuse_other_figure, save
 from reports.figures.samples import caption, choose_trials, draw_grid, read_sample, sample_path
-from reports.tables import table5
+from reports.tables import objective_rows, table5
 from reports.tables.ablation_rows import KNOWN
 from reports.tables.chosen_studies import ChosenStudies
 from reports.tables.table4 import build_table
@@ -54,11 +55,17 @@ def _silhouette(results: Path, study: str | None) -> Figure:
     return draw_silhouette(manifest, read_records(results, manifest))
 
 
+def _objectives(results: Path, study: str | None) -> Figure:
+    manifest = choose_manifest(results, None, study, "objectives")
+    return draw_objectives(objective_rows.build_table(manifest, read_records(results, manifest)))
+
+
 FIGURES = {
     "bars": ("Table IV as dots", _bars),
     "sensitivity": ("Table V as curves", _sensitivity),
     "variance": ("Table VI as dots", _variance),
     "silhouette": ("Table VII over mIoU", _silhouette),
+    "objectives": ("Table VIII as dots", _objectives),
 }
 """Help text and function of each option."""
 

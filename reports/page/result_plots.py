@@ -1,4 +1,4 @@
-"""Plots of results: IoU of each class, Fig. 1, Table V, and label-free scores against mIoU."""
+"""Plots of results: IoU by class, Fig. 1, Tables V and VIII, and label-free scores against mIoU."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -7,12 +7,14 @@ from typing import Any
 from matplotlib.axes import Axes
 
 from reports.figures.curves import draw_fig1, draw_sensitivity
+from reports.figures.objective_dots import LEGEND, draw_objectives, from_the_best
 from reports.page.recorded_studies import Recorded
 from reports.page.svg import PANEL, Plot, legend_above, line, panel, to_svg
 from reports.sheets.cells import number
 from reports.tables import table5
 from reports.tables.ablation_rows import row_label
 from reports.tables.fig1 import Curve
+from reports.tables.objective_rows import Table
 from reports.tables.score_ranking import SCORES, Group, by_realisation
 from stvm.records.manifest import Manifest
 from stvm.records.selection_scores import SelectionScore
@@ -98,6 +100,17 @@ def sensitivity(table: table5.Table) -> Plot | None:
         "beside published (open squares)."
     )
     return Plot(to_svg(draw_sensitivity(table), "sensitivity", alt, 0.8), caption, wide=True)
+
+
+def objectives(table: Table) -> Plot | None:
+    """The rows of Table VIII as dots, the best first; None where nothing is done."""
+    rows = [(line.row.name, line.row.estimate.mean) for line in from_the_best(table)]
+    if not rows:
+        return None
+    texts = [f"{row_label(name)} {100 * mean:.1f}" for name, mean in rows if mean is not None]
+    alt = f"mIoU in per cent of each row of Table VIII, the best first: {', '.join(texts)}"
+    caption = f"Table VIII, measured. {LEGEND}"
+    return Plot(to_svg(draw_objectives(table), "objectives", alt, 0.8), caption, wide=True)
 
 
 Points = list[tuple[float, float]]

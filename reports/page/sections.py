@@ -6,11 +6,24 @@ from typing import Any
 
 from reports.page.pictures import Picture, Pictures, predictions, search_plots
 from reports.page.recorded_studies import Recorded
-from reports.page.result_plots import class_dots, score_plots, sensitivity, share_curve
+from reports.page.result_plots import (
+    class_dots,
+    objectives,
+    score_plots,
+    sensitivity,
+    share_curve,
+)
 from reports.page.svg import Plot
 from reports.page.training_curves import collapse_watch, training_curves
 from reports.sheets.sheet import Sheet
-from reports.tables import fig1, reading_costs, scenario_studies, score_ranking, table5
+from reports.tables import (
+    fig1,
+    objective_rows,
+    reading_costs,
+    scenario_studies,
+    score_ranking,
+    table5,
+)
 from reports.tables.catalogue import build_tables
 from reports.tables.chosen_studies import ChosenStudies
 from stvm.errors import StvmError
@@ -107,6 +120,11 @@ def _silhouettes(recorded: Recorded, chosen: ChosenStudies) -> list[Part]:
     return [Part("Training curves", plots=training_curves(recorded, chosen["silhouette"][0]))]
 
 
+def _objectives(recorded: Recorded, chosen: ChosenStudies) -> list[Part]:
+    plot = objectives(objective_rows.build_table(*chosen["objectives"]))
+    return [Part("Every row, the best first", plots=[plot] if plot else [])]
+
+
 def _shares(recorded: Recorded, chosen: ChosenStudies) -> list[Part]:
     plot = share_curve(fig1.build_curve(*chosen["pseudo_labels"]))
     return [Part(plots=[plot] if plot else [])]
@@ -178,7 +196,7 @@ SECTIONS = (
          ("table7",), _silhouettes),
     SectionSpec("objectives", "Table VIII: objectives of others",
          "Source-free losses of others from the same start, beside STvM and its ablation.",
-         ("table8",)),
+         ("table8",), _objectives),
     SectionSpec("pseudo_labels", "Fig. 1: how many pseudo-labels",
          "Plain self-training on the most confident part of the predictions.",
          ("fig1",), _shares, drawn_first=True),

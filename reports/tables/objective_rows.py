@@ -4,8 +4,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from statistics import median
 
-from reports.sheets.rows import PooledStudy, Row, collect
+from reports.sheets.rows import PooledStudy, Records, Row, collect, pool
 from reports.tables.ablation_rows import ROWS
+from stvm.records.manifest import Manifest
 from stvm.records.record import Record
 from stvm.records.trial_label import ORACLE
 
@@ -43,11 +44,11 @@ class Table(PooledStudy):
         return next((line.row for line in self.lines if line.row.name == name), None)
 
 
-def build_table(study: PooledStudy) -> Table:
-    """Table VIII of a study."""
-    records = study.pooled.records
-    rows = collect(records)
-    known = {t.hash: r for t, r in records.items() if r is not None and r.miou is not None}
+def build_table(manifest: Manifest, records: Records) -> Table:
+    """Table VIII of a study; realisations tuned on are never pooled with fresh ones."""
+    pooled = pool(records)
+    rows = collect(pooled.records)
+    known = {t.hash: r for t, r in pooled.records.items() if r is not None and r.miou is not None}
 
     def done(row: Row | None) -> tuple[Record, ...]:
         return tuple(known[name] for name in row.trials) if row else ()
@@ -59,7 +60,7 @@ def build_table(study: PooledStudy) -> Table:
     for name in ordered:
         oracle = rows.get(f"{name}{ORACLE}")
         lines.append(Line(rows[name], oracle, done(rows[name]), done(oracle)))
-    return Table(study.manifest, study.records, study.pooled, tuple(lines))
+    return Table(manifest, records, pooled, tuple(lines))
 
 
 def rates_of(records: Iterable[Record]) -> list[float]:

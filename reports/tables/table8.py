@@ -13,7 +13,7 @@ from reports.sheets.cells import (
     measured_cells,
     measured_columns,
 )
-from reports.sheets.rows import PooledStudy, Row, pool
+from reports.sheets.rows import Row
 from reports.sheets.sheet import Cell, Column, Sheet
 from reports.tables.ablation_rows import ROWS, row_label
 from reports.tables.chosen_studies import ChosenStudies
@@ -235,8 +235,7 @@ def published_sheet(table: Table) -> Sheet:
 
 
 def _build(chosen: ChosenStudies) -> list[Sheet | None]:
-    manifest, records = chosen["objectives"]
-    table = build_table(PooledStudy(manifest, records, pool(records)))
+    table = build_table(*chosen["objectives"])
     printed = published_sheet(table)
     return [sheet(table), cost_sheet(table), printed if printed.rows else None]
 

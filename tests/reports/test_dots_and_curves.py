@@ -1,22 +1,27 @@
 """The points of the figures are the records' figures in per cent, and the paper's as printed."""
 
 import csv
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from matplotlib.lines import Line2D
 from scipy import stats
 
 from benchmarks.study_results import make_study
 from reports.figures.curves import draw_fig1, draw_sensitivity
 from reports.figures.dots import draw_bars
+from reports.figures.objective_dots import draw_objectives
 from reports.tables import table4, table5
 from reports.tables.chosen_studies import ChosenStudies
 from reports.tables.fig1 import build_curve
+from reports.tables.objective_rows import build_table as build_objectives
 from stvm.records.manifest import Manifest, Trial
 from stvm.records.record import Record
 
+NAMED = {"Oracle (target labels)": "Oracle"}
 PAPER = Path(__file__).resolve().parents[2] / "reports" / "paper"
 
 
@@ -31,17 +36,23 @@ def per_cent(records: dict[Trial, Record | None], row: str) -> Any:
     return 100 * np.array(found)
 
 
+def on_row(lines: Iterable[Line2D], place: int) -> dict[str, Any]:
+    """What is drawn near a row: x of each marker."""
+    drawn = {}
+    for line in lines:
+        y = np.asarray(line.get_ydata(), float)
+        if line.get_linestyle() != ":" and len(y) and abs(y[0] - place) < 0.3:
+            drawn[str(line.get_marker())] = np.asarray(line.get_xdata(), float)
+    return drawn
+
+
 def test_bars_are_trials_mean_and_t_interval_beside_the_published_mean(tmp_path: Path) -> None:
     manifest, records = study(tmp_path, "ablation")
     measured, paper = draw_bars(table4.build_table(manifest, records)).axes
     names = [label.get_text() for label in measured.get_yticklabels()]
     place = names.index("STvM")
     values = per_cent(records, "STvM")
-    drawn = {}
-    for line in measured.lines:
-        y = np.asarray(line.get_ydata(), float)
-        if len(y) and abs(y[0] - place) < 0.3:
-            drawn[str(line.get_marker())] = np.asarray(line.get_xdata(), float)
+    drawn = on_row(measured.lines, place)
     np.testing.assert_allclose(np.sort(drawn["o"]), np.sort(values))
     np.testing.assert_allclose(drawn["D"], [values.mean()])
     interval = stats.ttest_1samp(values, 0).confidence_interval(0.95)
@@ -95,3 +106,31 @@ def test_each_row_of_the_ablation_is_compared_with_the_one_above_it(
     above = order[order.index(row) - 1]
     expected = per_cent(records, row).mean() - per_cent(records, above).mean()
     assert 100 * (lines[row].delta.mean or 0) == pytest.approx(expected)
+
+
+def test_table_8s_dots_are_trials_means_and_the_oracles_rate_from_the_best_row(
+    tmp_path: Path,
+) -> None:
+    manifest, records = study(tmp_path, "objectives")
+    table = build_objectives(manifest, records)
+    (axes,) = draw_objectives(table).axes
+    names = [label.get_text() for label in axes.get_yticklabels()]
+    means = {name: per_cent(records, NAMED.get(name, name)).mean() for name in names}
+    assert names == sorted(names, key=lambda name: -means[name]) and len(names) == 10
+    drawn = on_row(axes.lines, names.index("MinEnt"))
+    np.testing.assert_allclose(np.sort(drawn["o"]), np.sort(per_cent(records, "MinEnt")))
+    np.testing.assert_allclose(drawn["D"], [means["MinEnt"]])
+    np.testing.assert_allclose(drawn["^"], [per_cent(records, "MinEnt, oracle's rate").mean()])
+    interval = stats.ttest_1samp(per_cent(records, "MinEnt"), 0).confidence_interval(0.95)
+    np.testing.assert_allclose(drawn["|"], [interval.low, interval.high])
+    faces = {
+        name: next(
+            line.get_markerfacecolor()
+            for line in axes.lines
+            if line.get_marker() == "D" and line.get_ydata()[0] == y  # type: ignore[index]
+        )
+        for y, name in enumerate(names)
+    }
+    assert [name for name in names if faces[name] == "white"] == ["MinEnt"]
+    levels = [float(line.get_xdata()[0]) for line in axes.lines if line.get_linestyle() == ":"]  # type: ignore[index, arg-type]
+    assert sorted(levels) == sorted(means[name] for name in ("Source", "AdaBN", "STvM"))

@@ -336,7 +336,7 @@ def test_no_grid_is_one_line(tmp_path, capsys):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("option", ["--bars", "--variance", "--silhouette"])
+@pytest.mark.parametrize("option", ["--bars", "--variance", "--silhouette", "--objectives"])
 def test_a_figure_of_each_table_is_drawn_and_a_missing_study_named(tmp_path, capsys, option):
     picture = tmp_path / "figure.png"
     assert (
