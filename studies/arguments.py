@@ -54,6 +54,10 @@ def one_of(names: Iterable[str]) -> dict[str, Any]:
     return {"type": partial(as_known, names=known), "choices": known}
 
 
+DEVICES = ("cpu", "cuda")
+"""Devices that `--device` takes."""
+
+
 def gibibytes(text: str) -> float:
     """A size of memory in GiB, for argparse."""
     try:

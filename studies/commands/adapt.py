@@ -14,6 +14,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from studies.arguments import DEVICES, one_of
 from studies.commands.adaptation_folder import AdaptationFolder
 from studies.commands.adaptation_summary import summary
 from studies.commands.lookup import add_network_option
@@ -50,7 +51,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         *("--width", "-W"), type=int, default=0, metavar="PIXELS", help="width, likewise"
     )
     add_network_option(parser)
-    parser.add_argument("--device", choices=("cpu", "cuda"), help="device (a GPU if there is one)")
+    parser.add_argument("--device", **one_of(DEVICES), help="device (a GPU if there is one)")
     parser.add_argument(
         "settings",
         nargs="*",

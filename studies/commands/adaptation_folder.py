@@ -17,16 +17,37 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from studies.commands.class_legend import LEGEND
+from studies.commands.class_legend import LEGEND, holds_predictions
 from stvm.errors import StvmError
 from stvm.files import SCHEMA, find_json, read_json, refuse_unwritable, write_json
 from stvm.settings import field_of
 
 MODEL = "model.safetensors"
+LABELS = "labels"
 DIGESTS = {"images_sha256": "images", "checkpoint_sha256": "checkpoint"}
 """Digests that make an adaptation another one, and what they are of."""
 
 _OTHER = "name another folder with --out"
+
+
+def refuse_predictions(photos: Path) -> None:
+    """Refuse predictions where photos are asked for.
+
+    Args:
+        photos: a folder; that of an adaptation's label maps counts too.
+
+    Raises:
+        StvmError: `predict` or `adapt` wrote to it.
+    """
+    told = LEGEND if holds_predictions(photos) else ""
+    whole = photos.resolve()
+    if whole.name == LABELS and holds_predictions(whole.parent):
+        told = f"../{LEGEND}"
+    if told:
+        raise StvmError(
+            f"{photos}: predictions lie there ({told} is theirs), and pictures of classes are no "
+            "photos: name the folder of the photos, or move the predictions away"
+        )
 
 
 @dataclass(frozen=True)
@@ -52,7 +73,7 @@ class AdaptationFolder:
     @property
     def labels(self) -> Path:
         """Folder of the predicted class ids."""
-        return self.root / "labels"
+        return self.root / LABELS
 
     @property
     def picture(self) -> Path:

@@ -10,7 +10,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from studies.arguments import add_places
+from studies.arguments import add_places, one_of
 from studies.commands.lookup import add_network_option, find_network, own_network
 from stvm.errors import StvmError
 
@@ -25,7 +25,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("model", metavar="FILE-or-HASH")
     parser.add_argument("--out", type=Path, metavar="FILE", help="file to write; it must not exist")
     add_places(parser, "--results")
-    parser.add_argument("--format", choices=("public", "plain", "onnx"), default="public")
+    parser.add_argument("--format", **one_of(("public", "plain", "onnx")), default="public")
     parser.add_argument("--family", default="auto", help="family of FILE, if unclear")
     add_network_option(parser)
 

@@ -43,7 +43,9 @@ def _images_of(path: Path) -> Iterator[tuple[str, Path]]:
     images = [image for image in found if written.isdisjoint(image.parents)]
     if len(images) < len(found):
         told = ", ".join(map(str, sorted(written)))
-        print(f"left out, as {LEGEND} tells that predictions lie there: {told}", file=sys.stderr)
+        print(
+            f"left out, since predictions lie there ({LEGEND} is theirs): {told}", file=sys.stderr
+        )
     if not images:
         endings = ", ".join(IMAGE_SUFFIXES)
         raise StvmError(f"no image in {path}: files that end in {endings} are read")

@@ -13,9 +13,9 @@ import torch
 from PIL import Image
 
 from studies.commands.adapt import own_settings
-from studies.commands.adaptation_folder import AdaptationFolder
+from studies.commands.adaptation_folder import AdaptationFolder, refuse_predictions
 from studies.commands.before_after import Shown, write_before_after
-from studies.commands.class_legend import LEGEND, holds_predictions, legend_of, write_legend
+from studies.commands.class_legend import legend_of, write_legend
 from studies.commands.lookup import own_network
 from studies.commands.predict import default_names
 from studies.commands.progress_line import ProgressLine
@@ -222,11 +222,7 @@ def prepare(options: argparse.Namespace, changes: dict[str, str]) -> PhotoWork:
     # What was begun below PHOTOS goes on: no folder below it is read here.
     if not AdaptationFolder(options.out).is_begun:
         refuse_within(options.out, "--out", [options.photos])
-        if holds_predictions(options.photos):
-            raise StvmError(
-                f"{options.photos}: {LEGEND} tells that predictions lie there, and pictures of "
-                "classes are no photos: name the folder of the photos, or move the predictions away"
-            )
+        refuse_predictions(options.photos)
     reading = {
         name: changes[name] for name in ("checkpoint_family", "aspp_branches") if name in changes
     }

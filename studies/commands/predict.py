@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from PIL import Image
 
+from studies.arguments import DEVICES, one_of
 from studies.commands.adaptation_folder import AdaptationFolder
 from studies.commands.class_legend import LEGEND, legend_of, refuse_other_legend, write_legend
 from studies.commands.images_to_predict import list_images
@@ -69,7 +70,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="sum of predictions for the image and its mirror image",
     )
-    parser.add_argument("--device", choices=("cpu", "cuda"), help="device (a GPU if there is one)")
+    parser.add_argument("--device", **one_of(DEVICES), help="device (a GPU if there is one)")
     parser.add_argument(
         "--family", default="auto", help="family of the checkpoint, if the file leaves it open"
     )

@@ -20,7 +20,7 @@ from rich.console import Console
 from rich.progress import Progress as Bar
 from tabulate import tabulate
 
-from studies.arguments import add_places
+from studies.arguments import DEVICES, add_places, one_of
 from studies.commands.lookup import find_name, open_results, settings_of
 from stvm.errors import StvmError
 from stvm.files import replacing, writing
@@ -246,7 +246,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     """Options of the command."""
     parser.add_argument("hash", metavar="HASH", help="hash of the trial, or its first digits")
     add_places(parser, "--results", "--cache")
-    parser.add_argument("--device", choices=("cpu", "cuda"), help="the record's where left out")
+    parser.add_argument("--device", **one_of(DEVICES), help="the record's where left out")
     parser.add_argument(
         "--keep-model", action="store_true", help="keep its networks, for predict and export-model"
     )

@@ -86,7 +86,17 @@ def test_wrong_files_are_one_line(
     assert "p3.png" in says(photos, weights, empty)
     assert not any(empty.iterdir())
     (photos / "classes.csv").write_bytes(legend_of(["road"], np.zeros((256, 3), np.uint8)))
-    assert "classes.csv tells that predictions lie there" in says(photos, weights, out)
+    said = says(photos, weights, out)
+    assert f"{photos}: predictions lie there (classes.csv is theirs), and pictures of" in said
+    labels = photos / "labels"
+    for name in ("p0.png", "p1.png"):
+        (labels / name).write_bytes((photos / "p1.png").read_bytes())
+    assert f"{labels}: predictions lie there (../classes.csv is theirs)" in says(
+        labels, weights, out
+    )
+    (labels / "p0.png").unlink()
+    (photos / "classes.csv").write_text("mine")
+    assert "is the only image" in says(labels, weights, out)
     assert not out.exists()
     named = ["adapt", str(photos)]
     assert "--checkpoint FILE" in refused(capsys, *named, "--out", str(out))

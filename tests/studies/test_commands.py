@@ -12,7 +12,17 @@ import pytest
 from benchmarks import step
 from studies.__main__ import COMMANDS, main
 from studies.ablation import build_study
-from studies.commands import checkpoint, memory, prepare, retry_failed, track
+from studies.commands import (
+    adapt,
+    checkpoint,
+    export_model,
+    memory,
+    predict,
+    prepare,
+    replay,
+    retry_failed,
+    track,
+)
 from studies.commands.retry_failed import build_retry
 from studies.commands.settings_list import allowed
 from studies.study_options import study_parser
@@ -114,6 +124,13 @@ def test_only_a_name_that_is_near_is_proposed_and_the_others_are_listed(
             parser = OneLineParser()
             command.add_options(parser)
             assert parser.parse_args([*words, "--preset", name]).preset == "demo"
+    for command, *words in ((adapt, "own"), (predict, "own", "a.png"), (replay, "ab")):
+        parser = OneLineParser()
+        command.add_options(parser)
+        assert parser.parse_args([*words, "--device", "CUDA"]).device == "cuda"
+    parser = OneLineParser()
+    export_model.add_options(parser)
+    assert parser.parse_args(["own", "--format", "ONNX"]).format == "onnx"
     said = refused(capsys, "settings", "xyzzy")
     assert said.endswith("unknown setting 'xyzzy': `python -m studies settings` lists them\n")
     assert "did you mean 'iast'" in refused(capsys, "settings", "isat")

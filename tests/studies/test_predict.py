@@ -215,7 +215,7 @@ def test_a_file_of_weights_predicts_and_nothing_is_overwritten(
     assert main([*given[:2], str(tmp_path / "b.jpg"), *given[3:]]) == 0
     capsys.readouterr()
     assert set(list_images([tmp_path])) == {"a", "b", "of a_overlay.png/a_overlay"}
-    told = f"left out, as classes.csv tells that predictions lie there: {tmp_path / 'out'}\n"
+    told = f"left out, since predictions lie there (classes.csv is theirs): {tmp_path / 'out'}\n"
     assert capsys.readouterr().err == told
     assert len(list_images([tmp_path / "out"])) == 6, "a folder that is named itself"
 
@@ -238,7 +238,7 @@ def test_a_folder_of_predictions_is_known_by_its_legend(
     (place / "folder/classes.csv").mkdir()
     assert [*list_images([place / "folder"])] == ["a"] and not capsys.readouterr().err
     assert [*list_images([place])] == ["folder/a", "longer/a"]
-    told = f"lie there: {place}/folder/none, {place}/out, {place}/sheet\n"
+    told = f"(classes.csv is theirs): {place}/folder/none, {place}/out, {place}/sheet\n"
     assert capsys.readouterr().err.endswith(told)
     for name in ("folder", "longer"):
         (place / name / "a.png").unlink()
