@@ -12,7 +12,10 @@ FIRST = "run a study first, as `python studies/ablation.py` or `python studies/s
 _SURE = ("records", "locks", "searches", "errors", "retried")
 _PARTS = (*_SURE, "events.jsonl", "report.html")
 """Files and folders of which each results folder has one, from the start of its first study."""
-_FOLDERS = (*_SURE, "studies", "models", "samples", "running", "tensorboard")
+_FOLDERS = (
+    *_SURE,
+    *("studies", "models", "samples", "running", "checkpoints", "tables", "tensorboard"),
+)
 """Folders that a results folder may hold."""
 
 

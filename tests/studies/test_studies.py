@@ -94,7 +94,7 @@ def test_a_list_of_a_scenario_says_of_a_missing_folder_that_trials_need_it(tmp_p
 def test_a_study_into_a_part_of_a_results_folder_is_refused(tmp_path, capsys):
     (tmp_path / "records").mkdir()
     for main in (ablation.main, objectives.main, optuna_search.main):
-        for part in ("records", "models"):
+        for part in ("records", "models", "checkpoints", "tables"):
             assert main(["--list", "--results", str(tmp_path / part)]) == 2
             said = capsys.readouterr().err
             assert said.endswith(f"is a part of a results folder: did you mean {tmp_path}?\n")
