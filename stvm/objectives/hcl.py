@@ -20,8 +20,9 @@ Published: SGD at 1e-4, warm-up of 5000 iterations, batch 9, crops of 512x256. L
 warm-up, and the first term for the auxiliary classifier, which no objective trains here.
 Trained: all; running statistics follow, weights of batch norm are fixed (`student_bn=statistics`).
 Labels: made once by the start, in eval mode, from the sum of the probabilities at scales 1 and
-1.25, each with its mirror image; every pixel is kept. The contrastive loss needs memory for M x M
-numbers.
+1.25, each with its mirror image; every pixel is kept.
+The contrastive loss needs memory for M x M numbers. A feature map with more than `hcl_positions`
+positions is averaged over squares of 2x2, 4x4, ... for it. The release has 2048, and no such limit.
 """
 
 import math
@@ -67,6 +68,14 @@ def class_weights(counts: Tensor, rare: float, weight: float) -> Tensor:
     return torch.where(counts < rare, weight, 1.0)
 
 
+def square_side(height: int, width: int, most: int) -> int:
+    """Least power of two by whose squares (height, width) has at most `most` positions."""
+    side = 1
+    while math.ceil(height / side) * math.ceil(width / side) > most:
+        side *= 2
+    return side
+
+
 def contrast(own: Tensor, average: Tensor, labels: Tensor, weights: Tensor) -> Tensor:
     """Contrastive loss, mean over the images.
 
@@ -94,6 +103,7 @@ class HistoricalContrast(Objective):
         contrast: Weight of the contrastive loss.
         rare_weight: Weight of rare and of absent classes.
         rare_share: Share of the batch's pixels below which a class is rare.
+        positions: Most positions of an image in the contrastive loss.
     """
 
     labels_offline = True
@@ -107,12 +117,14 @@ class HistoricalContrast(Objective):
         contrast: float,
         rare_weight: float,
         rare_share: float,
+        positions: int,
     ) -> None:
         super().__init__(given)
         self.period = period
         self.contrast = contrast
         self.rare_weight = rare_weight
         self.rare_share = rare_share
+        self.positions = positions
         mode = given.forward_mode
         self.teacher = MeanTeacher(given.student, momentum=momentum, period=1, bn="copy")
         self.average = mode.prepare(self.teacher.network)
@@ -153,6 +165,9 @@ class HistoricalContrast(Objective):
         logits = upsample(self.classify(own), (labels.shape[-2], labels.shape[-1]))
         weights = self.moved_weights(labels)[labels]
         first = (F.cross_entropy(logits, labels, reduction="none") * weights * agreed).mean()
+        side = square_side(features.shape[-2], features.shape[-1], self.positions)
+        if side > 1:
+            own, features = (F.avg_pool2d(f, side, ceil_mode=True) for f in (own, features))
         size = (features.shape[-2], features.shape[-1])
         small = F.interpolate(labels[:, None].float(), size=size)[:, 0].long().flatten(1)
         unsure = upsample(normalised_entropies(average)[:, None], size)

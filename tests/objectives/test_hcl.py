@@ -11,6 +11,7 @@ from stvm.objectives.hcl import (
     divergence,
     normalised_entropies,
     reliability,
+    square_side,
 )
 
 
@@ -28,6 +29,16 @@ def test_the_divergence_is_that_of_the_average_from_the_historical_network() -> 
     assert divergence(h, e).item() == pytest.approx(hand)
     assert divergence(e, h).item() != pytest.approx(hand)
     assert divergence(h, h).item() == pytest.approx(0, abs=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("height", "width", "most", "side"),
+    [(65, 129, 8385, 1), (65, 129, 8384, 2), (64, 208, 3328, 2), (64, 208, 3327, 4), (5, 5, 1, 8)],
+)
+def test_a_fine_feature_map_is_averaged_over_the_smallest_squares_that_do(
+    height: int, width: int, most: int, side: int
+) -> None:
+    assert square_side(height, width, most) == side
 
 
 def test_rare_classes_weigh_more() -> None:

@@ -197,8 +197,11 @@ def contrast(own: Tensor, slow: Tensor, labels: Tensor, sure: Tensor) -> Tensor:
     return torch.stack(total).mean()
 
 
-def test_three_steps_of_hcl_are_those_of_the_twin() -> None:
-    made, twin = built("hcl", hcl_period=2, hcl_momentum=0.3), Twin("hcl")
+@pytest.mark.parametrize(("most", "side"), [(64, 1), (63, 2)])
+def test_three_steps_of_hcl_are_those_of_the_twin(most: int, side: int) -> None:
+    """With all 8x8 positions in the contrastive loss, and with the means of squares of them."""
+    made = built("hcl", hcl_period=2, hcl_momentum=0.3, hcl_positions=most)
+    twin = Twin("hcl")
     slow, past = copy.deepcopy(twin.student), copy.deepcopy(twin.student)
     frequency = torch.ones(C)
     for iteration in (1, 2, 3):
@@ -219,7 +222,11 @@ def test_three_steps_of_hcl_are_those_of_the_twin() -> None:
         mine = twin.student.extract(batch.images)
         logits = F.interpolate(twin.student.classifier(mine), size=(32, 32), mode="bilinear")
         losses = -logits.log_softmax(1).gather(1, labels[:, None])[:, 0]
-        size = (mine.shape[2], mine.shape[3])
+        size = (mine.shape[2] // side, mine.shape[3] // side)
+        mine, features = (
+            x.unflatten(3, (size[1], side)).unflatten(2, (size[0], side)).mean((3, 5))
+            for x in (mine, features)
+        )
         unsure = -(e * e.log2()).sum(1, keepdim=True) / math.log2(C)
         sure = (1.1 - F.interpolate(unsure, size=size, mode="bilinear")).clamp(0.9, 1.1)
         near = contrast(mine, features, small(labels, size), sure[:, 0])

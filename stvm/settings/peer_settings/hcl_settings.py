@@ -31,3 +31,9 @@ class HistoricalContrastSettings(SettingsGroup):
     hcl_rare_share: float = hashed_if_changed(
         0.03125, ge=0, le=1, description="Share of the batch's pixels below which a class is rare."
     )
+    hcl_positions: int = hashed_if_changed(
+        10_000,
+        ge=1,
+        description="Most positions of an image in the contrastive loss, which needs memory for "
+        "their square. A finer feature map is averaged over squares.",
+    )
