@@ -212,14 +212,15 @@ class Plan:
     def _chosen(
         self, builder: StudyBuilder, choices: Mapping[str, Choice | None], seeds: Iterable[int]
     ) -> Iterator[Trial]:
-        for number, seed, here in builder.seeded(seeds):
-            for candidate in self.candidates:
-                choice = choices.get(candidate.row)
-                if choice:
-                    tried = candidate.tried(here)
-                    for end, rate in (("", choice.rate), (ORACLE, choice.oracle)):
-                        row = f"{candidate.row}{end}"
-                        yield builder.trial(row, seed, number, tried[rate])
+        """Trials of the chosen rates, then those of the oracle's, which fill a column alone."""
+        known = {row: choice for row, choice in choices.items() if choice}
+        for end in ("", ORACLE):
+            for number, seed, here in builder.seeded(seeds):
+                for candidate in (c for c in self.candidates if c.row in known):
+                    choice = known[candidate.row]
+                    rate = choice.oracle if end else choice.rate
+                    settings = candidate.tried(here)[rate]
+                    yield builder.trial(f"{candidate.row}{end}", seed, number, settings)
 
     def _based(self, study: Study, **choice: Any) -> Study:
         """The study on named files, with a base that tells one way to choose from another."""
