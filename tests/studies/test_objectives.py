@@ -106,6 +106,7 @@ def test_the_rows_run_with_the_chosen_rates_and_where_nothing_was_chosen_on(
     assert study.trials[: len(table4)] == table4
     rest = {(t.variant, t.realisation, t.seed): t for t in study.trials[len(table4) :]}
     assert len(rest) == 4 * 4
+    assert [row.endswith(ORACLE) for row, *_ in rest] == [False] * 8 + [True] * 8
     for (row, realisation, seed), trial in rest.items():
         assert trial.settings.data.realisation == realisation in (0, 2) and seed in (0, 1)
         choice = choices[row.removesuffix(ORACLE)]
