@@ -22,7 +22,8 @@ Trained: all; running statistics follow, weights of batch norm are fixed (`stude
 Labels: made once by the start, in eval mode, from the sum of the probabilities at scales 1 and
 1.25, each with its mirror image; every pixel is kept.
 The contrastive loss needs memory for M x M numbers. A feature map with more than `hcl_positions`
-positions is averaged over squares of 2x2, 4x4, ... for it. The release has 2048, and no such limit.
+positions is averaged over squares of 2x2, 4x4, ... for it, and so is r; the label of a square is
+that of its first position. The release has 2048 positions and no such limit.
 """
 
 import math
@@ -69,11 +70,22 @@ def class_weights(counts: Tensor, rare: float, weight: float) -> Tensor:
 
 
 def square_side(height: int, width: int, most: int) -> int:
-    """Least power of two by whose squares (height, width) has at most `most` positions."""
+    """Side, a power of two, of the least squares that leave at most `most` of a map's positions.
+
+    Args:
+        height: Rows of the map.
+        width: Columns of the map.
+        most: Largest number of squares.
+    """
     side = 1
     while math.ceil(height / side) * math.ceil(width / side) > most:
         side *= 2
     return side
+
+
+def averaged(maps: Tensor, side: int) -> Tensor:
+    """Means of squares of positions, smaller ones at the end: (N, D, h, w) -> (N, D, h', w')."""
+    return F.avg_pool2d(maps, side, ceil_mode=True) if side > 1 else maps
 
 
 def contrast(own: Tensor, average: Tensor, labels: Tensor, weights: Tensor) -> Tensor:
@@ -165,14 +177,13 @@ class HistoricalContrast(Objective):
         logits = upsample(self.classify(own), (labels.shape[-2], labels.shape[-1]))
         weights = self.moved_weights(labels)[labels]
         first = (F.cross_entropy(logits, labels, reduction="none") * weights * agreed).mean()
-        side = square_side(features.shape[-2], features.shape[-1], self.positions)
-        if side > 1:
-            own, features = (F.avg_pool2d(f, side, ceil_mode=True) for f in (own, features))
         size = (features.shape[-2], features.shape[-1])
-        small = F.interpolate(labels[:, None].float(), size=size)[:, 0].long().flatten(1)
+        side = square_side(*size, self.positions)
+        small = F.interpolate(labels[:, None].float(), size=size)[:, 0, ::side, ::side]
         unsure = upsample(normalised_entropies(average)[:, None], size)
-        trusted = reliability(unsure.flatten(1))
-        second = contrast(own.flatten(2), features.flatten(2), small, trusted)
+        trusted = averaged(reliability(unsure), side).flatten(1)
+        own, features = (averaged(maps, side).flatten(2) for maps in (own, features))
+        second = contrast(own, features, small.long().flatten(1), trusted)
         self.reset_slow_networks(iteration)
         yield first + self.contrast * second
 

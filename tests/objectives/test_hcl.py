@@ -1,11 +1,14 @@
 """HCL: weights of classes and pixels, and the contrastive loss."""
 
+import itertools
 import math
 
 import pytest
 import torch
 
+from stvm.errors import StvmError
 from stvm.objectives.hcl import (
+    averaged,
     class_weights,
     contrast,
     divergence,
@@ -13,6 +16,7 @@ from stvm.objectives.hcl import (
     reliability,
     square_side,
 )
+from stvm.settings import Settings
 
 
 def test_the_entropy_weight_is_clamped() -> None:
@@ -33,12 +37,33 @@ def test_the_divergence_is_that_of_the_average_from_the_historical_network() -> 
 
 @pytest.mark.parametrize(
     ("height", "width", "most", "side"),
-    [(65, 129, 8385, 1), (65, 129, 8384, 2), (64, 208, 3328, 2), (64, 208, 3327, 4), (5, 5, 1, 8)],
+    [(65, 129, 8385, 1), (65, 129, 8384, 2), (64, 208, 3328, 2), (64, 208, 3327, 4), (5, 5, 1, 8)]
+    + [(5, 4, 4, 4), (4, 5, 4, 4)],
 )
 def test_a_fine_feature_map_is_averaged_over_the_smallest_squares_that_do(
     height: int, width: int, most: int, side: int
 ) -> None:
     assert square_side(height, width, most) == side
+
+
+def test_squares_at_the_end_of_a_map_are_means_of_fewer_positions() -> None:
+    maps = torch.rand(2, 3, 5, 7, generator=torch.Generator().manual_seed(0))
+    for side, size in ((1, (5, 7)), (2, (3, 4)), (4, (2, 2))):
+        found = averaged(maps, side)
+        assert found.shape[2:] == size
+        for i, j in itertools.product(*map(range, size)):
+            square = maps[:, :, i * side : (i + 1) * side, j * side : (j + 1) * side]
+            torch.testing.assert_close(found[:, :, i, j], square.mean((2, 3)))
+
+
+def test_as_many_positions_as_deeplab_has_are_compared_one_by_one() -> None:
+    settings = Settings().replace(procedure="hcl")
+    most = settings.objective.hcl_positions
+    assert (
+        square_side(65, 129, most) == square_side(97, 97, most) == 1 < square_side(101, 101, most)
+    )
+    with pytest.raises(StvmError, match="hcl_positions"):
+        settings.replace(hcl_positions=0)
 
 
 def test_rare_classes_weigh_more() -> None:

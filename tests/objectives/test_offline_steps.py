@@ -5,7 +5,7 @@ The twins use plain torch and loops; weights, crops and draws are those of the o
 
 import copy
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
@@ -179,7 +179,7 @@ def in_train_mode(network: nn.Module, images: Tensor) -> tuple[Tensor, Tensor]:
         return features, F.interpolate(scores, size=(32, 32), mode="bilinear", align_corners=False)
 
 
-def small(labels: Tensor, size: tuple[int, int]) -> Tensor:
+def small(labels: Tensor, size: Iterable[int]) -> Tensor:
     rows, columns = (torch.arange(n) * 32 // n for n in size)
     return labels[:, rows][:, :, columns]
 
@@ -222,14 +222,14 @@ def test_three_steps_of_hcl_are_those_of_the_twin(most: int, side: int) -> None:
         mine = twin.student.extract(batch.images)
         logits = F.interpolate(twin.student.classifier(mine), size=(32, 32), mode="bilinear")
         losses = -logits.log_softmax(1).gather(1, labels[:, None])[:, 0]
-        size = (mine.shape[2] // side, mine.shape[3] // side)
-        mine, features = (
-            x.unflatten(3, (size[1], side)).unflatten(2, (size[0], side)).mean((3, 5))
-            for x in (mine, features)
-        )
+        size = (mine.shape[2], mine.shape[3])
         unsure = -(e * e.log2()).sum(1, keepdim=True) / math.log2(C)
         sure = (1.1 - F.interpolate(unsure, size=size, mode="bilinear")).clamp(0.9, 1.1)
-        near = contrast(mine, features, small(labels, size), sure[:, 0])
+        mine, features, sure = (
+            x.unflatten(3, (-1, side)).unflatten(2, (-1, side)).mean((3, 5))
+            for x in (mine, features, sure)
+        )
+        near = contrast(mine, features, small(labels, mine.shape[2:]), sure[:, 0])
         loss = ((rare * frequency)[labels] * losses * agreed).mean() + 0.5 * near
         if iteration == 3:
             slow.load_state_dict(twin.student.state_dict())
