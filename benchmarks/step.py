@@ -70,12 +70,10 @@ def load_or_draw(
     return settings.replace(tau_mocm=4.0) if settings.method.mocm else settings, network
 
 
-def build(settings: Settings, source: SegmentationNetwork, images: Tensor) -> Adaptation:
-    """An adaptation in the classes of the source model, which labels `images` (N, 3, h, w)."""
+def build(settings: Settings, source: SegmentationNetwork) -> Adaptation:
+    """An adaptation of the source model, in its own classes."""
     torch.manual_seed(0)
-    with torch.no_grad():
-        num_classes = source.eval().logits(images[:1]).shape[1]
-    return build_adaptation(settings, source, num_classes)
+    return build_adaptation(settings, source, source.architecture.num_classes)
 
 
 def crops(settings: Settings, steps: int, cache: Path, device: torch.device) -> list[Tensor]:
@@ -173,7 +171,7 @@ def report(options: argparse.Namespace, settings: Settings, device: torch.device
     """Measure and print."""
     images = crops(settings, options.steps, options.cache, device)
     settings, source = load_or_draw(settings, options.cache, images[0])
-    full, bare = (build(s, source, images[0]) for s in (settings, settings.replace(**BARE)))
+    full, bare = build(settings, source), build(settings.replace(**BARE), source)
     counts = [operations(adaptation, images[0]) for adaptation in (full, bare)]
     slow, floor = compare(full, bare, images, warm=options.steps // 5)
     ratios = sorted(a / b for a, b in zip(slow, floor, strict=True))

@@ -1,6 +1,6 @@
 """The two stages of `studies/objectives.py`: the rates to choose from, and the rows with them."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -210,9 +210,9 @@ class Plan:
         return {row: [min(rates), max(rates)] for row, rates in tried.items()}
 
     def _chosen(
-        self, builder: StudyBuilder, choices: Mapping[str, Choice | None], seeds: Iterable[int]
+        self, builder: StudyBuilder, choices: Mapping[str, Choice | None], seeds: Sequence[int]
     ) -> Iterator[Trial]:
-        """Trials of the chosen rates, then those of the oracle's, which fill a column alone."""
+        """Trials of the chosen rates, then those of the oracle's, which only fill a column."""
         known = {row: choice for row, choice in choices.items() if choice}
         for end in ("", ORACLE):
             for number, seed, here in builder.seeded(seeds):

@@ -8,50 +8,59 @@ from matplotlib.figure import Figure
 from reports.sheets.notes import heading
 from reports.tables.ablation_rows import ROWS, row_label
 from reports.tables.objective_rows import Line, Table
+from stvm.errors import StvmError
 
 REFERENCES = ("Source", "AdaBN", "STvM")
 """Rows whose means are lines from top to bottom."""
 LEGEND = (
     "Circles: trials. Diamond: mean, with 95 % t interval; filled: a row of Table IV, open: rate "
-    "chosen without labels. Triangle: mean with the oracle's rate. Lines: Source, AdaBN, STvM."
+    "chosen without labels. Triangle, below: mean with the oracle's rate. Lines: Source, AdaBN, "
+    "STvM."
 )
 """What the marks mean."""
 
 
-def from_the_best(table: Table) -> list[Line]:
-    """Rows that have a mean, the highest first."""
-    known = [line for line in table.lines if line.row.estimate.mean is not None]
-    return sorted(known, key=lambda line: line.row.estimate.mean or 0.0, reverse=True)
+def from_the_best(table: Table) -> list[tuple[float, Line]]:
+    """Mean mIoU of each row that has one, in per cent, with the row; the highest first."""
+    means = [(line.row.estimate.mean, line) for line in table.lines]
+    known = [(100 * mean, line) for mean, line in means if mean is not None]
+    return sorted(known, key=lambda pair: pair[0], reverse=True)
 
 
-def _draw_row(axes: Axes, y: int, line: Line) -> None:
+def _draw_row(axes: Axes, y: int, mean: float, line: Line) -> None:
     values = [100 * value for value in line.row.values.values()]
     axes.plot(values, [y] * len(values), "o", color="0.5", markersize=3.5, mfc="none")
-    estimate = line.row.estimate
-    if estimate.low is not None and estimate.high is not None:
-        axes.plot([100 * estimate.low, 100 * estimate.high], [y, y], "|-", color="black", lw=1.2)
-    ours = line.row.name in ROWS
-    for row, marker, face in (
-        (line.oracle, "^", "white"),
-        (line.row, "D", "black" if ours else "white"),
-    ):
-        if row is not None and row.estimate.mean is not None:
-            axes.plot(100 * row.estimate.mean, y, marker, color="black", mfc=face, markersize=5)
-    axes.text(1.01, y, f"{100 * (estimate.mean or 0.0):.1f}", va="center", fontsize=8,
+    low, high = line.row.estimate.low, line.row.estimate.high
+    if low is not None and high is not None:
+        axes.plot([100 * low, 100 * high], [y, y], "|-", color="black", lw=1.2)
+    face = "black" if line.row.name in ROWS else "white"
+    axes.plot(mean, y, "D", color="black", mfc=face, markersize=5)
+    if line.oracle and line.oracle.estimate.mean is not None:
+        axes.plot(100 * line.oracle.estimate.mean, y + 0.3, "^", color="0.4", markersize=4)
+    axes.text(1.01, y, f"{mean:.1f}", va="center", fontsize=8,
               transform=axes.get_yaxis_transform())  # fmt: skip
 
 
 def draw_objectives(table: Table) -> Figure:
-    """All rows of Table VIII that have a figure, mIoU in per cent."""
-    lines = from_the_best(table)
-    figure = Figure(figsize=(9, 1.6 + 0.22 * len(lines)), layout="constrained")
+    """The rows of Table VIII that have a mean.
+
+    Raises:
+        StvmError: there is none.
+    """
+    pairs = from_the_best(table)
+    if not pairs:
+        raise StvmError(
+            f"{heading(table.manifest)}: no row has a record yet, so there is nothing to draw"
+        )
+    figure = Figure(figsize=(9, 1.6 + 0.24 * len(pairs)), layout="constrained")
     axes = figure.subplots()
-    for y, line in enumerate(lines):
-        _draw_row(axes, y, line)
-        if line.row.name in REFERENCES and line.row.estimate.mean is not None:
-            axes.axvline(100 * line.row.estimate.mean, color="0.6", lw=0.8, ls=":", zorder=0)
-    axes.set_yticks(range(len(lines)), [row_label(line.row.name) for line in lines], fontsize=8)
-    axes.set_ylim(len(lines) - 0.5, -0.6)
+    for y, (mean, line) in enumerate(pairs):
+        _draw_row(axes, y, mean, line)
+        if line.row.name in REFERENCES:
+            axes.axvline(mean, color="0.6", lw=0.8, ls=":", zorder=0)
+    names = [row_label(line.row.name) for _, line in pairs]
+    axes.set_yticks(range(len(names)), names, fontsize=8)
+    axes.set_ylim(len(names) - 0.4, -0.6)
     axes.set_xlabel("mIoU on the target, %")
     axes.grid(axis="x", color="0.93")
     axes.spines[["top", "right"]].set_visible(False)

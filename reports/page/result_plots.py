@@ -104,10 +104,10 @@ def sensitivity(table: table5.Table) -> Plot | None:
 
 def objectives(table: Table) -> Plot | None:
     """The rows of Table VIII as dots, the best first; None where nothing is done."""
-    rows = [(line.row.name, line.row.estimate.mean) for line in from_the_best(table)]
-    if not rows:
+    pairs = from_the_best(table)
+    if not pairs:
         return None
-    texts = [f"{row_label(name)} {100 * mean:.1f}" for name, mean in rows if mean is not None]
+    texts = [f"{row_label(line.row.name)} {mean:.1f}" for mean, line in pairs]
     alt = f"mIoU in per cent of each row of Table VIII, the best first: {', '.join(texts)}"
     caption = f"Table VIII, measured. {LEGEND}"
     return Plot(to_svg(draw_objectives(table), "objectives", alt, 0.8), caption, wide=True)

@@ -11,7 +11,7 @@ before_after.png    picture of some images
 """
 
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,19 +34,20 @@ def refuse_predictions(photos: Path) -> None:
     """Refuse predictions where photos are asked for.
 
     Args:
-        photos: a folder; that of an adaptation's label maps counts too.
+        photos: a folder; label maps in a folder below the legend count too.
 
     Raises:
         StvmError: `predict` or `adapt` wrote to it.
     """
-    told = LEGEND if holds_predictions(photos) else ""
     whole = photos.resolve()
-    if whole.name == LABELS and holds_predictions(whole.parent):
-        told = f"../{LEGEND}"
-    if told:
+    above: Iterable[Path] = ()
+    if whole.name == LABELS or any(whole.glob("*_labels.png")):
+        above = whole.parents
+    theirs = next((folder for folder in (photos, *above) if holds_predictions(folder)), None)
+    if theirs:
         raise StvmError(
-            f"{photos}: predictions lie there ({told} is theirs), and pictures of classes are no "
-            "photos: name the folder of the photos, or move the predictions away"
+            f"{photos}: predictions lie there ({theirs / LEGEND} is theirs), and pictures of "
+            "classes are no photos: name the folder of the photos"
         )
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from scipy import stats
 
@@ -14,10 +15,12 @@ from benchmarks.study_results import make_study
 from reports.figures.curves import draw_fig1, draw_sensitivity
 from reports.figures.dots import draw_bars
 from reports.figures.objective_dots import draw_objectives
+from reports.page.result_plots import objectives
 from reports.tables import table4, table5
 from reports.tables.chosen_studies import ChosenStudies
 from reports.tables.fig1 import build_curve
 from reports.tables.objective_rows import build_table as build_objectives
+from stvm.errors import StvmError
 from stvm.records.manifest import Manifest, Trial
 from stvm.records.record import Record
 
@@ -41,7 +44,7 @@ def on_row(lines: Iterable[Line2D], place: int) -> dict[str, Any]:
     drawn = {}
     for line in lines:
         y = np.asarray(line.get_ydata(), float)
-        if line.get_linestyle() != ":" and len(y) and abs(y[0] - place) < 0.3:
+        if line.get_linestyle() != ":" and len(y) and abs(y[0] - place) < 0.4:
             drawn[str(line.get_marker())] = np.asarray(line.get_xdata(), float)
     return drawn
 
@@ -113,10 +116,14 @@ def test_table_8s_dots_are_trials_means_and_the_oracles_rate_from_the_best_row(
 ) -> None:
     manifest, records = study(tmp_path, "objectives")
     table = build_objectives(manifest, records)
-    (axes,) = draw_objectives(table).axes
+    figure = draw_objectives(table)
+    (axes,) = figure.axes
+    assert "realisations 0" in figure.get_suptitle() and axes.yaxis_inverted()
     names = [label.get_text() for label in axes.get_yticklabels()]
     means = {name: per_cent(records, NAMED.get(name, name)).mean() for name in names}
     assert names == sorted(names, key=lambda name: -means[name]) and len(names) == 10
+    assert "Oracle (target labels)" in names
+    assert [text.get_text() for text in axes.texts] == [f"{means[name]:.1f}" for name in names]
     drawn = on_row(axes.lines, names.index("MinEnt"))
     np.testing.assert_allclose(np.sort(drawn["o"]), np.sort(per_cent(records, "MinEnt")))
     np.testing.assert_allclose(drawn["D"], [means["MinEnt"]])
@@ -134,3 +141,25 @@ def test_table_8s_dots_are_trials_means_and_the_oracles_rate_from_the_best_row(
     assert [name for name in names if faces[name] == "white"] == ["MinEnt"]
     levels = [float(line.get_xdata()[0]) for line in axes.lines if line.get_linestyle() == ":"]  # type: ignore[index, arg-type]
     assert sorted(levels) == sorted(means[name] for name in ("Source", "AdaBN", "STvM"))
+    plot = objectives(table)
+    assert plot and f"best first: Oracle (target labels) {means[names[0]]:.1f}, STvM " in plot.html
+    assert 'id="objectives-' in plot.html
+
+
+def test_rows_of_table_8_without_a_record_are_left_out(tmp_path: Path) -> None:
+    manifest, records = study(tmp_path, "objectives")
+
+    def drawn_without(variant: str) -> Axes:
+        known = {t: None if t.variant == variant else r for t, r in records.items()}
+        return draw_objectives(build_objectives(manifest, known)).axes[0]
+
+    def names(axes: Axes) -> list[str]:
+        return [label.get_text() for label in axes.get_yticklabels()]
+
+    assert "MinEnt" not in names(drawn_without("MinEnt"))
+    axes = drawn_without("MinEnt, oracle's rate")
+    assert "^" not in on_row(axes.lines, names(axes).index("MinEnt"))
+    none = build_objectives(manifest, dict.fromkeys(records))
+    assert objectives(none) is None
+    with pytest.raises(StvmError, match="no row has a record yet"):
+        draw_objectives(none)

@@ -1,5 +1,6 @@
 """Input of `adapt`: what is refused in one line, and the sizes and networks that are taken."""
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -7,9 +8,10 @@ import pytest
 from PIL import Image
 
 from studies.__main__ import main
-from studies.commands.adaptation_folder import AdaptationFolder
-from studies.commands.class_legend import legend_of
+from studies.commands.adaptation_folder import AdaptationFolder, refuse_predictions
+from studies.commands.class_legend import legend_of, write_legend
 from stvm.data.photo_folder import adaptation_size
+from stvm.errors import StvmError
 from stvm.pretrained import save_network
 from stvm.source_model.loading import new_network
 from tests.helpers.adapt_words import SHORT, facts_of, words
@@ -86,17 +88,9 @@ def test_wrong_files_are_one_line(
     assert "p3.png" in says(photos, weights, empty)
     assert not any(empty.iterdir())
     (photos / "classes.csv").write_bytes(legend_of(["road"], np.zeros((256, 3), np.uint8)))
-    said = says(photos, weights, out)
-    assert f"{photos}: predictions lie there (classes.csv is theirs), and pictures of" in said
-    labels = photos / "labels"
-    for name in ("p0.png", "p1.png"):
-        (labels / name).write_bytes((photos / "p1.png").read_bytes())
-    assert f"{labels}: predictions lie there (../classes.csv is theirs)" in says(
-        labels, weights, out
+    assert f"{photos}: predictions lie there ({photos}/classes.csv is theirs)" in says(
+        photos, weights, out
     )
-    (labels / "p0.png").unlink()
-    (photos / "classes.csv").write_text("mine")
-    assert "is the only image" in says(labels, weights, out)
     assert not out.exists()
     named = ["adapt", str(photos)]
     assert "--checkpoint FILE" in refused(capsys, *named, "--out", str(out))
@@ -185,3 +179,21 @@ def test_a_height_that_cannot_be_read_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "settings.json").write_text('{"schema": 1}')
     with pytest.raises(StvmError, match=r"settings\.json: no height"):
         AdaptationFolder(tmp_path).height()
+
+
+def test_label_maps_are_no_photos_wherever_they_lie_below_the_legend(tmp_path: Path) -> None:
+    legend = tmp_path / "out/classes.csv"
+    for name in ("labels", "cam/left", "photos", "other/labels"):
+        (tmp_path / "out" / name).mkdir(parents=True)
+    (tmp_path / "out/cam/left/a_labels.png").write_bytes(b"")
+    (tmp_path / "link").symlink_to(tmp_path / "out/labels")
+    photos = [tmp_path / "out" / name for name in ("labels", "cam/left", "photos")]
+    refuse_predictions(photos[0])
+    write_legend(legend_of(["road"], np.zeros((256, 3), np.uint8)), legend)
+    for folder in (*photos[:2], tmp_path / "link"):
+        told = f"{folder}: predictions lie there ({legend} is theirs)"
+        with pytest.raises(StvmError, match=re.escape(told)):
+            refuse_predictions(folder)
+    refuse_predictions(photos[2])
+    legend.write_text("mine")
+    refuse_predictions(photos[0])

@@ -127,7 +127,9 @@ def test_only_a_name_that_is_near_is_proposed_and_the_others_are_listed(
     for command, *words in ((adapt, "own"), (predict, "own", "a.png"), (replay, "ab")):
         parser = OneLineParser()
         command.add_options(parser)
-        assert parser.parse_args([*words, "--device", "CUDA"]).device == "cuda"
+        for device in ("cpu", "cuda"):
+            given = [*words, "--device", device.upper()]
+            assert parser.parse_args(given).device == device
     parser = OneLineParser()
     export_model.add_options(parser)
     assert parser.parse_args(["own", "--format", "ONNX"]).format == "onnx"
