@@ -15,6 +15,7 @@ from benchmarks.study_results import make_study
 from reports.figures.curves import draw_fig1, draw_sensitivity
 from reports.figures.dots import draw_bars
 from reports.figures.objective_dots import draw_objectives
+from reports.page.build_page import build_page
 from reports.page.result_plots import objectives
 from reports.tables import table4, table5
 from reports.tables.chosen_studies import ChosenStudies
@@ -144,6 +145,8 @@ def test_table_8s_dots_are_trials_means_and_the_oracles_rate_from_the_best_row(
     plot = objectives(table)
     assert plot and f"best first: Oracle (target labels) {means[names[0]]:.1f}, STvM " in plot.html
     assert 'id="objectives-' in plot.html
+    page = build_page(tmp_path)
+    assert "Every row, the best first" in page and 'id="objectives-' in page
 
 
 def test_rows_of_table_8_without_a_record_are_left_out(tmp_path: Path) -> None:
