@@ -213,11 +213,10 @@ class Plan:
         self, builder: StudyBuilder, choices: Mapping[str, Choice | None], seeds: Sequence[int]
     ) -> Iterator[Trial]:
         """Trials of the chosen rates, then those of the oracle's, which only fill a column."""
-        known = {row: choice for row, choice in choices.items() if choice}
+        chosen = [(c, choice) for c in self.candidates if (choice := choices.get(c.row))]
         for end in ("", ORACLE):
             for number, seed, here in builder.seeded(seeds):
-                for candidate in (c for c in self.candidates if c.row in known):
-                    choice = known[candidate.row]
+                for candidate, choice in chosen:
                     rate = choice.oracle if end else choice.rate
                     settings = candidate.tried(here)[rate]
                     yield builder.trial(f"{candidate.row}{end}", seed, number, settings)

@@ -11,23 +11,36 @@ from reports.tables import table4, table6, table7
 from reports.tables.ablation_rows import ROWS
 from reports.tables.table4 import Line, Table
 from stvm.records.manifest import Manifest
-from stvm.statistics import pooled_seed_variance
+from stvm.statistics import Estimate, pooled_seed_variance
 
 _MARKERS = dict(zip(table7.NAMES, ("v", "s", "D"), strict=True))
+
+
+def draw_mean(axes: Axes, y: int, estimate: Estimate, face: str = "black") -> None:
+    """A mean as a diamond with its t interval as a bar, in per cent; nothing where there is none.
+
+    Args:
+        axes: plot to draw in.
+        y: place of the row.
+        estimate: mean and interval, as fractions.
+        face: colour inside the diamond.
+    """
+    if estimate.mean is None:
+        return
+    if estimate.low is not None and estimate.high is not None:
+        ends = [100 * estimate.low, 100 * estimate.high]
+        axes.plot(ends, [y, y], "|-", color="black", linewidth=1.2)
+    axes.plot(100 * estimate.mean, y, "D", color="black", mfc=face, markersize=5)
 
 
 def _draw_measured_rows(axes: Axes, lines: Sequence[Line]) -> None:
     for y, line in enumerate(lines):
         values = [100 * value for value in line.measured.values.values()]
         axes.plot(values, [y + 0.2] * len(values), "o", color="0.5", markersize=3.5, mfc="none")
-        estimate = line.measured.estimate
-        mean, low, high = estimate.mean, estimate.low, estimate.high
-        if mean is None:
-            continue
-        if low is not None and high is not None:
-            axes.plot([100 * low, 100 * high], [y, y], "|-", color="black", linewidth=1.2)
-        axes.plot(100 * mean, y, "D", color="black", markersize=5)
-        axes.text(100 * mean, y - 0.22, f"{100 * mean:.1f}", ha="center", fontsize=8)
+        draw_mean(axes, y, line.measured.estimate)
+        mean = line.measured.estimate.mean
+        if mean is not None:
+            axes.text(100 * mean, y - 0.22, f"{100 * mean:.1f}", ha="center", fontsize=8)
 
 
 def _draw_published_rows(axes: Axes, lines: Sequence[Line]) -> None:

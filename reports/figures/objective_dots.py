@@ -5,13 +5,13 @@ import textwrap
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from reports.figures.dots import draw_mean
 from reports.sheets.notes import heading
 from reports.tables.ablation_rows import ROWS, row_label
 from reports.tables.objective_rows import Line, Table
+from reports.tables.table8 import REFERENCES
 from stvm.errors import StvmError
 
-REFERENCES = ("Source", "AdaBN", "STvM")
-"""Rows whose means are lines from top to bottom."""
 LEGEND = (
     "Circles: trials. Diamond: mean, with 95 % t interval; filled: a row of Table IV, open: rate "
     "chosen without labels. Triangle, below: mean with the oracle's rate. Lines: Source, AdaBN, "
@@ -30,11 +30,7 @@ def from_the_best(table: Table) -> list[tuple[float, Line]]:
 def _draw_row(axes: Axes, y: int, mean: float, line: Line) -> None:
     values = [100 * value for value in line.row.values.values()]
     axes.plot(values, [y] * len(values), "o", color="0.5", markersize=3.5, mfc="none")
-    low, high = line.row.estimate.low, line.row.estimate.high
-    if low is not None and high is not None:
-        axes.plot([100 * low, 100 * high], [y, y], "|-", color="black", lw=1.2)
-    face = "black" if line.row.name in ROWS else "white"
-    axes.plot(mean, y, "D", color="black", mfc=face, markersize=5)
+    draw_mean(axes, y, line.row.estimate, "black" if line.row.name in ROWS else "white")
     if line.oracle and line.oracle.estimate.mean is not None:
         axes.plot(100 * line.oracle.estimate.mean, y + 0.3, "^", color="0.4", markersize=4)
     axes.text(1.01, y, f"{mean:.1f}", va="center", fontsize=8,

@@ -183,7 +183,7 @@ def test_a_height_that_cannot_be_read_is_one_line(tmp_path: Path) -> None:
 
 def test_label_maps_are_no_photos_wherever_they_lie_below_the_legend(tmp_path: Path) -> None:
     legend = tmp_path / "out/classes.csv"
-    for name in ("labels", "cam/left", "photos", "other/labels"):
+    for name in ("labels", "cam/left", "photos"):
         (tmp_path / "out" / name).mkdir(parents=True)
     (tmp_path / "out/cam/left/a_labels.png").write_bytes(b"")
     (tmp_path / "link").symlink_to(tmp_path / "out/labels")
